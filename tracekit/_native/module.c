@@ -1,0 +1,95 @@
+/* tracekit._core: the one door from Python into native code. The stable ABI of Python 3.10, so one build serves all. */
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "pace.h"
+
+static PyObject *now_ns(PyObject *self, PyObject *unused)
+{
+    return PyLong_FromLongLong(tk_now_ns());
+}
+
+static PyObject *precise_timers(PyObject *self, PyObject *unused)
+{
+    int error = tk_precise_timers();
+    if (error) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Py_RETURN_NONE;
+}
+
+/* Sleep to the deadline without the GIL; signals are handled and the sleep resumed, as PEP 475 has it. */
+static int wait_until(int64_t deadline_ns)
+{
+    int status;
+    do {
+        Py_BEGIN_ALLOW_THREADS
+        status = tk_sleep_until(deadline_ns);
+        Py_END_ALLOW_THREADS
+        if (status == EINTR && PyErr_CheckSignals() < 0)
+            return -1;
+    } while (status == EINTR);
+    return 0;
+}
+
+static PyObject *sleep_until(PyObject *self, PyObject *argument)
+{
+    long long deadline_ns = PyLong_AsLongLong(argument);
+    if (deadline_ns == -1 && PyErr_Occurred())
+        return NULL;
+    if (wait_until(deadline_ns) < 0)
+        return NULL;
+    return PyLong_FromLongLong(tk_now_ns());
+}
+
+/* One pread with its clock reads beside the system call, where waiting for the GIL cannot inflate them. The destination
+   is an address because Py_buffer joined the stable ABI only in 3.11; the caller keeps the memory alive. */
+static PyObject *timed_pread(PyObject *self, PyObject *arguments)
+{
+    int fd;
+    unsigned long long address;
+    Py_ssize_t length, result;
+    long long offset, deadline_ns;
+    int64_t submitted, completed;
+    int error = 0;
+
+    if (!PyArg_ParseTuple(arguments, "iKnLL:timed_pread", &fd, &address, &length, &offset, &deadline_ns))
+        return NULL;
+    if (length < 0 || (address == 0 && length > 0)) {
+        PyErr_SetString(PyExc_ValueError, "timed_pread needs an address and a length of 0 or more");
+        return NULL;
+    }
+    if (deadline_ns > 0 && wait_until(deadline_ns) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    submitted = tk_now_ns();
+    result = pread(fd, (void *)(uintptr_t)address, (size_t)length, (off_t)offset);
+    if (result < 0)
+        error = errno;
+    completed = tk_now_ns();
+    Py_END_ALLOW_THREADS
+    return Py_BuildValue("LLni", (long long)submitted, (long long)completed, result, error);
+}
+
+static PyMethodDef methods[] = {
+    {"now_ns", now_ns, METH_NOARGS, "CLOCK_MONOTONIC in nanoseconds."},
+    {"precise_timers", precise_timers, METH_NOARGS, "Set the calling thread's timer slack to 1 ns."},
+    {"sleep_until", sleep_until, METH_O, "Sleep to an absolute CLOCK_MONOTONIC time; return the time after waking."},
+    {"timed_pread", timed_pread, METH_VARARGS,
+     "timed_pread(fd, address, length, offset, deadline_ns) -> (t_submit, t_complete, result, errno)."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "tracekit._core", "Native parts of tracekit.", 0, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModule_Create(&definition);
+}
