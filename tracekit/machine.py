@@ -1,0 +1,121 @@
+"""What machine this is, and how disturbed it was: facts for headers, host classes and verdicts about runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+def host_facts(paths: Iterable[str] = ()) -> dict[str, Any]:
+    """The header's `host`: cpu, cores, memory_bytes, kernel, system, and the file system under each of `paths`.
+
+    File systems are under `filesystem`, by mount point: type and the path's own device name.
+    """
+    facts: dict[str, Any] = {
+        "name": platform.node(),
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    mounts = {mount.point: mount for path in paths if (mount := mount_of(path)) is not None}
+    if mounts:
+        facts["filesystem"] = {point: {"type": m.kind, "device": m.device} for point, m in sorted(mounts.items())}
+    return facts
+
+
+def host_class(host: Mapping[str, Any]) -> str:
+    """A short fingerprint of the kind of machine a header describes; empty where the header says too little.
+
+    Two runs are of one host class when CPU model, number of cores, memory (to the GiB), kernel release and the types of
+    the data's file systems agree; only then may wall-clock figures be held against each other.
+    """
+    if not host.get("cpu") or not host.get("kernel"):
+        return ""
+    systems = sorted({str(fs.get("type")) for fs in host.get("filesystem", {}).values()})
+    gib = round(int(host.get("memory_bytes", 0)) / 2**30)
+    text = "|".join([str(host["cpu"]), str(host.get("cores")), str(gib), str(host["kernel"]), *systems])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of /proc/self/mountinfo: mount point, file system type, device."""
+
+    point: str
+    kind: str
+    device: str
+
+
+def mount_of(path: str) -> Mount | None:
+    """The mount that holds `path` (or its nearest existing parent); None where /proc does not tell."""
+    target = os.path.realpath(path)
+    best: Mount | None = None
+    for mount in _mounts():
+        inside = target == mount.point or target.startswith(mount.point.rstrip("/") + "/")
+        if inside and (best is None or len(mount.point) >= len(best.point)):
+            best = mount
+    return best
+
+
+def _mounts() -> list[Mount]:
+    # proc_pid_mountinfo(5): the fields after the lone "-" are file system type and source; spaces are octal-escaped.
+    mounts = []
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        kind, device = right.split()[:2]
+        point = left.split()[4].encode().decode("unicode_escape")
+        mounts.append(Mount(point, kind, device))
+    return mounts
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "CPU part")):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class CpuTimes:
+    """CPU time of the whole machine and of this process (with reaped children), in seconds, at one moment."""
+
+    steal_s: float
+    busy_s: float
+    total_s: float
+    own_s: float
+
+    @classmethod
+    def now(cls) -> CpuTimes:
+        """Read /proc/stat and this process's own times; zeros where /proc is not there."""
+        own = os.times()
+        own_s = own.user + own.system + own.children_user + own.children_system
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        except OSError:
+            return cls(0.0, 0.0, 0.0, own_s)
+        # proc_stat(5): user nice system idle iowait irq softirq steal; guest times are part of user already.
+        ticks = [int(field) / os.sysconf("SC_CLK_TCK") for field in fields[:8]]
+        idle, steal = ticks[3] + ticks[4], ticks[7]
+        return cls(steal, sum(ticks) - idle - steal, sum(ticks), own_s)
+
+    def since(self, earlier: CpuTimes) -> tuple[float, float]:
+        """(steal share, foreign share) of all CPU time since `earlier`: taken by the hypervisor, by other processes."""
+        total = self.total_s - earlier.total_s
+        if total <= 0:
+            return 0.0, 0.0
+        foreign = (self.busy_s - earlier.busy_s) - (self.own_s - earlier.own_s)
+        return (self.steal_s - earlier.steal_s) / total, max(0.0, foreign) / total
