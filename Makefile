@@ -1,0 +1,84 @@
+# Everything sets itself up in $(VENV): a new clone needs git, make and Python 3.10 or newer, and uses a C compiler if
+# there is one.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell git ls-files pyproject.toml README.md 'tracekit/*' 'harness/*' 'golden/*' 2>/dev/null)
+C_SOURCES := $(wildcard tracekit/_native/*.c)
+
+.PHONY: demo test check check-long bench docs wheel clean help
+
+help:
+	@echo "make demo        generate data, record a training loop, replay it, judge it (under two minutes after set-up)"
+	@echo "make test        the whole test suite, against the built wheel"
+	@echo "make check       ruff, mypy --strict, import-linter, C warnings as errors"
+	@echo "make check-long  soaks, kill storms, peers: before a capability is called done"
+	@echo "make bench       the benchmarks behind docs/performance.md"
+	@echo "make docs        the HTML documentation in docs/_build"
+
+demo: $(VENV)/.installed $(VENV)/.torch
+	$(BIN)/harness demo
+
+test: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests
+	TRACEKIT_TESTS_USE_INSTALLED=1 $(BIN)/pytest -m "not long" $(PYTEST_ARGS)
+
+check-long: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests
+	TRACEKIT_TESTS_USE_INSTALLED=1 $(BIN)/pytest -m long $(PYTEST_ARGS)
+
+check: $(VENV)/.installed $(VENV)/.checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if command -v $(CC) >/dev/null; then for source in $(C_SOURCES); do \
+	  $(CC) -std=c11 -O2 -Wall -Wextra -Wno-unused-parameter -Werror -DPy_LIMITED_API=0x030a0000 \
+	    -I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['include'])") \
+	    -c $$source -o /dev/null || exit 1; done; echo "C: no warnings"; \
+	else echo "C: not checked, there is no $(CC) here"; fi
+
+bench: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests
+	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+docs: $(VENV)/.installed $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+wheel: $(VENV)/.installed
+
+# ---- set-up: each step leaves a stamp and is done again when what it depends on changed -----------------------------
+
+$(VENV)/.pip:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "tracekit needs Python 3.10 or newer; name one with make PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+	@touch $@
+
+# The wheel is built from the tree as it is and installed; nothing runs from the source folder.
+$(VENV)/.installed: $(VENV)/.pip $(SOURCES)
+	@rm -rf $(VENV)/wheel build
+	$(BIN)/python -m pip wheel -q --no-deps -w $(VENV)/wheel .
+	$(BIN)/python -m pip install -q "$$(ls $(VENV)/wheel/tracekit_io-*.whl)"
+	$(BIN)/python -m pip install -q --force-reinstall --no-deps "$$(ls $(VENV)/wheel/tracekit_io-*.whl)"
+	@$(BIN)/python -c 'import tracekit._core' 2>/dev/null \
+	  || echo "note: no C compiler, so the native core was not built; the Python twins do the work"
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.pip pyproject.toml
+	$(BIN)/python -m pip install -q --group torch
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.pip pyproject.toml
+	$(BIN)/python -m pip install -q --group test
+	@touch $@
+
+$(VENV)/.checks: $(VENV)/.pip pyproject.toml
+	$(BIN)/python -m pip install -q --group check
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.pip pyproject.toml
+	$(BIN)/python -m pip install -q --group docs
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info docs/_build
