@@ -1,0 +1,36 @@
+"""What all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import tracekit
+
+REPOSITORY = Path(__file__).parents[1]
+
+# Deadlines measure the machine, not the code; CI must find the same thing twice.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_configure(config):
+    """Refuse to test the source folder when the installed wheel is meant."""
+    installed = Path(tracekit.__file__).resolve()
+    if os.environ.get("TRACEKIT_TESTS_USE_INSTALLED") and installed.parent == REPOSITORY / "tracekit":
+        raise pytest.UsageError(f"the tests are to run against the installed wheel, but tracekit is {installed}")
+
+
+@pytest.fixture(scope="session")
+def repository():
+    """The checkout these tests stand in."""
+    return REPOSITORY
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path, monkeypatch):
+    # Commands that tests start must not find the source folder as their working directory: `python -m tracekit` would
+    # import from it.
+    monkeypatch.chdir(tmp_path)
