@@ -1,0 +1,7 @@
+"""Metrics of a trace: a pure function from a Trace to numbers with names and units (docs/metrics.md)."""
+
+from __future__ import annotations
+
+from tracekit.metrics.snapshot import METRICS_VERSION, Metrics
+
+__all__ = ["METRICS_VERSION", "Metrics"]
