@@ -80,7 +80,7 @@ class OutputExistsError(UsageError):
     slug = "output-exists"
 
     def __init__(self, path: object) -> None:
-        super().__init__(f"{path} exists already", "pass --force to replace it, or -o with another name")
+        super().__init__(f"{path} exists already", "pass --force to replace it, or choose another name")
 
 
 class InputError(TracekitError):

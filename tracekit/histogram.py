@@ -184,14 +184,15 @@ class Histogram:
         """A JSON object: layout, count, sum, min, max, and the occupied buckets by their smallest value.
 
         Args:
-            divisor: Written values are divided by it (1000 writes ns as µs); counts are not.
+            divisor: Written values are divided by it (1000 writes ns as µs); `sum`, which a double could not always hold
+                then, and counts are not.
         """
         low, _, counts = self.buckets()
         return {
             "layout": LAYOUT,
             "divisor": divisor,
             "count": self.count,
-            "sum": _scaled(self.total, divisor),
+            "sum": self.total,
             "min": _scaled(self.minimum, divisor),
             "max": _scaled(self.maximum, divisor),
             "low": [_scaled(value, divisor) for value in low.tolist()],
@@ -207,17 +208,10 @@ class Histogram:
         """
         if data.get("layout") != LAYOUT:
             raise ValueError(f"the histogram's layout is {data.get('layout')!r}, not {LAYOUT!r}")
-        divisor = int(data["divisor"])
-        result = cls()
-        low = np.array([_unscaled(value, divisor) for value in data["low"]], np.int64)
-        counts = np.array(data["counts"], np.int64)
-        ends = [_unscaled(data[key], divisor) for key in ("min", "max") if data[key] is not None]
-        fits = len(low) == len(counts) and int(counts.sum()) == data["count"] and len(ends) == (2 if len(low) else 0)
-        if not fits or bool((counts <= 0).any()):
-            raise ValueError("the histogram's buckets do not agree with its count")
-        dense = _weighted_counts(bucket_of(low), counts)
-        result._take(np.array(ends, np.int64), dense, int(data["count"]), _unscaled(data["sum"], divisor))
-        return result
+        try:
+            return _read(data)
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"the histogram's JSON is damaged ({error!r})") from None
 
     def _take(self, seen: NDArray[np.int64], counts: Counts, count: int, total: int) -> None:
         if not count:
@@ -277,6 +271,19 @@ def _scaled(value: int | None, divisor: int) -> int | float | None:
 
 def _unscaled(value: float, divisor: int) -> int:
     return round(value * divisor)
+
+
+def _read(data: Mapping[str, Any]) -> Histogram:
+    divisor, count = int(data["divisor"]), data["count"]
+    low = _integers([_unscaled(value, divisor) for value in data["low"]], "buckets")
+    counts = _integers(data["counts"], "counts")
+    ends = [_unscaled(data[key], divisor) for key in ("min", "max") if data[key] is not None]
+    fits = len(low) == len(counts) and int(counts.sum()) == count and len(ends) == (2 if len(low) else 0)
+    if not fits or bool((counts == 0).any()):
+        raise ValueError("the histogram's buckets do not agree with its count")
+    result = Histogram()
+    result._take(np.array(ends, np.int64), _weighted_counts(bucket_of(low), counts), count, int(data["sum"]))
+    return result
 
 
 def merged(histograms: Sequence[Histogram]) -> Histogram:

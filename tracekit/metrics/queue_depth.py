@@ -60,7 +60,7 @@ class Sweep:
     def mean(self) -> float | None:
         """Mean depth over time; None when no time passed."""
         span = self.span_ns
-        return float((self.depth[:-1] * np.diff(self.times)).sum(dtype=np.float64) / span) if span else None
+        return float(self._areas().sum() / span) if span else None
 
     def distribution(self) -> Histogram:
         """How many nanoseconds were spent at each depth."""
@@ -90,10 +90,14 @@ class Sweep:
         count = min(bins, span)
         start = int(self.times[0])
         edges = np.array([start + span * i // count for i in range(count + 1)], np.int64)
-        area = np.concatenate([[0.0], np.cumsum(self.depth[:-1] * np.diff(self.times), dtype=np.float64)])
+        area = np.concatenate([[0.0], np.cumsum(self._areas())])
         before = np.searchsorted(self.times, edges, side="right") - 1
         until = area[before] + self.depth[before] * (edges - self.times[before]).astype(np.float64)
         return edges[:-1], np.diff(until) / np.diff(edges), self._highest(edges)
+
+    def _areas(self) -> NDArray[np.float64]:
+        areas: NDArray[np.float64] = self.depth[:-1] * np.diff(self.times).astype(np.float64)
+        return areas
 
     def _highest(self, edges: Ints) -> Ints:
         first = np.searchsorted(self.times, edges[:-1], side="right") - 1

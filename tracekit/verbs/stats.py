@@ -1,0 +1,80 @@
+"""`tracekit stats`: what a trace does, the numbers that matter first."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import TYPE_CHECKING
+
+from tracekit import console
+from tracekit.errors import EXIT_PASS, UsageError
+
+if TYPE_CHECKING:
+    from tracekit.metrics import Metrics
+    from tracekit.trace import Trace
+
+_DESCRIPTION = """\
+Show what a trace does: how much is read, in which sizes and order, how long requests take, how many are in flight,
+and whether training steps waited for data. What the trace cannot say is shown as – (JSON: null), never as 0.
+"""
+_EPILOG = """\
+examples:
+  tracekit stats train.jsonl
+  tracekit stats train.jsonl --json | python -m json.tool      every number; docs/metrics.md explains them
+  tracekit stats train.jsonl --csv train-csv                   scalars, histograms and steps as CSV files
+  tracekit stats other.jsonl --time-unit us                    a bare list of ops with times in microseconds
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add description and options."""
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    parser.add_argument("trace", metavar="TRACE", help="trace file; - is standard input")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="all metrics as one JSON object")
+    form.add_argument("--csv", metavar="DIR", help="all metrics as CSV files in a directory")
+    form.add_argument("--markdown", action="store_true", help="the summary as a Markdown table")
+    parser.add_argument(
+        "--time-unit", default="ns", metavar="UNIT", help="unit of times in a file without header: ns, us, ms, s"
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="leave bad lines out and say how many")
+    parser.add_argument("--force", action="store_true", help="let --csv replace files of the same names")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the trace and show its metrics; exit 0.
+
+    Raises:
+        TracekitError: If the trace or an argument is wrong.
+    """
+    from tracekit import formats
+    from tracekit.metrics import Metrics
+
+    if args.force and not args.csv:
+        raise UsageError("--force is for --csv", "leave it out, or name a directory with --csv")
+    trace = formats.load(args.trace, time_unit=args.time_unit, skip_bad=args.skip_bad)
+    metrics = Metrics.of(trace)
+    if args.csv:
+        _write_csv(metrics, args.csv, force=args.force)
+    elif args.json:
+        console.show(json.dumps(metrics.to_json(), indent=1, ensure_ascii=False))
+    else:
+        _show(trace, metrics, args)
+    return EXIT_PASS
+
+
+def _write_csv(metrics: Metrics, directory: str, *, force: bool) -> None:
+    names = metrics.to_csv(directory, force=force)
+    for name in names:
+        console.show(os.path.join(directory, name))
+    console.say(f"next: column -s, -t {os.path.join(directory, 'scalars.csv')}")
+
+
+def _show(trace: Trace, metrics: Metrics, args: argparse.Namespace) -> None:
+    from tracekit.verbs import stats_text
+
+    report = stats_text.markdown if args.markdown else stats_text.text
+    console.show(report(args.trace, trace, metrics))
+    if metrics.data_ops:
+        console.say(f"next: tracekit replay {args.trace if args.trace != '-' else 'TRACE'}")
