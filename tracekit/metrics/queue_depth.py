@@ -96,8 +96,7 @@ class Sweep:
         return edges[:-1], np.diff(until) / np.diff(edges), self._highest(edges)
 
     def _areas(self) -> NDArray[np.float64]:
-        areas: NDArray[np.float64] = self.depth[:-1] * np.diff(self.times).astype(np.float64)
-        return areas
+        return self.depth[:-1].astype(np.float64) * np.diff(self.times)
 
     def _highest(self, edges: Ints) -> Ints:
         first = np.searchsorted(self.times, edges[:-1], side="right") - 1

@@ -1,0 +1,1 @@
+"""The verbs of `tracekit`, one module each: `configure(parser)` and `run(args)`."""
