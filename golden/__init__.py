@@ -1,0 +1,1 @@
+"""Goldens that are shipped: one folder each, data for `harness`."""

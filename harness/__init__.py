@@ -1,0 +1,1 @@
+"""The acceptance harness: envelopes, criteria, verdicts."""

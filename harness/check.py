@@ -1,0 +1,90 @@
+"""What is held against what: finds the golden, chooses the mode, reads the traces, and asks the mode for its verdict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import golden, paired, repeat
+from harness.criteria import PAIRED, REPEAT
+from harness.envelope import Envelope
+from harness.repeat import Standard
+from harness.verdict import Verdict
+from tracekit import formats
+from tracekit.errors import InputError, UsageError
+from tracekit.trace import Trace
+
+MODES = ("auto", PAIRED, REPEAT)
+
+
+def check(
+    traces: Sequence[str],
+    against: str,
+    *,
+    mode: str = "auto",
+    remap: Sequence[tuple[str, str]] = (),
+    time_unit: str = "ns",
+    skip_bad: bool = False,
+) -> Verdict:
+    """Hold traces against a golden or a recording.
+
+    Args:
+        traces: Files to be judged; several are runs of one job.
+        against: The name or directory of a golden, or a trace file.
+        mode: `paired`, `repeat`, or `auto`: paired against a trace, repeat against a golden.
+        remap: (FROM, TO) prefixes of uris, paired mode only.
+        time_unit: The unit of times of traces without a header.
+        skip_bad: Keep the good lines of a damaged trace.
+
+    Raises:
+        InputError: If a trace or the golden cannot be read.
+        UnknownNameError: If there is no golden of that name.
+        UsageError: If the mode does not fit what is given.
+    """
+    chosen = choose_mode(mode, against, len(traces))
+    runs = [formats.load(trace, time_unit=time_unit, skip_bad=skip_bad) for trace in traces]
+    if chosen == PAIRED:
+        recording = formats.load(against, time_unit=time_unit, skip_bad=skip_bad)
+        return paired.judge(recording, runs[0], names=(against, traces[0]), remap=remap)
+    if remap:
+        raise UsageError("--remap has no meaning in repeat mode", "it pairs ops one by one; leave it out")
+    return repeat.judge(_standard(against, time_unit=time_unit, skip_bad=skip_bad), runs, traces)
+
+
+def choose_mode(mode: str, against: str, runs: int) -> str:
+    """`paired` or `repeat`; errors as of `check`."""
+    is_trace = is_trace_file(against)
+    chosen = mode if mode != "auto" else PAIRED if is_trace else REPEAT
+    if chosen == PAIRED and not is_trace:
+        raise UsageError(
+            f"{against} is a golden, and a golden holds no ops to pair",
+            "name the recording with --golden, or use --mode repeat",
+        )
+    if chosen == PAIRED and runs != 1:
+        raise UsageError(
+            f"paired mode judges one trace at a time, not {runs}", "check them one by one, or use --mode repeat"
+        )
+    return chosen
+
+
+def is_trace_file(against: str) -> bool:
+    """Whether what a golden is asked for by is a trace: an existing file, or a name that ends like one.
+
+    Raises:
+        InputError: If it looks like a trace and is not there.
+    """
+    path = Path(against)
+    if path.is_file():
+        return True
+    looks_like_one = path.name.endswith((".jsonl", ".jsonl.zst"))
+    if looks_like_one and not path.is_dir():
+        raise InputError(f"there is no trace {against}", "check the name, or make one with tracekit record")
+    return False
+
+
+def _standard(against: str, *, time_unit: str, skip_bad: bool) -> Standard:
+    if not is_trace_file(against):
+        return golden.load(against).standard()
+    trace: Trace = formats.load(against, time_unit=time_unit, skip_bad=skip_bad)
+    return Standard(os.path.basename(against), Envelope.of([trace]))

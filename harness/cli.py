@@ -1,0 +1,33 @@
+"""The `harness` command: finds the verb and runs it (see tracekit.cli)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tracekit.cli import run_verbs
+
+VERBS = {
+    "check": ("harness.verbs.check", "hold a trace against a golden, or a replay against its recording"),
+    "bless": ("harness.verbs.bless", "make a golden from runs, or a new revision of one"),
+    "list": ("harness.verbs.list", "the goldens there are"),
+    "show": ("harness.verbs.show", "what a golden models, where it comes from, and its figures"),
+    "demo": ("harness.verbs.demo", "record a training loop, replay it, judge a good and a bad replay"),
+}
+
+_EPILOG = """\
+example:
+  harness check replay.jsonl --golden train.jsonl      is the replay the recording?
+  harness check run.jsonl --golden torch-like          is the run like PyTorch's loader?
+  harness check --golden torch-like                    run that golden's own program here and judge it
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `harness` with these arguments (default: the process's own); return the exit code."""
+    description = "Say whether a trace is like another, with a verdict per criterion and the reason in words."
+    return run_verbs("harness", description, _EPILOG, VERBS, sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""The figures of one run that criteria are decided on: taken from its Metrics, small enough to keep in a golden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.stats import Ints
+from tracekit.histogram import Histogram
+from tracekit.machine import host_class
+from tracekit.metrics import Metrics
+from tracekit.metrics.queue_depth import Sweep
+from tracekit.metrics.view import View
+from tracekit.trace import Trace
+
+# Above this many distinct sizes a table is kept in the histogram's buckets (1/128 of the value wide).
+TABLE_LIMIT = 4096
+
+
+@dataclass(frozen=True)
+class Table:
+    """A distribution: values ascending, and how often each occurs."""
+
+    values: Ints
+    counts: Ints
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+    @classmethod
+    def of(cls, counted: Mapping[int, int]) -> Table:
+        """The table of value → count."""
+        pairs = sorted(counted.items())
+        return cls(np.array([value for value, _ in pairs], np.int64), np.array([count for _, count in pairs], np.int64))
+
+    def __add__(self, other: Table) -> Table:
+        values, codes = np.unique(np.concatenate([self.values, other.values]), return_inverse=True)
+        counts = np.zeros(len(values), np.int64)
+        np.add.at(counts, codes, np.concatenate([self.counts, other.counts]))
+        return Table(values, counts)
+
+    def quantile(self, q: float) -> float | None:
+        """The value at rank ⌈q·count⌉; None of an empty table."""
+        if not len(self):
+            return None
+        return float(self.values[np.searchsorted(np.cumsum(self.counts), max(1.0, np.ceil(q * len(self))))])
+
+    def to_json(self) -> dict[str, list[int]]:
+        """Values and counts as JSON."""
+        return {"values": self.values.tolist(), "counts": self.counts.tolist()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Table:
+        """The table of a JSON object; ValueError where it does not agree with itself."""
+        values, counts = np.array(data["values"], np.int64), np.array(data["counts"], np.int64)
+        if (
+            values.shape != counts.shape
+            or values.ndim != 1
+            or bool((np.diff(values) <= 0).any())
+            or bool((counts <= 0).any())
+        ):
+            raise ValueError("a table's values ascend and have positive counts")
+        return cls(values, counts)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one run shows.
+
+    Args:
+        scalars: By name; None is "the trace cannot say".
+        sizes: Requested sizes of reads and writes, bytes.
+        depths: Reads and writes by the queue depth right after their submission, themselves included.
+        kinds: All ops by kind.
+        engine: What recorded it (engines see different kinds of metadata ops).
+        host_class: `tracekit.machine.host_class`; empty where the header does not tell.
+    """
+
+    scalars: Mapping[str, float | None]
+    sizes: Table
+    depths: Table
+    kinds: Mapping[str, int]
+    engine: str = ""
+    host_class: str = ""
+
+    @classmethod
+    def of(cls, trace: Trace) -> Figures:
+        """The figures of a trace: a pure function."""
+        return cls.measured(trace, Metrics.of(trace))
+
+    @classmethod
+    def measured(cls, trace: Trace, metrics: Metrics) -> Figures:
+        """The figures of a trace whose metrics are at hand."""
+        view = View.of(trace)
+        header = trace.header
+        return cls(
+            scalars=_scalars(metrics) | {"streams.peak": streams_at_a_time(view)},
+            sizes=_sizes(metrics),
+            depths=_depths(view),
+            kinds=dict(metrics.backend_counters.requests),
+            engine=str(header.producer.get("engine", "")) if header else "",
+            host_class=host_class(header.host) if header else "",
+        )
+
+    @property
+    def data_ops(self) -> int:
+        """Reads and writes."""
+        return int(self.scalars.get("data_ops") or 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as JSON."""
+        return {
+            "scalars": dict(sorted(self.scalars.items())),
+            "sizes": self.sizes.to_json(),
+            "depths": self.depths.to_json(),
+            "kinds": dict(sorted(self.kinds.items())),
+            "engine": self.engine,
+            "host_class": self.host_class,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Figures:
+        """The figures of a JSON object; KeyError, TypeError or ValueError where it is none."""
+        scalars = {str(name): None if value is None else float(value) for name, value in data["scalars"].items()}
+        kinds = {str(name): int(count) for name, count in data["kinds"].items()}
+        sizes, depths = Table.from_json(data["sizes"]), Table.from_json(data["depths"])
+        return cls(scalars, sizes, depths, kinds, str(data["engine"]), str(data["host_class"]))
+
+
+def histograms(metrics: Metrics) -> dict[str, Histogram]:
+    """The distributions that reports show, by name; latency and gap in ns."""
+    return {
+        "size": metrics.req_bytes_hist,
+        "latency": metrics.latency_us_hist,
+        "gap": metrics.arrivals.inter_arrival_us_hist,
+        "qd": metrics.queue_depth.depth_ns_hist,
+    }
+
+
+def streams_at_a_time(view: View) -> float | None:
+    """The largest number of streams that are between their first and their last data op at one time; None without streams."""
+    streams = view.streams
+    if streams is None or not len(streams):
+        return None
+    count = int(streams.max()) + 1
+    first, last = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
+    np.minimum.at(first, streams, view.submit)
+    np.maximum.at(last, streams, view.submit)
+    return float(Sweep.of(first, last + 1, np.zeros(count, np.int64)).peak_depth)
+
+
+def _scalars(metrics: Metrics) -> dict[str, float | None]:
+    steps, order, samples = metrics.steps, metrics.order, metrics.samples
+    latency = metrics.latency_us_hist
+    return {
+        "data_ops": float(metrics.data_ops),
+        "bytes": float(metrics.bytes),
+        "duration": _number(metrics.duration_ns),
+        "size.mean": metrics.req_bytes_hist.mean,
+        "size.median": _sizes(metrics).quantile(0.5),
+        "step.bytes": steps.bytes_per_step_hist.mean,
+        "step.ops": steps.ops_per_step_hist.mean,
+        "sample.bytes": samples.bytes_per_sample_hist.mean,
+        "sample.ops": samples.ops_per_sample_hist.mean,
+        "files.distinct": float(metrics.files),
+        "order.sequential": order.sequential_in_uri,
+        "order.sequential-stream": order.sequential_in_stream,
+        "order.first-touch": order.first_touch_randomness,
+        "order.reaccess": order.reaccess_share,
+        "streams.workers": _number(metrics.shares.workers),
+        "streams.count": _number(metrics.shares.streams),
+        "depth.max": _number(metrics.max_qd),
+        "depth.bytes": _number(metrics.peak_inflight),
+        "depth.mean": metrics.queue_depth.mean,
+        "stall.share": steps.stall_share,
+        "stall.starved": steps.starved_share,
+        "depth.fed": steps.busy_compute_share,
+        "latency.mean": latency.mean,
+        "latency.p50": latency.quantile(0.5),
+        "latency.p99": latency.quantile(0.99),
+        "throughput": None if metrics.throughput_mb_s is None else metrics.throughput_mb_s * 1e6,
+        "arrival.dispersion": metrics.arrivals.per_10ms_dispersion,
+    }
+
+
+def _number(value: int | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _sizes(metrics: Metrics) -> Table:
+    if metrics.sizes is not None and len(metrics.sizes) <= TABLE_LIMIT:
+        return Table.of(metrics.sizes)
+    low, _, counts = metrics.req_bytes_hist.buckets()
+    return Table(np.asarray(low, np.int64), np.asarray(counts, np.int64))
+
+
+def _depths(view: View) -> Table:
+    timed = view.timed
+    if not bool(timed.any()):
+        return Table.of({})
+    submit, complete = view.submit[timed], view.complete[timed]
+    # An op that takes no time at its instant still counts itself.
+    sweep = Sweep.of(submit, np.maximum(complete, submit + 1), view.sizes[timed])
+    values, counts = np.unique(sweep.at(submit), return_counts=True)
+    return Table(values.astype(np.int64), counts.astype(np.int64))

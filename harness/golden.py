@@ -1,0 +1,174 @@
+"""Goldens: named envelopes of blessed runs, shipped in the package `golden` or kept in a directory of your own.
+
+A golden is a folder with `profile.yaml` (written by hand: what it models, how it is recorded, where that comes from),
+`envelope.json` and `CHANGES.md` (both made by `harness bless`, never by hand).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import golden as shipped
+from harness.envelope import Envelope
+from harness.repeat import Standard
+from tracekit.errors import InputError, UnknownNameError
+
+# 1: the first published layout.
+GOLDEN_VERSION = 1
+ENVELOPE, PROFILE, CHANGES = "envelope.json", "profile.yaml", "CHANGES.md"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A golden.
+
+    Args:
+        name: Its name: that of its folder.
+        directory: Its folder.
+        profile: What profile.yaml says.
+        revision: How often it was blessed; 0 is never.
+        provenance: Where its runs come from.
+        envelope: Its runs; None before it was first blessed.
+    """
+
+    name: str
+    directory: Path
+    profile: Mapping[str, Any]
+    revision: int = 0
+    provenance: Mapping[str, Any] | None = None
+    envelope: Envelope | None = None
+
+    @property
+    def label(self) -> str:
+        """Name and revision, as verdicts show it."""
+        return f"{self.name}@{self.revision}"
+
+    def standard(self) -> Standard:
+        """What runs are held against.
+
+        Raises:
+            InputError: If it was never blessed.
+        """
+        if self.envelope is None:
+            raise InputError(
+                f"the golden {self.name} holds no {ENVELOPE}",
+                f"record ten runs and type: harness bless {self.name} RUN… --reason TEXT",
+            )
+        return Standard(self.label, self.envelope, str(self.profile.get("regime") or ""))
+
+
+def names() -> list[str]:
+    """The goldens that are shipped."""
+    return sorted(path.parent.name for path in _home().glob(f"*/{PROFILE}"))
+
+
+def find(name: str) -> Path:
+    """The folder of a golden, by its name or its path.
+
+    Raises:
+        UnknownNameError: If there is no golden of that name; the nearest is proposed.
+        InputError: If the path is no folder of a golden.
+    """
+    if name in names():
+        return _home() / name
+    path = Path(name)
+    if path.is_dir():
+        if not (path / PROFILE).exists() and not (path / ENVELOPE).exists():
+            raise InputError(f"the directory {name} holds no golden", f"a golden has a {PROFILE} and an {ENVELOPE}")
+        return path
+    if os.sep in name:
+        raise InputError(
+            f"there is no golden {name}",
+            f"name a directory with an {ENVELOPE}, a trace, or one of: {', '.join(names())}",
+        )
+    raise UnknownNameError("golden", name, names())
+
+
+def load(name: str) -> Golden:
+    """Load a golden by name or directory.
+
+    Raises:
+        UnknownNameError: If there is no golden of that name.
+        InputError: If its files are damaged or of another version.
+    """
+    directory = find(name)
+    label = directory.resolve().name
+    profile = _profile(directory / PROFILE)
+    path = directory / ENVELOPE
+    if not path.exists():
+        return Golden(label, directory, profile)
+    data = _json(path)
+    version = data.get("golden")
+    if version != GOLDEN_VERSION:
+        raise InputError(
+            f"{path} is a golden of version {version!r}, this harness reads version {GOLDEN_VERSION}",
+            "use the harness that wrote it, or bless the golden again",
+        )
+    try:
+        revision, provenance, envelope = int(data["revision"]), dict(data["provenance"]), data["envelope"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}", "bless the golden again") from None
+    return Golden(label, directory, profile, revision, provenance, Envelope.from_json(envelope, str(path)))
+
+
+def to_json(revision: int, provenance: Mapping[str, Any], envelope: Envelope) -> str:
+    """The text of envelope.json: one run a line, so that a change can be read."""
+    body = envelope.to_json()
+    runs = ",\n".join(f"   {_compact(run)}" for run in body["runs"])
+    counts = ",\n".join(f"   {_compact(name)}: {_compact(counts)}" for name, counts in body["histograms"].items())
+    return (
+        f'{{\n "golden": {GOLDEN_VERSION},\n "revision": {revision},\n "provenance": {_compact(provenance)},\n'
+        f' "envelope": {{\n  "envelope": {body["envelope"]},\n  "runs": [\n{runs}\n  ],\n  "histograms": {{\n{counts}\n  }}\n }}\n}}\n'
+    )
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _home() -> Path:
+    return Path(str(shipped.__file__)).parent
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error})", "bless the golden again") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path} is no golden", "bless the golden again")
+    return data
+
+
+def _profile(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    if not path.exists():
+        return {}
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is not a profile ({' '.join(str(error).split())})", "write it as YAML") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path} is not a profile", "write it as keys and values")
+    return data
+
+
+def changed(old: Envelope | None, new: Envelope) -> Sequence[tuple[str, float | None, float | None]]:
+    """(name, before, after) of every scalar whose mean over the runs differs by more than 0.1 %."""
+    before, after = old.pooled().scalars if old else {}, new.pooled().scalars
+    pairs = [(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
+    return [pair for pair in pairs if _differs(pair[1], pair[2])]
+
+
+def _differs(before: float | None, after: float | None) -> bool:
+    if before is None or after is None:
+        return before is not after
+    return abs(after - before) > 0.001 * max(abs(before), abs(after))

@@ -1,0 +1,166 @@
+"""Edits of a trace by which the harness itself is tested: what must fail, and what must not.
+
+Every edit keeps a trace physically possible (one op at a time per thread, times in order), so that what is found is the
+edit and not a side effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from harness.pairing import streams_of
+from harness.stats import Ints
+from tracekit.trace import NULL, TIME_COLUMNS, IntArray, StringTable, Trace
+
+
+def with_columns(trace: Trace, columns: Mapping[str, IntArray], chosen: Ints | None = None) -> Trace:
+    """The trace with some columns replaced, or (by `chosen`) with other ops of its own; the trailer counts them."""
+    merged = {name: array if chosen is None else array[chosen] for name, array in trace.columns.items()} | dict(columns)
+    count = len(merged["t_submit"])
+    trailer = None if trace.trailer is None else replace(trace.trailer, ops=count)
+    return Trace(merged, trace.tables, trace.marks, trace.header, trailer, trace.warnings).sorted()
+
+
+def halved_sizes(trace: Trace) -> Trace:
+    """Every request asks for half as much."""
+    return with_columns(trace, {"len": trace.col("len") // 2, "ret": _moved(trace) // 2})
+
+
+def one_byte_more(trace: Trace) -> Trace:
+    """Every request asks for one byte more."""
+    return with_columns(trace, {"len": trace.col("len") + 1})
+
+
+def shuffled(trace: Trace, seed: int = 0) -> Trace:
+    """The ops of every stream change places: times and streams stay, what is asked for is dealt anew."""
+    order = np.arange(len(trace))
+    streams = streams_of(trace)
+    chance = np.random.default_rng(seed)
+    for stream in np.unique(streams) if streams is not None else [None]:
+        members = order if stream is None else np.flatnonzero(streams == stream)
+        order[members] = chance.permutation(members)
+    moving = [name for name in trace.columns if name not in (*TIME_COLUMNS, "pid", "tid", "rank", "worker")]
+    return with_columns(trace, {name: trace.columns[name][order] for name in moving})
+
+
+def faster(trace: Trace, factor: float) -> Trace:
+    """Everything happens `factor` times as fast, service times too."""
+    columns = {}
+    for name in TIME_COLUMNS:
+        if name in trace:
+            times = trace.columns[name]
+            columns[name] = np.where(times == NULL, NULL, np.rint(times / factor).astype(np.int64))
+    edited = with_columns(trace, columns)
+    edited.marks = [
+        replace(mark, t=round(mark.t / factor), t_end=None if mark.t_end is None else round(mark.t_end / factor))
+        for mark in trace.marks
+    ]
+    return edited
+
+
+def as_fast_as_possible(trace: Trace) -> Trace:
+    """Every stream issues its next op as soon as the last one is done."""
+    return _packed(trace, _streams(trace))
+
+
+def dropped(trace: Trace, share: float, seed: int = 0) -> Trace:
+    """A share of the ops is not there."""
+    kept = np.flatnonzero(np.random.default_rng(seed).random(len(trace)) >= share)
+    return with_columns(trace, {}, kept)
+
+
+def duplicated(trace: Trace, share: float, seed: int = 0) -> Trace:
+    """A share of the ops is issued twice, the second time by another thread of its own."""
+    again = np.flatnonzero(np.random.default_rng(seed).random(len(trace)) < share)
+    chosen = np.concatenate([np.arange(len(trace)), again])
+    edited = {}
+    for name in ("pid", "tid"):
+        if name in trace:
+            column = trace.columns[name][chosen].copy()
+            column[len(trace) :] += 1_000
+            edited[name] = column
+    return with_columns(trace, edited, chosen)
+
+
+def one_at_a_time(trace: Trace) -> Trace:
+    """Half the concurrency of two streams: an op waits until the one before, of whatever stream, is done."""
+    return _packed(trace, np.zeros(len(trace), np.int64), keep_times=True)
+
+
+def one_stream(trace: Trace) -> Trace:
+    """All ops come from one thread."""
+    edited = one_at_a_time(trace)
+    return with_columns(edited, {name: np.full(len(trace), 1, np.int32) for name in ("pid", "tid") if name in trace})
+
+
+def smoothed(trace: Trace) -> Trace:
+    """The same ops in the same order, evenly spaced over the same duration."""
+    submit = trace.col("t_submit")
+    even = np.linspace(int(submit[0]), int(submit[-1]), len(trace)).astype(np.int64)
+    service = np.minimum(_service(trace), max(1, int(even[1] - even[0])) if len(trace) > 1 else 1)
+    return with_columns(trace, {"t_submit": even, "t_complete": even + service})
+
+
+def renumbered(trace: Trace) -> Trace:
+    """Harmless: other process and thread numbers."""
+    return with_columns(trace, {name: trace.columns[name] + 7_000 for name in ("pid", "tid") if name in trace})
+
+
+def later(trace: Trace, delta_ns: int = 1_000_000_000) -> Trace:
+    """Harmless: another origin of time."""
+    return trace.shifted(delta_ns)
+
+
+def moved_data(trace: Trace, source: str, target: str) -> Trace:
+    """Harmless with a remapping: the data lies elsewhere."""
+    table = StringTable(uri.replace(source, target, 1) for uri in trace.uris)
+    tables = {**trace.tables, "uri": table}
+    return Trace(trace.columns, tables, trace.marks, trace.header, trace.trailer, trace.warnings)
+
+
+# What must fail, whatever it is held against in paired mode.
+HARMFUL: Mapping[str, Callable[[Trace], Trace]] = {
+    "sizes halved": halved_sizes,
+    "order shuffled": shuffled,
+    "twice the speed": lambda trace: faster(trace, 2),
+    "1.2 times the speed": lambda trace: faster(trace, 1.2),
+    "half the speed": lambda trace: faster(trace, 0.5),
+    "as fast as possible": as_fast_as_possible,
+    "5 % dropped": lambda trace: dropped(trace, 0.05),
+    "5 % duplicated": lambda trace: duplicated(trace, 0.05),
+    "half the concurrency": one_at_a_time,
+    "one stream": one_stream,
+}
+HARMLESS: Mapping[str, Callable[[Trace], Trace]] = {"streams renumbered": renumbered, "another time origin": later}
+
+
+def _moved(trace: Trace) -> Ints:
+    returned = np.asarray(trace.col("ret"), np.int64)
+    return np.where(returned == NULL, trace.col("len"), returned)
+
+
+def _streams(trace: Trace) -> Ints:
+    streams = streams_of(trace)
+    return np.zeros(len(trace), np.int64) if streams is None else streams
+
+
+def _service(trace: Trace) -> Ints:
+    submit, complete = np.asarray(trace.col("t_submit"), np.int64), np.asarray(trace.col("t_complete"), np.int64)
+    return np.where(complete == NULL, 1, complete - submit)
+
+
+def _packed(trace: Trace, queues: Ints, *, keep_times: bool = False) -> Trace:
+    """Ops of one queue one after the other, never before their own time if that is kept."""
+    trace = trace.sorted()
+    submit, service = np.asarray(trace.col("t_submit"), np.int64), _service(trace)
+    free: dict[int, int] = {}
+    times = []
+    for queue, due, duration in zip(queues.tolist(), submit.tolist(), service.tolist(), strict=True):
+        at = max(free.get(queue, int(submit[0])), due if keep_times else 0)
+        free[queue] = at + duration
+        times.append(at)
+    begin = np.array(times, np.int64)
+    return with_columns(trace, {"t_submit": begin, "t_complete": begin + service})

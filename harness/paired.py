@@ -1,0 +1,301 @@
+"""Paired mode: a replay held against its own recording, op by op. Nothing is estimated; what was done is counted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from harness import concurrency, stats, validity
+from harness.criteria import PAIRED, PAIRED_CRITERIA, Criterion
+from harness.figures import Figures, histograms
+from harness.findings import Measured, distributions, finding_of, size_effects, without
+from harness.pairing import Pairing, pair
+from harness.verdict import Finding, Verdict
+from tracekit.metrics import Metrics
+from tracekit.trace import NULL, Trace
+
+# What other people's CPU bursts do to either end of a run on a shared two-core host (p99 of a faithful replay: 17 ms).
+END_SLACK_NS = 25_000_000
+SHIFT_SLACK_NS = {"time.shift-p50": 20_000_000, "time.shift-p99": 100_000_000}
+WINDOW_NS = 100_000_000
+WINDOWS = 50
+# Which kinds a replay leaves out with `--writes skip`, or issues elsewhere with `--writes scratch`.
+WRITING = ("write", "fsync", "fdatasync", "truncate", "delete", "rename", "mkdir")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recording and what is held against it, with everything that several criteria need."""
+
+    recorded: Trace
+    replayed: Trace
+    pairing: Pairing
+
+    @cached_property
+    def metrics(self) -> tuple[Metrics, Metrics]:
+        """The metrics of both."""
+        return Metrics.of(self.recorded), Metrics.of(self.replayed)
+
+    @cached_property
+    def figures(self) -> tuple[Figures, Figures]:
+        """The figures of both."""
+        return Figures.measured(self.recorded, self.metrics[0]), Figures.measured(self.replayed, self.metrics[1])
+
+    @cached_property
+    def options(self) -> Mapping[str, Any]:
+        """The options of the replay, by its own header."""
+        return _options(self.replayed)
+
+    @cached_property
+    def span_ns(self) -> tuple[int, int]:
+        """From the first submission to the last, in both."""
+        return _span(self.pairing.recorded), _span(self.pairing.replayed)
+
+
+def judge(
+    recorded: Trace, replayed: Trace, *, names: tuple[str, str], remap: Sequence[tuple[str, str]] = ()
+) -> Verdict:
+    """Hold a replay (or any trace) against a recording.
+
+    Args:
+        recorded: The recording.
+        replayed: What is judged.
+        names: What to call the two in sentences.
+        remap: (FROM, TO) prefixes of uris; those in the replay's header are used when there are none.
+    """
+    notes = validity.remarks(recorded, names[0]) + validity.remarks(replayed, names[1])
+    problems = validity.problems(recorded, names[0]) + validity.problems(replayed, names[1])
+    options = _options(replayed)
+    prefixes = list(remap) or [(str(source), str(target)) for source, target in options.get("remap") or ()]
+    ours, omitted = _replayable(recorded, options)
+    theirs, _ = _replayable(replayed, options)
+    if omitted:
+        notes.append(f"{names[1]}: {omitted}")
+    comparison = Comparison(ours, theirs, pair(ours, theirs, prefixes))
+    findings = [*problems, *(_finding(criterion, comparison) for criterion in PAIRED_CRITERIA.values())]
+    if _is_source(recorded, replayed, options) is False:
+        notes.append(f"{names[1]} says that it replays {options.get('source')}, which is not {names[0]}")
+    return Verdict(
+        PAIRED,
+        _described(recorded, names[0]),
+        [_described(replayed, names[1])],
+        findings,
+        notes,
+        distributions(histograms(comparison.metrics[0]), histograms(comparison.metrics[1])),
+    )
+
+
+def _described(trace: Trace, name: str) -> dict[str, Any]:
+    header = trace.header
+    return {
+        "name": os.path.basename(name),
+        "ops": len(trace),
+        "verb": str(header.producer.get("verb", "")) if header else "",
+        "engine": str(header.producer.get("engine", "")) if header else "",
+    }
+
+
+def _options(trace: Trace) -> Mapping[str, Any]:
+    producer = trace.header.producer if trace.header else {}
+    options = producer.get("options")
+    return options if producer.get("verb") == "replay" and isinstance(options, Mapping) else {}
+
+
+def _is_source(recorded: Trace, replayed: Trace, options: Mapping[str, Any]) -> bool | None:
+    """Whether the replay says it was made from this recording; None where it does not say."""
+    said = options.get("source_ops")
+    return None if not isinstance(said, int) or not len(replayed) else said == len(recorded)
+
+
+def _replayable(trace: Trace, options: Mapping[str, Any]) -> tuple[Trace, str]:
+    """The ops that a replay with these options issues in place, and a sentence about those it does not."""
+    if not options:
+        return trace, ""
+    writing = trace.mask("op", *WRITING)
+    count = int(writing.sum())
+    if not count:
+        return trace, ""
+    how = "left out" if options.get("writes") == "skip" else "issued to a scratch directory"
+    kept = trace.select(~writing)
+    return kept, f"{count} writing ops of the recording were {how}; they are not judged"
+
+
+# -- what each criterion measures -------------------------------------------------------------------------------------
+
+
+def _finding(criterion: Criterion, comparison: Comparison) -> Finding:
+    measured = MEASURES[criterion.id](comparison)
+    if isinstance(measured, str):
+        return without(criterion, measured)
+    needed = _count_for(criterion, comparison)
+    gates = criterion.gate == "always"
+    notes: Sequence[str] = ()
+    if criterion.id.startswith("time.shift") and comparison.options.get("pace") in {"think", "asap"}:
+        gates, notes = (
+            False,
+            [f"shown only: the replay's pace was {comparison.options['pace']}, which keeps no schedule"],
+        )
+    return finding_of(criterion, measured, needed, gates=gates, notes=notes)
+
+
+def _count_for(criterion: Criterion, comparison: Comparison) -> int:
+    if criterion.id.startswith(("order.stream", "order.file", "time.shift", "streams.moved")):
+        return len(comparison.pairing)
+    return min(len(comparison.recorded), len(comparison.replayed))
+
+
+def _scalar(name: str) -> Callable[[Comparison], Measured | str]:
+    def measure(comparison: Comparison) -> Measured | str:
+        mine, theirs = (figures.scalars[name] for figures in comparison.figures)
+        if mine is None or theirs is None:
+            return f"the {'recording' if mine is None else 'replay'} does not tell"
+        return Measured(mine, theirs)
+
+    return measure
+
+
+def _missing(comparison: Comparison) -> Measured | str:
+    return Measured(None, comparison.pairing.missing_share)
+
+
+def _extra(comparison: Comparison) -> Measured | str:
+    return Measured(None, comparison.pairing.extra_share)
+
+
+def _errors(comparison: Comparison) -> Measured | str:
+    pairing = comparison.pairing
+    if not len(pairing):
+        return "no op could be paired"
+    before = pairing.recorded.col("err")[pairing.left] != NULL
+    after = pairing.replayed.col("err")[pairing.right] != NULL
+    return Measured(None, float((after & ~before).mean()))
+
+
+def _sizes(name: str) -> Callable[[Comparison], Measured | str]:
+    def measure(comparison: Comparison) -> Measured | str:
+        mine, theirs = comparison.figures
+        return size_effects(name, mine.sizes, theirs.sizes)
+
+    return measure
+
+
+def _order(by: str) -> Callable[[Comparison], Measured | str]:
+    def measure(comparison: Comparison) -> Measured | str:
+        pairing = comparison.pairing
+        groups = pairing.streams if by == "stream" else pairing.uris
+        if groups is None:
+            return "the recording does not say which thread issued what"
+        wrong, pairs = stats.inversions(groups, *pairing.times)
+        return Measured(None, wrong / pairs) if pairs else f"no {by} has two ops that could be paired"
+
+    return measure
+
+
+def _moved(comparison: Comparison) -> Measured | str:
+    share = comparison.pairing.moved_share
+    return "recording or replay does not say which thread issued what" if share is None else Measured(None, share)
+
+
+def _cap(comparison: Comparison) -> Measured | str:
+    caps = {
+        "depth.max": comparison.options.get("max_inflight"),
+        "depth.bytes": comparison.options.get("max_inflight_bytes"),
+    }
+    found = []
+    for name, cap in caps.items():
+        peak = comparison.figures[0].scalars[name]
+        if isinstance(cap, int) and peak:
+            found.append(Measured(peak, float(cap), effect=cap / peak))
+    if not found:
+        return "the replay had no cap"
+    return min(found, key=lambda measured: measured.effect or 0.0)
+
+
+def _ceiling(comparison: Comparison) -> Measured | str:
+    found = concurrency.ceiling(*comparison.figures)
+    if isinstance(found, str):
+        return found
+    return Measured(float(found.depth), found.share, effect=found.effect, interval=found.interval, shown_share=True)
+
+
+def _shift(name: str, q: float) -> Callable[[Comparison], Measured | str]:
+    def measure(comparison: Comparison) -> Measured | str:
+        mine, theirs = comparison.pairing.times
+        duration = comparison.span_ns[0]
+        if not len(mine) or not duration:
+            return "too few ops could be paired"
+        shift = float(np.quantile(np.abs(theirs - mine), q, method="inverted_cdf"))
+        return Measured(None, shift, effect=max(0.0, shift - SHIFT_SLACK_NS[name]) / duration)
+
+    return measure
+
+
+def _duration(comparison: Comparison) -> Measured | str:
+    mine, theirs = comparison.span_ns
+    if not mine:
+        return "the recording takes no time"
+    return Measured(float(mine), float(theirs), half_fail=_end_slack(mine, theirs), settle="record for longer")
+
+
+def _throughput(comparison: Comparison) -> Measured | str:
+    mine, theirs = (figures.scalars["throughput"] for figures in comparison.figures)
+    if not mine or theirs is None:
+        return "without bytes or time there is no throughput"
+    return Measured(mine, theirs, half_fail=_end_slack(*comparison.span_ns), settle="record for longer")
+
+
+def _end_slack(mine: int, theirs: int) -> float:
+    """Both ends may be late: the share of the shorter run that is (a difference of logarithms, nearly)."""
+    return 2 * END_SLACK_NS / max(1, min(mine, theirs))
+
+
+def _rate(comparison: Comparison) -> Measured | str:
+    duration = comparison.span_ns[0]
+    if not duration:
+        return "the recording takes no time"
+    width = max(WINDOW_NS, duration // WINDOWS)
+    mine, theirs = (_windows(trace, width) for trace in (comparison.pairing.recorded, comparison.pairing.replayed))
+    size = max(len(mine), len(theirs))
+    counts = [np.pad(counts, (0, size - len(counts))) / max(1, counts.sum()) for counts in (mine, theirs)]
+    return Measured(None, float(np.abs(counts[0] - counts[1]).sum() / 2))
+
+
+def _windows(trace: Trace, width: int) -> stats.Ints:
+    submit = trace.col("t_submit")
+    return np.bincount((submit - submit[:1]) // width)
+
+
+def _span(trace: Trace) -> int:
+    submit = trace.col("t_submit")
+    return int(submit[-1] - submit[0]) if len(submit) else 0
+
+
+MEASURES: Mapping[str, Callable[[Comparison], Measured | str]] = {
+    "ops.missing": _missing,
+    "ops.extra": _extra,
+    "ops.errors": _errors,
+    "size.match": _sizes("size.match"),
+    "size.ks": _sizes("size.ks"),
+    "size.mean": _scalar("size.mean"),
+    "step.bytes": _scalar("step.bytes"),
+    "order.stream": _order("stream"),
+    "order.file": _order("file"),
+    "order.sequential": _scalar("order.sequential"),
+    "streams.count": _scalar("streams.count"),
+    "streams.moved": _moved,
+    "depth.cap": _cap,
+    "depth.ceiling": _ceiling,
+    "time.shift-p50": _shift("time.shift-p50", 0.5),
+    "time.shift-p99": _shift("time.shift-p99", 0.99),
+    "time.duration": _duration,
+    "arrival.rate": _rate,
+    "throughput": _throughput,
+    "arrival.dispersion": _scalar("arrival.dispersion"),
+    "latency.p50": _scalar("latency.p50"),
+    "latency.p99": _scalar("latency.p99"),
+}

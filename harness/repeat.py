@@ -1,0 +1,266 @@
+"""Repeat mode: runs of a job held against a golden, the envelope of earlier runs of the same job.
+
+What a criterion says is about the job, not about one run: the interval around the effect comes from the spread between the
+golden's runs. PASS needs the whole 95 % interval inside the band, FAIL the whole 99.9 % interval outside.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from harness import concurrency, stats, validity
+from harness.criteria import (
+    ENVIRONMENT_RUNS,
+    FAIL_CONFIDENCE,
+    PASS_CONFIDENCE,
+    REPEAT,
+    REPEAT_CRITERIA,
+    Criterion,
+)
+from harness.envelope import Envelope
+from harness.figures import Figures, Table
+from harness.findings import Measured, distributions, finding_of, size_effects, without
+from harness.verdict import Finding, Outcome, Verdict
+from tracekit.trace import Trace
+
+DATA_KINDS = ("read", "write")
+# The median is the middle of something when this much of the sizes around it lies this close to it.
+MIDDLE = (0.45, 0.55)
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What runs are held against: an envelope and what its profile declares.
+
+    Args:
+        name: What to call it, `torch-like@3`.
+        envelope: The golden runs.
+        regime: `compute_bound`, `io_bound` or nothing.
+    """
+
+    name: str
+    envelope: Envelope
+    regime: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Runs to be judged, and what they are judged by."""
+
+    standard: Standard
+    runs: Sequence[Figures]
+
+    @property
+    def golden(self) -> Envelope:
+        """The golden runs."""
+        return self.standard.envelope
+
+    @cached_property
+    def pooled(self) -> Figures:
+        """The golden runs taken together."""
+        return self.golden.pooled()
+
+    @property
+    def same_host(self) -> bool:
+        """Whether golden and runs come from one class of host."""
+        return bool(self.golden.host_class) and {run.host_class for run in self.runs} == {self.golden.host_class}
+
+
+def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str]) -> Verdict:
+    """Hold runs against a golden.
+
+    Args:
+        standard: The golden.
+        traces: The runs.
+        names: What to call each of them in sentences.
+    """
+    notes = [note for trace, name in zip(traces, names, strict=True) for note in validity.remarks(trace, name)]
+    problems = [
+        problem for trace, name in zip(traces, names, strict=True) for problem in validity.problems(trace, name)
+    ]
+    candidates = Envelope.of(traces)
+    trial = Trial(standard, candidates.runs)
+    golden = standard.envelope
+    if len(golden.runs) == 1:
+        notes.append(
+            f"{standard.name} is a single run: how much true repeats differ is not known, bands are taken as they are"
+        )
+    if not trial.same_host:
+        notes.append("the host class differs from the golden's: environment criteria are shown only")
+    elif len(traces) < ENVIRONMENT_RUNS:
+        notes.append(f"environment criteria are shown only: they need at least {ENVIRONMENT_RUNS} runs, there is {len(traces)}"
+                     if len(traces) == 1 else
+                     f"environment criteria are shown only: they need at least {ENVIRONMENT_RUNS} runs, there are {len(traces)}")  # fmt: skip
+    return Verdict(
+        REPEAT,
+        {"name": standard.name, "runs": len(golden.runs), "host_class": golden.host_class, "regime": standard.regime},
+        [
+            {"name": os.path.basename(name), "ops": len(trace), "host_class": run.host_class}
+            for name, trace, run in zip(names, traces, candidates.runs, strict=True)
+        ],
+        [*problems, *findings(trial)],
+        notes,
+        distributions(golden.histograms, candidates.histograms),
+    )
+
+
+def findings(trial: Trial) -> list[Finding]:
+    """What every criterion of the mode says about runs."""
+    return [_finding(criterion, trial) for criterion in REPEAT_CRITERIA.values()]
+
+
+def _finding(criterion: Criterion, trial: Trial) -> Finding:
+    special = _SPECIAL.get(criterion.id)
+    measured = special(trial) if special else _scalar(criterion, trial)
+    gates, why = _gates(criterion, trial)
+    if isinstance(measured, str):
+        return replace(without(criterion, measured), gates=gates)
+    notes = [f"shown only: {why}"] if why else []
+    finding = finding_of(criterion, measured, min(run.data_ops for run in trial.runs), gates=gates, notes=notes)
+    if finding.gates and finding.outcome is Outcome.INCONCLUSIVE and measured.settle == _HOPELESS:
+        note = "shown only: the golden's own runs differ too much for this band"
+        return replace(finding, gates=False, notes=[*finding.notes, note])
+    return finding
+
+
+# -- whether it gates ---------------------------------------------------------------------------------------------------
+
+
+def _gates(criterion: Criterion, trial: Trial) -> tuple[bool, str]:
+    """Whether a criterion counts, and if not, why."""
+    if criterion.gate == "same-host":
+        if not trial.same_host:
+            return False, "the host class differs"
+        return (True, "") if len(trial.runs) >= ENVIRONMENT_RUNS else (False, f"fewer than {ENVIRONMENT_RUNS} runs")
+    if criterion.gate in {"compute-bound", "io-bound"}:
+        regime = criterion.gate.replace("-", "_")
+        return (
+            (True, "") if trial.standard.regime == regime else (False, f"the golden does not declare itself {regime}")
+        )
+    if criterion.gate == "never":
+        return False, "it never gates"
+    if criterion.id == "size.median" and not _has_a_middle(trial.golden.sizes):
+        return False, "the golden's sizes have no middle: the median would jump by chance"
+    return True, ""
+
+
+def _has_a_middle(sizes: Table) -> bool:
+    low, middle, high = sizes.quantile(MIDDLE[0]), sizes.quantile(0.5), sizes.quantile(MIDDLE[1])
+    if low is None or middle is None or high is None or middle == 0:
+        return False
+    return low >= 0.8 * middle and high <= 1.2 * middle
+
+
+# -- what it measures -----------------------------------------------------------------------------------------------------
+
+_HOPELESS = "no number of runs would settle it with this golden"
+
+
+def _scalar(criterion: Criterion, trial: Trial) -> Measured | str:
+    golden = trial.golden.values(criterion.id)
+    measured = [run.scalars.get(criterion.id) for run in trial.runs]
+    reference, values = _known(golden), _known(measured)
+    if reference is None:
+        return "the golden does not hold it"
+    if values is None:
+        return "the trace does not tell"
+    if criterion.kind == "ratio":
+        return _ratio(criterion, trial, reference, values)
+    mean, own = _mean(values), _mean(reference)
+    return _with_interval(criterion, trial, Measured(own, mean), stats.spread(reference))
+
+
+def _ratio(criterion: Criterion, trial: Trial, reference: Sequence[float], values: Sequence[float]) -> Measured | str:
+    if min(reference) <= 0 or min(values) <= 0:
+        if max(reference) == 0 and max(values) == 0:
+            return Measured(0.0, 0.0, effect=1.0)
+        return "a ratio to nothing is not defined"
+    own = math.exp(_mean([math.log(value) for value in reference]))
+    mean = math.exp(_mean([math.log(value) for value in values]))
+    return _with_interval(criterion, trial, Measured(own, mean), stats.spread([math.log(value) for value in reference]))
+
+
+def _with_interval(criterion: Criterion, trial: Trial, measured: Measured, spread: float) -> Measured:
+    runs, mine = len(trial.golden.runs), len(trial.runs)
+    tolerance = math.log1p(criterion.tolerance) if criterion.kind == "ratio" else criterion.tolerance
+    needed = stats.runs_needed(spread, runs, tolerance, PASS_CONFIDENCE)
+    if needed is None:
+        settle = _HOPELESS
+    elif needed > mine:
+        settle = f"needs {needed} runs, there {'is' if mine == 1 else 'are'} {mine}"
+    else:
+        settle = "the effect lies at the edge of the band: more runs would tell"
+    return replace(
+        measured,
+        half_pass=stats.repeat_half_width(spread, runs, mine, PASS_CONFIDENCE),
+        half_fail=stats.repeat_half_width(spread, runs, mine, FAIL_CONFIDENCE),
+        settle=settle,
+    )
+
+
+def _sizes(name: str) -> Callable[[Trial], Measured | str]:
+    def measure(trial: Trial) -> Measured | str:
+        golden = trial.golden
+        effects = [size_effects(name, golden.sizes, run.sizes) for run in trial.runs]
+        known = [effect for effect in effects if isinstance(effect, Measured)]
+        if len(known) < len(effects):
+            return "there are no reads and no writes"
+        own = [_own_distance(name, golden, index) for index in range(len(golden.runs))] if len(golden.runs) > 1 else []
+        mean = Measured(None, _mean([effect.value for effect in known]), diagnostics=known[0].diagnostics)
+        return _with_interval(REPEAT_CRITERIA[name], trial, mean, stats.spread(own))
+
+    return measure
+
+
+def _own_distance(name: str, golden: Envelope, index: int) -> float:
+    own = size_effects(name, golden.without(index).sizes, golden.runs[index].sizes)
+    return own.value if isinstance(own, Measured) else 0.0
+
+
+def _mix(trial: Trial) -> Measured | str:
+    golden = trial.pooled
+    same_engine = bool(golden.engine) and {run.engine for run in trial.runs} == {golden.engine}
+    kinds = None if same_engine else DATA_KINDS
+    reference = _shares(golden.kinds, kinds)
+    distances = [stats.variation_distance(reference, _shares(run.kinds, kinds)) for run in trial.runs]
+    notes = [] if same_engine else ["another recording engine than the golden's: only reads and writes are compared"]
+    own = [stats.variation_distance(reference, _shares(run.kinds, kinds)) for run in trial.golden.runs]
+    mean = Measured(None, _mean(distances), notes=notes)
+    return _with_interval(REPEAT_CRITERIA["ops.mix"], trial, mean, stats.spread(own))
+
+
+def _shares(kinds: Mapping[str, int], chosen: Sequence[str] | None) -> dict[str, float]:
+    counted = {kind: count for kind, count in kinds.items() if chosen is None or kind in chosen}
+    total = sum(counted.values())
+    return {kind: count / total for kind, count in counted.items()} if total else {}
+
+
+def _ceiling(trial: Trial) -> Measured | str:
+    # The least of the runs decides: one that no longer overlaps is one too many.
+    found = [concurrency.ceiling(trial.pooled, run) for run in trial.runs]
+    known = [ceiling for ceiling in found if isinstance(ceiling, concurrency.Ceiling)]
+    if not known:
+        return next(reason for reason in found if isinstance(reason, str))
+    least = min(known, key=lambda ceiling: ceiling.effect)
+    return Measured(float(least.depth), least.share, effect=least.effect, interval=least.interval, shown_share=True)
+
+
+_SPECIAL: Mapping[str, Callable[[Trial], Measured | str]] = {
+    "size.match": _sizes("size.match"),
+    "size.ks": _sizes("size.ks"),
+    "ops.mix": _mix,
+    "depth.ceiling": _ceiling,
+}
+
+
+def _known(values: Sequence[float | None]) -> list[float] | None:
+    known = [value for value in values if value is not None]
+    return known if known and len(known) == len(values) else None
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,0 +1,1 @@
+"""A verdict as text for a terminal, as JSON for programs, and as CSV for spreadsheets."""

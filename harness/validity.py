@@ -1,0 +1,152 @@
+"""Is the trace fit to be judged at all? What is wrong with it comes before every criterion.
+
+| finding            | when                                                                          | outcome      |
+|--------------------|-------------------------------------------------------------------------------|--------------|
+| valid.empty        | no reads and no writes                                                        | ERROR        |
+| valid.complete     | a header but no trailer, or fewer ops than the trailer counts: it was cut     | ERROR        |
+| valid.lost         | the recorder lost more than 1 op in 1000                                      | ERROR        |
+| valid.clock        | an op completes before it begins                                              | ERROR        |
+| valid.overlap      | more than 1 % of the ops begin while their own thread is still in another op  | ERROR        |
+| valid.size         | fewer than 10 reads and writes                                                | INCONCLUSIVE |
+| valid.run          | a replay that did not keep up by its own account, was interrupted, or did not issue every op | INCONCLUSIVE |
+
+A replay on a disturbed machine (DEGRADED) or on storage slower than the recorded one (TARGET LIMITED) is judged: what it
+did is true, and the note says under which circumstances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.criteria import MINIMUM_OPS, VALIDITY
+from harness.pairing import streams_of
+from harness.verdict import Finding, Outcome
+from tracekit.metrics.view import View
+from tracekit.trace import NULL, Trace, Trailer
+
+LOST_SHARE = 0.001
+OVERLAP_SHARE = 0.01
+
+
+def problems(trace: Trace, name: str) -> list[Finding]:
+    """What makes a trace unfit to be judged, or too thin; nothing for a sound one.
+
+    Args:
+        trace: The trace.
+        name: What to call it in sentences.
+    """
+    return list(_problems(trace, name))
+
+
+def remarks(trace: Trace, name: str) -> list[str]:
+    """What a reader of the verdict should know about a trace that can be judged."""
+    notes = [f"{name}: {warning}" for warning in trace.warnings]
+    trailer = trace.trailer
+    if trailer is None:
+        return notes
+    if 0 < trailer.lost <= LOST_SHARE * max(1, len(trace)):
+        notes.append(f"{name}: the recorder lost {trailer.lost} ops")
+    verdict = trailer.run.get("verdict")
+    if verdict in {"DEGRADED", "TARGET LIMITED"}:
+        reasons = "; ".join(str(reason) for reason in trailer.run.get("reasons", ()))
+        notes.append(f"{name}: the replay calls itself {verdict}{': ' + reasons if reasons else ''}")
+    return notes
+
+
+def _problems(trace: Trace, name: str) -> Iterator[Finding]:
+    view = View.of(trace)
+    if not len(view.data):
+        yield _error("valid.empty", "ops to judge", f"{name} holds no reads and no writes; empty is never a match")
+        return
+    if len(view.data) < MINIMUM_OPS:
+        yield _unsettled(
+            "valid.size",
+            "enough ops",
+            f"{name} holds {len(view.data)} reads and writes; at least {MINIMUM_OPS} are needed to judge anything",
+            "record for longer",
+        )
+    yield from _cut(trace, name)
+    yield from _clock(view, name)
+    yield from _overlaps(view, name)
+    if trace.trailer is not None:
+        yield from _run(trace.trailer, name)
+
+
+def _cut(trace: Trace, name: str) -> Iterator[Finding]:
+    trailer = trace.trailer
+    if trailer is None:
+        if trace.header is not None:
+            yield _error(
+                "valid.complete", "whole trace", f"{name} has no trailer: it was cut short, so its totals are not known"
+            )
+        return
+    if trailer.ops > len(trace):
+        yield _error(
+            "valid.complete",
+            "whole trace",
+            f"{name} holds {len(trace)} ops, its trailer counts {trailer.ops}: lines are missing",
+        )
+    if trailer.lost > LOST_SHARE * max(1, len(trace)):
+        yield _error(
+            "valid.lost",
+            "no ops lost",
+            f"the recorder of {name} lost {trailer.lost} of {trailer.lost + len(trace)} ops",
+        )
+
+
+def _clock(view: View, name: str) -> Iterator[Finding]:
+    submit, complete = view.trace.col("t_submit"), view.trace.col("t_complete")
+    count = int(((complete != NULL) & (complete < submit)).sum())
+    if count:
+        yield _error(
+            "valid.clock", "clock", f"{count} ops of {name} complete before they begin: their clock cannot be trusted"
+        )
+
+
+def _overlaps(view: View, name: str) -> Iterator[Finding]:
+    trace = view.trace
+    streams = streams_of(trace)
+    # Object requests run many at a time on one thread; a thread in a system call is in that call.
+    if streams is None or "t_complete" not in trace or "level" in trace:
+        return
+    known = np.flatnonzero(trace.col("t_complete") != NULL)
+    order = known[np.lexsort((trace.col("t_complete")[known], trace.col("t_submit")[known], streams[known]))]
+    submit, complete, stream = trace.col("t_submit")[order], trace.col("t_complete")[order], streams[order]
+    count = int(((stream[1:] == stream[:-1]) & (submit[1:] < complete[:-1])).sum())
+    if count > OVERLAP_SHARE * len(order):
+        yield _error(
+            "valid.overlap",
+            "one op at a time per thread",
+            f"{count} ops of {name} begin while their own thread is still in another op: times or thread ids are not true",
+        )
+
+
+def _run(trailer: Trailer, name: str) -> Iterator[Finding]:
+    run = trailer.run
+    if run.get("verdict") == "NOT SUSTAINED":
+        reasons = "; ".join(str(reason) for reason in run.get("reasons", ()))
+        yield _unsettled(
+            "valid.run",
+            "replay kept up",
+            f"the replay {name} could not keep up by its own account{': ' + reasons if reasons else ''}",
+            "replay on a quieter machine, or with fewer streams",
+        )
+    undelivered = int(run.get("undelivered") or run.get("undelivered_ops") or 0)
+    if run.get("interrupted") or undelivered:
+        what = "was interrupted" if run.get("interrupted") else "stopped early"
+        yield _unsettled(
+            "valid.run",
+            "whole replay",
+            f"the replay {name} {what}: {undelivered} ops were not issued",
+            "let the replay finish",
+        )
+
+
+def _error(identifier: str, title: str, reason: str) -> Finding:
+    return Finding(identifier, VALIDITY, title, Outcome.ERROR, reason=reason)
+
+
+def _unsettled(identifier: str, title: str, reason: str, settle: str) -> Finding:
+    return Finding(identifier, VALIDITY, title, Outcome.INCONCLUSIVE, reason=reason, settle=settle)

@@ -1,0 +1,1 @@
+"""The verbs of `harness`, one file each."""

@@ -1,0 +1,155 @@
+"""`harness check`: hold traces against a golden or a recording."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import tempfile
+from pathlib import Path
+
+from tracekit import console
+from tracekit.errors import UsageError
+from tracekit.output import check_output, write_text
+from tracekit.units import TIME_UNITS_NS
+
+_DESCRIPTION = """\
+Hold one or more traces against a golden (a name, or a directory made by `harness bless`), or a replay against the recording
+it was made from. Every criterion is decided on its own; the verdict is the worst of those that gate.
+
+exit status: 0 PASS, 1 FAIL, 2 the input is not valid, 3 INCONCLUSIVE, 4 the golden's program cannot run here
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add what `check` takes."""
+    parser.description = _DESCRIPTION
+    parser.add_argument(
+        "traces",
+        nargs="*",
+        metavar="TRACE",
+        help="what is judged; several are runs of one job; none: the golden's own program is run and recorded here",
+    )
+    parser.add_argument("--golden", metavar="NAME|DIR|TRACE", help="what it is held against")
+    parser.add_argument(
+        "--mode",
+        default="auto",
+        help="paired (op by op), repeat (the same job again) or auto (default: paired against a trace, else repeat)",
+    )
+    parser.add_argument(
+        "--remap",
+        action="append",
+        default=[],
+        metavar="FROM=TO",
+        help="where the data of a replay lies, when its header does not say; may be given several times",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the summary; - is standard output, instead of the table")
+    parser.add_argument("--csv", metavar="DIR", help="write criteria.csv and hist_*.csv")
+    parser.add_argument(
+        "--explain", metavar="CRITERION", help="say what a criterion measures, how it decides and why, and stop"
+    )
+    parser.add_argument(
+        "--inconclusive",
+        choices=("fail", "ok"),
+        default="",
+        help="exit with 1 or 0 instead of 3 when nothing can be decided",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="where the golden's own program makes its data set (default: a temporary directory)",
+    )
+    parser.add_argument("-o", "--output", metavar="TRACE", help="keep the trace of the golden's own program")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the golden's own program")
+    parser.add_argument(
+        "--time-unit",
+        choices=sorted(TIME_UNITS_NS),
+        default="ns",
+        help="unit of times in traces without a header (default: ns)",
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out bad lines of a damaged trace, and count them"
+    )
+    parser.add_argument("--force", action="store_true", help="replace outputs that exist")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge, show, write, and return the exit code."""
+    if args.explain:
+        from harness.criteria import explain
+
+        console.show(explain(args.explain))
+        return 0
+    _check_arguments(args)
+    if args.traces:
+        return _judge(args, args.traces)
+    with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
+        return _judge(args, [_recorded_here(args, Path(scratch))])
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    from harness.check import MODES, choose_mode
+    from harness.report.csv import check_directory
+    from tracekit.errors import UnknownNameError
+
+    if not args.golden:
+        raise UsageError(
+            "nothing to hold it against", "name a golden or a recording with --golden; `harness list` shows the goldens"
+        )
+    if args.mode not in MODES:
+        raise UnknownNameError("mode", args.mode, MODES)
+    choose_mode(args.mode, args.golden, max(1, len(args.traces)))
+    if not args.traces and (args.remap or Path(args.golden).is_file()):
+        raise UsageError("there is no TRACE to judge", "name one; only a golden can run its own program")
+    for path in (args.json, args.output):
+        if path and path != "-":
+            check_output(path, force=args.force)
+    if args.csv:
+        check_directory(Path(args.csv), force=args.force)
+
+
+def _recorded_here(args: argparse.Namespace, scratch: Path) -> str:
+    from harness import drive, golden
+
+    standard = golden.load(args.golden)
+    standard.standard()
+    output = Path(args.output) if args.output else scratch / f"{standard.name}.jsonl"
+    if args.output and args.force:
+        output.unlink(missing_ok=True)
+    data = Path(args.data).absolute() if args.data else scratch / "data"
+    console.say(f"running the program of {standard.label} and recording it")
+    drive.record_program(standard, data, output.absolute(), ["--seed", str(args.seed)])
+    return str(output)
+
+
+def _judge(args: argparse.Namespace, traces: list[str]) -> int:
+    from harness.check import check
+    from harness.report import csv, json, text
+    from harness.verdict import exit_code
+    from tracekit.replay.options import parse_remap
+
+    remap = [parse_remap(pair) for pair in args.remap]
+    verdict = check(traces, args.golden, mode=args.mode, remap=remap, time_unit=args.time_unit, skip_bad=args.skip_bad)
+    console.show(json.render(verdict).rstrip("\n") if args.json == "-" else text.render(verdict))
+    if args.json and args.json != "-":
+        write_text(args.json, json.render(verdict), force=args.force)
+    if args.csv:
+        csv.write(verdict, Path(args.csv), force=args.force)
+    _say_next(args, verdict.failed[0].id if verdict.failed else "")
+    return exit_code(verdict.outcome, inconclusive=args.inconclusive)
+
+
+def _say_next(args: argparse.Namespace, failed: str) -> None:
+    for what, where in (("summary", args.json), ("tables", args.csv)):
+        if where and where != "-":
+            console.say(f"{what}: {where}")
+    if failed:
+        console.say(f"next: harness check --explain {failed}")
+    elif args.json:
+        console.say(
+            f"next: harness show {shlex.quote(args.golden)}"
+            if not Path(args.golden).is_file()
+            else f"next: tracekit stats {shlex.quote(args.golden)}"
+        )
+    else:
+        words = [*args.traces, "--golden", args.golden, "--json", "summary.json"]
+        console.say(f"next: harness check {shlex.join(words)}")
