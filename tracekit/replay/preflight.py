@@ -1,0 +1,291 @@
+"""Everything that can be known to fail, said at once before the first op.
+
+One problem is one sentence and covers all files it is true of. What needs a human eye but does not stop the run is a
+warning.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from tracekit.errors import CannotRunError, InputError, TracekitError
+from tracekit.replay.compile import Kind
+from tracekit.replay.plan import File, Plan
+from tracekit.storage import Look
+from tracekit.storage.cache import holes
+from tracekit.storage.direct import open_direct
+from tracekit.units import format_bytes
+
+# One Python thread per stream; beyond this the interpreter lock, not the storage, is what would be measured.
+MAX_STREAMS = 4096
+_SPARE_FDS = 64
+_SHOWN = 3
+
+
+def examine(plan: Plan, *, to_prepare: frozenset[str] = frozenset()) -> None:
+    """Add to the plan's problems and warnings what its files and this machine show.
+
+    Args:
+        plan: The plan; its `handles_per_stream` is set to what the descriptor limit allows.
+        to_prepare: URIs that will be made before the run, so they may be missing now.
+    """
+    plan.problems += _names(plan.files)
+    usable = [file for file in plan.files if file.error is None]
+    looks = _looked_at([file for file in usable if file.needed and file.uri not in to_prepare], plan)
+    _compare(plan, looks)
+    _refuse_holes(plan, looks)
+    _check_direct(plan, looks)
+    _check_machine(plan)
+    _remark(plan)
+
+
+def raise_for(problems: Sequence[TracekitError]) -> None:
+    """Raise when there are problems: the only one as it is, several as one `PreflightError`."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise PreflightError(problems)
+
+
+class PreflightError(InputError):
+    """Several things that keep a trace from being replayed.
+
+    The exit code is that of a permission problem only when nothing else is wrong.
+
+    Args:
+        problems: Each as its own error.
+    """
+
+    slug = "preflight"
+
+    def __init__(self, problems: Sequence[TracekitError]) -> None:
+        self.problems = list(problems)
+        super().__init__(f"{len(problems)} things keep this trace from being replayed", "see above")
+        # An instance's own code: the class says 2, a run that only lacks permission says 4.
+        self.exit_code = min(problem.exit_code for problem in problems)  # type: ignore[misc]  # ClassVar by default
+
+
+def listing(names: Iterable[str]) -> str:
+    """Some names and how many more there are."""
+    every = list(names)
+    shown = ", ".join(every[:_SHOWN])
+    return f"{shown} and {len(every) - _SHOWN} more" if len(every) > _SHOWN else shown
+
+
+def _names(files: Sequence[File]) -> list[TracekitError]:
+    """One problem per scheme that cannot be read, one per URI that names nothing."""
+    seen: dict[str, TracekitError] = {}
+    for file in files:
+        if file.error is not None:
+            scheme = file.uri.partition("://")[0] if "://" in file.uri else file.uri
+            seen.setdefault(f"{type(file.error).__name__} {scheme}", file.error)
+    return list(seen.values())
+
+
+def _looked_at(files: Sequence[File], plan: Plan) -> dict[str, tuple[File, Look]]:
+    looks: dict[str, tuple[File, Look]] = {}
+    missing, forbidden, other = [], [], []
+    for file in files:
+        assert file.storage is not None
+        try:
+            looks[file.uri] = file, file.storage.look(file.place)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                missing.append(file.place)
+            elif error.errno in (errno.EACCES, errno.EPERM):
+                forbidden.append(file.place)
+            else:
+                other.append(f"{file.place} ({error.strerror})")
+    if missing:
+        plan.problems.append(_sentence(missing, "does not exist", "do not exist", _MISSING))
+    if other:
+        plan.problems.append(_sentence(other, "cannot be opened", "cannot be opened", "mend or remap what is named"))
+    if forbidden:
+        text = _plural(forbidden, "may not be read by this user", "may not be read by this user")
+        plan.problems.append(CannotRunError(text, "change the permissions, or remap to a copy with --remap FROM=TO"))
+    return looks
+
+
+_MISSING = "make stand-ins with --prepare random, or say where the data is with --remap FROM=TO"
+
+
+def _compare(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
+    """Hold what stands there against what the trace did with it."""
+    short, strange, unlisted = [], [], []
+    for file, look in looks.values():
+        if file.listed and look.kind != "directory":
+            unlisted.append(file.place)
+        elif file.read and look.kind != "file":
+            strange.append(file.place)
+        elif file.read and look.size < file.extent:
+            short.append(f"{file.place} ({format_bytes(look.size)} of {format_bytes(file.extent)})")
+    if unlisted:
+        plan.problems.append(_sentence(unlisted, "is no directory", "are no directories", "remap to one"))
+    if strange:
+        way_out = "leave it out with --select 'uri!=…'"
+        plan.problems.append(_sentence(strange, "is no regular file", "are no regular files", way_out))
+    if short:
+        plan.problems.append(
+            _sentence(
+                short,
+                "is shorter than the trace reads",
+                "are shorter than the trace reads",
+                "restore the data, or --remap to an empty directory and make stand-ins with --prepare random",
+            )
+        )
+
+
+def _refuse_holes(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
+    cold = plan.options.cache_start == "cold" or plan.options.drop_cache
+    sparse = [
+        f"{file.place} ({format_bytes(empty)})"
+        for file, look in looks.values()
+        if file.read and look.kind == "file" and (cold or file.direct) and (empty := _holes(file.place))
+    ]
+    if sparse:
+        plan.problems.append(
+            _sentence(
+                sparse,
+                "has holes, which cost no device access to read",
+                "have holes, which cost no device access to read",
+                "write real data, as --prepare random does, or replay with a warm cache",
+            )
+        )
+
+
+def _holes(path: str) -> int:
+    try:
+        return holes(path)
+    except OSError:
+        return 0
+
+
+def _check_direct(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
+    refusing, misaligned = [], []
+    for file, look in looks.values():
+        if not (file.direct and file.read and look.kind == "file"):
+            continue
+        handle = open_direct(file.place)
+        if handle is None:
+            refusing.append(file.place)
+            continue
+        if plan.options.direct_align == "error" and (count := _misaligned(plan, file, handle.align)):
+            misaligned.append(f"{file.place} ({count} ops, alignment {handle.align} bytes)")
+        handle.close()
+    if refusing and plan.options.direct_fallback:
+        plan.warnings.append(_plural(refusing, *_FALLBACK))
+    elif refusing:
+        way_out = "pass --direct-fallback to read through the page cache there (it is counted), or use --cache default"
+        plan.problems.append(_sentence(refusing, "refuses O_DIRECT", "refuse O_DIRECT", way_out))
+    if misaligned:
+        way_out = "pass --direct-align round to read the aligned range around each op"
+        plan.problems.append(
+            _sentence(misaligned, "is read at misaligned places", "are read at misaligned places", way_out)
+        )
+
+
+_FALLBACK = (
+    "refuses O_DIRECT and is read through the page cache",
+    "refuse O_DIRECT and are read through the page cache",
+)
+
+
+def _misaligned(plan: Plan, file: File, align: int) -> int:
+    index = plan.files.index(file)
+    count = 0
+    for job in plan.jobs:
+        mine = (job.files == index) & (job.kinds == Kind.READ)
+        count += int(((job.offsets[mine] % align != 0) | (job.lengths[mine] % align != 0)).sum())
+    return count
+
+
+def _check_machine(plan: Plan) -> None:
+    if len(plan.jobs) > MAX_STREAMS:
+        plan.problems.append(
+            InputError(
+                f"the trace has {len(plan.jobs)} streams and the threads engine runs at most {MAX_STREAMS}",
+                "replay a part of it with --select pid=… or --select t=0s..10s",
+            )
+        )
+    _check_memory(plan)
+    need = _descriptors(plan)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and need > hard:
+        plan.problems.append(
+            InputError(
+                f"the replay needs {need} open files and the limit is {hard}",
+                "raise it with ulimit -n, or replay fewer streams with --select",
+            )
+        )
+        return
+    room = (1 << 16 if hard == resource.RLIM_INFINITY else hard) - need
+    plan.handles_per_stream = max(1, min(64, 1 + room // (4 * max(1, len(plan.jobs)))))
+
+
+def _check_memory(plan: Plan) -> None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    need = sum(_touched(plan, job.stream.rows) for job in plan.jobs)
+    cap = plan.options.max_inflight_bytes
+    largest = max((job.largest for job in plan.jobs), default=0)
+    need = need if cap is None else min(need, max(cap, largest))
+    if need > memory // 2:
+        plan.problems.append(
+            InputError(
+                f"the reads of this trace need {format_bytes(need)} of buffers, more than half of this machine's memory",
+                "bound them with --max-inflight-bytes, or leave the largest out with --select 'len<1GiB'",
+            )
+        )
+    if cap is not None and largest > cap:
+        plan.warnings.append(
+            f"the largest op moves {format_bytes(largest)}, more than --max-inflight-bytes {format_bytes(cap)}: "
+            "such ops go alone"
+        )
+
+
+def _touched(plan: Plan, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> int:
+    """Bytes the largest read of a stream really moves: a request far beyond the end of a file occupies nothing."""
+    rets, lengths = plan.trace.col("ret")[rows], plan.trace.col("len")[rows]
+    moving = np.isin(plan.program.kinds[rows], (Kind.READ, Kind.WRITE))
+    moved = np.where(rets >= 0, rets, lengths)[moving]
+    return int(moved.max()) if len(moved) else 0
+
+
+def _descriptors(plan: Plan) -> int:
+    """Files open at once: what the recorded opens hold, two handles per stream, and ours."""
+    kinds = plan.program.kinds
+    steps = np.where(kinds == Kind.OPEN, 1, np.where(kinds == Kind.CLOSE, -1, 0))
+    held = int(np.cumsum(steps).max(initial=0))
+    return held + 2 * len(plan.jobs) + _SPARE_FDS
+
+
+def _remark(plan: Plan) -> None:
+    kinds, lengths = plan.program.kinds, plan.trace.col("len")
+    mapped = kinds == Kind.MMAP
+    if bool(mapped.any()):
+        plan.warnings.append(
+            f"{int(mapped.sum())} mappings ({format_bytes(int(lengths[mapped].sum()))}) are made and undone again; "
+            "the page reads behind them are not in the trace and are not replayed"
+        )
+    if "t_complete" not in plan.trace and len(plan.trace):
+        plan.warnings.append(
+            "the trace has no completion times, so neither think times nor the recorded service times and queue depth "
+            "are known"
+        )
+    if plan.skipped:
+        left_out = ", ".join(f"{count} {reason}" for reason, count in plan.skipped.items())
+        plan.warnings.append(f"left out: {left_out}")
+
+
+def _plural(names: Sequence[str], one: str, many: str) -> str:
+    if len(names) == 1:
+        return f"{names[0]} {one}"
+    return f"{len(names)} files {many}: {listing(names)}"
+
+
+def _sentence(names: Sequence[str], one: str, many: str, way_out: str) -> InputError:
+    return InputError(_plural(names, one, many), way_out)

@@ -1,0 +1,196 @@
+"""Make missing data: files of the size the trace needs, of real blocks.
+
+Never sparse: reading a hole or a preallocated range costs no device access, and a replay of it measures memory. Random
+filling by default, because devices and file systems may deduplicate or compress zeros. A file appears under its name only
+when it is complete, and existing files are never touched, unless an earlier run of ours made them (an extended attribute
+says so) and they are too short now.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
+from threading import Event, Lock
+
+import numpy as np
+
+from tracekit.errors import CannotRunError, InputError, TracekitError
+from tracekit.replay.plan import File, Plan
+from tracekit.units import format_bytes
+
+_MADE_BY_US = "user.tracekit.prepared"
+_BLOCK = 1 << 20
+_THREADS = 4
+_SPARE = 0.02
+Report = Callable[[int], None]
+
+
+def missing(plan: Plan) -> list[File]:
+    """The files and directories that have to be there, are not, and can be made; or are ours and too short."""
+    wanted = [file for file in plan.files if file.error is None and file.needed and _is_wanted(file)]
+    directories = {parent for file in wanted for parent in _parents(file.place)}
+    for file in wanted:
+        # Looked at as one name and holding others: a directory, whatever else the trace says of it.
+        file.listed = file.listed or file.place in directories
+    return wanted
+
+
+def check_space(files: Sequence[File]) -> list[TracekitError]:
+    """A problem for each file system that cannot hold what would be made in it."""
+    wanted: dict[int, int] = defaultdict(int)
+    places: dict[int, str] = {}
+    for file in files:
+        parent = _existing_parent(file.place)
+        device = os.stat(parent).st_dev
+        wanted[device] += file.extent
+        places[device] = parent
+    problems: list[TracekitError] = []
+    for device, size in wanted.items():
+        state = os.statvfs(places[device])
+        free = int(state.f_bavail * state.f_frsize * (1 - _SPARE))
+        if size > free:
+            problems.append(
+                InputError(
+                    f"preparing needs {format_bytes(size)} at {places[device]} and {format_bytes(free)} are free",
+                    "free some space, or --remap to a larger file system",
+                )
+            )
+    return problems
+
+
+def prepare(files: Sequence[File], filling: str, report: Report = lambda _: None) -> int:
+    """Make the files, several at a time.
+
+    Args:
+        files: What `missing` returned.
+        filling: `random` or `zero`.
+        report: Called with the number of bytes written so far.
+
+    Returns:
+        The number of bytes written.
+
+    Raises:
+        CannotRunError: If a file cannot be made.
+    """
+    progress = _Progress(report)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        jobs = [pool.submit(_make, file, filling, progress) for file in files]
+        try:
+            done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            progress.stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+        failed = next((error for job in done if (error := job.exception()) is not None), None)
+        if failed is not None:
+            progress.stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise failed
+    return progress.bytes
+
+
+class _Progress:
+    def __init__(self, report: Report) -> None:
+        self.bytes = 0
+        self.stop = Event()
+        self._lock = Lock()
+        self._report = report
+
+    def add(self, count: int) -> None:
+        if self.stop.is_set():
+            raise InterruptedError
+        with self._lock:
+            self.bytes += count
+            self._report(self.bytes)
+
+
+def _is_wanted(file: File) -> bool:
+    try:
+        size = os.stat(file.place).st_size
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return file.read and size < file.extent and _is_ours(file.place)
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        return bool(os.getxattr(path, _MADE_BY_US))
+    except OSError:
+        return False
+
+
+def _make(file: File, filling: str, progress: _Progress) -> None:
+    try:
+        if file.listed:
+            os.makedirs(file.place, exist_ok=True)
+            return
+        os.makedirs(os.path.dirname(file.place) or ".", exist_ok=True)
+        _write(file.place, file.extent, filling, progress)
+    except FileExistsError:
+        return
+    except InterruptedError:
+        return
+    except OSError as error:
+        raise CannotRunError(f"{file.place} cannot be prepared: {error.strerror}", "choose another place") from None
+
+
+def _write(path: str, size: int, filling: str, progress: _Progress) -> None:
+    part = f"{path}.{os.getpid()}.part"
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        _fill(fd, size, filling, progress)
+        with suppress(OSError):  # file systems without extended attributes: then the file counts as foreign later
+            os.setxattr(fd, _MADE_BY_US, filling.encode())
+        # Without fsync the blocks are not allocated yet (delayed allocation), and dirty pages cannot be dropped.
+        os.fsync(fd)
+        _publish(part, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _publish(part: str, path: str) -> None:
+    """Give a complete file its name. link(2) fails where somebody else made the file meanwhile; ours is replaced."""
+    if _is_ours(path):
+        os.replace(part, path)
+        return
+    try:
+        os.link(part, path)
+    finally:
+        os.unlink(part)
+
+
+def _fill(fd: int, size: int, filling: str, progress: _Progress) -> None:
+    # SFC64 makes about 2 GB/s a core; os.urandom a fifth of that.
+    source = np.random.Generator(np.random.SFC64())
+    zeros = bytes(_BLOCK)
+    left = size
+    while left:
+        count = min(left, _BLOCK)
+        block = zeros if filling == "zero" else source.bytes(_BLOCK)
+        written = os.write(fd, memoryview(block)[:count])
+        left -= written
+        progress.add(written)
+
+
+def _parents(path: str) -> list[str]:
+    parents = []
+    while (parent := os.path.dirname(path)) not in ("", path):
+        parents.append(parent)
+        path = parent
+    return parents
+
+
+def _existing_parent(path: str) -> str:
+    parent = os.path.dirname(os.path.abspath(path))
+    while not os.path.isdir(parent):
+        parent = os.path.dirname(parent)
+    return parent

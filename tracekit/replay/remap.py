@@ -1,0 +1,88 @@
+"""Other names for the same data: prefixes of URIs or paths, the longest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tracekit.errors import TracekitError
+from tracekit.trace import StringTable, Trace
+from tracekit.uri import file_uri, local_path, scheme_of
+
+
+class Remap:
+    """A set of (from, to) prefixes.
+
+    A prefix ends at a `/`: `/data` covers `/data/a`, not `/database`. One without a scheme is a path and covers local URIs
+    of every scheme; a target without a scheme is a local path, and a direct:// URI stays direct.
+
+    Args:
+        pairs: The prefixes.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self._pairs = sorted(pairs, key=lambda pair: len(pair[0]), reverse=True)
+        self.used: set[str] = set()
+
+    @property
+    def unused(self) -> list[str]:
+        """Prefixes that no URI had."""
+        return sorted({source for source, _ in self._pairs} - self.used)
+
+    def apply(self, uri: str) -> str | None:
+        """The new URI; None where no prefix fits."""
+        for source, target in self._pairs:
+            whole = uri if "://" in source else _path(uri)
+            rest = None if whole is None else _rest(whole, source)
+            if rest is not None:
+                self.used.add(source)
+                return _joined(uri, source, target, rest)
+        return None
+
+
+def remapped(trace: Trace, remap: Remap) -> tuple[Trace, int]:
+    """The trace under its new names, and how many of its URIs no prefix covers."""
+    table, stayed = StringTable(), 0
+    codes = []
+    for uri in trace.uris:
+        new = remap.apply(uri)
+        stayed += new is None
+        codes.append(table.code(uri if new is None else new))
+    columns = dict(trace.columns)
+    columns["uri"] = np.array(codes, np.int32)[columns["uri"]] if codes else columns["uri"]
+    tables = {**trace.tables, "uri": table}
+    return Trace(columns, tables, trace.marks, trace.header, trace.trailer, trace.warnings), stayed
+
+
+def _path(uri: str) -> str | None:
+    try:
+        return local_path(uri)
+    except TracekitError:
+        return None
+
+
+def _rest(whole: str, prefix: str) -> str | None:
+    if not whole.startswith(prefix):
+        return None
+    rest = whole[len(prefix) :]
+    return rest if not rest or prefix.endswith("/") or rest.startswith("/") else None
+
+
+def _joined(uri: str, source: str, target: str, rest: str) -> str:
+    """Put target and rest together: as a path where one of them is a path, percent-encoded where a URI needs it."""
+    if "://" in target:
+        # The rest of a path is not percent-encoded yet, the rest of a URI is.
+        rest = rest if "://" in source else file_uri("/" + rest.lstrip("/")).removeprefix("file:///")
+        return target.rstrip("/") + "/" + rest.lstrip("/") if rest else target
+    path = rest if "://" not in source else local_path("file:///" + rest.lstrip("/"))
+    path = path.lstrip("/") if rest else ""
+    whole = f"{target.rstrip('/')}/{path}" if path else target
+    return file_uri(whole, "direct" if _is_direct(uri) else "file")
+
+
+def _is_direct(uri: str) -> bool:
+    try:
+        return scheme_of(uri).direct
+    except TracekitError:
+        return False

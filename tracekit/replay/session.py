@@ -1,0 +1,230 @@
+"""A replay from beginning to end: plan, check, prepare, set the cache, run, measure, state."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tracekit import __version__
+from tracekit.errors import CannotRunError
+from tracekit.machine import host_facts
+from tracekit.replay import engines, prepare, scratch
+from tracekit.replay.clock import noise_floor
+from tracekit.replay.engines import Choice, Control, Outcome, State
+from tracekit.replay.options import Options
+from tracekit.replay.plan import Plan, data_roots, make_plan
+from tracekit.replay.preflight import examine, raise_for
+from tracekit.replay.result import Done, as_trace, collect
+from tracekit.replay.verdict import Disturbance, Moment, statement
+from tracekit.storage import Storage, cache, storage_for
+from tracekit.storage.cache import Residency
+from tracekit.trace import Header, Trace, Trailer
+
+# A few pages stay without meaning anything: the kernel reads ahead while residency is measured.
+_COLD_SHARE = 0.01
+
+
+class Listener(Protocol):
+    """Who hears how far a replay is. The library prints nothing itself."""
+
+    def warn(self, text: str) -> None:
+        """Something the user should know before the run."""
+
+    def preparing(self, done: int, total: int) -> None:
+        """Bytes of stand-in data written so far, of so many."""
+
+    def running(self, state: State, total: int) -> None:
+        """How far the run is, of so many ops."""
+
+
+class Silent:
+    """A listener for whom nothing matters."""
+
+    def warn(self, text: str) -> None:
+        """Ignored; the warnings are in the result's plan too."""
+
+    def preparing(self, done: int, total: int) -> None:
+        """Ignored."""
+
+    def running(self, state: State, total: int) -> None:
+        """Ignored."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of it: the trace of what was done, with the run's statement in its trailer, and the plan behind it."""
+
+    trace: Trace
+    plan: Plan
+    outcome: Outcome
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The run's statement about itself (`tracekit.replay.verdict`)."""
+        assert self.trace.trailer is not None
+        return dict(self.trace.trailer.run)
+
+
+def replay(
+    source: Trace,
+    options: Options | None = None,
+    *,
+    source_name: str = "",
+    scratch_base: str | None = None,
+    listener: Listener | None = None,
+    choice: Choice | None = None,
+    storage_of: Callable[[str], Storage] = storage_for,
+) -> Replay:
+    """Replay a trace.
+
+    Args:
+        source: The trace.
+        options: What to do; the defaults are those of the command.
+        source_name: The trace's file, for the header.
+        scratch_base: Where the scratch directory for writes goes when the options name none; default the system's own.
+        listener: Who hears of warnings and progress.
+        choice: The engine; default is what `engines.choose` finds.
+        storage_of: The storage of a URI.
+
+    Raises:
+        PreflightError: If several things are known to fail; a single one is raised as it is (`InputError`,
+            `UnknownSchemeError`, `CannotRunError`…). Nothing was issued then.
+    """
+    options = options or Options()
+    listener = listener or Silent()
+    choice = choice or engines.choose(options.engine)
+    plan = make_plan(source, options, storage_of=storage_of)
+    base = options.scratch or scratch_base or tempfile.gettempdir()
+    _make_ready(plan, base, listener)
+    residency: dict[str, Any] = {}
+    with _enough_descriptors(), scratch.made(plan, base):
+        _set_cache(plan, residency, listener)
+        outcome, disturbance = _run(plan, choice, listener)
+        residency["after"] = _measured(plan)
+    done = collect(plan, outcome)
+    run = statement(plan, outcome, done, disturbance)
+    if "note" in residency:
+        run["reasons"].append(residency["note"])
+    return Replay(_described(plan, outcome, done, choice, run, residency, source_name, len(source)), plan, outcome)
+
+
+def _make_ready(plan: Plan, base: str, listener: Listener) -> None:
+    """Find every problem, raise them all, and only then make missing data."""
+    missing = prepare.missing(plan) if plan.options.prepare else []
+    examine(plan, to_prepare=frozenset(file.uri for file in missing))
+    plan.problems += prepare.check_space(missing)
+    plan.problems += scratch.problems(plan, base)
+    raise_for(plan.problems)
+    for text in plan.warnings:
+        listener.warn(text)
+    if missing and plan.options.prepare:
+        total = sum(file.extent for file in missing)
+        prepare.prepare(missing, plan.options.prepare, lambda done: listener.preparing(done, total))
+
+
+@contextmanager
+def _enough_descriptors() -> Iterator[None]:
+    """The soft limit on open files raised to the hard one, which preflight counted with; as before afterwards."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _set_cache(plan: Plan, residency: dict[str, Any], listener: Listener) -> None:
+    """Bring the page cache into the state asked for, and measure what it is."""
+    options, paths = plan.options, _read_paths(plan)
+    cold = options.cache_start == "cold" or options.drop_cache
+    try:
+        for path in paths:
+            if cold:
+                cache.drop(path)
+            elif options.cache_start == "warm":
+                cache.fill(path)
+    except OSError as error:
+        raise CannotRunError(f"the page cache of {error.filename} cannot be set: {error.strerror}") from None
+    if options.drop_cache and (problem := cache.drop_everything()):
+        listener.warn(f"{problem}; the trace's own files were dropped one by one")
+    residency["start"] = "cold" if cold else options.cache_start
+    before = residency["before"] = _measured(plan)
+    if cold and before and before["resident"] > _COLD_SHARE * before["pages"]:
+        residency["note"] = (
+            f"asked to start cold, but {before['resident']} of {before['pages']} pages stayed in the page cache"
+        )
+        listener.warn(residency["note"])
+
+
+def _read_paths(plan: Plan) -> list[str]:
+    return sorted({file.place for file in plan.files if file.read and file.needed})
+
+
+def _measured(plan: Plan) -> dict[str, int] | None:
+    found: Residency | None = cache.residency(_read_paths(plan))
+    return None if found is None else {"pages": found.pages, "resident": found.resident}
+
+
+def _run(plan: Plan, choice: Choice, listener: Listener) -> tuple[Outcome, Disturbance]:
+    noise = noise_floor(choice.clock)
+    start = Moment.now()
+    control = Control(lambda state: listener.running(state, plan.ops))
+    outcome = choice.engine.run(plan, control)
+    return outcome, Disturbance.between(start, Moment.now(), noise)
+
+
+def _described(
+    plan: Plan,
+    outcome: Outcome,
+    done: Done,
+    choice: Choice,
+    run: dict[str, Any],
+    residency: dict[str, Any],
+    source_name: str,
+    source_ops: int,
+) -> Trace:
+    """The output trace with header and trailer."""
+    trace = as_trace(plan, outcome, done)
+    chosen = {
+        field.name: getattr(plan.options, field.name)
+        for field in dataclasses.fields(Options)
+        if getattr(plan.options, field.name) != field.default
+    }
+    trace.header = Header(
+        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        producer={
+            "tool": "tracekit",
+            "version": __version__,
+            "verb": "replay",
+            "engine": choice.engine.name,
+            "reason": choice.reason,
+            "options": chosen
+            | {
+                "source": source_name,
+                "source_ops": source_ops,
+                "pace": plan.pace,
+                "pace_reason": plan.pace_reason,
+                "streams_by": plan.program.grouping,
+            },
+        },
+        clock={
+            "t0_unix_ns": outcome.t0_unix_ns,
+            "source": "CLOCK_MONOTONIC",
+            "resolution_ns": max(1, round(time.get_clock_info("monotonic").resolution * 1e9)),
+        },
+        command=[os.path.basename(sys.argv[0]), *sys.argv[1:]],
+        host=host_facts(data_roots(plan)),
+        filters={"select": plan.options.select} if plan.options.select else {},
+    )
+    moved = int(done.ret[done.ret > 0].sum())
+    trace.trailer = Trailer(ops=len(trace), bytes=moved, residency=residency, run=run)
+    return trace

@@ -1,0 +1,335 @@
+"""The threads engine: one Python thread per recorded stream.
+
+The readable reference. A thread waits for its op's deadline, passes the in-flight gate, issues, notes, and goes on. With the
+native core the wait, the read and both clock readings are one call that does not hold the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tracekit.replay.clock import Clock, wait
+from tracekit.replay.compile import Kind
+from tracekit.replay.engines import Control, Log, Outcome, State
+from tracekit.replay.inflight import Gate
+from tracekit.replay.issue import Issuer, Opened
+from tracekit.replay.pacer import Asap, Pacer, Recorded, Think
+from tracekit.replay.plan import Job, Plan
+from tracekit.trace import NULL
+
+# A thread that wakes up waits this long for the interpreter lock before it asks for it; the default is 5 ms.
+_SWITCH_S = 0.0002
+_REPORT_S = 0.1
+_START_NS = 5_000_000
+_START_NS_PER_THREAD = 100_000
+_JOIN_S = 5.0
+
+
+class ThreadsEngine:
+    """One thread per stream.
+
+    Args:
+        clock: How to wait and how to time a read.
+    """
+
+    name = "threads"
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def run(self, plan: Plan, control: Control) -> Outcome:
+        """Run the plan (see `Engine.run`)."""
+        shared = _Shared(plan, self._clock, control)
+        workers = [_Worker(shared, job) for job in plan.jobs]
+        shared.workers = workers
+        with _quiet_interpreter():
+            try:
+                _start(workers, shared)
+                _watch(workers, shared)
+            except KeyboardInterrupt:
+                shared.interrupted = True
+                shared.end("the run was interrupted")
+            finally:
+                shared.end("")
+                _join(workers)
+        return _outcome(shared, workers)
+
+
+class _Shared:
+    """What the streams of one run have in common."""
+
+    def __init__(self, plan: Plan, clock: Clock, control: Control) -> None:
+        options = plan.options
+        self.plan = plan
+        self.clock = clock
+        self.control = control
+        self.stop = control.stop
+        capped = options.max_inflight is not None or options.max_inflight_bytes is not None
+        self.gate = Gate(options.max_inflight, options.max_inflight_bytes) if capped else None
+        self.keep_bytes = _keep_bytes(plan)
+        self.opened = Opened()
+        self.turns = threading.Barrier(max(1, len(plan.jobs)))
+        self.ready = threading.Barrier(len(plan.jobs) + 1)
+        self.t0 = 0
+        self.workers: list[_Worker] = []
+        self.stopped = ""
+        self.interrupted = False
+        self.errors = 0
+        self._lock = threading.Lock()
+
+    def end(self, reason: str) -> None:
+        """Stop issuing; the first reason counts. Without one the run is over anyway."""
+        self.stopped = self.stopped or reason
+        self.stop.set()
+        if self.gate is not None:
+            self.gate.close()
+        self.turns.abort()
+        self.ready.abort()
+
+    def failed(self) -> None:
+        """Count an op that failed and had not failed in the recording."""
+        with self._lock:
+            self.errors += 1
+        limit = self.plan.options.max_errors
+        if limit is not None and self.errors > limit:
+            self.end(f"more than {limit} ops failed (--max-errors)")
+
+
+def _keep_bytes(plan: Plan) -> int | None:
+    """How much of its buffer a stream may keep between ops, so that all of them together stay below the byte cap."""
+    cap = plan.options.max_inflight_bytes
+    return None if cap is None else cap // max(1, len(plan.jobs))
+
+
+class _Worker(threading.Thread):
+    """One stream."""
+
+    def __init__(self, shared: _Shared, job: Job) -> None:
+        super().__init__(name=f"stream {job.stream.index}", daemon=True)
+        plan = shared.plan
+        self.shared = shared
+        self.job = job
+        self.log = Log(len(job) * plan.options.loop)
+        self.ended = threading.Event()
+        self.free = 0
+        self.issued_bytes = 0
+        self.problem: BaseException | None = None
+        self.lateness = 0
+        self.busy_ns = 0
+        self.issuer = Issuer(plan, job, shared.opened)
+        self._failed_then = (plan.trace.col("err")[job.stream.rows] != NULL).data
+        self._kinds, self._offsets, self._lengths = job.kinds.data, job.offsets.data, job.lengths.data
+        self._pacer: Pacer = Asap()
+        log = self.log
+        self._due, self._free, self._stall = log.due.data, log.free.data, log.stall.data
+        self._submit, self._complete = log.submit.data, log.complete.data
+        self._ret, self._error = log.ret.data, log.error.data
+
+    def run(self) -> None:
+        """Walk through the stream, as often as asked."""
+        try:
+            self.shared.clock.enter_thread()
+            if len(self.job):
+                self.issuer.arm(0)
+            self.shared.ready.wait()
+            self.shared.ready.wait()
+            self._walk()
+        except threading.BrokenBarrierError:
+            pass  # the run was stopped
+        except BaseException as error:  # a defect of ours: it must end the run, not hang it
+            self.problem = error
+            self.shared.end(f"the replayer failed: {type(error).__name__}: {error}")
+        finally:
+            self.ended.set()
+            self.issuer.close()
+
+    def _walk(self) -> None:
+        shared, count = self.shared, len(self.job)
+        self._pacer = _pacer(shared, self.job)
+        closed = shared.plan.pace != "recorded"
+        for turn in range(shared.plan.options.loop):
+            if closed and turn:
+                self._next_turn()
+            self.free = self._start(turn) if closed else shared.t0
+            for index in range(count):
+                if not self._one(turn, index, turn * count + index):
+                    return
+            self.ended.set()
+
+    def _next_turn(self) -> None:
+        """Closed loops repeat together: nobody starts over before all are done."""
+        self.shared.turns.wait()
+        self.ended.clear()
+        self.shared.turns.wait()
+
+    def _start(self, turn: int) -> int:
+        """When this stream may begin to count its first think time."""
+        after = self.job.stream.after
+        if after is None:
+            return self.shared.t0 if turn == 0 else self.shared.clock.now()
+        leader = self.shared.workers[after]
+        leader.ended.wait()
+        return leader.free
+
+    def _one(self, turn: int, index: int, place: int) -> bool:
+        """Issue one op at its time; whether the run goes on."""
+        shared = self.shared
+        self.issuer.arm(index)
+        due = self._pacer.due(turn, index, self.free)
+        if wait(shared.clock, due, shared.stop):
+            return False
+        self._due[place], self._free[place] = due, self.free
+        if shared.gate is not None:
+            return self._through_gate(shared.gate, index, place, due)
+        submit = self._issue(index, place, due)
+        self._pacer.issued(due, submit)
+        return True
+
+    def _through_gate(self, gate: Gate, index: int, place: int, due: int) -> bool:
+        clock = self.shared.clock
+        ready = clock.sleep_until(due) if due else clock.now()
+        self._pacer.issued(due, ready)
+        ticket = gate.enter(self._weight(index))
+        if ticket is None:
+            return False
+        try:
+            submit = self._issue(index, place, 0)
+            keep = self.shared.keep_bytes
+            if keep is not None and ticket.size > keep:
+                self.issuer.buffer.trim(keep)
+        finally:
+            gate.leave(ticket)
+        self._stall[place] = submit - ready
+        return True
+
+    def _weight(self, index: int) -> int:
+        """The bytes an op has in flight."""
+        kind, length = self._kinds[index], self._lengths[index]
+        if kind == Kind.READ:
+            try:
+                return self.issuer.handle(index).span(self._offsets[index], length)[1]
+            except OSError:
+                return 0
+        return length if kind == Kind.WRITE else 0
+
+    def _issue(self, index: int, place: int, due: int) -> int:
+        """Issue, and note what became of it; the time of submission."""
+        read = self._kinds[index] == Kind.READ
+        submit, complete, ret, error = self._read(index, due) if read else self._call(index, due)
+        self._submit[place], self._complete[place] = submit, complete
+        self._ret[place], self._error[place] = ret, error
+        self.log.done = place + 1
+        self.free = complete
+        self.busy_ns += complete - submit
+        if due:
+            self.lateness = submit - due
+        if error and not self._failed_then[index]:
+            self.shared.failed()
+        return submit
+
+    def _read(self, index: int, due: int) -> tuple[int, int, int, int]:
+        try:
+            handle = self.issuer.handle(index)
+        except OSError as error:
+            now = self.shared.clock.sleep_until(due)
+            return now, now, NULL, error.errno or errno.EIO
+        offset, length = self._offsets[index], self._lengths[index]
+        first, span = handle.span(offset, length)
+        submit, complete, result, error_number = self.shared.clock.read(handle, self.issuer.buffer, span, first, due)
+        self.issued_bytes += span
+        if error_number:
+            return submit, complete, NULL, error_number
+        return submit, complete, handle.delivered(offset, length, result), 0
+
+    def _call(self, index: int, due: int) -> tuple[int, int, int, int]:
+        clock = self.shared.clock
+        submit = clock.sleep_until(due) if due else clock.now()
+        try:
+            ret = self.issuer.call(index)
+        except OSError as error:
+            return submit, clock.now(), NULL, error.errno or errno.EIO
+        complete = clock.now()
+        if ret > 0:
+            self.issued_bytes += ret
+        return submit, complete, ret, 0
+
+
+def _pacer(shared: _Shared, job: Job) -> Pacer:
+    if shared.plan.pace == "recorded":
+        return Recorded(shared.t0, job.schedule.data, shared.plan.period)
+    return Think(job.think.data) if shared.plan.pace == "think" else Asap()
+
+
+def _start(workers: list[_Worker], shared: _Shared) -> None:
+    """Start every thread, let each open what it needs first, and only then say when time begins."""
+    for worker in workers:
+        worker.start()
+    shared.ready.wait()
+    shared.t0 = shared.clock.now() + _START_NS + _START_NS_PER_THREAD * len(workers)
+    shared.ready.wait()
+
+
+def _watch(workers: list[_Worker], shared: _Shared) -> None:
+    """Wait for the end and report now and then."""
+    busy_before, last = 0, shared.clock.now()
+    for worker in workers:
+        while worker.is_alive():
+            worker.join(_REPORT_S)
+            now, busy = shared.clock.now(), sum(one.busy_ns for one in workers)
+            # Little's law: time spent in ops per time passed is the mean number of ops in flight.
+            if now - last >= _REPORT_S * 1e9:
+                depth = (busy - busy_before) / (now - last)
+                state = State(sum(one.log.done for one in workers), depth, max(one.lateness for one in workers))
+                shared.control.report(state)
+                busy_before, last = busy, now
+
+
+def _join(workers: list[_Worker]) -> None:
+    """Give ops that are under way a little time; one that hangs in the system is left behind."""
+    end = time.monotonic() + _JOIN_S
+    for worker in workers:
+        if worker.ident is not None:
+            worker.join(max(0.0, end - time.monotonic()))
+
+
+def _outcome(shared: _Shared, workers: list[_Worker]) -> Outcome:
+    defect = next((worker.problem for worker in workers if worker.problem is not None), None)
+    if defect is not None:
+        raise defect
+    if not any(worker.is_alive() for worker in workers):
+        shared.opened.close()
+    rule = shared.gate.rule if shared.gate is not None else None
+    return Outcome(
+        logs=[worker.log for worker in workers],
+        t0=shared.t0,
+        t0_unix_ns=time.time_ns() - (time.monotonic_ns() - shared.t0),
+        stopped=shared.stopped,
+        interrupted=shared.interrupted,
+        peak_ops=rule.peak_ops if rule else 0,
+        peak_bytes=rule.peak_bytes if rule else 0,
+        issued_bytes=sum(worker.issued_bytes for worker in workers),
+        fell_back=set().union(*(worker.issuer.fell_back for worker in workers)),
+        went_direct=set().union(*(worker.issuer.went_direct for worker in workers)),
+        unmatched_closes=shared.opened.unmatched,
+        threads=len(workers),
+    )
+
+
+@contextmanager
+def _quiet_interpreter() -> Iterator[None]:
+    """Quick hand-over of the interpreter lock and no garbage collection in between; both as before afterwards."""
+    interval, collecting = sys.getswitchinterval(), gc.isenabled()
+    sys.setswitchinterval(_SWITCH_S)
+    gc.disable()
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        if collecting:
+            gc.enable()

@@ -1,0 +1,102 @@
+"""Local files: through the page cache (`FileHandle`) or past it (`tracekit.storage.direct.DirectHandle`)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from tracekit.storage.base import Access, Buffer, Handle, Look
+from tracekit.storage.direct import open_direct
+from tracekit.uri import local_path
+
+_ADVICE = {
+    "default": None,
+    "direct": None,
+    "random": os.POSIX_FADV_RANDOM,
+    "sequential": os.POSIX_FADV_SEQUENTIAL,
+}
+
+
+class FileHandle:
+    """A file read through the page cache; what is asked for is what is issued."""
+
+    direct = False
+
+    def __init__(self, fd: int, *, fell_back: bool = False) -> None:
+        self._fd = fd
+        self.fell_back = fell_back
+
+    @property
+    def size(self) -> int:
+        """Bytes the file holds now."""
+        return os.fstat(self._fd).st_size
+
+    def fileno(self) -> int:
+        """The file descriptor."""
+        return self._fd
+
+    def span(self, offset: int, length: int) -> tuple[int, int]:
+        """The request itself."""
+        return offset, length
+
+    def delivered(self, offset: int, length: int, result: int) -> int:  # noqa: ARG002 -- the seam's signature
+        """All of it."""
+        return result
+
+    def pread(self, buffer: Buffer, length: int, offset: int) -> int:
+        """preadv(2) into the buffer."""
+        return os.preadv(self._fd, [buffer.view[:length]], offset)
+
+    def close(self) -> None:
+        """Close the descriptor once."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class LocalStorage:
+    """Files of this machine, by path."""
+
+    def resolve(self, uri: str) -> str:
+        """The path of a file:// or direct:// URI or of a bare path."""
+        return local_path(uri)
+
+    def open(self, place: str, access: Access) -> Handle:
+        """Open for reading under a cache policy (errors: OSError, see `Storage.open`)."""
+        if access.policy == "direct":
+            handle = open_direct(place)
+            if handle is not None:
+                return handle
+            if not access.fallback:
+                raise OSError(errno.EINVAL, "O_DIRECT is refused", place)
+        fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        advice = _ADVICE[access.policy]
+        if advice is not None:
+            os.posix_fadvise(fd, 0, 0, advice)
+        return FileHandle(fd, fell_back=access.policy == "direct")
+
+    def touch_open(self, place: str) -> int:
+        """open(2), read-only."""
+        return os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+
+    def touch_close(self, descriptor: int) -> None:
+        """close(2)."""
+        os.close(descriptor)
+
+    def look(self, place: str) -> Look:
+        """What stands at a path; a file is opened once to see that we may (O_NONBLOCK: a FIFO must not hold us)."""
+        status = os.stat(place)
+        kind = "file" if stat.S_ISREG(status.st_mode) else "directory" if stat.S_ISDIR(status.st_mode) else "other"
+        if kind != "other":
+            os.close(os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+        return Look(kind, status.st_size)
+
+    def stat(self, place: str) -> int:
+        """The size in bytes, as fstatat(2) has it."""
+        return os.stat(place).st_size
+
+    def list(self, place: str) -> int:
+        """opendir(3) and readdir(3) to the end; the number of entries."""
+        with os.scandir(place) as entries:
+            return sum(1 for _ in entries)

@@ -1,0 +1,106 @@
+"""Storage in memory: the twin of the local one, for tests and dry runs."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from tracekit.storage.base import Access, Buffer, Handle, Look
+
+
+class MemoryHandle:
+    """One object in memory."""
+
+    direct = False
+    fell_back = False
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        """Bytes the object holds."""
+        return len(self._data)
+
+    def fileno(self) -> int:
+        """-1: there is no descriptor."""
+        return -1
+
+    def span(self, offset: int, length: int) -> tuple[int, int]:
+        """The request itself."""
+        return offset, length
+
+    def delivered(self, offset: int, length: int, result: int) -> int:  # noqa: ARG002 -- the seam's signature
+        """All of it."""
+        return result
+
+    def pread(self, buffer: Buffer, length: int, offset: int) -> int:
+        """Copy a range into the buffer."""
+        part = self._data[offset : offset + length]
+        buffer.view[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class MemoryStorage:
+    """Objects by URI.
+
+    Args:
+        objects: Content by URI.
+        failing: An errno by URI, for places whose reads fail.
+    """
+
+    def __init__(self, objects: dict[str, bytes], failing: dict[str, int] | None = None) -> None:
+        self.objects = objects
+        self.failing = failing or {}
+        self.opened = 0
+
+    def resolve(self, uri: str) -> str:
+        """The URI is the place."""
+        return uri
+
+    def open(self, place: str, access: Access) -> Handle:  # noqa: ARG002 -- there is no cache to advise
+        """The object (errors: OSError)."""
+        if place in self.failing:
+            return _FailingHandle(self.failing[place])
+        return MemoryHandle(self._data(place))
+
+    def touch_open(self, place: str) -> int:
+        """Check that it is there."""
+        self._data(place)
+        self.opened += 1
+        return 0
+
+    def touch_close(self, descriptor: int) -> None:  # noqa: ARG002 -- nothing is held
+        """Count it."""
+        self.opened -= 1
+
+    def look(self, place: str) -> Look:
+        """A file of this size."""
+        return Look("file", len(self._data(place)))
+
+    def stat(self, place: str) -> int:
+        """The size."""
+        return len(self._data(place))
+
+    def list(self, place: str) -> int:
+        """How many objects have this prefix."""
+        return sum(1 for name in self.objects if name.startswith(place))
+
+    def _data(self, place: str) -> bytes:
+        try:
+            return self.objects[place]
+        except KeyError:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), place) from None
+
+
+class _FailingHandle(MemoryHandle):
+    def __init__(self, number: int) -> None:
+        super().__init__(b"")
+        self._number = number
+
+    def pread(self, buffer: Buffer, length: int, offset: int) -> int:  # noqa: ARG002 -- it never gets that far
+        """Fail as told."""
+        raise OSError(self._number, os.strerror(self._number))
