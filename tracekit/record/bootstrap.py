@@ -1,0 +1,183 @@
+"""What a Python interpreter of a recorded program runs before anything of its own: set up the parts and the hooks.
+
+`sitecustomize` (written by `launch` for each run) executes this file under a private module name, in whatever Python the
+program uses; tracekit need not be installed there. Nothing in here may break the program: every failure ends in "this
+process is not recorded", with a line that says why.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import posix
+import sys
+from typing import Any
+
+_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+_AUDITED = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system")
+
+
+def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
+    """Begin to record this process.
+
+    Args:
+        modules: The sibling modules by name, loaded under private names.
+        settings: directory, t0, include, exclude, home (the directory of sitecustomize), t0.
+
+    Returns:
+        The `structure.Recorder` that `tracekit.step()` and its kin find.
+    """
+    parts = modules["spool"]
+    spool = parts.Spool(settings["directory"], settings["t0"])
+    if not parts.append(spool.lines_path, "\n"):
+        raise OSError("the parts directory cannot be written")
+    files = modules["files"].Files(spool, _filter(modules["files"], settings), parts.FLAGS)
+    recorder = modules["structure"].Recorder(spool)
+    _say_who(spool)
+    spool.on_fork.append(lambda: _say_who(spool))
+    _wrap_os(modules, spool, files)
+    _wrap_files(modules, spool, files)
+    _watch_imports(modules, spool, files, recorder)
+    _count_imports(spool)
+    sys.addaudithook(_launch_watcher(spool, settings))
+    os.register_at_fork(after_in_child=_guarded(spool.after_fork))
+    return recorder
+
+
+def _filter(module: Any, settings: dict[str, Any]) -> Any:
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+    user = getattr(sys.modules.get("site"), "USER_SITE", None)
+    more = [os.path.dirname(os.__file__), *([user] if user else [])]
+    code = module.interpreter_directories(prefixes, version, more, os.path.realpath)
+    own = [settings["directory"], settings["home"]]
+    return module.Filter(settings["include"], settings["exclude"], own=own, code=code)
+
+
+def _say_who(spool: Any) -> None:
+    argv = list(getattr(sys, "orig_argv", None) or [sys.executable])
+    version = ".".join(map(str, sys.version_info[:3]))
+    spool.line(
+        process=spool.pid, ppid=posix.getppid(), argv=[str(word)[:4096] for word in argv[:256]],
+        executable=sys.executable or "", python=version, rank=rank(),
+    )  # fmt: skip
+    # The first chunk exists before the first op, so that losses have a place to be counted.
+    spool._new_stream()
+
+
+def rank() -> int:
+    """The rank of this process in a distributed job as its launcher tells it in the environment; -1 without one."""
+    for name in _RANKS:
+        value = os.environ.get(name, "")
+        if value.isdigit():
+            return int(value)
+    return -1
+
+
+def _wrap_os(modules: dict[str, Any], spool: Any, files: Any) -> None:
+    parts, stand_in = modules["spool"], modules["callables"].stand_in
+    functions = modules["osio"].OsFunctions(spool, files, parts.CODE, parts.FLAGS, modules["files"].flag_bits)
+    for name, replacement in functions.replacements():
+        setattr(os, name, stand_in(getattr(posix, name), replacement, "os"))
+
+
+def _wrap_files(modules: dict[str, Any], spool: Any, files: Any) -> None:
+    parts, rawio = modules["spool"], modules["rawio"]
+    raw_file = rawio.recording_file(spool, files, parts.CODE, parts.FLAGS)
+    original = io.open
+    opener = modules["callables"].stand_in(original, rawio.recording_open(original, raw_file), "io")
+    io.FileIO = raw_file  # type: ignore[misc]  # the replacement is the point
+    io.open = builtins.open = opener
+    import mmap
+
+    mmap.mmap = modules["osio"].recording_mmap(spool, files, parts.CODE, rawio.Kind)  # type: ignore[misc]  # as above
+
+
+def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, recorder: Any) -> None:
+    imports = modules["imports"]
+    after = {name: imports.note_framework(spool, name) for name in imports.FRAMEWORKS}
+    hooks = imports.NumpyHooks(spool, files, modules["spool"].CODE)
+    after["numpy"] = _both(after["numpy"], hooks.install)
+    note_rank = _guarded(lambda: spool.line(rank=rank()) if rank() >= 0 else None)
+    torch = modules["torch_hooks"].TorchHooks(recorder, modules["structure"].Loop, note_rank)
+    after["torch.utils.data.dataloader"] = torch.install
+    hook = imports.ImportHook(after, lambda name, error: spool.line(problem=f"no hooks for {name}: {error!r}"))
+    sys.meta_path.insert(0, hook)
+
+
+def _both(first: Any, second: Any) -> Any:
+    def both(module: Any) -> None:
+        first(module)
+        second(module)
+
+    return both
+
+
+def _count_imports(spool: Any) -> None:
+    """Count what the import system reads, which is the greater part of what a short program reads at all."""
+    from _frozen_importlib_external import FileLoader
+
+    original = FileLoader.get_data
+
+    def get_data(self: Any, path: Any) -> bytes:
+        data: bytes = original(self, path)
+        spool.ignore(len(data))
+        return data
+
+    get_data.__doc__, get_data.__qualname__ = original.__doc__, original.__qualname__
+    get_data.__module__ = original.__module__
+    FileLoader.get_data = get_data  # type: ignore[method-assign]  # as above
+
+
+def _launch_watcher(spool: Any, settings: dict[str, Any]) -> Any:
+    """An audit hook that writes which programs this process starts, and whether they can be followed."""
+    variable, home = settings["variable"], settings["home"]
+
+    def watch(event: str, args: Any) -> None:
+        if event not in _AUDITED:
+            return
+        try:
+            spool.line(**_launched(event, args, variable, home))
+        except Exception:
+            spool.lose(0)
+
+    return watch
+
+
+def _launched(event: str, args: Any, variable: str, home: str) -> dict[str, Any]:
+    if event == "os.system":
+        return {"launch": ["sh", "-c", _text(args[0])], "executable": "sh", "via": event, "equipped": True}
+    executable, argv = args[0], args[1]
+    environment = args[3] if event == "subprocess.Popen" else args[2]
+    if isinstance(argv, (str, bytes)) or hasattr(argv, "__fspath__"):
+        argv = [argv]
+    words = [_text(word)[:1000] for word in list(argv)[:64]]
+    return {
+        "launch": words, "executable": _text(executable or words[0]), "via": event,
+        "equipped": _equipped(environment, variable, home), "cwd": posix.getcwd(),
+    }  # fmt: skip
+
+
+def _equipped(environment: Any, variable: str, home: str) -> bool:
+    """Whether a child with this environment finds our sitecustomize."""
+    if environment is None:
+        environment = os.environ
+    known = {_text(key): _text(value) for key, value in dict(environment).items()}
+    return variable in known and home in known.get("PYTHONPATH", "").split(":")
+
+
+def _text(value: Any) -> str:
+    return os.fsdecode(value)
+
+
+def _guarded(call: Any) -> Any:
+    def guarded(*args: Any) -> Any:
+        try:
+            return call(*args)
+        except Exception:
+            return None
+
+    return guarded

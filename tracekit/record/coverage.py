@@ -1,0 +1,128 @@
+"""How complete a recording is: what was traced and knowingly ignored, against the kernel's own count for the tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from tracekit.record.parts import Part
+from tracekit.trace import Trace
+from tracekit.units import format_bytes
+
+WHY_UNKNOWN = (
+    "the Python engine sees what goes through Python's own functions; what native code reads by itself it can only "
+    "compare with the kernel's count"
+)
+_BLIND = (
+    "reads by native code (HDF5, Arrow, safetensors, PyTorch's own C++ readers, dlopen, programs that are not Python)",
+    "accesses to mapped files after the mmap itself",
+    "ndarray.tofile, and other writes through C stdio",
+    "io_uring and POSIX AIO",
+)
+_NATIVE_READERS = (
+    "h5py", "netCDF4", "tables", "pyarrow", "safetensors", "tensorflow", "cv2", "rasterio", "lmdb", "polars", "soundfile",
+    "torchaudio", "decord", "pandas", "torch",
+)  # fmt: skip
+# Below this the difference is what ld.so and interpreters read before the hooks are in.
+_START_UP_BYTES = 4 << 20
+
+
+def read_characters() -> int | None:
+    """Bytes this process and its reaped children asked read(2) and its kin for; None where /proc does not tell."""
+    try:
+        with open("/proc/self/io") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("rchar:"))
+    except (OSError, StopIteration):
+        return None
+
+
+def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None) -> dict[str, Any]:
+    """The trailer's `coverage`."""
+    ret = trace.col("ret")
+    reads, mmaps = trace.mask("op", "read"), trace.mask("op", "mmap")
+    traced, ignored = int(ret[reads].sum()), sum(part.ignored_bytes for part in parts)
+    coverage: dict[str, Any] = {
+        "engine": "python",
+        "known": False,
+        "why": WHY_UNKNOWN,
+        "traced_read_bytes": traced,
+        "ignored_read_bytes": ignored,
+        "mapped_bytes": int(ret[mmaps].sum()),
+        "mmaps": int(mmaps.sum()),
+        "blind": list(_BLIND),
+        "not_followed": not_followed(parts),
+    }
+    if kernel_bytes is not None:
+        coverage["kernel_read_bytes"] = kernel_bytes
+        coverage["share"] = round(min((traced + ignored) / kernel_bytes, 1.0), 4) if kernel_bytes else 1.0
+        missing = kernel_bytes - traced - ignored
+        if missing > max(_START_UP_BYTES * max(len(parts), 1), kernel_bytes // 20):
+            coverage["missing"] = _explained(missing, parts)
+    return coverage
+
+
+def _explained(missing: int, parts: Sequence[Part]) -> str:
+    seen = {name for part in parts for name in part.frameworks}
+    readers = [name for name in _NATIVE_READERS if name in seen]
+    others = sorted({entry["argv"][0] for entry in not_followed(parts)})
+    causes = []
+    if readers:
+        causes.append(f"native readers of {', '.join(readers)}")
+    if others:
+        causes.append(f"programs that were not followed ({', '.join(others[:5])})")
+    causes.append("shared libraries being loaded")
+    return (
+        f"the kernel counted {format_bytes(missing)} of reads that are not in the trace; probably {' or '.join(causes)}"
+    )
+
+
+def not_followed(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Children that could not be recorded, each with the reason; the same command is named once, with its count."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for part in parts:
+        for launch in part.launches:
+            why = _why_not(launch)
+            if why:
+                entry = found.setdefault((*launch["launch"], why), {"argv": launch["launch"], "why": why, "times": 0})
+                entry["times"] += 1
+    return list(found.values())
+
+
+def _why_not(launch: dict[str, Any]) -> str:
+    argv = list(launch["launch"])
+    name = os.path.basename(launch["executable"])
+    if not launch["equipped"]:
+        return "it was started with an environment of its own, without the recorder's variables"
+    if name in ("sh", "bash", "dash", "env", "nice", "timeout", "time", "taskset", "numactl", "mpirun", "srun", "uv"):
+        return ""  # starts others, which are followed by themselves
+    if not name.startswith(("python", "pypy")) and not _is_python_script(launch):
+        return "it is no Python program"
+    flags = "".join(word[1:] for word in _interpreter_flags(argv))
+    for flag, what in (("I", "-I"), ("E", "-E"), ("S", "-S")):
+        if flag in flags:
+            return f"Python was started with {what}, which leaves the recorder out"
+    return ""
+
+
+def _interpreter_flags(argv: Sequence[str]) -> list[str]:
+    flags: list[str] = []
+    for word in argv[1:]:
+        if not word.startswith("-") or word.startswith("--") or word in ("-", "-c", "-m"):
+            break
+        if word[1:2] not in ("W", "X", "c", "m"):
+            flags.append(word)
+    return flags
+
+
+def _is_python_script(launch: dict[str, Any]) -> bool:
+    path = shutil.which(os.path.join(launch.get("cwd", ""), launch["executable"])) or shutil.which(launch["executable"])
+    if path is None:
+        return False
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(200)
+    except OSError:
+        return False
+    return first.startswith(b"#!") and b"python" in first

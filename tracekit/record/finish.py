@@ -1,0 +1,157 @@
+"""From the parts of a run to the trace under its final name, with header and trailer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tracekit import __version__, formats
+from tracekit.machine import host_facts
+from tracekit.record import launch
+from tracekit.record.coverage import coverage_of
+from tracekit.record.merge import describe, merge_parts
+from tracekit.record.parts import Part, failures
+from tracekit.trace import Header, StringTable, Trace, Trailer
+from tracekit.uri import local_path
+
+_MOST_ROOTS = 32
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A finished recording: the trace as it was saved, where, and what the user should be told."""
+
+    trace: Trace
+    output: str
+    files: int
+    warnings: list[str] = field(default_factory=list)
+
+
+def finish(run: launch.Run) -> Recording:
+    """Merge a run's parts and save the trace under `run.output`; the parts stay where they are.
+
+    Raises:
+        OutputExistsError: If the output exists and `run.force` is false.
+        OSError: If it cannot be written.
+    """
+    merged, parts = merge_parts(run.parts, run.t0)
+    coverage = coverage_of(merged, parts, run.kernel_bytes)
+    header = _header(run, merged, parts)
+    trailer = _trailer(run, merged, parts, coverage)
+    trace = describe(merged, header, trailer)
+    if run.redact:
+        trace = redacted(trace)
+    formats.save(trace, run.output, force=run.force)
+    return Recording(trace, run.output, len(trace.uris), _warnings(run, trace, parts))
+
+
+def _header(run: launch.Run, trace: Trace, parts: Sequence[Part]) -> Header:
+    return Header(
+        created=run.created,
+        producer={
+            "tool": "tracekit", "version": __version__, "verb": "record", "engine": run.engine, "reason": run.reason,
+            "options": run.options,
+        },
+        clock={"t0_unix_ns": run.t0_unix_ns, "source": "CLOCK_MONOTONIC", "resolution_ns": 1},
+        command=run.command,
+        host=host_facts(_roots(trace)),
+        frameworks={name: version for part in parts for name, version in part.frameworks.items()},
+        filters=run.options,
+        redacted=run.redact,
+    )  # fmt: skip
+
+
+def _roots(trace: Trace) -> list[str]:
+    directories = dict.fromkeys(os.path.dirname(local_path(uri)) for uri in trace.uris)
+    return list(directories)[:_MOST_ROOTS]
+
+
+def _trailer(run: launch.Run, trace: Trace, parts: Sequence[Part], coverage: dict[str, Any]) -> Trailer:
+    alive = launch.still_running([part.pid for part in parts], run.parts)
+    moved = trace.mask("op", "read", "write")
+    return Trailer(
+        ops=len(trace),
+        bytes=int(trace.col("ret")[moved].sum()),
+        lost=sum(part.lost for part in parts),
+        processes=[_process(part, run, alive) for part in parts],
+        coverage=coverage,
+    )
+
+
+def _process(part: Part, run: launch.Run, alive: Sequence[int]) -> dict[str, Any]:
+    facts = {
+        "pid": part.pid, "ppid": part.about.get("ppid"), "argv": part.about.get("argv", []), "ops": len(part.slots),
+        "python": part.about.get("python"),
+    }  # fmt: skip
+    if part.pid == run.pid:
+        facts["exit"] = run.status
+    if part.pid in alive:
+        facts["running"] = True
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _warnings(run: launch.Run, trace: Trace, parts: Sequence[Part]) -> list[str]:
+    trailer = trace.trailer or Trailer()
+    warnings = [f"process {pid} was not recorded: {why}" for pid, why in failures(run.parts).items()]
+    if not parts and not warnings:
+        warnings.append("no Python interpreter that could be recorded was started; the trace holds no op")
+    if trailer.lost:
+        warnings.append(f"{trailer.lost} ops were lost; is the disk of the output full?")
+    running = [str(process["pid"]) for process in trailer.processes if process.get("running")]
+    if running:
+        warnings.append(
+            f"still running when the program ended: {', '.join(running)}; the trace has what they did so far"
+        )
+    warnings += [f"process {part.pid}: {problem}" for part in parts for problem in part.problems]
+    for entry in trailer.coverage.get("not_followed", ())[:5]:
+        warnings.append(f"not followed: {' '.join(entry['argv'])[:80]}: {entry['why']}")
+    if "missing" in trailer.coverage:
+        warnings.append(trailer.coverage["missing"])
+    return warnings
+
+
+def redacted(trace: Trace) -> Trace:
+    """The trace with every name replaced by a digest of it; suffixes stay, equal names stay equal."""
+    tables = dict(trace.tables)
+    tables["uri"] = StringTable(_redacted_uri(uri) for uri in trace.uris)
+    if "sample_id" in tables:
+        tables["sample_id"] = StringTable(map(_digest, trace.strings("sample_id")))
+    if len(tables["uri"]) < len(trace.uris):
+        raise AssertionError("two names have one digest")
+    header, trailer = trace.header or Header(), trace.trailer or Trailer()
+    coverage = dict(trailer.coverage)
+    coverage["not_followed"] = [{**entry, "argv": _first(entry["argv"])} for entry in coverage.get("not_followed", ())]
+    processes = [{**process, "argv": _first(process["argv"])} for process in trailer.processes]
+    header = Header(**{**header.__dict__, "command": _first(header.command), "filters": {}, "redacted": True})
+    header = Header(
+        **{**header.__dict__, "producer": {**header.producer, "options": {}}, "host": _anonymous(header.host)}
+    )
+    trailer = Trailer(**{**trailer.__dict__, "coverage": coverage, "processes": processes})
+    columns = {name: np.asarray(values) for name, values in trace.columns.items()}
+    return Trace(columns, tables, trace.marks, header, trailer, trace.warnings)
+
+
+def _anonymous(host: Any) -> dict[str, Any]:
+    facts = {key: value for key, value in host.items() if key != "name"}
+    systems = facts.get("filesystem", {}).values()
+    if systems:
+        facts["filesystem"] = {_digest(system["device"]): {"type": system["type"]} for system in systems}
+    return facts
+
+
+def _first(argv: Sequence[str]) -> list[str]:
+    return [os.path.basename(word) for word in argv[:1]]
+
+
+def _redacted_uri(uri: str) -> str:
+    suffix = os.path.splitext(uri)[1]
+    return f"file:///redacted/{_digest(uri)}{suffix if len(suffix) <= 6 else ''}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

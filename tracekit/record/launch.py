@@ -1,0 +1,262 @@
+"""Start a program so that every Python interpreter in it records itself, wait for it, and make one trace of its parts.
+
+The program runs as it would without us: same terminal, session and process group, same stdin and stdout, same signals.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tracekit.errors import RecorderError
+from tracekit.record.coverage import read_characters
+from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
+
+# Why a faster engine is not used is part of every header; the native engine goes in here.
+ENGINES = ("auto", "python")
+_REASONS = {
+    "auto": "this tracekit has no native recorder; Python's own functions are wrapped",
+    "python": "asked for with --engine python",
+}
+# Sent on to the program; INT and QUIT only when they were sent to us, because a terminal sends them to both.
+_FORWARDED = {
+    signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGINT, signal.SIGQUIT,
+}  # fmt: skip
+_FROM_KERNEL = 0x80  # SI_KERNEL: a terminal's own
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be recorded and how.
+
+    `include` and `exclude` are globs (see `files.Filter`); `output` may be None for a name made of command and pid.
+    """
+
+    command: Sequence[str]
+    output: str | None = None
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    engine: str = "auto"
+    redact: bool = False
+    force: bool = False
+
+
+@dataclass
+class Run:
+    """What the launcher knows about a run; kept beside the parts, so that merging needs nothing else."""
+
+    parts: str
+    output: str
+    command: list[str]
+    t0: int
+    t0_unix_ns: int
+    created: str
+    engine: str
+    reason: str
+    options: dict[str, Any] = field(default_factory=dict)
+    redact: bool = False
+    force: bool = False
+    pid: int = 0
+    status: int | None = None
+    kernel_bytes: int | None = None
+
+    def save(self) -> None:
+        """Write it into the parts directory."""
+        temporary = os.path.join(self.parts, "run.json.new")
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(self.__dict__, file)
+        os.replace(temporary, os.path.join(self.parts, "run.json"))
+
+    @classmethod
+    def load(cls, parts: str) -> Run:
+        """Read it from a parts directory.
+
+        Raises:
+            RecorderError: If there is none.
+        """
+        try:
+            with open(os.path.join(parts, "run.json"), encoding="utf-8") as file:
+                run = cls(**json.load(file))
+        except (OSError, ValueError, TypeError):
+            raise RecorderError(
+                f"{parts} holds no recorded parts", "name the directory that record left behind"
+            ) from None
+        run.parts = os.path.abspath(parts)
+        return run
+
+
+def prepare(plan: Plan) -> Run:
+    """Make the parts directory; everything that can fail before the program starts fails here.
+
+    Raises:
+        RecorderError: If there is no place for the parts.
+    """
+    now = time.time_ns()
+    t0 = time.monotonic_ns()
+    parts = _parts_directory(plan)
+    output = os.path.abspath(plan.output) if plan.output else ""
+    options = {"include": list(plan.include), "exclude": list(plan.exclude)}
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now / 1e9))
+    engine, reason = "python", _REASONS[plan.engine]
+    rest = (created, engine, reason, options, plan.redact, plan.force)
+    run = Run(parts, output, list(plan.command), t0, now, *rest)
+    _write_startup(run)
+    return run
+
+
+def follow(run: Run) -> int:
+    """Start the program, wait for it, pass signals on; return its status as a shell would say it.
+
+    Call it with the signals held back (`signals_held`). Afterwards `run` has the program's pid, status and byte count.
+
+    Raises:
+        FileNotFoundError: If the program does not exist.
+        PermissionError: If it may not be executed.
+        OSError: If the kernel refuses it for another reason.
+    """
+    before = read_characters()
+    run.pid = _spawn(run.command, _environment(run.parts))
+    if not run.output:
+        run.output = os.path.abspath(default_name(run.command, run.pid))
+    run.save()
+    run.status = _wait(run.pid)
+    after = read_characters()
+    run.kernel_bytes = after - before if before is not None and after is not None else None
+    run.save()
+    return run.status
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold back the signals that `follow` deals with, in this thread and those it starts.
+
+    What arrived meanwhile was meant for the program and is dropped at the end.
+    """
+    held = {*_FORWARDED, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        while signal.sigtimedwait(held, 0) is not None:
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def default_name(command: Sequence[str], pid: int) -> str:
+    """`tracekit-<script or command>.<pid>.jsonl`."""
+    words = [word for word in command[1:] if not word.startswith("-")] if _is_python(command[0]) else []
+    named = command[command.index("-m") + 1] if "-m" in command[:-1] and _is_python(command[0]) else None
+    chosen = named or next((word for word in words if word.endswith(".py")), command[0])
+    stem = os.path.basename(chosen).removesuffix(".py") or "program"
+    safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in stem)
+    return f"tracekit-{safe[:80]}.{pid}.jsonl"
+
+
+def remove_parts(run: Run) -> None:
+    """Remove the parts directory; processes that still run stop recording, unharmed."""
+    shutil.rmtree(run.parts, ignore_errors=True)
+
+
+def _is_python(program: str) -> bool:
+    return os.path.basename(program).startswith(("python", "pypy"))
+
+
+def _parts_directory(plan: Plan) -> str:
+    beside = os.path.dirname(os.path.abspath(plan.output)) if plan.output else os.getcwd()
+    for place in (beside, os.path.abspath(tempfile.gettempdir())):
+        try:
+            return tempfile.mkdtemp(prefix=".tracekit-", suffix=".parts", dir=place)
+        except OSError as error:  # noqa: PERF203  # two rounds
+            reason = error.strerror
+    raise RecorderError(
+        f"no room for the recording beside the output or in {place}: {reason}", "set TMPDIR, or pass -o"
+    )
+
+
+def _write_startup(run: Run) -> None:
+    home = os.path.join(run.parts, "start")
+    os.mkdir(home)
+    settings = {
+        "directory": run.parts, "home": home, "package": os.path.dirname(os.path.abspath(__file__)), "modules": MODULES,
+        "private": PRIVATE, "variable": VARIABLE, "t0": run.t0,
+        "include": [_glob(text) for text in run.options["include"]],
+        "exclude": [_glob(text) for text in run.options["exclude"]],
+    }  # fmt: skip
+    with open(os.path.join(home, "sitecustomize.py"), "w", encoding="ascii") as file:
+        file.write(sitecustomize_text(settings))
+
+
+def _glob(text: str) -> str:
+    """A glob with a slash is about absolute paths: `~` and what is relative are taken from here and now."""
+    expanded = os.path.expanduser(text)
+    if "/" not in expanded or expanded.startswith(("/", "*")):
+        return expanded
+    return os.path.join(os.getcwd(), expanded.removeprefix("./"))
+
+
+def _environment(parts: str) -> dict[str, str]:
+    environment = dict(os.environ)
+    old = environment.get("PYTHONPATH")
+    home = os.path.join(parts, "start")
+    environment["PYTHONPATH"] = f"{home}:{old}" if old else home
+    environment[VARIABLE] = parts
+    return environment
+
+
+def _spawn(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    held = {*_FORWARDED, signal.SIGCHLD}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) - held
+    # Python ignores SIGPIPE and SIGXFSZ for itself; the program starts with what a shell would give it.
+    defaults = [signal.SIGPIPE, signal.SIGXFSZ]
+    try:
+        return os.posix_spawnp(command[0], list(command), environment, setsigmask=mask, setsigdef=defaults)
+    except OSError as error:
+        # posix_spawnp reports ENOENT also for a missing interpreter of a script; the shell's answer is the same.
+        if error.errno == errno.ENOTDIR:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0]) from None
+        raise
+
+
+def _wait(pid: int) -> int:
+    watched = {*_FORWARDED, signal.SIGCHLD}
+    while True:
+        # Asked first: the program may have ended before anybody looked.
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+        arrived = signal.sigtimedwait(watched, 1.0)
+        if arrived is not None and arrived.si_signo != signal.SIGCHLD:
+            _pass_on(pid, arrived)
+
+
+def _pass_on(pid: int, arrived: Any) -> None:
+    from_terminal = arrived.si_code == _FROM_KERNEL and arrived.si_signo in (signal.SIGINT, signal.SIGQUIT)
+    if from_terminal:
+        return
+    try:
+        os.kill(pid, arrived.si_signo)
+    except ProcessLookupError:
+        return
+
+
+def still_running(pids: Sequence[int], parts: str) -> list[int]:
+    """Which of these processes of a run live on after the program ended (daemons, background children)."""
+    alive = []
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if os.fsencode(parts) in file.read():
+                    alive.append(pid)
+        except OSError:  # noqa: PERF203  # each may be gone
+            continue
+    return alive

@@ -1,0 +1,168 @@
+"""Reading the parts a recorded process left behind (see `spool`), however it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracekit.record import spool
+
+SLOT = np.dtype(
+    [
+        ("t0", "<i8"), ("t1", "<i8"), ("offset", "<i8"), ("len", "<i8"), ("ret", "<i8"),
+        ("file", "<u4"), ("err", "<u2"), ("op", "u1"), ("flags", "u1"),
+    ]
+)  # fmt: skip
+Slots = NDArray[np.void]
+Line = dict[str, Any]
+
+
+@dataclass
+class Part:
+    """What one process left: its ops with their context, and its lines by kind.
+
+    `contexts` has one row (worker, epoch, step, sample, run) per op; `tids` one thread per op.
+    """
+
+    token: str
+    slots: Slots
+    contexts: NDArray[np.int64]
+    tids: NDArray[np.int32]
+    lost: int = 0
+    ignored_bytes: int = 0
+    about: Line = field(default_factory=dict)
+    paths: dict[int, str] = field(default_factory=dict)
+    samples: dict[int, str] = field(default_factory=dict)
+    marks: list[Line] = field(default_factory=list)
+    stops: dict[int, int] = field(default_factory=dict)
+    runs: list[Line] = field(default_factory=list)
+    batches: list[Line] = field(default_factory=list)
+    frameworks: dict[str, str] = field(default_factory=dict)
+    launches: list[Line] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    rank: int = -1
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return int(self.token.partition("-")[0])
+
+
+def read_parts(directory: str | os.PathLike[str]) -> list[Part]:
+    """The parts of every process of a run, in order of their start.
+
+    Torn slots and half-written lines are what a killed process leaves; they are passed over.
+    """
+    root = Path(directory)
+    chunks: dict[str, list[Path]] = {}
+    for path in root.glob("*.ops"):
+        chunks.setdefault(path.name.split(".", 1)[0], []).append(path)
+    tokens = {path.name.removesuffix(".jsonl") for path in root.glob("*.jsonl")} | set(chunks)
+    return [_part(root, token, chunks.get(token, [])) for token in sorted(tokens, key=_started)]
+
+
+def failures(directory: str | os.PathLike[str]) -> dict[int, str]:
+    """Why a process could not be recorded at all, by pid."""
+    return {int(path.name.partition("-")[0]): path.read_text() for path in Path(directory).glob("*-failed.txt")}
+
+
+def _started(token: str) -> int:
+    return int(token.partition("-")[2] or "0", 16)
+
+
+def _part(root: Path, token: str, chunks: list[Path]) -> Part:
+    pieces = [piece for path in sorted(chunks, key=_sequence) if (piece := _chunk(path)) is not None]
+    part = Part(
+        token,
+        _joined([piece[0] for piece in pieces], np.zeros(0, SLOT)),
+        _joined([piece[1] for piece in pieces], np.zeros((0, 5), np.int64)),
+        _joined([piece[2] for piece in pieces], np.zeros(0, np.int32)),
+        lost=sum(piece[3] for piece in pieces),
+        ignored_bytes=sum(piece[4] for piece in pieces),
+    )
+    for line in _lines(root / f"{token}.jsonl"):
+        _take(part, line)
+    return part
+
+
+def _sequence(path: Path) -> tuple[int, int]:
+    _, tid, number, _ = path.name.rsplit(".", 3)
+    return int(tid), int(number)
+
+
+def _joined(arrays: list[Any], empty: Any) -> Any:
+    return np.concatenate(arrays) if arrays else empty
+
+
+def _chunk(path: Path) -> tuple[Slots, NDArray[np.int64], NDArray[np.int32], int, int] | None:
+    data = path.read_bytes()
+    if len(data) < spool.SLOT_BYTES or not data.startswith(spool.MAGIC):
+        return None
+    _, _, tid, _ = spool.HEADER.unpack_from(data)
+    lost, ignored_bytes, _ = spool.COUNTERS.unpack_from(data, spool.COUNTERS_AT)
+    slots: Slots = np.frombuffer(data, SLOT, len(data) // spool.SLOT_BYTES)[1:]
+    slots = slots[slots["flags"] & spool.VALID != 0]
+    is_op = slots["op"] != spool.CODE["context"]
+    ops = slots[is_op]
+    contexts = _contexts(slots, is_op)
+    return ops, contexts, np.full(len(ops), tid, np.int32), lost, ignored_bytes
+
+
+def _contexts(slots: Slots, is_op: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The context of every op: that of the last change before it."""
+    changes = np.flatnonzero(~is_op)
+    table = np.empty((len(changes) + 1, 5), np.int64)
+    table[0] = spool.NOWHERE
+    for column, name in enumerate(("t1", "offset", "len", "ret", "file")):
+        table[1:, column] = slots[name][changes]
+    result: NDArray[np.int64] = table[np.searchsorted(changes, np.flatnonzero(is_op))]
+    return result
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    for text in data.split(b"\n"):
+        try:
+            line = json.loads(text) if text.strip() else None
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _take(part: Part, line: Line) -> None:
+    if "file" in line:
+        part.paths[line["file"]] = line["path"]
+    elif "mark" in line:
+        part.marks.append(line)
+        if "batch" in line:
+            part.batches.append(line)
+    elif "stop" in line:
+        part.stops[line["stop"]] = line["t"]
+    elif "batch" in line:
+        part.batches.append(line)
+    elif "loader" in line:
+        part.runs.append(line)
+    elif "sample" in line:
+        part.samples[line["sample"]] = line["name"]
+    elif "process" in line:
+        part.about = line
+        part.rank = line["rank"]
+    elif "framework" in line:
+        part.frameworks[line["framework"]] = line["version"]
+    elif "launch" in line:
+        part.launches.append(line)
+    elif "rank" in line:
+        part.rank = line["rank"]
+    elif "problem" in line:
+        part.problems.append(line["problem"])

@@ -1,0 +1,321 @@
+"""Where a recorded process keeps what it did: parts that survive its death, read again by `merge`.
+
+Two kinds of file lie in the run's parts directory, and no file descriptor of them stays open in the program:
+
+* `TOKEN.TID.SEQ.ops`: slots of 48 bytes, mapped MAP_SHARED, one writer each (a thread). Space is reserved with
+  posix_fallocate before it is mapped, never sparse, so that a full disk becomes counted losses and not SIGBUS. A slot is
+  valid when its last byte is not zero, and that byte is written last. Slot 0 is the header with the thread's counters.
+* `TOKEN.jsonl`: what has no fixed size (files, marks, facts about the process), one write with O_APPEND per line.
+
+What was appended is in the page cache, so it survives SIGKILL, os._exit and exec. A forked child never touches its
+parent's mapping: it gets a token and parts of its own.
+
+This module runs inside the recorded program: standard library only, and from `posix` rather than `os`, whose functions
+are wrapped.
+"""
+
+from __future__ import annotations
+
+import _thread
+import mmap as _mmap
+import posix
+import sys
+import time
+from _json import encode_basestring_ascii as _quoted
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from struct import Struct
+from typing import Any
+
+# t_submit, t_complete, offset, len, ret, file, errno, op, flags with the bit that says "valid".
+SLOT = Struct("<qqqqqIHBB")
+SLOT_BYTES = SLOT.size
+# magic, pid, tid, t_start, and the counters at COUNTERS_AT.
+HEADER = Struct("<8sIIq")
+COUNTERS = Struct("<qqq")
+COUNTERS_AT = HEADER.size
+MAGIC = b"tkspool1"
+VALID = 0x80
+
+# The position in this tuple is the op's code in a slot; code 0 is a change of context. Append only.
+OPS = (
+    "context", "read", "write", "open", "close", "stat", "list", "mmap", "fsync", "delete", "truncate",
+)  # fmt: skip
+CODE = {name: code for code, name in enumerate(OPS)}
+FLAGS = {"direct": 1, "o_append": 2, "o_sync": 4, "o_creat": 8, "o_trunc": 16, "o_wronly": 32, "o_rdwr": 64}
+
+# (worker, epoch, step, sample, run): what the op is done for. `run` > 0 says that step is the position of a batch in
+# that many-th run of a loader worker; merge turns it into the step's number.
+Context = tuple[int, int, int, int, int]
+NOWHERE: Context = (-1, -1, -1, -1, 0)
+
+# Small first: a thread that does little costs little, also in a program of hundreds of threads.
+CHUNK_BYTES = (64 << 10, 256 << 10, 1 << 20)
+_SMALLEST = 4 << 10
+_RETRY_EVERY = 4096
+_MAX_PENDING = 10_000
+
+
+class _Chunk:
+    """One mapped file of slots."""
+
+    __slots__ = ("places", "view")
+
+    def __init__(self, view: Any, size: int) -> None:
+        self.view = view
+        # An iterator hands out places atomically: a signal handler that records in between gets the next one.
+        self.places: Iterator[int] = iter(range(SLOT_BYTES, size - SLOT_BYTES + 1, SLOT_BYTES))
+
+
+class Stream:
+    """One thread's slots and counters."""
+
+    __slots__ = ("chunk", "context", "home", "ignored_bytes", "ignored_ops", "lost", "sequence", "tid")
+
+    def __init__(self, tid: int) -> None:
+        self.tid = tid
+        self.sequence = 0
+        self.chunk: _Chunk | None = None
+        self.home: Any = None
+        self.context: Context | None = NOWHERE
+        self.lost = 0
+        self.ignored_bytes = 0
+        self.ignored_ops = 0
+
+
+class Spool:
+    """The parts of one process. `record` is called once per op and must stay cheap.
+
+    Args:
+        directory: The run's parts directory.
+        t0: CLOCK_MONOTONIC ns of the run's start; only kept for whoever asks.
+    """
+
+    def __init__(self, directory: str, t0: int = 0) -> None:
+        self.directory = directory
+        self.t0 = t0
+        self.context: ContextVar[Context] = ContextVar("tracekit_context", default=NOWHERE)
+        self.samples: dict[str, int] = {}
+        self.local = _thread._local()
+        self.pending: list[str] = []
+        self.token = ""
+        self.lines_path = ""
+        self.on_fork: list[Callable[[], None]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self.pid = posix.getpid()
+        # The time makes the name unique where a pid is used twice in one run.
+        self.token = f"{self.pid}-{time.monotonic_ns():x}"
+        self.lines_path = f"{self.directory}/{self.token}.jsonl"
+
+    # -- ops --------------------------------------------------------------------------------------------------------
+
+    def record(
+        self, op: int, file: int, offset: int, length: int, t0: int, t1: int, ret: int, err: int, flags: int
+    ) -> None:
+        """Append one op to the calling thread's stream; it is counted as lost where there is no room."""
+        try:
+            stream: Stream = self.local.stream
+        except AttributeError:
+            stream = self._new_stream()
+        context = self.context.get()
+        if context is not stream.context:
+            self._put_context(stream, context)
+        chunk = stream.chunk
+        place = next(chunk.places, 0) if chunk is not None else 0
+        if not place or chunk is None:
+            chunk, place = self._next_chunk(stream)
+            if chunk is None:
+                return
+        SLOT.pack_into(chunk.view, place, t0, t1, offset, length, ret, file, err, op, flags | VALID)
+
+    def ignore(self, moved: int) -> None:
+        """Count bytes read from a file that is not recorded."""
+        try:
+            stream: Stream = self.local.stream
+        except AttributeError:
+            stream = self._new_stream()
+        stream.ignored_bytes += moved
+        stream.ignored_ops += 1
+        self._count(stream)
+
+    def lose(self, count: int = 1) -> None:
+        """Count ops that could not be recorded."""
+        try:
+            stream: Stream = self.local.stream
+        except AttributeError:
+            stream = self._new_stream()
+        stream.lost += count
+        self._count(stream)
+
+    def _count(self, stream: Stream) -> None:
+        if stream.home is not None:
+            COUNTERS.pack_into(stream.home, COUNTERS_AT, stream.lost, stream.ignored_bytes, stream.ignored_ops)
+
+    def _new_stream(self) -> Stream:
+        stream = Stream(_thread.get_native_id())
+        stream.chunk = self._map(stream)
+        self.local.stream = stream
+        return stream
+
+    def _put_context(self, stream: Stream, context: Context) -> None:
+        stream.context = context
+        chunk = stream.chunk
+        place = next(chunk.places, 0) if chunk is not None else 0
+        if place and chunk is not None:
+            worker, epoch, step, sample, run = context
+            SLOT.pack_into(chunk.view, place, time.monotonic_ns(), worker, epoch, step, sample, run, 0, 0, VALID)
+        else:
+            stream.context = None  # said again at the start of the next chunk
+
+    def _next_chunk(self, stream: Stream) -> tuple[_Chunk | None, int]:
+        if stream.chunk is not None or stream.lost % _RETRY_EVERY == 0:
+            stream.chunk = self._map(stream)
+        chunk = stream.chunk
+        if chunk is None:
+            stream.lost += 1
+            self._count(stream)
+            return None, 0
+        self._put_context(stream, self.context.get())
+        return chunk, next(chunk.places)
+
+    def _map(self, stream: Stream) -> _Chunk | None:
+        wanted = CHUNK_BYTES[min(stream.sequence, len(CHUNK_BYTES) - 1)]
+        for size in (wanted, _SMALLEST) if stream.sequence else (wanted, 16 << 10, _SMALLEST):
+            name = f"{self.directory}/{self.token}.{stream.tid}.{stream.sequence}.ops"
+            view = _mapped(name, size)
+            if view is not None:
+                HEADER.pack_into(view, 0, MAGIC, self.pid, stream.tid, time.monotonic_ns())
+                stream.sequence += 1
+                stream.home = stream.home or view
+                return _Chunk(view, size)
+        return None
+
+    # -- lines ------------------------------------------------------------------------------------------------------
+
+    def line(self, **values: Any) -> None:
+        """Append a JSON line; what cannot be written now is tried again with the next one."""
+        text = "\n" + encode(values) + "\n"
+        waiting, self.pending = self.pending, []
+        if not append(self.lines_path, "".join([*waiting, text])):
+            self.pending = [*waiting, text][-_MAX_PENDING:]
+
+    def sample_code(self, sample: Any) -> int:
+        """The integer that stands for a sample in a context: itself where it is one, else -2 and below, named by a line."""
+        if type(sample) is int and 0 <= sample < 1 << 63:
+            return sample
+        name = _sample_name(sample)
+        if isinstance(name, int):
+            return name
+        code = self.samples.get(name)
+        if code is None:
+            code = self.samples[name] = -2 - len(self.samples)
+            self.line(sample=code, name=name)
+        return code
+
+    # -- fork -------------------------------------------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """In a forked child: parts of its own. The parent's mappings are let go, never written."""
+        self.local = _thread._local()
+        self.pending = []
+        self.samples = {}
+        self._begin()
+        # Sample codes in the inherited context were the parent's; integers mean the same everywhere.
+        context = self.context.get()
+        if context[3] < -1:
+            self.context.set((*context[:3], -1, context[4]))
+        for callback in self.on_fork:
+            callback()
+
+
+def _mapped(name: str, size: int) -> Any:
+    """A new file of `size` bytes that are really there, mapped; None where that is not possible."""
+    try:
+        fd = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    try:
+        posix.posix_fallocate(fd, 0, size)
+        return _map_fd(fd, size)
+    except (OSError, ValueError):
+        posix.unlink(name)
+        return None
+    finally:
+        posix.close(fd)
+
+
+def _raw_mmap() -> Callable[[int, int], Any]:
+    """mmap(2) as a function of descriptor and size, through the extension below ctypes.
+
+    Python's own mmap keeps a duplicate of the descriptor for the sake of resize(), and closes that number when it goes,
+    whoever owns it by then: a program that closes all descriptors, as daemons do, would lose a file of its own.
+    """
+    import _ctypes as door
+
+    _ctypes: Any = door  # what stands below ctypes is not made to be typed
+    simple, array, function = _ctypes._SimpleCData, _ctypes.Array, _ctypes.CFuncPtr
+    long = type("long", (simple,), {"_type_": "l"})
+    byte = type("byte", (simple,), {"_type_": "B"})
+    flags = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    prototype = type("prototype", (function,), {"_flags_": flags, "_restype_": long})
+    call = prototype(_ctypes.dlsym(_ctypes.dlopen(None, 0), "mmap"))
+
+    def mapped(fd: int, size: int) -> Any:
+        protection = _mmap.PROT_READ | _mmap.PROT_WRITE
+        address = call(long(0), long(size), long(protection), long(_mmap.MAP_SHARED), long(fd), long(0))
+        if address == -1:
+            raise OSError("mmap failed")
+        kind: Any = type("slots", (array,), {"_type_": byte, "_length_": size})
+        return kind.from_address(address)
+
+    return mapped
+
+
+def _choose_mmap() -> Callable[[int, int], Any]:
+    if sys.version_info >= (3, 13):
+        return lambda fd, size: _mmap.mmap(fd, size, trackfd=False)
+    try:
+        return _raw_mmap()
+    except Exception:  # a Python built without libffi: one descriptor per chunk is seen in the program
+        return _mmap.mmap
+
+
+_map_fd = _choose_mmap()
+
+
+def append(path: str, text: str) -> bool:
+    """Append text with one write; whether all of it is there."""
+    data = text.encode("ascii")
+    try:
+        fd = posix.open(path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
+    except OSError:
+        return False
+    try:
+        return posix.write(fd, data) == len(data)
+    except OSError:
+        return False
+    finally:
+        posix.close(fd)
+
+
+def encode(value: Any) -> str:
+    """JSON of plain values. The json package is not used: it would import `re` into programs that never asked for it."""
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(encode, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_quoted(str(key))}:{encode(item)}" for key, item in value.items()) + "}"
+    return _quoted(str(value))
+
+
+def _sample_name(sample: Any) -> int | str:
+    try:
+        number = int(sample.__index__())
+    except Exception:
+        return str(sample)[:200]
+    return number if 0 <= number < 1 << 63 else str(number)

@@ -1,0 +1,156 @@
+"""`tracekit record`: run a program and write a trace of its I/O."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from typing import Any, NoReturn
+
+from tracekit import console
+from tracekit.errors import EXIT_NOT_FOUND, EXIT_RECORDER, RecorderError, TracekitError, UsageError
+from tracekit.record import launch
+
+_EXIT_NOT_EXECUTABLE = 126
+_DESCRIPTION = """\
+Run a program as it is, and write a trace of what its Python processes read and write: files, offsets, sizes, times,
+loader workers, training steps and sample ids. Children by fork, spawn and subprocess are followed.
+
+The exit status is the program's own; 128+n when signal n killed it; 127 when it was not found, 126 when it cannot be
+executed, 125 when the recorder itself failed.
+"""
+_EPILOG = """\
+Files of the interpreter itself (standard library, installed packages, *.py, *.so, /proc, /sys, /dev) are not recorded,
+only their bytes are counted. With --include only what matches is recorded, whatever it is; --exclude always wins. A GLOB
+without a slash is held against the file's name, another against its absolute path; * crosses slashes.
+
+example:
+  tracekit record -o train.jsonl -- python train.py --epochs 2
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add description, example and options."""
+    parser.description = _DESCRIPTION
+    parser.epilog = _EPILOG
+    parser.usage = "tracekit record [-o TRACE] [--include GLOB]... [--exclude GLOB]... [options] -- CMD [ARG]..."
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="TRACE",
+        help="the trace, .jsonl or .jsonl.zst (default: tracekit-NAME.PID.jsonl here)",
+    )
+    parser.add_argument("--include", metavar="GLOB", action="append", default=[], help="record only files that match")
+    parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="do not record files that match")
+    parser.add_argument("--engine", choices=launch.ENGINES, default="auto", help="how to record (default: auto)")
+    parser.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument(
+        "--merge", metavar="PARTS", help="make the trace of parts that an interrupted record left behind"
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD", help="the program and its arguments")
+    # A status of 2 could be the program's own.
+    parser.error = _refuse  # type: ignore[method-assign]  # argparse's way is a subclass, and the parser is made elsewhere
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record; return the program's status."""
+    try:
+        if args.merge is not None:
+            return _merge_again(args)
+        return _record(args)
+    except RecorderError:
+        raise
+    except TracekitError as error:
+        raise RecorderError(error.cause, error.way_out) from error
+
+
+def _refuse(message: str) -> NoReturn:
+    console.complain("tracekit", f"{message}; see tracekit record --help [usage]")
+    sys.exit(EXIT_RECORDER)
+
+
+def _record(args: argparse.Namespace) -> int:
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        raise UsageError("no program was named", "write it after --, as in: tracekit record -- python train.py")
+    plan = launch.Plan(
+        command, args.output, args.include, args.exclude, args.engine, redact=args.redact_uris, force=args.force
+    )
+    with launch.signals_held():
+        _check_output(args)
+        recording = launch.prepare(plan)
+        try:
+            status = launch.follow(recording)
+        except OSError as error:
+            launch.remove_parts(recording)
+            return _not_started(command[0], error)
+        except BaseException:
+            launch.remove_parts(recording)
+            raise
+    _finish(recording)
+    return status
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    from tracekit import formats
+
+    if args.output == "-":
+        raise UsageError("the trace cannot go to standard output, which is the program's", "name a file with -o")
+    formats.check_save(args.output or "tracekit-.jsonl", force=args.force)
+
+
+def _not_started(program: str, error: OSError) -> int:
+    missing = isinstance(error, FileNotFoundError)
+    way_out = "check the name and PATH" if missing else "check that it is a program and may be executed"
+    console.complain("tracekit", f"{program} cannot be started: {error.strerror}; {way_out} [not-started]")
+    return EXIT_NOT_FOUND if missing else _EXIT_NOT_EXECUTABLE
+
+
+def _merge_again(args: argparse.Namespace) -> int:
+    recording = launch.Run.load(args.merge)
+    recording.output = os.path.abspath(args.output) if args.output else recording.output
+    recording.force = args.force
+    _finish(recording)
+    return 0
+
+
+def _finish(recording: launch.Run) -> None:
+    """Write the trace; whatever goes wrong, the parts stay, and the way to go on is said."""
+    again = f"the parts are kept; make the trace with: tracekit record --merge {shlex.quote(recording.parts)} -o TRACE"
+    try:
+        from tracekit.record.finish import finish
+
+        done = finish(recording)
+    except KeyboardInterrupt:
+        raise RecorderError("interrupted while the trace was being written", again) from None
+    except (TracekitError, OSError, MemoryError) as error:
+        raise RecorderError(f"the trace could not be written: {error}", again) from error
+    launch.remove_parts(recording)
+    _summarise(done)
+
+
+def _summarise(done: Any) -> None:
+    from tracekit.units import format_bytes, format_count
+
+    trace, trailer = done.trace, done.trace.trailer
+    read = int(trace.col("ret")[trace.mask("op", "read")].sum())
+    written = int(trace.col("ret")[trace.mask("op", "write")].sum())
+    name = os.path.relpath(done.output)
+    name = done.output if name.startswith("..") else name
+    console.say(
+        f"recorded {format_count(len(trace))} ops ({format_bytes(read)} read, {format_bytes(written)} written) on "
+        f"{format_count(done.files)} files by {len(trailer.processes)} processes in {name}"
+    )
+    if trailer.coverage["mmaps"]:
+        console.say(f"mapped {format_bytes(trailer.coverage['mapped_bytes'])}, whose accesses cannot be seen")
+    kernel = trailer.coverage.get("kernel_read_bytes")
+    if kernel is not None:
+        known = trailer.coverage["traced_read_bytes"] + trailer.coverage["ignored_read_bytes"]
+        console.say(
+            f"the kernel counted {format_bytes(kernel)} read; {format_bytes(known)} are recorded or knowingly left out"
+        )
+    for text in done.warnings:
+        console.warn(text)
+    console.say(f"next: tracekit stats {shlex.quote(name)}")
