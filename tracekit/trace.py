@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 NULL = -1
 
-IntArray = NDArray[np.int64] | NDArray[np.int32]
+IntArray = NDArray[np.signedinteger[Any]]
 Mask = NDArray[np.bool_]
 
 
@@ -33,7 +33,7 @@ class Column:
     """One key of an op line: its type in memory, its unit, and what it means."""
 
     name: str
-    dtype: type[np.int64] | type[np.int32]
+    dtype: type[np.int64 | np.int32]
     unit: str
     meaning: str
     category: bool = False
@@ -46,7 +46,13 @@ COLUMNS: dict[str, Column] = {
         Column("offset", np.int64, "bytes", "where in the file or object; null when the source did not record it"),
         Column("len", np.int64, "bytes", "how much was asked for"),
         Column("t_submit", np.int64, "ns", "when the op was issued"),
-        Column("op", np.int32, "", "what was done: read, write, open, close, stat, list, mmap, delete, fsync…", category=True),
+        Column(
+            "op",
+            np.int32,
+            "",
+            "what was done: read, write, open, close, stat, list, mmap, delete, fsync…",
+            category=True,
+        ),
         Column("t_complete", np.int64, "ns", "when the op returned"),
         Column("ret", np.int64, "bytes", "how much was moved"),
         Column("err", np.int32, "", "errno name or HTTP status of a failed op", category=True),
@@ -58,7 +64,9 @@ COLUMNS: dict[str, Column] = {
         Column("worker", np.int32, "", "loader worker"),
         Column("epoch", np.int32, "", "training epoch the op serves"),
         Column("step", np.int32, "", "training step whose batch the op serves"),
-        Column("sample_id", np.int64, "", "training sample the op serves; values below -1 are codes into a table of names"),
+        Column(
+            "sample_id", np.int64, "", "training sample the op serves; values below -1 are codes into a table of names"
+        ),
         Column("layer", np.int32, "", "who saw it: libc, python, s3, az", category=True),
         Column("level", np.int32, "", "logical or wire, for object requests", category=True),
         Column("attempts", np.int32, "", "wire requests one logical request took"),
@@ -151,19 +159,23 @@ class StringTable:
 
     def __init__(self, strings: Iterable[str] = ()) -> None:
         self.strings: list[str] = []
-        self._codes: dict[str, int] = {}
+        self._codes: dict[str | None, int] = {None: NULL}
         for text in strings:
             self.code(text)
 
     def code(self, text: str | None) -> int:
         """The code of `text`, adding it if it is new."""
-        if text is None:
-            return NULL
         code = self._codes.get(text)
         if code is None:
             code = self._codes[text] = len(self.strings)
-            self.strings.append(text)
+            self.strings.append(text or "")
         return code
+
+    def encode(self, texts: Sequence[str | None]) -> NDArray[np.int32]:
+        """The codes of many texts, adding what is new in order of appearance."""
+        for text in dict.fromkeys(texts):
+            self.code(text)
+        return np.fromiter(map(self._codes.__getitem__, texts), np.int32, len(texts))
 
     def find(self, text: str) -> int | None:
         """The code of `text`, or None if it is not in the table."""
@@ -323,13 +335,14 @@ class Trace:
         data: dict[str, Any] = {}
         for name, array in self.columns.items():
             if COLUMNS[name].category:
-                data[name] = pd.Categorical.from_codes(array, categories=self.strings(name))
+                data[name] = pd.Categorical.from_codes(array.tolist(), categories=pd.Index(self.strings(name)))
             elif name == "sample_id" and name in self.tables:
                 data[name] = [self._value(name, index) for index in range(len(self))]
             else:
                 # ExtensionArray with its mask, not floats: an int64 of nanoseconds does not fit a float.
                 data[name] = pd.arrays.IntegerArray(array.copy(), array == NULL)
-        return pd.DataFrame(data)
+        frame: pd.DataFrame = pd.DataFrame(data)
+        return frame
 
     def _value(self, name: str, index: int) -> Any:
         value = int(self.columns[name][index])
@@ -342,7 +355,7 @@ class Trace:
     def sample_name(self, code: int) -> int | str | None:
         """What a value of the `sample_id` column stands for: an integer, a name, or None."""
         if code < NULL:
-            return self.tables["sample_id"].strings[_name_code(code)]
+            return self.tables["sample_id"].strings[name_code(code)]
         return None if code == NULL else code
 
 
@@ -390,8 +403,8 @@ def _recoded(part: Trace, name: str, table: StringTable | None) -> IntArray:
     if name == "sample_id":
         named = codes < NULL
         out = codes.copy()
-        out[named] = _name_code(mapping[_name_code(codes[named])])
-        return out
+        out[named] = name_code(mapping[name_code(codes[named])])
+        return np.asarray(out)
     known = codes != NULL
     out = np.full(len(codes), NULL, COLUMNS[name].dtype)
     out[known] = mapping[codes[known]]
@@ -412,7 +425,7 @@ def _added(trailers: Sequence[Trailer]) -> Trailer:
 
 def _encode(column: Column, data: Sequence[Any], table: StringTable | None) -> IntArray:
     if column.category and table is not None:
-        return np.fromiter(map(table.code, data), column.dtype, len(data))
+        return table.encode(data)
     if table is not None:
         return encode_samples(data, table)
     values: Iterable[int] = (NULL if value is None else value for value in data) if None in data else data
@@ -430,9 +443,12 @@ def _sample_code(value: int | str | None, table: StringTable) -> int:
         return NULL
     if isinstance(value, int) and 0 <= value < 2**63:
         return value
-    return _name_code(table.code(str(value)))
+    return name_code(table.code(str(value)))
 
 
-def _name_code(position: Any) -> Any:
+_Code = TypeVar("_Code", int, IntArray)
+
+
+def name_code(position: _Code) -> _Code:
     """The sample_id code of a position in its table of names, and (being its own inverse) the position of a code."""
     return NULL - 1 - position
