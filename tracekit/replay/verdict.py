@@ -76,7 +76,7 @@ class Disturbance:
         if self.steal > STEAL_SHARE:
             parts.append(f"the hypervisor took {100 * self.steal:.1f} % of the CPU time")
         if self.foreign_cpu > FOREIGN_SHARE:
-            parts.append(f"other processes used {100 * self.foreign_cpu:.0f} % of it")
+            parts.append(f"other processes used {100 * self.foreign_cpu:.0f} % of the CPU time")
         return " and ".join(parts)
 
 
