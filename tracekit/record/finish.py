@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracekit import __version__, formats
+from tracekit.errors import RecorderError
 from tracekit.machine import host_facts
 from tracekit.record import launch
 from tracekit.record.coverage import coverage_of
@@ -36,9 +37,12 @@ def finish(run: launch.Run) -> Recording:
     """Merge a run's parts and save the trace under `run.output`; the parts stay where they are.
 
     Raises:
+        RecorderError: If the parts are gone.
         OutputExistsError: If the output exists and `run.force` is false.
         OSError: If it cannot be written.
     """
+    if not os.path.isdir(run.parts):
+        raise RecorderError(f"the parts directory {run.parts} is gone", "was it moved or removed by the program?")
     merged, parts = merge_parts(run.parts, run.t0)
     coverage = coverage_of(merged, parts, run.kernel_bytes)
     header = _header(run, merged, parts)

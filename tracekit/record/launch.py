@@ -13,7 +13,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,12 +69,13 @@ class Run:
     status: int | None = None
     kernel_bytes: int | None = None
 
-    def save(self) -> None:
-        """Write it into the parts directory."""
+    def note(self) -> None:
+        """Write it into the parts directory, as well as that goes: it is for those who merge later."""
         temporary = os.path.join(self.parts, "run.json.new")
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(self.__dict__, file)
-        os.replace(temporary, os.path.join(self.parts, "run.json"))
+        with suppress(OSError):
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump(self.__dict__, file)
+            os.replace(temporary, os.path.join(self.parts, "run.json"))
 
     @classmethod
     def load(cls, parts: str) -> Run:
@@ -127,11 +128,11 @@ def follow(run: Run) -> int:
     run.pid = _spawn(run.command, _environment(run.parts))
     if not run.output:
         run.output = os.path.abspath(default_name(run.command, run.pid))
-    run.save()
+    run.note()
     run.status = _wait(run.pid)
     after = read_characters()
     run.kernel_bytes = after - before if before is not None and after is not None else None
-    run.save()
+    run.note()
     return run.status
 
 

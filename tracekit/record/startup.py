@@ -18,8 +18,10 @@ import sys
 
 def _record(settings):
     import os
-    if os.environ.get(settings["variable"]) != settings["directory"] or sys.version_info < (3, 10):
+    if os.environ.get(settings["variable"]) != settings["directory"]:
         return
+    if sys.version_info < (3, 10):
+        raise RuntimeError("Python %d.%d is older than 3.10" % sys.version_info[:2])
     from _frozen_importlib_external import SourceFileLoader
     kind = type(sys)
     modules = {}
