@@ -24,6 +24,8 @@ END_SLACK_NS = 25_000_000
 SHIFT_SLACK_NS = {"time.shift-p50": 20_000_000, "time.shift-p99": 100_000_000}
 WINDOW_NS = 100_000_000
 WINDOWS = 50
+# Twice the dispersion of a Poisson process: below that there is nothing to be smoothed away.
+BURSTY = 2.0
 # Which kinds a replay leaves out with `--writes skip`, or issues elsewhere with `--writes scratch`.
 WRITING = ("write", "fsync", "fdatasync", "truncate", "delete", "rename", "mkdir")
 
@@ -202,18 +204,31 @@ def _moved(comparison: Comparison) -> Measured | str:
 
 
 def _cap(comparison: Comparison) -> Measured | str:
-    caps = {
-        "depth.max": comparison.options.get("max_inflight"),
-        "depth.bytes": comparison.options.get("max_inflight_bytes"),
-    }
+    recorded = comparison.figures[0].scalars
     found = []
-    for name, cap in caps.items():
-        peak = comparison.figures[0].scalars[name]
+    for option, peak in (("max_inflight", _concurrency(comparison)), ("max_inflight_bytes", recorded["depth.bytes"])):
+        cap = comparison.options.get(option)
         if isinstance(cap, int) and peak:
             found.append(Measured(peak, float(cap), effect=cap / peak))
     if not found:
         return "the replay had no cap"
     return min(found, key=lambda measured: measured.effect or 0.0)
+
+
+def _concurrency(comparison: Comparison) -> float | None:
+    """How many ops at a time the recording may have had: its peak, and its streams at a time where the cap made ops wait.
+
+    On a fast storage ops of two streams overlap by luck only; whether they happened to do so is not the point.
+    """
+    recorded = comparison.figures[0].scalars
+    peaks = [recorded["depth.max"], recorded["streams.peak"] if _cap_stall(comparison.replayed) else None]
+    return max((peak for peak in peaks if peak is not None), default=None)
+
+
+def _cap_stall(replayed: Trace) -> bool:
+    causes = replayed.trailer.run.get("lateness_by_cause_us", {}) if replayed.trailer else {}
+    stall = causes.get("cap_stall", {}) if isinstance(causes, Mapping) else {}
+    return bool(isinstance(stall, Mapping) and stall.get("sum"))
 
 
 def _ceiling(comparison: Comparison) -> Measured | str:
@@ -265,6 +280,13 @@ def _rate(comparison: Comparison) -> Measured | str:
     return Measured(None, float(np.abs(counts[0] - counts[1]).sum() / 2))
 
 
+def _dispersion(comparison: Comparison) -> Measured | str:
+    measured = _scalar("arrival.dispersion")(comparison)
+    if isinstance(measured, Measured) and measured.reference is not None and measured.reference < BURSTY:
+        return f"the recording has no bursts: the variance of its arrivals per 10 ms is {measured.reference:.2g} times their mean"
+    return measured
+
+
 def _windows(trace: Trace, width: int) -> stats.Ints:
     submit = trace.col("t_submit")
     return np.bincount((submit - submit[:1]) // width)
@@ -295,7 +317,7 @@ MEASURES: Mapping[str, Callable[[Comparison], Measured | str]] = {
     "time.duration": _duration,
     "arrival.rate": _rate,
     "throughput": _throughput,
-    "arrival.dispersion": _scalar("arrival.dispersion"),
+    "arrival.dispersion": _dispersion,
     "latency.p50": _scalar("latency.p50"),
     "latency.p99": _scalar("latency.p99"),
 }

@@ -23,6 +23,7 @@ SMALLEST, LARGEST = 64 * 1024, 256 * 1024
 CHUNK = 64 * 1024
 CLASSES = 10
 FEATURES = 4096
+HIDDEN = 1536
 
 
 class Files:
@@ -35,8 +36,8 @@ class Files:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        data = read(self.paths[index])
-        return torch.frombuffer(data[:FEATURES], dtype=torch.uint8).float() / 255, index % CLASSES
+        pixels = torch.frombuffer(read(self.paths[index]), dtype=torch.uint8).float() / 255
+        return (pixels[:FEATURES] - pixels.mean()) / pixels.std(), index % CLASSES
 
 
 def read(path: str) -> bytearray:
@@ -57,11 +58,13 @@ def make_data(directory: str) -> list[str]:
     """The files of the data set, made where they are missing; the same bytes everywhere."""
     os.makedirs(directory, exist_ok=True)
     chance = random.Random(20240)
+    # One listing, no look at every file: files appear under their name only when they are whole.
+    there = set(os.listdir(directory))
     paths = []
     for index in range(FILES):
         size = min(LARGEST, max(SMALLEST, round(chance.lognormvariate(math.log(120 * 1024), 0.4))))
         path = os.path.join(directory, f"sample_{index:04d}.bin")
-        if not os.path.exists(path) or os.path.getsize(path) != size:
+        if os.path.basename(path) not in there:
             part = path + ".part"
             with open(part, "wb") as file:
                 file.write(random.Random(index).randbytes(size))
@@ -72,16 +75,15 @@ def make_data(directory: str) -> list[str]:
 
 def train(loader: Any, epochs: int) -> float:
     """Train a small model; the loss of the last step."""
-    model = nn.Sequential(nn.Linear(FEATURES, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, CLASSES))
+    model = nn.Sequential(nn.Linear(FEATURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
     loss: Any = torch.zeros(())
     for _ in range(epochs):
         for batch, labels in loader:
-            for _ in range(4):
-                optimiser.zero_grad()
-                loss = nn.functional.cross_entropy(model(batch), labels)
-                loss.backward()
-                optimiser.step()
+            optimiser.zero_grad()
+            loss = nn.functional.cross_entropy(model(batch), labels)
+            loss.backward()
+            optimiser.step()
     return float(loss.item())
 
 
