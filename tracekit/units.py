@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 
 from tracekit.errors import UsageError
 
@@ -29,10 +30,11 @@ def parse_bytes(text: str) -> int:
     unit = _BYTE_UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
         raise UsageError(f"{text!r} is not a size", "write a number with B, KiB, MiB, GiB, kB, MB or GB, as in 128KiB")
-    value = float(match[1]) * unit
-    if not value.is_integer() or value >= 2**63:
+    # Compared as a float first: 1e999999999 written out would not fit into memory.
+    count = Fraction(match[1]) * unit if float(match[1]) * unit < 2**63 else Fraction(1, 2)
+    if count.denominator != 1:
         raise UsageError(f"{text!r} is not a whole number of bytes below 2^63", "write it in a smaller unit")
-    return int(value)
+    return int(count)
 
 
 def parse_ns(text: str) -> int:
@@ -57,8 +59,8 @@ def format_bytes(count: float) -> str:
 
 
 def format_ns(duration_ns: float) -> str:
-    """A duration for people, three significant digits: `1_500_000` is `1.5 ms`."""
-    if abs(duration_ns) < 999.5e6:
+    """A duration for people, three significant digits: `1_500_000` is `1.50 ms`."""
+    if not math.isfinite(duration_ns) or abs(duration_ns) < 999.5e6:
         return _scaled(duration_ns, 1000.0, ("ns", "µs", "ms"))
     seconds = duration_ns / 1e9
     return f"{_digits(seconds)} s" if abs(seconds) < 600 else f"{seconds / 60:.1f} min"
@@ -66,7 +68,7 @@ def format_ns(duration_ns: float) -> str:
 
 def format_rate(bytes_per_second: float) -> str:
     """A throughput for people, in decimal MB/s as storage vendors and MLPerf count it."""
-    return f"{_digits(bytes_per_second / 1e6)} MB/s"
+    return f"{_digits(bytes_per_second / 1e6)} MB/s" if math.isfinite(bytes_per_second) else "–"
 
 
 def format_count(count: int) -> str:
