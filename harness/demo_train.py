@@ -17,14 +17,14 @@ SIDE = 64
 
 
 def make(directory: str) -> None:
-    """Draw the images: coloured noise with a stripe whose angle is the class, between 20 and 200 KiB as JPEG."""
+    """Draw the images: coloured noise with a stripe whose angle is the class, between 30 and 300 KiB as JPEG."""
     import numpy as np
     from PIL import Image
 
     os.makedirs(directory, exist_ok=True)
     for index in range(IMAGES):
         chance = np.random.default_rng(index)
-        side = int(chance.integers(160, 480))
+        side = int(chance.integers(240, 560))
         pixels = chance.integers(0, 256, (side, side, 3), dtype=np.uint8)
         rows, columns = np.mgrid[0:side, 0:side]
         angle = (index % CLASSES) * np.pi / CLASSES
@@ -84,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="directory of the images")
     parser.add_argument("--make", action="store_true", help="make the images and stop")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     if args.make:
