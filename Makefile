@@ -57,11 +57,12 @@ $(VENV)/.pip:
 # The wheel is built from the tree as it is and installed; nothing runs from the source folder.
 $(VENV)/.installed: $(VENV)/.pip $(SOURCES)
 	@rm -rf $(VENV)/wheel build
-	$(BIN)/python -m pip wheel -q --no-deps -w $(VENV)/wheel .
+	@# setuptools calls the tables that build the extension experimental, once per table and step; nothing else is hidden.
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip wheel -q --no-deps -w $(VENV)/wheel .
 	$(BIN)/python -m pip install -q "$$(ls $(VENV)/wheel/tracekit_io-*.whl)"
 	$(BIN)/python -m pip install -q --force-reinstall --no-deps "$$(ls $(VENV)/wheel/tracekit_io-*.whl)"
 	@$(BIN)/python -c 'import tracekit._core' 2>/dev/null \
-	  || echo "note: no C compiler, so the native core was not built; the Python twins do the work"
+	  || echo "note: the native core could not be built (it needs a C compiler and Python's headers); the Python twins do the work"
 	@touch $@
 
 $(VENV)/.torch: $(VENV)/.pip pyproject.toml
