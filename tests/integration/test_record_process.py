@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from record_programs import TRACEKIT, run_recorded  # noqa: E402  # beside this file, which is no package
+from record_programs import TRACEKIT, run_recorded  # beside this file, which is no package
 
-from tracekit.trace import Trace  # noqa: E402
+from tracekit.trace import Trace
 
 RECORD = [*TRACEKIT, "record"]
 
@@ -75,14 +75,14 @@ def test_own_failure_is_125_before_the_program_starts(tmp_path, options):
 
 
 def test_no_command_is_a_usage_error(tmp_path):
-    """record without a command says how to write one."""
+    """Record without a command says how to write one."""
     done = subprocess.run([*RECORD, "--"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 125
     assert "tracekit record -- python train.py" in done.stderr
 
 
 def test_standard_streams_pass_through(tmp_path):
-    """stdin reaches the program and its stdout and stderr come out unchanged, stdout with nothing of ours."""
+    """Stdin reaches the program and its stdout and stderr come out unchanged, stdout with nothing of ours."""
     program = "import sys; sys.stdout.write(sys.stdin.read().upper()); sys.stderr.write('E')"
     done, _ = _record(tmp_path, sys.executable, "-c", program, input="some text\n")
     assert done.stdout == "SOME TEXT\n"
@@ -192,7 +192,11 @@ def test_broken_sitecustomize_fails_as_without_us(tmp_path, text):
     with_us, _ = _record(tmp_path, *program, env=environment)
     without = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert (with_us.returncode, with_us.stdout) == (without.returncode, without.stdout)
-    ours = [line for line in with_us.stderr.splitlines() if not line.startswith(("recorded", "the kernel", "next", "warning"))]
+    ours = [
+        line
+        for line in with_us.stderr.splitlines()
+        if not line.startswith(("recorded", "the kernel", "next", "warning"))
+    ]
     # Twice: the launcher is a Python program too, and meets the same file.
     assert ours == 2 * without.stderr.splitlines()
 
@@ -434,7 +438,7 @@ def test_unwritable_working_directory_and_odd_environments(tmp_path):
         tmp_path, "import os; os.environ.clear(); os.chdir('other'); open('data', 'rb').read()", env=environment
     )
     assert done.returncode == 0, done.stderr
-    assert [op.uri for op in trace if op.op == "read"][0] == f"file://{other}/data"
+    assert next(op.uri for op in trace if op.op == "read") == f"file://{other}/data"
 
 
 def test_program_without_python_gives_an_empty_trace_and_says_so(tmp_path):

@@ -9,6 +9,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import _io
 import builtins
 import io
 import os
@@ -88,9 +89,9 @@ def _wrap_files(modules: dict[str, Any], spool: Any, files: Any) -> None:
     parts, rawio = modules["spool"], modules["rawio"]
     raw_file = rawio.recording_file(spool, files, parts.CODE, parts.FLAGS)
     original = io.open
-    opener = modules["callables"].stand_in(original, rawio.recording_open(original, raw_file), "io")
+    opener = modules["callables"].stand_in(original, rawio.recording_open(original, raw_file), original.__module__)
     io.FileIO = raw_file  # type: ignore[misc]  # the replacement is the point
-    io.open = builtins.open = opener
+    io.open = _io.open = builtins.open = opener
     import mmap
 
     mmap.mmap = modules["osio"].recording_mmap(spool, files, parts.CODE, rawio.Kind)  # type: ignore[misc]  # as above

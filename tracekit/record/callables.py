@@ -72,5 +72,7 @@ class StandIn:
 def stand_in(original: Any, replacement: Callable[..., Any], home: str) -> Any:
     """An object that is called as `replacement` and is `original`, of the module `home`, in every other respect."""
     # A static method costs one binding less than a `__call__` that passes its arguments on.
-    body = {"__slots__": (), "__call__": staticmethod(replacement)}
+    body: dict[str, Any] = {"__slots__": (), "__call__": staticmethod(replacement)}
+    # `type` would set these two on the new class, over what StandIn says.
+    body.update({name: StandIn.__dict__[name] for name in ("__doc__", "__module__")})
     return type("builtin_function_or_method", (StandIn,), body)(original, home)

@@ -27,7 +27,7 @@ def _number(result: Any) -> int:
 
 
 def _asked(value: Any) -> int:
-    return int(value)
+    return max(int(value), 0)  # the kernel refuses a negative one; the trace cannot hold it
 
 
 def _total(buffers: Any) -> int:
@@ -212,7 +212,8 @@ class OsFunctions:
             if number > 0:
                 self.spool.record(code, number, 0, 0, start, end, 0, err, bits)
         except Exception:
-            self.spool.lose()
+            if not err:
+                self.spool.lose()
 
     def _close(self) -> Function:
         closing = self._by_descriptor(posix.close, self.op["close"])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _clock = time.monotonic_ns
 _fileno: Any = _io.FileIO.fileno
+_MISSING: Any = object()
 _MOST = 0x7FFFF000  # the most one read(2) moves on Linux
 _SMALL_CHUNK = io.DEFAULT_BUFFER_SIZE
 _BUFFERS: dict[str, Any] = {
@@ -162,7 +163,8 @@ class _Watch:
                 err = (error.errno or 0) if error is not None else 0
                 self.spool.record(self.op["open"], number, 0, 0, start, end, 0, err, flags)
         except Exception:
-            self.spool.lose()
+            if error is None:
+                self.spool.lose()
 
 
 def recording_file(spool: Spool, files: Files, op: dict[str, int], codes: dict[str, int]) -> Any:
@@ -267,10 +269,12 @@ def recording_open(original: Any, raw_file: Any) -> Callable[..., Any]:
     text_file: Any = _io.TextIOWrapper
 
     def file_open(
-        file: Any, mode: Any = "r", buffering: int = -1, encoding: Any = None, errors: Any = None, newline: Any = None,
-        closefd: Any = True, opener: Any = None,  # noqa: FBT002  # the signature of open
+        file: Any = _MISSING, mode: Any = "r", buffering: Any = -1, encoding: Any = None, errors: Any = None,
+        newline: Any = None, closefd: Any = True, opener: Any = None, *more: Any, **unknown: Any,  # noqa: FBT002  # open's own
     ) -> Any:  # fmt: skip
         known = modes.get(mode) if type(mode) is str and type(buffering) is int else None
+        if file is _MISSING or more or unknown:
+            return original(*(() if file is _MISSING else (file,)), *more, **unknown)
         if known is None or (known[2] and not (encoding is None and errors is None and newline is None)):
             return original(file, mode, buffering, encoding, errors, newline, closefd, opener)
         raw_mode, buffer, binary = known
