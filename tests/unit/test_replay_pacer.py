@@ -15,6 +15,7 @@ class FakeClock:
         self.overshoots = overshoots or []
 
     def sleep_until(self, deadline: int) -> int:
+        """Let time pass to the deadline, and the next overshoot more."""
         late = self.overshoots.pop(0) if self.overshoots else 0
         self.time = max(self.time, deadline) + late
         return self.time

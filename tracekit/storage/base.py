@@ -44,7 +44,8 @@ class Buffer:
 
     def __init__(self, size: int) -> None:
         self.size = max(size, 1)
-        self._map = mmap.mmap(-1, self.size)
+        # Private: MADV_DONTNEED gives the memory of a shared mapping, which is the default, not back.
+        self._map = mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.view = memoryview(self._map)
         self._anchor = ctypes.c_char.from_buffer(self._map)
         self.address = ctypes.addressof(self._anchor)

@@ -1,0 +1,97 @@
+"""The --select expression."""
+
+from __future__ import annotations
+
+import pytest
+
+from tracekit.errors import TracekitError, UnknownNameError, UsageError
+from tracekit.selection import select
+from tracekit.trace import Op, Trace
+
+TRACE = Trace.of(
+    [
+        Op("file:///d/a.npy", 0, 4096, 0, pid=1, tid=1, worker=0, step=0, sample_id=7, t_complete=50, ret=4096),
+        Op(
+            "file:///d/b%20c.npy",
+            4096,
+            100,
+            1_000_000_000,
+            pid=2,
+            tid=2,
+            worker=1,
+            step=3,
+            sample_id="cat",
+            flags="direct,x",
+        ),
+        Op("/d/log", None, 10, 2_000_000_000, op="write", pid=1, tid=3, step=9, err="ENOSPC", t_complete=2_000_001_000),
+        Op("s3://bucket/k", 0, 1 << 20, 3_000_000_000, op="open", epoch=1, sample_id="dog"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("expression", "rows"),
+    [
+        ("op=read", [0, 1]),
+        ("op=read|write", [0, 1, 2]),
+        ("op!=read", [2, 3]),
+        ("op=o*", [3]),
+        ("pid=1", [0, 2]),
+        ("pid=1|2,step>0", [1, 2]),
+        ("pid!=1", [1, 3]),
+        ("worker=none", [2, 3]),
+        ("step=1..9", [1, 2]),
+        ("step=..3", [0, 1]),
+        ("step=3..", [1, 2]),
+        ("len>=4KiB", [0, 3]),
+        ("len<100", [2]),
+        ("len<=100", [1, 2]),
+        ("len>100", [0, 3]),
+        ("t=0s..1s", [0, 1]),
+        ("t>=1500ms", [2, 3]),
+        ("t_submit=1000000000", [1]),
+        ("service>=1us", [2]),
+        ("uri=*.npy", [0, 1]),
+        ("uri=/d/b c.npy", [1]),
+        ("uri=file:///d/b%20c.npy", [1]),
+        ("uri=s3://*", [3]),
+        ("flags=direct", [1]),
+        ("err=none", [0, 1, 3]),
+        ("err=E*", [2]),
+        ("sample_id=7", [0]),
+        ("sample_id=cat|dog", [1, 3]),
+        ("sample_id=none", [2]),
+        ("offset=none", [2]),
+        ("ret=4096", [0]),
+        ("epoch=1", [3]),
+        (" op = read , pid = 2 ", [1]),
+        ("op=mmap", []),
+    ],
+)
+def test_an_expression_picks_these_ops(expression: str, rows: list[int]) -> None:
+    """Each term means what the module's grammar says."""
+    assert select(TRACE, expression).nonzero()[0].tolist() == rows
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["", "op", "op=", "=3", "len>big", "step=x", "op<read", "step=..", "t=5parsecs", "op=read,,pid=1", "step=-1"],
+)
+def test_what_cannot_be_read_is_refused(expression: str) -> None:
+    """A term that makes no sense is an error with a way out, never an empty or a full selection."""
+    with pytest.raises(UsageError) as caught:
+        select(TRACE, expression)
+    assert caught.value.way_out
+
+
+def test_an_unknown_key_proposes_the_nearest() -> None:
+    """A typing error is answered with the key that was meant."""
+    with pytest.raises(UnknownNameError, match="did you mean 'worker'"):
+        select(TRACE, "worer=1")
+
+
+def test_every_error_is_one_of_ours() -> None:
+    """Nothing but the package's own errors leaves the parser."""
+    for text in ("t=1..x", "len=1..2QiB", "sample_id<a", "uri<x", "service=1y"):
+        with pytest.raises(TracekitError):
+            select(TRACE, text)
