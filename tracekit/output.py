@@ -16,7 +16,8 @@ from tracekit.errors import InputError, OutputExistsError
 def replacing(path: str | os.PathLike[str], *, force: bool = True) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` and rename it onto `path` when the block ends well.
 
-    When the block raises, the temporary file is removed and what stood at `path` before is untouched.
+    When the block raises, the temporary file is removed and what stood at `path` before is untouched. A symbolic link is
+    followed; a pipe or device is written to directly.
 
     Args:
         path: The final name.
@@ -26,9 +27,16 @@ def replacing(path: str | os.PathLike[str], *, force: bool = True) -> Iterator[I
         OutputExistsError: If `path` exists and `force` is false.
         InputError: If the directory does not exist or cannot be written.
     """
-    target = Path(path)
-    check_output(target, force=force)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    check_output(path, force=force)
+    # Where a link points is what gets replaced; the link stays.
+    target = Path(os.path.realpath(path))
+    if _is_special(target):
+        # A pipe or device has no content to protect, and renaming a file onto it would destroy it.
+        with open(target, "wb") as sink:
+            yield sink
+        return
+    # The prefix is cut so that a name as long as the file system allows still has room for the rest.
+    handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -50,18 +58,26 @@ def check_output(path: str | os.PathLike[str], *, force: bool = True) -> None:
     target = Path(path)
     if target.is_dir():
         raise InputError(f"{target} is a directory", "name a file to write")
+    if _is_special(target):
+        return
     if target.exists() and not force:
         raise OutputExistsError(target)
-    if not target.parent.is_dir():
-        raise InputError(f"the directory {target.parent} does not exist", "create it, or write somewhere else")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise InputError(f"the directory {target.parent} cannot be written", "choose another with -o")
+    parent = Path(os.path.realpath(target)).parent
+    if not parent.is_dir():
+        raise InputError(f"the directory {parent} does not exist", "create it, or write somewhere else")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"the directory {parent} cannot be written", "choose another with -o")
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, force: bool = True) -> None:
     """Write `text` as UTF-8 to `path`, whole or not at all (see `replacing`)."""
     with replacing(path, force=force) as file:
         file.write(text.encode("utf-8"))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether something is there that is neither a file nor a directory."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _umask() -> int:

@@ -1,0 +1,112 @@
+"""The terminal: data to stdout, talk to stderr, colour and progress only where they are wanted."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from tracekit import console
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        """It is one."""
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    console.set_quiet(quiet=False)
+    yield
+    console.set_quiet(quiet=False)
+
+
+def test_results_and_talk_go_different_ways(capsys):
+    """`show` is stdout; `say`, `warn` and `complain` are stderr."""
+    console.show("data")
+    console.say("talk")
+    console.warn("careful")
+    console.complain("tracekit", "it broke")
+    found = capsys.readouterr()
+
+    assert found.out == "data\n"
+    assert found.err == "talk\nwarning: careful\ntracekit: error: it broke\n"
+
+
+def test_quiet_leaves_out_remarks_only(capsys):
+    """Quiet silences remarks, not warnings, errors and results."""
+    console.set_quiet(quiet=True)
+    console.say("talk")
+    console.warn("careful")
+    console.show("data")
+    found = capsys.readouterr()
+
+    assert (found.out, found.err) == ("data\n", "warning: careful\n")
+
+
+@pytest.mark.parametrize(
+    ("variables", "stream", "coloured"),
+    [
+        ({}, Terminal(), True),
+        ({}, io.StringIO(), False),
+        ({"NO_COLOR": "1"}, Terminal(), False),
+        ({"NO_COLOR": ""}, Terminal(), True),
+        ({"FORCE_COLOR": "1"}, io.StringIO(), True),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, Terminal(), False),
+        ({"TERM": "dumb"}, Terminal(), False),
+    ],
+)
+def test_colour_is_for_terminals_that_want_it(monkeypatch, variables, stream, coloured):
+    """NO_COLOR (when not empty) wins over FORCE_COLOR, which wins over what the stream is."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert (console.paint("x", "bad", stream) != "x") is coloured
+
+
+def test_tables_align_by_what_is_seen(monkeypatch):
+    """Colour codes take no width; columns to the right are right-aligned; no line ends in spaces."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    red = console.paint("ab", "bad")
+    text = console.table([("x", red, "1"), ("longer", "c", "100")], ("name", "state", "n"), right=(2,))
+
+    assert text.splitlines() == ["name    state    n", f"x       {red}       1", "longer  c      100"]
+    assert console.table([], ("a", "b")) == "a  b"
+
+
+def test_progress_is_one_live_line_on_a_terminal(monkeypatch):
+    """On a terminal the line is rewritten in place and gone at the end."""
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    clock = iter([0.0, 1.0, 1.01, 2.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with console.Progress("reading", 200) as progress:
+        progress.update(100, "fine")
+        progress.update(101)
+        progress.update(150)
+
+    lines = stream.getvalue().split("\r\x1b[K")
+    assert lines == [
+        "",
+        "reading 100/200 ops (50 %) · 1 s left · 100 ops/s · fine",
+        "reading 150/200 ops (75 %) · 1 s left · 75 ops/s",
+        "",
+    ]
+
+
+def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch, capsys):
+    """Off a terminal there is one line in ten seconds, without control codes; quiet has none."""
+    clock = iter([0.0, 5.0, 10.5, 11.0, 0.0, 100.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with console.Progress("reading", unit="lines") as progress:
+        for count in (5, 21, 22):
+            progress.update(count)
+    console.set_quiet(quiet=True)
+    console.Progress("reading").update(3)
+
+    assert capsys.readouterr().err == "reading 21 lines · 2 lines/s\n"
