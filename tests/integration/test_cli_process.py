@@ -1,0 +1,98 @@
+"""The commands as processes: exit codes, pipes closed early, start-up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tracekit import formats
+from tracekit.testing import training_trace
+
+
+def run(*arguments, **rest):
+    """Run tracekit in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "tracekit.cli", *arguments], capture_output=True, text=True, timeout=120, **rest
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["stats", "--help"], ["doctor", "--help"], ["--version"]])
+def test_help_starts_without_heavy_imports(arguments):
+    """--help of the command and of these verbs imports neither NumPy, msgspec, pyarrow, scipy nor torch."""
+    code = (
+        "import sys\nfrom tracekit import cli\n"
+        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'numpy', 'msgspec', 'pyarrow', 'scipy', 'torch', 'pandas'}))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["statz", "x"], 2, "there is no verb 'statz'; did you mean 'stats'?"),
+        (["stats"], 2, "the following arguments are required: TRACE"),
+        (["stats", "nothing.jsonl"], 2, "there is no trace nothing.jsonl"),
+        ([], 2, "the following arguments are required: VERB"),
+        (["--nonsense"], 2, "error"),
+    ],
+)
+def test_usage_errors_are_exit_2(arguments, code, text):
+    """Wrong verbs, missing arguments and missing files: exit 2, stdout empty, no traceback."""
+    found = run(*arguments)
+
+    assert found.returncode == code
+    assert found.stdout == ""
+    assert text in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--markdown"]])
+def test_a_pipe_closed_early_is_no_error(tmp_path, form):
+    """`tracekit stats | head -1`: the reader goes away before a byte is written, exit 0, nothing on stderr but talk."""
+    path = tmp_path / "t.jsonl"
+    formats.save(training_trace(), path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        found = subprocess.run(
+            [sys.executable, "-m", "tracekit.cli", "stats", str(path), *form],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    finally:
+        os.close(writer)
+
+    assert found.returncode == 0
+    assert "Traceback" not in found.stderr
+    assert "Exception" not in found.stderr
+
+
+def test_no_colour_in_pipes_and_with_no_color(tmp_path):
+    """Pipes get no control codes; FORCE_COLOR asks for them; NO_COLOR wins."""
+    path = tmp_path / "t.jsonl"
+    formats.save(training_trace(), path)
+    environment = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR"}}
+
+    assert "\x1b" not in run("stats", str(path), env=environment).stdout
+    assert "\x1b" in run("stats", str(path), env=environment | {"FORCE_COLOR": "1"}).stdout
+    assert "\x1b" not in run("stats", str(path), env=environment | {"FORCE_COLOR": "1", "NO_COLOR": "1"}).stdout
+
+
+def test_quiet_is_only_data(tmp_path):
+    """-q leaves stderr empty."""
+    path = tmp_path / "t.jsonl"
+    formats.save(training_trace(), path)
+    found = run("-q", "stats", str(path))
+
+    assert found.stderr == ""
+    assert found.stdout

@@ -1,0 +1,160 @@
+"""`tracekit stats`: text, JSON, CSV, Markdown, and what it says about bad input."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tracekit import Header, Mark, Op, Trace, Trailer, cli, formats
+from tracekit.metrics import Metrics
+from tracekit.testing import MS, training_trace
+from tracekit.verbs import stats_text
+
+
+@pytest.fixture
+def trace_file(tmp_path):
+    """A full trace on disk."""
+    path = tmp_path / "t.jsonl"
+    formats.save(training_trace(wait_ns=2 * MS), path)
+    return str(path)
+
+
+def test_the_text_names_what_matters(trace_file, capsys):
+    """Ops, bytes, files, sizes, service time, queue depth, starvation and order are in the text; next comes last."""
+    assert cli.main(["stats", trace_file]) == 0
+    found = capsys.readouterr()
+
+    assert found.out.splitlines()[0] == f"{trace_file}: 288 ops, 9.16 MiB from 48 files in 163 ms"
+    for text in (
+        "yes: trailer present, no op lost",
+        "96 short reads, 96 reads that returned nothing",
+        "2 in 2 processes, 2 loader workers (busiest 1.00 × mean)",
+        "100.0 %  288",
+        "p50 200 µs",
+        "max 1, mean 0.35",
+        "23 of 23 (100.0 %): wait > max(1 ms, 5 % of compute)",
+        "28.6 % of the time (without 1 first step)",
+        "66.7 % within files",
+    ):
+        assert text in found.out, text
+    assert found.err == f"next: tracekit replay {trace_file}\n"
+
+
+def test_json_is_the_snapshot(trace_file, capsys):
+    """--json prints Metrics.to_json and nothing else."""
+    assert cli.main(["stats", trace_file, "--json"]) == 0
+    found = capsys.readouterr()
+
+    assert json.loads(found.out) == json.loads(json.dumps(Metrics.of(formats.load(trace_file)).to_json()))
+    assert found.err == ""
+
+
+def test_csv_lists_its_files(trace_file, tmp_path, capsys):
+    """--csv prints the names it wrote; a second time it needs --force."""
+    folder = tmp_path / "out"
+    assert cli.main(["stats", trace_file, "--csv", str(folder)]) == 0
+    assert sorted(capsys.readouterr().out.split()) == sorted(map(str, folder.iterdir()))
+    assert cli.main(["stats", trace_file, "--csv", str(folder)]) == 2
+    assert "exists already; pass --force" in capsys.readouterr().err
+    assert cli.main(["stats", trace_file, "--csv", str(folder), "--force"]) == 0
+
+
+def test_markdown_is_one_table(trace_file, capsys):
+    """--markdown has the same lines in three columns, with bars escaped."""
+    assert cli.main(["stats", trace_file, "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+
+    assert lines[0].startswith("### ")
+    assert all(line.replace("\\|", "").count("|") == 4 for line in lines[2:])
+
+
+def test_weaknesses_are_said_aloud(tmp_path, capsys):
+    """A bare trace shows dashes and a list of what cannot be known."""
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"uri":"/a","offset":0,"len":5,"t_submit":0}\n')
+    assert cli.main(["stats", str(path)]) == 0
+    found = capsys.readouterr().out
+
+    assert "what these numbers do not say\n  - no op has t_complete" in found
+    assert "by        not known: the file has no header" in found
+    assert "in flight" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "extra", "problem"),
+    [
+        ("", [], "is empty"),
+        ("\x89PNG\r\n\x1a\n\0\0", [], "a trace is JSON Lines"),
+        ('{"uri":"/a","len":-1,"t_submit":0}\n', [], ":1: `len`: expected `int` >= 0"),
+        ('{"uri":"/a","len":1,"t_submit":0}\n', ["--time-unit", "days"], "'days' is not a time unit"),
+        ('{"uri":"/a","len":1,"t_submit":0}\n', ["--force"], "--force is for --csv"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(tmp_path, capsys, text, extra, problem):
+    """No traceback: the place, the problem, a way out, a slug."""
+    path = tmp_path / "t.jsonl"
+    path.write_text(text)
+    assert cli.main(["stats", str(path), *extra]) == 2
+    found = capsys.readouterr()
+
+    assert found.out == ""
+    assert found.err.startswith("tracekit: error: ")
+    assert found.err.count("\n") == 1
+    assert problem in found.err
+
+
+def test_skip_bad_is_counted(tmp_path, capsys):
+    """Lines left out are said with the numbers."""
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"uri":"/a","len":1,"t_submit":0}\noops\n')
+    assert cli.main(["stats", str(path), "--skip-bad"]) == 0
+
+    assert "1 bad line was left out; the first:" in capsys.readouterr().out
+
+
+def test_a_replay_shows_its_own_verdict():
+    """Lateness, response time and the run's statement have sections of their own."""
+    ops = [
+        Op("/a", 0, 1, 10, t_due=5, t_complete=20, err="EIO"),
+        Op("/a", 0, 1, 30, t_due=30, t_complete=90, worker=1, rank=0),
+    ]
+    header = Header(
+        producer={"tool": "tracekit"}, command=["x"], host={"cpu": "C", "cores": 2, "kernel": "6"}, created="now"
+    )
+    trailer = Trailer(
+        2, lost=1, run={"verdict": "DEGRADED", "reasons": ["steal"]}, coverage={"bytes_ignored": 12345, "ok": True}
+    )
+    trace = Trace.of(ops, header=header, trailer=trailer, marks=[Mark("step", 0, 5, 0)])
+    text = stats_text.text("t", trace, Metrics.of(trace))
+
+    for expected in (
+        "lateness",
+        "response time",
+        "DEGRADED",
+        "steal",
+        "no: 1 ops lost",
+        "12,345",
+        "C, 2 cores, Linux 6",
+        "EIO 1",
+        "1 failed",
+    ):
+        assert expected in text, expected
+
+
+def test_many_sizes_are_shown_by_octave():
+    """More than eight sizes are grouped by powers of two; zero has a row of its own."""
+    trace = Trace.of(Op("/a", 0, size, size) for size in [0, *range(1000, 1020), 5000])
+    text = stats_text.text("t", trace, Metrics.of(trace))
+
+    for expected in ("0 B", "512 B to 1 KiB", "4 KiB to 8 KiB"):
+        assert expected in text, expected
+
+
+def test_the_help_has_examples(capsys):
+    """--help shows how to use it and exits 0."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["stats", "--help"])
+
+    assert caught.value.code == 0
+    assert "tracekit stats train.jsonl --json" in capsys.readouterr().out
