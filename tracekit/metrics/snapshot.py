@@ -245,6 +245,17 @@ class Metrics:
         limited = replace(self, steps=replace(self.steps, table=self.steps.table[:TABLE_LIMIT]))
         return {"metrics": METRICS_VERSION, **schema.to_json(limited)}
 
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON Schema of `to_json`, as published in docs/reference/metrics.schema.json."""
+        return schema.json_schema(
+            cls,
+            identifier="metrics.schema.json",
+            title="Metrics of a trace",
+            version_key="metrics",
+            version=METRICS_VERSION,
+        )
+
     def to_csv(self, directory: str | os.PathLike[str], *, force: bool = True) -> list[str]:
         """Write scalars.csv, hist_*.csv, steps.csv and queue_depth.csv into a directory, all or none.
 

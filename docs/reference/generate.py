@@ -1,0 +1,118 @@
+"""Write the generated reference: `python docs/reference/generate.py`. A test compares what is committed with this.
+
+Rule for versions: a key that is removed, renamed or means something else raises the schema's version; a new key does not.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tracekit.metrics import Metrics
+from tracekit.trace import COLUMNS, SCHEMA_VERSION
+
+REQUIRED = ("uri", "len", "t_submit")
+NUMBER = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+SMALL = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+
+
+def trace_schema() -> dict[str, Any]:
+    """The JSON Schema of one line of a trace."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "trace.schema.json",
+        "title": "One line of a trace",
+        "description": "A trace is JSON Lines: a header, marks and ops, a trailer. Readers ignore keys they do not know.",
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in ("header", "op", "mark", "trailer")],
+        "$defs": {"header": HEADER, "op": _op(), "mark": MARK, "trailer": TRAILER},
+    }
+
+
+def _op() -> dict[str, Any]:
+    properties = {}
+    for column in COLUMNS.values():
+        about = {"description": column.meaning} | ({"unit": column.unit} if column.unit else {})
+        properties[column.name] = _type(column) | about
+    return {"type": "object", "description": "one I/O request", "required": list(REQUIRED), "properties": properties}
+
+
+def _type(column: Any) -> dict[str, Any]:
+    if column.name == "sample_id":
+        return {"type": ["integer", "string", "null"]}
+    kind = {"type": "string"} if column.category else NUMBER if column.dtype is np.int64 else SMALL
+    return kind if column.name in REQUIRED else kind | {"type": [kind["type"], "null"]}
+
+
+def _object(meaning: str) -> dict[str, Any]:
+    return {"type": "object", "description": meaning}
+
+
+HEADER = {
+    "type": "object",
+    "description": "the first line: where the trace comes from",
+    "required": ["tracekit"],
+    "properties": {
+        "tracekit": {"const": SCHEMA_VERSION, "description": "schema version"},
+        "created": {"type": "string", "description": "when, ISO 8601"},
+        "producer": _object("tool, version, verb, engine, the reason for the engine, options"),
+        "clock": _object("t0_unix_ns: wall-clock time of the trace's t0; source; resolution_ns"),
+        "command": {"type": "array", "items": {"type": "string"}, "description": "the program and its arguments"},
+        "host": _object("cpu, cores, memory_bytes, kernel, system, and filesystem by mount point"),
+        "frameworks": _object("versions by name"),
+        "filters": _object("what was left out on purpose"),
+        "redacted": {"type": "boolean", "description": "whether names of files were replaced"},
+    },
+}
+MARK = {
+    "type": "object",
+    "description": "a span of the program's own structure",
+    "required": ["mark", "t"],
+    "properties": {
+        "mark": {"type": "string", "description": "step, compute, epoch or checkpoint"},
+        "t": NUMBER | {"unit": "ns", "description": "begin"},
+        "t_end": NUMBER | {"type": ["integer", "null"], "unit": "ns", "description": "end"},
+        "step": SMALL | {"type": ["integer", "null"], "description": "number of the step"},
+        "epoch": SMALL | {"type": ["integer", "null"], "description": "its epoch"},
+        "pid": SMALL | {"type": ["integer", "null"], "description": "process that trains"},
+    },
+}
+TRAILER = {
+    "type": "object",
+    "description": "the last line: how much there is and how complete it is",
+    "required": ["end"],
+    "properties": {
+        "end": {
+            "type": "object",
+            "properties": {
+                "ops": NUMBER | {"description": "ops written"},
+                "bytes": NUMBER | {"unit": "bytes", "description": "bytes moved"},
+                "lost": NUMBER | {"description": "ops known to be lost"},
+                "processes": {
+                    "type": "array",
+                    "items": {"type": "object"},
+                    "description": "pid, argv, ops, exit of each",
+                },
+                "coverage": _object("bytes traced and ignored against the kernel's own count"),
+                "residency": _object("what of the data was in the page cache, before and after"),
+                "run": _object("a replay's or driver's statement about its own run"),
+            },
+        }
+    },
+}
+
+FILES = {"metrics.schema.json": Metrics.json_schema, "trace.schema.json": trace_schema}
+
+
+def text_of(name: str) -> str:
+    """What the file of this name should hold."""
+    return json.dumps(FILES[name](), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for each in FILES:
+        Path(__file__).with_name(each).write_text(text_of(each), encoding="utf-8")
+        print(f"wrote {each}", file=sys.stderr)

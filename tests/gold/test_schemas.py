@@ -1,0 +1,114 @@
+"""The published schemas are what the code writes: no key without its description, none that is gone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+from tracekit import Header, Mark, Metrics, Op, Trace, Trailer, formats
+from tracekit.testing import trace_of, training_trace
+
+FULL = Trace.of(
+    [
+        Op("/a", None, 5, 7, "read", 9, 4, None, 6, 8, 1, 2, 3, 4, 5, 6, "x", "python", "logical", 2, "direct"),
+        Op("/b", 0, 5, 8, "write", 19, err="EIO", sample_id=4),
+    ],
+    marks=[Mark("step", 0, 10, 0, 1, 9), Mark("compute", 2, 10, 0, 1, 9), Mark("epoch", 4)],
+    header=Header(
+        "now", {"tool": "t"}, {"t0_unix_ns": 1}, ["x"], {"cpu": "c"}, {"torch": "2"}, {"include": []}, redacted=True
+    ),
+    trailer=Trailer(2, 4, 1, [{"pid": 1}], {"x": [1]}, {"before": {}}, {"verdict": "VALID"}),
+)
+TRACES = {"empty": Trace.of([]), "seed": trace_of([(0, 1, 2)]), "training": training_trace(wait_ns=10**7), "full": FULL}
+
+
+@pytest.fixture(scope="module")
+def generator(repository):
+    """The script that makes the reference."""
+    spec = importlib.util.spec_from_file_location("generate_reference", repository / "docs/reference/generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def schema(repository, name):
+    """A published schema."""
+    return json.loads((repository / "docs/reference" / name).read_text())
+
+
+@pytest.mark.parametrize("name", ["metrics.schema.json", "trace.schema.json"])
+def test_the_published_schema_is_the_generated_one(repository, generator, name):
+    """A new, renamed or removed key fails here until the reference is generated again (and the version thought about)."""
+    published = (repository / "docs/reference" / name).read_text()
+
+    Draft202012Validator.check_schema(json.loads(published))
+    assert published == generator.text_of(name), "run: python docs/reference/generate.py"
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_metrics_have_exactly_the_published_keys(repository, name):
+    """Metrics of an empty, a bare, a full and a training trace are valid: every key required, none beyond."""
+    data = json.loads(json.dumps(Metrics.of(TRACES[name]).to_json()))
+
+    Draft202012Validator(schema(repository, "metrics.schema.json")).validate(data)
+    assert next(iter(data)) == "metrics"
+
+
+def test_a_key_that_is_not_published_is_refused(repository):
+    """The schema is closed, at every depth."""
+    validator = Draft202012Validator(schema(repository, "metrics.schema.json"))
+    data = Metrics.of(FULL).to_json()
+
+    for change in (
+        data | {"new": 1},
+        data | {"order": data["order"] | {"new": 1}},
+        {k: v for k, v in data.items() if k != "max_qd"},
+    ):
+        with pytest.raises(ValidationError):
+            validator.validate(json.loads(json.dumps(change)))
+
+
+def test_every_published_key_has_a_description(repository):
+    """No property without a description, and numbers of things have units."""
+    missing = []
+
+    def look(node, path):
+        for key, value in node.get("properties", {}).items():
+            if "description" not in value and "end" not in path + key:
+                missing.append(path + key)
+            look(value, f"{path}{key}.")
+
+    for name in ("metrics.schema.json", "trace.schema.json"):
+        document = schema(repository, name)
+        look(document, "")
+        for kind, value in document["$defs"].items():
+            look(value, f"{kind}.")
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_every_line_written_is_valid(repository, tmp_path, name):
+    """Each line of a written trace is exactly one of header, op, mark and trailer."""
+    path = tmp_path / "t.jsonl"
+    formats.save(TRACES[name], path)
+    validator = Draft202012Validator(schema(repository, "trace.schema.json"))
+
+    for line in path.read_text().splitlines():
+        validator.validate(json.loads(line))
+
+
+@pytest.mark.parametrize(
+    "line", ['{"uri":"/a","len":-1,"t_submit":0}', '{"uri":"/a","len":1}', '{"tracekit":2}', '{"mark":"step"}', "[]"]
+)
+def test_lines_the_reader_refuses_are_invalid(repository, tmp_path, line):
+    """Schema and reader agree about bad lines."""
+    path = tmp_path / "t.jsonl"
+    path.write_text(line + "\n")
+
+    with pytest.raises(ValidationError):
+        Draft202012Validator(schema(repository, "trace.schema.json")).validate(json.loads(line))
+    with pytest.raises(Exception, match=r"t\.jsonl:1: "):
+        formats.load(path)
