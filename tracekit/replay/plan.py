@@ -117,7 +117,7 @@ def make_plan(source: Trace, options: Options, *, storage_of: Callable[[str], St
     trace, skipped = _issued(trace, options, problems)
     program = compile_trace(trace)
     warnings += program.notes
-    if not len(trace):
+    if not len(trace) and not problems:
         problems.append(InputError("no op of the trace is left to replay", _why_none(source, options)))
     files = [_file(uri, options, storage_of) for uri in trace.uris]
     _look_through(program, files)
