@@ -341,6 +341,28 @@ def test_daemon_that_closes_all_descriptors_lives(tmp_path):
     assert any(op.op == "read" and op.ret == 5000 for op in trace)
 
 
+def test_background_child_that_outlives_the_command_is_said(tmp_path):
+    """A child still at work when the command ends is merged as far as it got, marked running, and not hurt."""
+    program = """
+        import os, select, subprocess, sys
+        child = "import os, time; open('data', 'rb').read(); open('ready', 'w').close(); time.sleep(3); open('data', 'rb').read(); \
+open('alive', 'w').close()"
+        subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        import time
+        while not os.path.exists("ready"): time.sleep(0.01)
+    """
+    (tmp_path / "data").write_bytes(b"x" * 5000)
+    done, trace = run_recorded(tmp_path, program)
+    assert done.returncode == 0, done.stderr
+    assert [process.get("running") for process in trace.trailer.processes] == [None, True]
+    assert sum(op.op == "read" and op.ret == 5000 for op in trace) == 1
+    assert "still running" in done.stderr
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "alive").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_reused_descriptor_is_never_misattributed(tmp_path):
     """When a descriptor is closed behind our back and its number used again, the reads go to the new file."""
     program = """

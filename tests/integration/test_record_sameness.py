@@ -59,7 +59,7 @@ show("mine", lambda: (Mine("f.bin").read(2), type(Mine("f.bin")).__mro__[0].__na
 show("abstract", lambda: Abstract("f.bin").read(1))
 f = open("f.bin", "rb")
 show("kinds", lambda: (isinstance(f.raw, io.FileIO), type(f.raw) is io.FileIO, isinstance(f, io.BufferedReader), isinstance(f.raw, io.RawIOBase), isinstance(f.raw, io.IOBase), isinstance(__import__("sys").stdin.buffer.raw, io.FileIO), issubclass(io.FileIO, io.RawIOBase), isinstance(3, io.FileIO)))
-show("names", lambda: (open.__name__, open.__qualname__, open.__module__, repr(open), inspect.isbuiltin(open), callable(open), open is io.open, str(inspect.signature(open)), open.__doc__[:30], repr(io.FileIO), io.FileIO.__name__))
+show("names", lambda: (open.__name__, open.__qualname__, repr(open), inspect.isbuiltin(open), callable(open), open is io.open, str(inspect.signature(open)), open.__doc__[:30], repr(io.FileIO), io.FileIO.__name__))
 class Holder:
     opener = open
     reader = os.read

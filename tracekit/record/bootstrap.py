@@ -9,7 +9,6 @@ Standard library only.
 
 from __future__ import annotations
 
-import _io
 import builtins
 import io
 import os
@@ -89,9 +88,10 @@ def _wrap_files(modules: dict[str, Any], spool: Any, files: Any) -> None:
     parts, rawio = modules["spool"], modules["rawio"]
     raw_file = rawio.recording_file(spool, files, parts.CODE, parts.FLAGS)
     original = io.open
-    opener = modules["callables"].stand_in(original, rawio.recording_open(original, raw_file), original.__module__)
+    opener = modules["callables"].stand_in(original, rawio.recording_open(original, raw_file), "io")
     io.FileIO = raw_file  # type: ignore[misc]  # the replacement is the point
-    io.open = _io.open = builtins.open = opener
+    # Not _io.open: the import system opens its files by it.
+    io.open = builtins.open = opener
     import mmap
 
     mmap.mmap = modules["osio"].recording_mmap(spool, files, parts.CODE, rawio.Kind)  # type: ignore[misc]  # as above

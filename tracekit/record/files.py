@@ -44,23 +44,25 @@ class Filter:
     ) -> None:
         self.include = list(include)
         self.exclude = list(exclude)
+        if self.include or self.exclude:
+            # Now, before anything is wrapped; and only here, because it brings `re` into the program.
+            from fnmatch import fnmatchcase
+
+            self._matches_glob = fnmatchcase
         self.never = (*_NEVER, *(f"{path.rstrip('/')}/" for path in own))
         self.code = tuple(f"{path.rstrip('/')}/" for path in code if path)
 
     def wants(self, path: str) -> bool:
         """Whether the file at this absolute path is recorded."""
-        if path.startswith(self.never) or (self.exclude and _matches(path, self.exclude)):
+        if path.startswith(self.never) or (self.exclude and self._matches(path, self.exclude)):
             return False
         if self.include:
-            return _matches(path, self.include)
+            return self._matches(path, self.include)
         return not (f"{path}/".startswith(self.code) or path.endswith(_CODE_SUFFIXES) or ".so." in path)
 
-
-def _matches(path: str, globs: Sequence[str]) -> bool:
-    from fnmatch import fnmatchcase  # brings `re` along, so only programs recorded with globs meet it
-
-    name = path.rpartition("/")[2]
-    return any(fnmatchcase(path if "/" in glob else name, glob) for glob in globs)
+    def _matches(self, path: str, globs: Sequence[str]) -> bool:
+        name = path.rpartition("/")[2]
+        return any(self._matches_glob(path if "/" in glob else name, glob) for glob in globs)
 
 
 class Files:

@@ -125,6 +125,7 @@ def follow(run: Run) -> int:
         OSError: If the kernel refuses it for another reason.
     """
     before = read_characters()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, there would be no status
     run.pid = _spawn(run.command, _environment(run.parts))
     if not run.output:
         run.output = os.path.abspath(default_name(run.command, run.pid))

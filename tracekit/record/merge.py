@@ -76,11 +76,12 @@ class _Batches:
         step[fetching] = NULL
         if loader is None or not fetching.any():
             return worker, epoch, step
-        for run, batch in {(int(row[4]), int(row[2])) for row in contexts[fetching]}:
-            rows = fetching & (contexts[:, 4] == run) & (contexts[:, 2] == batch)
-            key = (loader[0], loader[1], run)
-            step[rows] = self.steps.get(key, {}).get(batch, NULL)
-            epoch[rows & (epoch == NULL)] = self.epochs.get(key, NULL)
+        pairs, places = np.unique(contexts[fetching][:, (4, 2)], axis=0, return_inverse=True)
+        keys = [((*loader[:2], int(run)), int(batch)) for run, batch in pairs]
+        places = places.reshape(-1)  # numpy 2.0 gave it another shape
+        step[fetching] = np.array([self.steps.get(key, {}).get(batch, NULL) for key, batch in keys], np.int64)[places]
+        epochs = np.array([self.epochs.get(key, NULL) for key, _ in keys], np.int64)[places]
+        epoch[fetching] = np.where(epoch[fetching] == NULL, epochs, epoch[fetching])
         return worker, epoch, step
 
 
@@ -136,8 +137,11 @@ def _flag_names(bits: int) -> str | None:
 
 def _samples(part: Part, table: StringTable) -> _Ints:
     codes: _Ints = part.contexts[:, 3].copy()
-    for code in {int(code) for code in np.unique(codes) if code < NULL}:
-        codes[part.contexts[:, 3] == code] = encode_samples([part.samples.get(code, str(code))], table)[0]
+    named = codes < NULL
+    if named.any():
+        kinds, places = np.unique(codes[named], return_inverse=True)
+        names = [part.samples.get(int(code), str(code)) for code in kinds]
+        codes[named] = encode_samples(names, table)[places]
     return codes
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from tracekit import console
@@ -128,7 +129,8 @@ def _finish(recording: launch.Run) -> None:
     except (TracekitError, OSError, MemoryError) as error:
         raise RecorderError(f"the trace could not be written: {error}", again) from error
     launch.remove_parts(recording)
-    _summarise(done)
+    with suppress(OSError):  # nobody listens any more; the status is the program's all the same
+        _summarise(done)
 
 
 def _summarise(done: Any) -> None:

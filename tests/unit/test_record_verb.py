@@ -1,0 +1,74 @@
+"""The verb itself: what it does when writing the trace is interrupted or fails."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import pytest
+
+from tracekit.errors import RecorderError
+from tracekit.record import finish, launch
+from tracekit.verbs import record
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """A run whose program has ended, with its parts."""
+    return launch.prepare(launch.Plan(["true"], str(tmp_path / "t.jsonl")))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"), MemoryError()])
+def test_parts_stay_when_writing_fails(recording, monkeypatch, error):
+    """Interrupted or failing while the trace is written, the parts stay and the message says how to go on."""
+
+    def failing(_run):
+        raise error
+
+    monkeypatch.setattr(finish, "finish", failing)
+    with pytest.raises(RecorderError, match="--merge") as caught:
+        record._finish(recording)
+    assert caught.value.exit_code == 125
+    assert os.path.isdir(recording.parts)
+    assert recording.parts in str(caught.value)
+
+
+def test_parts_go_when_the_trace_stands(recording, capsys):
+    """After the trace is complete under its name the parts are removed, and the next command is the last line."""
+    record._finish(recording)
+    assert not os.path.exists(recording.parts)
+    assert os.path.exists(recording.output)
+    talk = capsys.readouterr()
+    assert talk.out == ""
+    assert talk.err.splitlines()[-1].startswith("next: tracekit stats ")
+
+
+def test_run_comes_back_from_its_note(recording):
+    """What the launcher knows is read again from the parts as it was written."""
+    recording.pid, recording.status, recording.kernel_bytes = 5, 3, 1000
+    recording.note()
+    assert launch.Run.load(recording.parts) == recording
+
+
+def test_directory_without_parts_is_refused(tmp_path):
+    """--merge of anything but a parts directory is one sentence."""
+    with pytest.raises(RecorderError, match="holds no recorded parts"):
+        launch.Run.load(str(tmp_path))
+
+
+def test_help_names_every_option_and_the_rule():
+    """The help says what is recorded by default and which option wins."""
+    parser = argparse.ArgumentParser()
+    record.configure(parser)
+    text = parser.format_help()
+    for word in (
+        "--include",
+        "--exclude",
+        "--engine",
+        "--redact-uris",
+        "--force",
+        "--merge",
+        "--exclude always wins",
+        "125",
+    ):
+        assert word in " ".join(text.split())
