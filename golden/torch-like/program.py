@@ -75,7 +75,9 @@ def make_data(directory: str) -> list[str]:
 
 def train(loader: Any, epochs: int) -> float:
     """Train a small model; the loss of the last step."""
-    model = nn.Sequential(nn.Linear(FEATURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES))
+    model = nn.Sequential(
+        nn.Linear(FEATURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES)
+    )
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
     loss: Any = torch.zeros(())
     for _ in range(epochs):

@@ -1,0 +1,331 @@
+"""Paired mode: what must fail and by which name, what must pass, and what makes a trace unfit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness import mutations, validity
+from harness.concurrency import ceiling
+from harness.figures import Figures
+from harness.paired import judge
+from harness.pairing import canonical, pair
+from harness.verdict import Outcome
+from tracekit.testing import training_trace
+from tracekit.trace import Header, Op, Trace, Trailer
+
+
+@pytest.fixture(scope="module")
+def recording():
+    """A job of two workers whose reads overlap, 1.2 s long."""
+    return training_trace(files=192, batch=16, compute_ns=50_000_000, read_ns=1_500_000)
+
+
+def paired(recorded, replayed, **rest):
+    """The verdict on a replay of a recording."""
+    return judge(recorded, replayed, names=("recording", "replay"), **rest)
+
+
+def named(verdict):
+    """The criteria that failed."""
+    return {finding.id for finding in verdict.failed}
+
+
+def as_replay(trace, *, options=None, run=None):
+    """The trace as a replayer would have written it."""
+    header = Header(producer={"tool": "tracekit", "verb": "replay", "options": options or {}})
+    return Trace(trace.columns, trace.tables, [], header, Trailer(ops=len(trace), run=run or {}))
+
+
+def test_a_trace_passes_against_itself(recording):
+    """Nothing differs, so every criterion that can say something passes."""
+    verdict = paired(recording, recording)
+    assert verdict.outcome is Outcome.PASS
+    assert {finding.outcome for finding in verdict.findings} == {Outcome.PASS, Outcome.NA}
+
+
+@pytest.mark.parametrize(
+    ("edit", "criterion"),
+    [
+        ("sizes halved", "size.match"),
+        ("sizes halved", "size.mean"),
+        ("sizes halved", "step.bytes"),
+        ("order shuffled", "order.stream"),
+        ("order shuffled", "order.sequential"),
+        ("twice the speed", "time.duration"),
+        ("twice the speed", "throughput"),
+        ("1.2 times the speed", "time.duration"),
+        ("half the speed", "time.duration"),
+        ("as fast as possible", "time.shift-p50"),
+        ("5 % dropped", "ops.missing"),
+        ("5 % duplicated", "ops.extra"),
+        ("half the concurrency", "depth.ceiling"),
+        ("one stream", "streams.count"),
+    ],
+)
+def test_a_harmful_edit_fails_by_name(recording, edit, criterion):
+    """Each edit of the catalogue fails, and the criterion that is about it is among those that say so."""
+    verdict = paired(recording, mutations.HARMFUL[edit](recording))
+    assert verdict.outcome is Outcome.FAIL
+    assert criterion in named(verdict)
+
+
+@pytest.mark.parametrize("edit", mutations.HARMLESS)
+def test_a_harmless_edit_passes(recording, edit):
+    """Other process numbers and another origin of time change nothing that was asked of the storage."""
+    assert paired(recording, mutations.HARMLESS[edit](recording)).outcome is Outcome.PASS
+
+
+def test_a_shuffled_replay_has_the_same_sizes(recording):
+    """What fails is the order; the size histogram is identical and passes."""
+    verdict = paired(recording, mutations.shuffled(recording))
+    assert {"size.match", "size.ks", "size.mean", "ops.missing"}.isdisjoint(named(verdict))
+
+
+def test_smoothed_bursts_fail(recording):
+    """Even spacing over the same duration is another load: the bursts are gone."""
+    bursts = [
+        Op(
+            "file:///d",
+            index * 10,
+            10,
+            burst * 100_000_000 + index * 10_000,
+            t_complete=burst * 100_000_000 + index * 10_000 + 500,
+        )
+        for burst in range(20)
+        for index in range(50)
+    ]
+    trace = Trace.of(bursts)
+    assert "arrival.dispersion" in named(paired(trace, mutations.smoothed(trace)))
+
+
+def test_an_even_cadence_has_no_bursts_to_lose():
+    """Where the recording is a clock, burstiness is not judged."""
+    clock = Trace.of(Op("file:///d", index, 1, index * 1_000_000) for index in range(1000))
+    finding = next(finding for finding in paired(clock, clock).findings if finding.id == "arrival.dispersion")
+    assert finding.outcome is Outcome.NA
+
+
+def test_data_that_lies_elsewhere_passes_with_a_remapping(recording):
+    """Without the remapping every op is missing, with it none is."""
+    elsewhere = mutations.moved_data(recording, "file:///data", "file:///mnt/copy")
+    assert named(paired(recording, elsewhere)) >= {"ops.missing", "ops.extra"}
+    assert paired(recording, elsewhere, remap=[("/data", "/mnt/copy")]).outcome is Outcome.PASS
+
+
+def test_a_replay_says_itself_where_its_data_lies(recording):
+    """The remapping in the replay's header is used when none is given."""
+    elsewhere = mutations.moved_data(recording, "file:///data", "file:///mnt/copy")
+    replay = as_replay(elsewhere, options={"remap": [["/data", "/mnt/copy"]]})
+    assert paired(recording, replay).outcome is Outcome.PASS
+
+
+def test_the_wrong_remapping_fails(recording):
+    """A prefix that leads elsewhere pairs nothing."""
+    assert "ops.missing" in named(paired(recording, recording, remap=[("/data", "/mnt/copy")]))
+
+
+def test_path_and_uri_and_direct_are_the_same_place(tmp_path):
+    """A path, its file:// and its direct:// uri are one file; an object is what it is."""
+    path = str(tmp_path / "a b")
+    assert (
+        canonical(path)
+        == canonical(f"direct://{path.replace(' ', '%20')}")
+        == canonical("file://" + path.replace(" ", "%20"))
+    )
+    assert canonical("s3://bucket/key") == "s3://bucket/key"
+
+
+def test_repeated_ops_pair_in_their_order():
+    """The k-th read of a place answers the k-th, so reading a place twice is no reordering."""
+    trace = Trace.of(Op("file:///a", 0, 10, time, pid=1, tid=1) for time in range(20))
+    pairs = pair(trace, trace)
+    assert np.array_equal(pairs.left, pairs.right)
+    assert pairs.missing_share == pairs.extra_share == 0.0
+
+
+def test_ops_in_another_stream_are_found_and_counted_as_moved():
+    """Ten of a hundred ops change threads: all pair, ten percent have moved."""
+    ops = [Op("file:///a", index, 1, index * 1000, pid=1, tid=index % 2) for index in range(100)]
+    other = [replace(op, tid=1 - (op.tid or 0)) if index < 10 else op for index, op in enumerate(ops)]
+    pairs = pair(Trace.of(ops), Trace.of(other))
+    assert len(pairs) == 100
+    assert pairs.moved_share == pytest.approx(0.10)
+
+
+def test_failed_ops_fail(recording):
+    """Reads that succeed in the recording and fail in the replay are named."""
+    errors = np.full(len(recording), -1, np.int32)
+    errors[::10] = 0
+    from tracekit.trace import StringTable
+
+    broken = Trace(
+        {**recording.columns, "err": errors}, {**recording.tables, "err": StringTable(["EIO"])}, [], None, None
+    )
+    assert "ops.errors" in named(paired(recording, broken))
+
+
+def test_a_cap_below_the_recorded_depth_fails_by_the_header_alone(recording):
+    """The ops are identical; that the replay allowed itself one at a time is evidence enough."""
+    capped = as_replay(recording, options={"max_inflight": 1})
+    verdict = paired(recording, capped)
+    assert "depth.cap" in named(verdict)
+    assert paired(recording, as_replay(recording, options={"max_inflight": 2})).outcome is Outcome.PASS
+
+
+def test_a_byte_cap_below_the_recorded_bytes_fails(recording):
+    """The same for bytes in flight."""
+    assert "depth.cap" in named(paired(recording, as_replay(recording, options={"max_inflight_bytes": 65_536})))
+
+
+def test_a_cap_that_made_streams_wait_fails_although_ops_never_overlapped():
+    """Two streams whose ops met by luck or not: the replay says that its cap held them up."""
+    ops = [
+        Op("file:///a", index, 1, index * 1000, t_complete=index * 1000 + 10, pid=1, tid=1 + index % 2)
+        for index in range(200)
+    ]
+    trace = Trace.of(ops)
+    stalled = {"lateness_by_cause_us": {"cap_stall": {"sum": 12.0}}}
+    assert "depth.cap" in named(paired(trace, as_replay(trace, options={"max_inflight": 1}, run=stalled)))
+    assert "depth.cap" not in named(paired(trace, as_replay(trace, options={"max_inflight": 1})))
+
+
+def test_the_ceiling_is_not_judged_where_ops_hardly_overlap():
+    """Ops of one stream cannot overlap: N/A with the reason, no guess."""
+    trace = Trace.of(
+        Op("file:///a", index, 1, index * 1000, t_complete=index * 1000 + 10, pid=1, tid=1) for index in range(500)
+    )
+    figures = Figures.of(trace)
+    found = ceiling(figures, figures)
+    assert isinstance(found, str)
+    assert "overlap" in found
+
+
+def test_a_faster_storage_is_not_taken_for_a_cap(recording):
+    """With a hundredth of the service time overlaps are too rare to be missed."""
+    submit, complete = recording.col("t_submit"), recording.col("t_complete")
+    quick = mutations.with_columns(recording, {"t_complete": submit + np.maximum(1, (complete - submit) // 100)})
+    finding = next(finding for finding in paired(recording, quick).findings if finding.id == "depth.ceiling")
+    assert finding.outcome is Outcome.NA
+
+
+def test_think_pace_is_not_judged_by_a_schedule(recording):
+    """A closed-loop replay keeps no schedule: the shift is shown, the duration decides."""
+    slower = as_replay(mutations.faster(recording, 0.95), options={"pace": "think"})
+    verdict = paired(recording, slower)
+    shift = next(finding for finding in verdict.findings if finding.id == "time.shift-p50")
+    assert not shift.gates
+    assert verdict.outcome is Outcome.PASS
+
+
+def test_a_short_recording_cannot_tell_its_speed():
+    """In 60 ms either end may be late by almost the difference: INCONCLUSIVE, and it says what would settle it."""
+    trace = Trace.of(Op("file:///a", index, 1, index * 1_000_000) for index in range(60))
+    finding = next(
+        found for found in paired(trace, mutations.faster(trace, 1.3)).findings if found.id == "time.duration"
+    )
+    assert finding.outcome is Outcome.INCONCLUSIVE
+    assert finding.settle == "record for longer"
+
+
+def test_writes_of_the_recording_are_not_held_against_a_replay(recording):
+    """A replay issues writes elsewhere or not at all; the note counts them."""
+    count = len(recording)
+    writes = Trace.of([*recording, *(Op("file:///out", index, 1, index * 1000, op="write") for index in range(50))])
+    verdict = paired(writes, as_replay(recording, options={"writes": "skip"}))
+    assert verdict.outcome is Outcome.PASS
+    assert any("50 writing ops" in note for note in verdict.notes)
+    assert count == len(recording)
+
+
+# -- validity ---------------------------------------------------------------------------------------------------------
+
+
+def problems(trace):
+    """What makes a trace unfit, by name."""
+    return {finding.id: finding.outcome for finding in validity.problems(trace, "it")}
+
+
+def test_a_sound_trace_has_no_problems(recording):
+    """Nothing is found where nothing is wrong."""
+    assert problems(recording) == {}
+
+
+def test_an_empty_trace_is_an_error_and_never_a_match():
+    """A header and no op: ERROR, also against itself."""
+    empty = Trace.of([], header=Header(created="now"), trailer=Trailer())
+    assert problems(empty) == {"valid.empty": Outcome.ERROR}
+    assert paired(empty, empty).outcome is Outcome.ERROR
+
+
+def test_opens_alone_are_no_requests():
+    """A trace of metadata ops holds nothing to judge."""
+    assert problems(Trace.of(Op("file:///a", 0, 0, time, op="open") for time in range(50))) == {
+        "valid.empty": Outcome.ERROR
+    }
+
+
+def test_a_trace_cut_short_is_an_error(recording):
+    """A header without a trailer, and a trailer that counts more ops than there are."""
+    cut = Trace(recording.columns, recording.tables, recording.marks, recording.header, None)
+    short = Trace(
+        recording.columns, recording.tables, recording.marks, recording.header, Trailer(ops=len(recording) + 5)
+    )
+    assert problems(cut) == problems(short) == {"valid.complete": Outcome.ERROR}
+
+
+def test_a_bare_trace_has_no_trailer_to_miss():
+    """Without a header nobody promised a trailer."""
+    assert problems(Trace.of(Op("file:///a", 0, 1, time) for time in range(20))) == {}
+
+
+def test_lost_ops_are_an_error_above_one_in_a_thousand(recording):
+    """A few lost ops are a remark, many make every count wrong."""
+    few = Trace(recording.columns, recording.tables, [], recording.header, Trailer(ops=len(recording), lost=1))
+    many = Trace(recording.columns, recording.tables, [], recording.header, Trailer(ops=len(recording), lost=100))
+    assert problems(few) == {}
+    assert any("lost 1" in note for note in validity.remarks(few, "it"))
+    assert problems(many) == {"valid.lost": Outcome.ERROR}
+
+
+def test_a_clock_that_runs_backwards_is_an_error():
+    """An op that completes before it begins makes all times doubtful."""
+    ops = [Op("file:///a", 0, 1, 1000 + time, t_complete=1000 + time + 1) for time in range(0, 200, 10)]
+    assert problems(Trace.of([*ops, Op("file:///a", 0, 1, 5000, t_complete=4000)])) == {"valid.clock": Outcome.ERROR}
+
+
+def test_a_thread_in_two_calls_at_once_is_an_error():
+    """A synchronous thread has one op at a time; two threads may overlap."""
+    ops = [Op("file:///a", 0, 1, time, t_complete=time + 100, pid=1, tid=1) for time in range(0, 2000, 50)]
+    assert problems(Trace.of(ops)) == {"valid.overlap": Outcome.ERROR}
+    apart = [replace(op, tid=index) for index, op in enumerate(ops)]
+    assert problems(Trace.of(apart)) == {}
+
+
+def test_a_handful_of_ops_decides_nothing():
+    """Nine reads are too few: INCONCLUSIVE, with the number that is needed."""
+    few = Trace.of(Op("file:///a", time, 1, time * 10**8) for time in range(9))
+    assert problems(few) == {"valid.size": Outcome.INCONCLUSIVE}
+    assert paired(few, few).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ({"verdict": "NOT SUSTAINED", "reasons": ["1 % of the ops were late"]}, "could not keep up"),
+        ({"verdict": "VALID", "interrupted": True, "undelivered_ops": 7}, "was interrupted: 7 ops"),
+        ({"verdict": "VALID", "undelivered_ops": 7}, "stopped early: 7 ops"),
+    ],
+)
+def test_a_replay_that_did_not_do_its_job_cannot_pass(recording, run, words):
+    """By its own account: INCONCLUSIVE, with its own reason."""
+    verdict = paired(recording, as_replay(recording, run=run))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any(words in finding.reason for finding in verdict.findings)
+
+
+def test_a_disturbed_replay_is_judged_and_said_to_be_so(recording):
+    """DEGRADED is a remark: what was done is true."""
+    verdict = paired(recording, as_replay(recording, run={"verdict": "DEGRADED", "reasons": ["steal 3 %"]}))
+    assert verdict.outcome is Outcome.PASS
+    assert any("DEGRADED: steal 3 %" in note for note in verdict.notes)
