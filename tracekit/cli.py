@@ -56,7 +56,9 @@ def run_verbs(
         program, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"{program} {__version__}")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no remarks, only results and errors")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="no progress and no remarks, only results and errors"
+    )
     commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     asked = next((word for word in argv if not word.startswith("-")), None)
     try:

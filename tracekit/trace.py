@@ -173,8 +173,11 @@ class StringTable:
 
     def encode(self, texts: Sequence[str | None]) -> NDArray[np.int32]:
         """The codes of many texts, adding what is new in order of appearance."""
-        for text in dict.fromkeys(texts):
+        distinct = dict.fromkeys(texts)
+        for text in distinct:
             self.code(text)
+        if len(distinct) == 1:
+            return np.full(len(texts), self._codes[texts[0]], np.int32)
         return np.fromiter(map(self._codes.__getitem__, texts), np.int32, len(texts))
 
     def find(self, text: str) -> int | None:

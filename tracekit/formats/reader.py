@@ -186,6 +186,11 @@ class Reader:
 
     def _column(self, name: str, rows: Sequence[OpLine]) -> IntArray:
         column = COLUMNS[name]
+        scaled = column.unit == "ns" and self.unit != 1
+        if not (column.category or scaled or name == "sample_id"):
+            # Straight from the rows; a null among them is no number and takes the longer way below.
+            with suppress(TypeError):
+                return np.fromiter(map(_GETTERS[name], rows), column.dtype, len(rows))
         values = list(map(_GETTERS[name], rows))
         if column.category:
             return self._codes(name, values)
@@ -193,9 +198,9 @@ class Reader:
             return _samples(values, self.tables[name])
         if None in values:
             values = [NULL if value is None else value for value in values]
-        if column.unit == "ns" and self.unit != 1:
-            scaled = np.array(values, np.float64)
-            return np.where(scaled == NULL, NULL, np.rint(scaled * self.unit)).astype(np.int64)
+        if scaled:
+            times = np.array(values, np.float64)
+            return np.where(times == NULL, NULL, np.rint(times * self.unit)).astype(np.int64)
         return np.array(values, column.dtype)
 
     def _codes(self, name: str, values: Sequence[str | None]) -> IntArray:
