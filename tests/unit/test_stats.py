@@ -123,7 +123,7 @@ def test_a_replay_shows_its_own_verdict():
         producer={"tool": "tracekit"}, command=["x"], host={"cpu": "C", "cores": 2, "kernel": "6"}, created="now"
     )
     trailer = Trailer(
-        2, lost=1, run={"verdict": "DEGRADED", "reasons": ["steal"]}, coverage={"bytes_ignored": 12345, "ok": True}
+        2, lost=1, run={"verdict": "DEGRADED", "reasons": ["steal"]}, coverage={"bytes_elsewhere": 12345, "ok": True}
     )
     trace = Trace.of(ops, header=header, trailer=trailer, marks=[Mark("step", 0, 5, 0)])
     text = stats_text.text("t", trace, Metrics.of(trace))
@@ -133,11 +133,30 @@ def test_a_replay_shows_its_own_verdict():
         "response time",
         "DEGRADED",
         "steal",
-        "no: 1 ops lost",
+        "no: 1 op lost",
         "12,345",
         "C, 2 cores, Linux 6",
         "EIO 1",
         "1 failed",
+    ):
+        assert expected in text, expected
+
+
+def test_what_the_recorder_could_not_see_is_said():
+    """Coverage is a share of the kernel's count; blind spots and unknown completeness are weaknesses, one line each."""
+    coverage = {
+        "engine": "python", "known": False, "why": "hooks only", "share": 0.825, "kernel_read_bytes": 1 << 20,
+        "mapped_bytes": 4096, "blind": ["mapped files", "native code"], "not_followed": ["pid 7"],
+    }  # fmt: skip
+    trace = Trace.of([Op("/a", 0, 1, 0)], trailer=Trailer(1, coverage=coverage))
+    text = stats_text.text("t", trace, Metrics.of(trace))
+
+    for expected in (
+        "82.5 % of the 1 MiB that the kernel counted as read",
+        "4 KiB: what of them was touched cannot be seen",
+        "- how complete the trace is cannot be known: hooks only",
+        "- not seen by the recorder: native code",
+        "- not followed: pid 7",
     ):
         assert expected in text, expected
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracekit import console
@@ -29,9 +29,9 @@ def text(name: str, trace: Trace, metrics: Metrics) -> str:
         parts.append(console.paint(heading, "bold"))
         width = max(len(label) for label, _ in lines)
         parts += [f"  {label.ljust(width)}  {value}".rstrip() for label, value in lines]
-    if metrics.warnings:
+    if weaknesses := list(_weaknesses(metrics)):
         parts.append(console.paint("what these numbers do not say", "warn"))
-        parts += [f"  - {warning}" for warning in metrics.warnings]
+        parts += [f"  - {weakness}" for weakness in weaknesses]
     return "\n".join(parts)
 
 
@@ -42,9 +42,9 @@ def markdown(name: str, trace: Trace, metrics: Metrics) -> str:
         for index, (label, value) in enumerate(lines):
             first = f"**{heading}**" if index == 0 else ""
             parts.append(f"| {first} | {_escaped(label)} | {_escaped(value)} |")
-    if metrics.warnings:
+    if weaknesses := list(_weaknesses(metrics)):
         parts += ["", "What these numbers do not say:", ""]
-        parts += [f"* {_escaped(warning)}" for warning in metrics.warnings]
+        parts += [f"* {_escaped(weakness)}" for weakness in weaknesses]
     return "\n".join(parts)
 
 
@@ -90,14 +90,43 @@ def _recorded(trace: Trace, metrics: Metrics) -> Iterator[Line]:
         if host.get("cpu"):
             yield "on", f"{host['cpu']}, {host.get('cores', UNKNOWN)} cores, Linux {host.get('kernel', UNKNOWN)}"
     yield "complete", _complete(metrics)
-    yield from ((f"coverage: {key}", _brief(value)) for key, value in metrics.completeness.coverage.items())
+    yield from _coverage(metrics.completeness.coverage)
 
 
 def _complete(metrics: Metrics) -> str:
     complete = metrics.completeness
     if not complete.trailer:
         return "not known: no trailer"
-    return f"no: {complete.lost:,} ops lost" if complete.lost else "yes: trailer present, no op lost"
+    return f"no: {_counted(complete.lost, 'op')} lost" if complete.lost else "yes: trailer present, no op lost"
+
+
+# Coverage that is said in the summary's own words; anything else a recorder adds is shown as it is.
+_SAID = {
+    "engine", "known", "why", "share", "kernel_read_bytes", "traced_read_bytes", "ignored_read_bytes", "mapped_bytes",
+    "mmaps", "blind", "not_followed",
+}  # fmt: skip
+
+
+def _coverage(coverage: Mapping[str, Any]) -> Iterator[Line]:
+    share, kernel = coverage.get("share"), coverage.get("kernel_read_bytes")
+    if isinstance(share, (int, float)) and isinstance(kernel, int):
+        yield "coverage", f"{_share(share)} of the {format_bytes(kernel)} that the kernel counted as read"
+    mapped = coverage.get("mapped_bytes")
+    if isinstance(mapped, int) and mapped:
+        yield "mapped", f"{format_bytes(mapped)}: what of them was touched cannot be seen"
+    yield from ((f"coverage: {key}", _brief(value)) for key, value in coverage.items() if key not in _SAID)
+
+
+def _weaknesses(metrics: Metrics) -> Iterator[str]:
+    """What the recorder could not see, and what the trace cannot say."""
+    coverage = metrics.completeness.coverage
+    if coverage.get("known") is False and coverage.get("why"):
+        yield f"how complete the trace is cannot be known: {coverage['why']}"
+    for key, text in (("blind", "not seen by the recorder"), ("not_followed", "not followed")):
+        items = coverage.get(key)
+        if isinstance(items, list):
+            yield from (f"{text}: {item}" for item in items)
+    yield from metrics.warnings
 
 
 def _brief(value: Any) -> str:
@@ -127,7 +156,11 @@ def _requests(metrics: Metrics) -> Iterator[Line]:
         yield "throughput", f"{format_rate(metrics.throughput_mb_s * 1e6)}, {metrics.data_ops_per_s:,.0f} ops/s"
     shares = metrics.shares
     if shares.streams is not None:
-        yield "streams", f"{shares.streams} in {shares.processes or UNKNOWN} processes{_balance(metrics)}"
+        yield "streams", f"{shares.streams}{_processes(shares.processes)}{_balance(metrics)}"
+
+
+def _processes(count: int | None) -> str:
+    return "" if count is None else " in 1 process" if count == 1 else f" in {count:,} processes"
 
 
 def _balance(metrics: Metrics) -> str:
