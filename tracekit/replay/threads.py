@@ -153,6 +153,10 @@ class _Worker(threading.Thread):
         shared, count = self.shared, len(self.job)
         self._pacer = _pacer(shared, self.job)
         closed = shared.plan.pace != "recorded"
+        # Ops without a schedule must not go before the run's t0 either.
+        if wait(shared.clock, shared.t0, shared.stop):
+            return
+        shared.clock.sleep_until(shared.t0)
         for turn in range(shared.plan.options.loop):
             if closed and turn:
                 self._next_turn()
