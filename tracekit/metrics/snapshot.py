@@ -3,7 +3,7 @@
 # ruff: noqa: RUF009 -- `metric` is dataclasses.field with metadata: evaluated once on purpose
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,13 @@ import numpy as np
 from tracekit.histogram import Histogram
 from tracekit.metrics import schema
 from tracekit.metrics.arrivals import Arrivals
+from tracekit.metrics.counters import Counters, Kind, Timing
 from tracekit.metrics.order import Order
 from tracekit.metrics.queue_depth import Sweep
 from tracekit.metrics.schema import metric
+from tracekit.metrics.shares import Shares
 from tracekit.metrics.steps import TABLE_LIMIT, Samples, Steps
-from tracekit.metrics.view import Ints, View, codes_of
+from tracekit.metrics.view import Ints, View, distinct
 from tracekit.trace import NULL, Trace
 
 if TYPE_CHECKING:
@@ -26,60 +28,6 @@ if TYPE_CHECKING:
 METRICS_VERSION = 1
 SIZES_LIMIT = 65_536
 TIMELINE_BINS = 200
-
-
-@dataclass(frozen=True)
-class Timing:
-    """A distribution of times in a few numbers; quantiles are off by less than 1/256."""
-
-    count: int = metric("how many ops have this time", "ops")
-    mean_us: float | None = metric("mean, exact", "us")
-    p50_us: float | None = metric("median", "us")
-    p95_us: float | None = metric("95th percentile", "us")
-    p99_us: float | None = metric("99th percentile", "us")
-    p999_us: float | None = metric("99.9th percentile", "us")
-    max_us: float | None = metric("largest, exact", "us")
-
-    @classmethod
-    def of(cls, times: Histogram) -> Timing:
-        """The summary of a histogram of nanoseconds."""
-        values = (times.mean, *times.quantiles(0.5, 0.95, 0.99, 0.999), times.maximum)
-        return cls(times.count, *(None if value is None else value / 1000 for value in values))
-
-
-@dataclass(frozen=True)
-class Kind:
-    """The ops of one kind (read, open, …)."""
-
-    ops: int = metric("how many", "ops")
-    bytes: int | None = metric("bytes moved; null for kinds that move none", "bytes")
-    errors: int = metric("how many failed", "ops")
-    service: Timing = metric("t_complete - t_submit of those that succeeded")
-
-
-@dataclass(frozen=True)
-class Counters:
-    """What the storage was asked to do."""
-
-    requests: dict[str, int] = metric("ops by kind", "ops")
-    bytes_read: int = metric("bytes that reads moved", "bytes")
-    bytes_written: int = metric("bytes that writes moved", "bytes")
-    bytes_requested: int = metric("bytes that reads and writes asked for", "bytes")
-    errors: dict[str, int] = metric("failed ops by errno name or HTTP status", "ops")
-    short_reads: int | None = metric("reads that moved some bytes, but fewer than asked for; null without `ret`", "ops")
-    eof_reads: int | None = metric(
-        "reads that asked for bytes and moved none, without an error; null without `ret`", "ops"
-    )
-    opens: int = metric("files opened", "ops")
-    closes: int = metric("files closed", "ops")
-    stats: int = metric("stat calls", "ops")
-    lists: int = metric("directories or prefixes listed", "ops")
-    mmaps: int = metric("files mapped", "ops")
-    mmap_bytes: int = metric("bytes mapped; which of them were touched cannot be seen", "bytes")
-    fsyncs: int = metric("fsync calls", "ops")
-    deletes: int = metric("deletions", "ops")
-    attempts: int | None = metric("wire requests that logical object requests took; null where none says", "requests")
-    wire_requests: int = metric("wire requests recorded beside logical ones; counted here only", "requests")
 
 
 @dataclass(frozen=True)
@@ -111,45 +59,6 @@ class QueueDepth:
             timeline_t_us=(start / 1000).tolist(),
             timeline_mean=mean.tolist(),
             timeline_max=highest.tolist(),
-        )
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one worker, rank or process contributed."""
-
-    ops: int = metric("data ops", "ops")
-    bytes: int = metric("bytes moved", "bytes")
-
-
-@dataclass(frozen=True)
-class Shares:
-    """How the work was divided."""
-
-    streams: int | None = metric("streams (one thread's ops) that read or wrote data", "streams")
-    processes: int | None = metric("processes that did", "processes")
-    workers: int | None = metric("loader workers that did", "workers")
-    ranks: int | None = metric("ranks that did", "ranks")
-    by_worker: dict[str, Part] = metric("data ops and bytes of each loader worker")
-    by_rank: dict[str, Part] = metric("data ops and bytes of each rank")
-    worker_balance: float | None = metric("bytes of the busiest worker / mean bytes per worker: 1 is even")
-    rank_balance: float | None = metric("bytes of the busiest rank / mean bytes per rank: 1 is even")
-
-    @classmethod
-    def of(cls, view: View) -> Shares:
-        """The division of a trace's data ops."""
-        by_worker, by_rank = _parts(view, "worker"), _parts(view, "rank")
-        streams = view.streams
-        pids = codes_of(view.col("rank"), view.col("pid"))
-        return cls(
-            streams=None if streams is None else _distinct(streams),
-            processes=_distinct(pids) if "pid" in view.trace else None,
-            workers=len(by_worker) or None,
-            ranks=len(by_rank) or None,
-            by_worker=by_worker,
-            by_rank=by_rank,
-            worker_balance=_balance(by_worker),
-            rank_balance=_balance(by_rank),
         )
 
 
@@ -215,7 +124,7 @@ class Metrics:
             ops=len(view.trace),
             data_ops=len(view.data),
             bytes=size,
-            files=_distinct(view.col("uri")),
+            files=distinct(view.col("uri")),
             duration_ns=duration,
             throughput_mb_s=size / duration * 1e3 if duration else None,
             data_ops_per_s=len(view.data) / duration * 1e9 if duration else None,
@@ -223,8 +132,8 @@ class Metrics:
             latency_us_hist=service,
             max_qd=sweep.peak_depth if sweep else None,
             peak_inflight=sweep.peak_bytes if sweep else None,
-            backend_counters=_counters(view),
-            kinds=_kinds(view),
+            backend_counters=Counters.of(view),
+            kinds=Kind.all_of(view),
             sizes=_size_table(view.sizes),
             service=Timing.of(service),
             response=Timing.of(response),
@@ -275,10 +184,6 @@ class Metrics:
         return tables.write(self, directory, force=force)
 
 
-def _distinct(values: Ints) -> int:
-    return len(np.unique(values))
-
-
 def _busy(spent: Histogram) -> float | None:
     idle = spent.share_below(1)
     return None if idle is None else 1 - idle
@@ -311,75 +216,6 @@ def _size_table(sizes: Ints) -> dict[int, int] | None:
     if len(values) > SIZES_LIMIT:
         return None
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-def _names(trace: Trace, name: str) -> dict[str, int]:
-    codes = trace.col(name)
-    strings = trace.strings(name)
-    counts = np.bincount(codes[codes != NULL], minlength=len(strings)).tolist()
-    return {text: count for text, count in sorted(zip(strings, counts, strict=True)) if count}
-
-
-def _kinds(view: View) -> dict[str, Kind]:
-    trace = view.trace
-    submit, complete, failed = trace.col("t_submit"), trace.col("t_complete"), trace.col("err") != NULL
-    good = (complete != NULL) & (complete >= submit) & ~failed
-    moved = np.zeros(len(trace), np.int64)
-    moved[view.data] = view.moved
-    carries = set(view.trace.col("op")[view.data].tolist())
-    kinds = {}
-    for text in _names(trace, "op"):
-        chosen = trace.mask("op", text)
-        timing = Timing.of(Histogram.of((complete - submit)[good & chosen]))
-        size = int(moved[chosen].sum()) if trace.tables["op"].find(text) in carries else None
-        kinds[text] = Kind(int(chosen.sum()), size, int((failed & chosen).sum()), timing)
-    return kinds
-
-
-def _counters(view: View) -> Counters:
-    trace = view.trace
-    requests = _names(trace, "op")
-    returned = view.col("ret")
-    some = bool((returned[view.reads] != NULL).any())
-    short = view.reads & (returned > 0) & (returned < view.sizes)
-    at_end = view.reads & (returned == 0) & (view.sizes > 0) & ~view.failed
-    attempts = trace.col("attempts")
-    return Counters(
-        requests=requests,
-        bytes_read=int(view.moved[view.reads].sum()),
-        bytes_written=int(view.moved[~view.reads].sum()),
-        bytes_requested=int(view.sizes.sum()),
-        errors=_names(trace, "err"),
-        short_reads=int(short.sum()) if some else None,
-        eof_reads=int(at_end.sum()) if some else None,
-        opens=requests.get("open", 0),
-        closes=requests.get("close", 0),
-        stats=requests.get("stat", 0),
-        lists=requests.get("list", 0),
-        mmaps=requests.get("mmap", 0),
-        mmap_bytes=int(trace.col("len")[trace.mask("op", "mmap")].sum()),
-        fsyncs=requests.get("fsync", 0),
-        deletes=requests.get("delete", 0),
-        attempts=int(attempts[attempts != NULL].sum()) if "attempts" in trace else None,
-        wire_requests=view.wire,
-    )
-
-
-def _parts(view: View, name: str) -> dict[str, Part]:
-    owner = view.col(name)
-    known = owner != NULL
-    if not bool(known.any()):
-        return {}
-    numbers, codes = np.unique(owner[known], return_inverse=True)
-    ops = np.bincount(codes)
-    moved = np.zeros(len(numbers), np.int64)
-    np.add.at(moved, codes, view.moved[known])
-    return {str(number): Part(int(n), int(size)) for number, n, size in zip(numbers, ops, moved, strict=True)}
-
-
-def _balance(parts: Mapping[str, Part]) -> float | None:
-    sizes = [part.bytes for part in parts.values()]
-    return max(sizes) * len(sizes) / sum(sizes) if sum(sizes) else None
 
 
 def _completeness(view: View) -> Completeness:

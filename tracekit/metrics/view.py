@@ -100,3 +100,8 @@ def codes_of(*columns: Ints) -> Ints:
         if len(column) and not bool((column == column[0]).all()):
             _, codes = np.unique((codes << 32) + (column.astype(np.int64) + 1), return_inverse=True)
     return codes.reshape(-1)
+
+
+def distinct(values: Ints) -> int:
+    """How many different values there are."""
+    return len(np.unique(values))

@@ -11,7 +11,7 @@ from tracekit.units import format_bytes, format_count, format_ns, format_rate
 if TYPE_CHECKING:
     from tracekit.histogram import Histogram
     from tracekit.metrics import Metrics
-    from tracekit.metrics.snapshot import Timing
+    from tracekit.metrics.counters import Timing
     from tracekit.trace import Trace
 
 Line = tuple[str, str]
