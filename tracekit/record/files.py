@@ -21,7 +21,7 @@ FOREIGN = -1  # a pipe, socket, device or directory: nothing to record and nothi
 
 _TYPE_MASK = 0o170000
 _REGULAR = 0o100000
-_NEVER = ("/proc/", "/sys/", "/dev/")
+_NEVER = ("/proc/", "/sys/", "/dev/", "/memfd:")
 _CODE_SUFFIXES = (".py", ".pyc", ".pyo", ".pyi", ".so", ".pth", ".egg-link")
 
 
