@@ -13,6 +13,8 @@ from tracekit.metrics.schema import metric
 from tracekit.metrics.view import Ints, View
 from tracekit.trace import NULL, Mask
 
+_DIGITS = re.compile(r"[0-9]+")
+
 
 @dataclass(frozen=True)
 class Order:
@@ -126,17 +128,16 @@ def _first_touch_jumps(view: View) -> Ints:
     if not len(uri):
         return np.zeros(0, np.int64)
     codes, first = np.unique(uri, return_index=True)
-    touched = codes[np.argsort(first)]
     names = view.trace.uris
-    ranks = {code: rank for rank, code in enumerate(sorted(codes.tolist(), key=lambda code: _natural(names[code])))}
-    ranked = np.array([ranks[code] for code in touched.tolist()], np.int64)
-    return np.abs(np.diff(ranked))
+    by_name = sorted(range(len(codes)), key=lambda position: _natural(names[codes[position]]))
+    rank = np.empty(len(codes), np.int64)
+    rank[by_name] = np.arange(len(codes))
+    return np.abs(np.diff(rank[np.argsort(first)]))
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    # img_9 before img_10: numbers in names compare as numbers. isdecimal texts only, so that int() takes them all.
-    parts = re.split(r"([0-9]{1,18})", name)
-    return [(0, int(part), "") if index % 2 else (1, 0, part) for index, part in enumerate(parts)]
+def _natural(name: str) -> str:
+    # img_9 before img_10: with leading zeros, numbers in names compare as numbers.
+    return _DIGITS.sub(lambda number: number[0].zfill(20), name)
 
 
 def _randomness(jumps: Ints, files: int) -> float | None:
