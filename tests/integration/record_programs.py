@@ -11,7 +11,6 @@ from collections import Counter
 from pathlib import Path
 
 from tracekit.trace import Trace
-from tracekit.uri import local_path
 
 TRACEKIT = [sys.executable, "-m", "tracekit"]
 
@@ -30,23 +29,7 @@ def run_recorded(
     return done, Trace.read(output) if output.exists() else None
 
 
-def reads(trace: Trace, root: Path) -> Counter:
-    """(file name, offset, asked, got) of every read below `root`, as a multiset."""
-    return Counter(
-        (_name(op.uri), op.offset, op.len, op.ret) for op in trace if op.op == "read" and _below(op.uri, root)
-    )
-
-
-def _below(uri: str, root: Path) -> bool:
-    return os.path.realpath(local_path(uri)).startswith(os.path.realpath(root) + "/")
-
-
-def _name(uri: str) -> str:
-    return os.path.basename(local_path(uri))
-
-
 _CALL = re.compile(r"^(?:\d+\s+)?[\d.]+ (\w+)\((\d+)<([^>]*)>,? ?(.*)\) += (-?\d+)")
-_SEEK = re.compile(r"^(?:\d+\s+)?[\d.]+ lseek\((\d+)<([^>]*)>, (-?\d+), (\w+)\) += (\d+)")
 
 
 def strace_reads(prefix: Path, root: Path) -> Counter:
