@@ -368,3 +368,44 @@ def test_help_needs_no_heavy_import() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--pace" in done.stdout
     assert done.stderr.strip() == "[]"
+
+
+def test_a_failed_run_stops_when_told_and_says_why_even_when_quiet(data: list[Path], tmp_path: Path) -> None:
+    """--max-errors ends a run whose file cannot be listed; -q leaves the reason for exit 3 standing."""
+    ops = [Op(file_uri(data[0]), 0, 0, i * MS, op="fsync", pid=1, tid=1) for i in range(3)]
+    uri = file_uri(data[0].parent / "late")
+    ops += [Op(uri, 0, 10, 100 * MS + i * MS, ret=10, pid=2, tid=2) for i in range(20)]
+    (data[0].parent / "late").write_bytes(b"x" * 10)
+    path = saved(Trace.of(ops), tmp_path)
+    code = (
+        "import sys, os\n"
+        "from tracekit.replay import threads\n"
+        "start = threads._start\n"
+        "def starting(workers, shared):\n"
+        f"    os.unlink({str(data[0].parent / 'late')!r})\n"
+        "    start(workers, shared)\n"
+        "threads._start = starting\n"
+        "from tracekit.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-q", "replay", str(path), "--max-errors", "4", "-o", str(tmp_path / "out.jsonl")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "more than 4 ops failed (--max-errors); 15 of 23 ops were not issued" in done.stderr
+    result = Trace.read(tmp_path / "out.jsonl")
+    assert [op.err for op in result] == [None] * 3 + ["ENOENT"] * 5
+
+
+def test_a_replay_can_be_replayed(data: list[Path], tmp_path: Path) -> None:
+    """Replaying a replay: the second has the deadlines of the first one's submits, and both are whole."""
+    first = tmp_path / "first.jsonl"
+    assert replay(saved(recording(data, 50), tmp_path), "-o", first).returncode in (0, 3)
+    assert replay(first, "-o", tmp_path / "second.jsonl").returncode in (0, 3)
+    one, two = Trace.read(first), Trace.read(tmp_path / "second.jsonl")
+    origin = int(one.col("t_submit")[0])
+    assert sorted((one.col("t_submit") - origin).tolist()) == sorted(two.col("t_due").tolist())

@@ -29,10 +29,10 @@ from tracekit.units import format_ns
 
 VALID, DEGRADED, NOT_SUSTAINED, TARGET_LIMITED = "VALID", "DEGRADED", "NOT SUSTAINED", "TARGET LIMITED"
 
-# Two scheduler ticks of a 250 Hz kernel and a little: below that a wake-up says more about the kernel than about us.
-LATE_P99_NS = 10_000_000
-# Half the ops late by a millisecond is no longer noise; undisturbed, the median is 10 to 100 us.
-LATE_P50_NS = 1_000_000
+# A normal thread on a saturated machine waits a few time slices of 3 to 4 ms for a core. With seven busy processes on two
+# cores, replays that kept rate and order in every respect had a p99 of 8 to 17 ms and a median up to 2 ms.
+LATE_P99_NS = 20_000_000
+LATE_P50_NS = 4_000_000
 MAKESPAN_SHARE, MAKESPAN_NS = 0.01, 10_000_000
 # Share of ops issued in another 100 ms window than planned.
 WINDOW_NS, WINDOW_SHARE = 100_000_000, 0.05

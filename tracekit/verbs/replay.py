@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -274,9 +275,10 @@ def _tell(args: argparse.Namespace, done: Replay, output: str) -> None:
     statement = done.run
     if args.json:
         console.show(json.dumps(statement, indent=2))
-    for line in [*_summary(done, statement), *_verdict(statement)]:
+    for line in _summary(done, statement):
         console.say(line)
-    target = console.paint(output, "path")
+    _tell_verdict(statement)
+    target = console.paint(output, "path", sys.stderr)
     console.say(f"wrote {target} ({format_count(len(done.trace))} ops)")
     if output != "-" and args.trace != "-":
         console.say(f"next: harness check {shlex.quote(output)} --golden {shlex.quote(args.trace)}")
@@ -328,16 +330,17 @@ def _cache_lines(done: Replay, statement: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _verdict(statement: dict[str, Any]) -> list[str]:
-    verdict = statement["verdict"]
-    style = "good" if verdict == "VALID" else "bad"
-    lines = [
-        f"run       {console.paint(verdict, style)}",
-        *(f"          - {reason}" for reason in statement["reasons"]),
-    ]
+def _tell_verdict(statement: dict[str, Any]) -> None:
+    """The run's own verdict; one that is not VALID is said also when quiet, since the exit code needs its reason."""
+    verdict, reasons = statement["verdict"], statement["reasons"]
+    if verdict == "VALID":
+        console.say(f"run       {console.paint(verdict, 'good', sys.stderr)}")
+        for reason in reasons:
+            console.say(f"          {reason}")
+        return
+    console.warn(f"the run is {verdict}: {'; '.join(reasons)}")
     if verdict == "TARGET LIMITED" and statement["pace"] == "recorded":
-        lines.append("          to see how the program itself would fare on this storage, replay with --pace think")
-    return lines
+        console.say("to see how the program itself would fare on this storage, replay with --pace think")
 
 
 def _us(value: float) -> str:
