@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import golden, paired, repeat
-from harness.criteria import PAIRED, REPEAT
+from harness.criterion import PAIRED, REPEAT
 from harness.envelope import Envelope
 from harness.repeat import Standard
 from harness.verdict import Verdict

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.criteria import FAIL_CONFIDENCE
+from harness.criterion import FAIL_CONFIDENCE
 from harness.figures import Figures, Table
 from harness.stats import share_interval
 

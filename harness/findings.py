@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness import stats
-from harness.criteria import Criterion
+from harness.criterion import Criterion
 from harness.figures import Table
 from harness.verdict import Finding, Histogram, Outcome
 from tracekit import units

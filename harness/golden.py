@@ -59,7 +59,8 @@ class Golden:
                 f"the golden {self.name} holds no {ENVELOPE}",
                 f"record ten runs and type: harness bless {self.name} RUN… --reason TEXT",
             )
-        return Standard(self.label, self.envelope, str(self.profile.get("regime") or ""))
+        dedicated = self.profile.get("host") == "dedicated"
+        return Standard(self.label, self.envelope, str(self.profile.get("regime") or ""), dedicated)
 
 
 def names() -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from harness import concurrency, stats, validity
-from harness.criteria import PAIRED, PAIRED_CRITERIA, Criterion
+from harness.criteria import PAIRED_CRITERIA
+from harness.criterion import PAIRED, Criterion
 from harness.figures import Figures, histograms
 from harness.findings import Measured, distributions, finding_of, size_effects, without
 from harness.pairing import Pairing, pair

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness import concurrency, stats, validity
-from harness.criteria import (
+from harness.criteria import REPEAT_CRITERIA
+from harness.criterion import (
+    ENVIRONMENT,
     ENVIRONMENT_RUNS,
     FAIL_CONFIDENCE,
     PASS_CONFIDENCE,
     REPEAT,
-    REPEAT_CRITERIA,
     Criterion,
 )
 from harness.envelope import Envelope
@@ -40,11 +41,15 @@ class Standard:
         name: What to call it, `torch-like@3`.
         envelope: The golden runs.
         regime: `compute_bound`, `io_bound` or nothing.
+        dedicated: Whether its runs were recorded on hosts that did nothing else. Only then does the spread between them
+            say how much a host of that class varies: runs recorded within minutes on a shared host differ far less from
+            each other than from the same job an hour later.
     """
 
     name: str
     envelope: Envelope
     regime: str = ""
+    dedicated: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,9 @@ def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str]) -> 
         notes.append(
             f"{standard.name} is a single run: how much true repeats differ is not known, bands are taken as they are"
         )
-    if not trial.same_host:
-        notes.append("the host class differs from the golden's: environment criteria are shown only")
-    elif len(traces) < ENVIRONMENT_RUNS:
-        notes.append(f"environment criteria are shown only: they need at least {ENVIRONMENT_RUNS} runs, there is {len(traces)}"
-                     if len(traces) == 1 else
-                     f"environment criteria are shown only: they need at least {ENVIRONMENT_RUNS} runs, there are {len(traces)}")  # fmt: skip
+    why = _environment_unfit(trial)
+    if why:
+        notes.append(f"environment criteria are shown only: {why}")
     return Verdict(
         REPEAT,
         {"name": standard.name, "runs": len(golden.runs), "host_class": golden.host_class, "regime": standard.regime},
@@ -133,9 +135,8 @@ def _finding(criterion: Criterion, trial: Trial) -> Finding:
 def _gates(criterion: Criterion, trial: Trial) -> tuple[bool, str]:
     """Whether a criterion counts, and if not, why."""
     if criterion.gate == "same-host":
-        if not trial.same_host:
-            return False, "the host class differs"
-        return (True, "") if len(trial.runs) >= ENVIRONMENT_RUNS else (False, f"fewer than {ENVIRONMENT_RUNS} runs")
+        why = _environment_unfit(trial)
+        return not why, why
     if criterion.gate in {"compute-bound", "io-bound"}:
         regime = criterion.gate.replace("-", "_")
         return (
@@ -146,6 +147,17 @@ def _gates(criterion: Criterion, trial: Trial) -> tuple[bool, str]:
     if criterion.id == "size.median" and not _has_a_middle(trial.golden.sizes):
         return False, "the golden's sizes have no middle: the median would jump by chance"
     return True, ""
+
+
+def _environment_unfit(trial: Trial) -> str:
+    """Why wall-clock figures cannot be held against each other; nothing where they can."""
+    if not trial.same_host:
+        return "the class of host differs from the golden's"
+    if not trial.standard.dedicated:
+        return "the golden's profile does not say host: dedicated"
+    if len(trial.runs) < ENVIRONMENT_RUNS:
+        return f"they need at least {ENVIRONMENT_RUNS} runs, there {'is' if len(trial.runs) == 1 else 'are'} {len(trial.runs)}"
+    return ""
 
 
 def _has_a_middle(sizes: Table) -> bool:
@@ -171,7 +183,7 @@ def _scalar(criterion: Criterion, trial: Trial) -> Measured | str:
     if criterion.kind == "ratio":
         return _ratio(criterion, trial, reference, values)
     mean, own = _mean(values), _mean(reference)
-    return _with_interval(criterion, trial, Measured(own, mean), stats.spread(reference))
+    return _with_interval(criterion, trial, Measured(own, mean), _spread(criterion, reference, values))
 
 
 def _ratio(criterion: Criterion, trial: Trial, reference: Sequence[float], values: Sequence[float]) -> Measured | str:
@@ -179,9 +191,15 @@ def _ratio(criterion: Criterion, trial: Trial, reference: Sequence[float], value
         if max(reference) == 0 and max(values) == 0:
             return Measured(0.0, 0.0, effect=1.0)
         return "a ratio to nothing is not defined"
-    own = math.exp(_mean([math.log(value) for value in reference]))
-    mean = math.exp(_mean([math.log(value) for value in values]))
-    return _with_interval(criterion, trial, Measured(own, mean), stats.spread([math.log(value) for value in reference]))
+    logs, own_logs = [math.log(value) for value in values], [math.log(value) for value in reference]
+    measured = Measured(math.exp(_mean(own_logs)), math.exp(_mean(logs)))
+    return _with_interval(criterion, trial, measured, _spread(criterion, own_logs, logs))
+
+
+def _spread(criterion: Criterion, reference: Sequence[float], values: Sequence[float]) -> float:
+    """The spread between runs: the golden's, or that of the runs where the machine varies more under them."""
+    own = stats.spread(reference)
+    return max(own, stats.spread(values)) if criterion.klass == ENVIRONMENT else own
 
 
 def _with_interval(criterion: Criterion, trial: Trial, measured: Measured, spread: float) -> Measured:

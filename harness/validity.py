@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.criteria import MINIMUM_OPS, VALIDITY
+from harness.criterion import MINIMUM_OPS, VALIDITY
 from harness.pairing import streams_of
 from harness.verdict import Finding, Outcome
 from tracekit.metrics.view import View

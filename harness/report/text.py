@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.criteria import CRITERIA, INTENT, format_band, format_effect
+from harness.criteria import CRITERIA
+from harness.criterion import INTENT, format_band, format_effect
 from harness.findings import format_value
 from harness.verdict import Finding, Outcome, Verdict
 from tracekit.console import paint, table

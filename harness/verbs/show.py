@@ -69,7 +69,8 @@ def _flat(value: object) -> str:
 
 
 def _figures(loaded: object) -> str:
-    from harness.criteria import REPEAT_CRITERIA, format_band
+    from harness.criteria import REPEAT_CRITERIA
+    from harness.criterion import format_band
     from harness.findings import format_value
     from harness.golden import Golden
 

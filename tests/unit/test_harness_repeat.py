@@ -35,9 +35,11 @@ def envelope():
     return Envelope.of([job(seed) for seed in range(10)])
 
 
-def judged(envelope, *traces, regime=""):
+def judged(envelope, *traces, regime="", dedicated=True):
     """The verdict on runs against an envelope."""
-    return repeat.judge(Standard("job@1", envelope, regime), traces, [f"run{index}" for index in range(len(traces))])
+    return repeat.judge(
+        Standard("job@1", envelope, regime, dedicated), traces, [f"run{index}" for index in range(len(traces))]
+    )
 
 
 def finding(verdict, name):
@@ -87,16 +89,30 @@ def test_several_runs_are_judged_together(envelope):
 
 
 def test_other_hosts_are_shown_only(envelope):
-    """Twice the service time on another class of host is no failure; on the same, over three runs, it is."""
-    slow = {"read_ns": 3_000_000}
+    """A third more service time on another class of host is no failure; on the same, over three runs, it is."""
+    slow = {"read_ns": 2_000_000}
     elsewhere = judged(envelope, *(job(seed, host={**HOST, "cpu": "y"}, **slow) for seed in (1, 2, 3)))
     assert not finding(elsewhere, "latency.p50").gates
     assert "latency.p50" in named(judged(envelope, *(job(seed, **slow) for seed in (1, 2, 3))))
 
 
+def test_a_shared_host_is_shown_only(envelope):
+    """Where the golden's host was not declared dedicated, a third more service time is no failure, over three runs neither."""
+    verdict = judged(envelope, *(job(seed, read_ns=2_000_000) for seed in (1, 2, 3)), dedicated=False)
+    assert verdict.outcome is Outcome.PASS
+    assert any("host: dedicated" in note for note in verdict.notes)
+
+
+def test_runs_that_differ_widen_the_interval(envelope):
+    """Three runs of which one is slow are no evidence against the machine: the spread between them counts."""
+    verdict = judged(envelope, job(1), job(2), job(3, read_ns=2_000_000))
+    assert finding(verdict, "latency.p50").outcome is not Outcome.FAIL
+    assert finding(verdict, "latency.p50").interval is not None
+
+
 def test_one_run_says_nothing_about_a_machine(envelope):
     """Below three runs environment criteria are shown only, and the note says so."""
-    verdict = judged(envelope, job(1, read_ns=3_000_000))
+    verdict = judged(envelope, job(1, read_ns=2_000_000))
     assert not finding(verdict, "latency.p50").gates
     assert any("at least 3 runs" in note for note in verdict.notes)
 

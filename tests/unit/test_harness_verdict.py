@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness import criteria
-from harness.criteria import CRITERIA, PAIRED_CRITERIA, REPEAT_CRITERIA, Criterion, explain, format_band
+from harness.criteria import CRITERIA, PAIRED_CRITERIA, REPEAT_CRITERIA, explain
+from harness.criterion import ENVIRONMENT, Criterion, format_band
 from harness.findings import Measured, finding_of, format_value, without
 from harness.paired import MEASURES
 from harness.verdict import Finding, Outcome, Verdict, exit_code, worst
@@ -143,7 +143,7 @@ def test_sentences_can_be_filled_in():
 
 def test_environment_never_gates_in_paired_mode():
     """How the machine answered one replay is shown only."""
-    gates = {criterion.gate for criterion in PAIRED_CRITERIA.values() if criterion.klass == criteria.ENVIRONMENT}
+    gates = {criterion.gate for criterion in PAIRED_CRITERIA.values() if criterion.klass == ENVIRONMENT}
     assert gates == {"never"}
 
 
