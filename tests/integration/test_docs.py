@@ -1,6 +1,7 @@
 """The documentation does what it says: every `sh` and `python` block of every page is run, page by page, in order.
 
 A page finds what a reader has: a training script `train.py` that reads the files of `data/` through a PyTorch DataLoader.
+A block that names a trace the page has not made finds `train.jsonl`, a recording of that script.
 Blocks in `console` and `text` are transcripts and are not run.
 """
 
@@ -21,8 +22,8 @@ PAGES = sorted(
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 TRAIN = """\
+import argparse
 import os
-import sys
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -41,9 +42,12 @@ class Files(Dataset):
 
 
 if __name__ == "__main__":
-    folder = sys.argv[1] if len(sys.argv) > 1 else "data"
-    for epoch in range(2):
-        for batch in DataLoader(Files(folder), batch_size=8, shuffle=True, num_workers=2):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", default="data")
+    parser.add_argument("--epochs", type=int, default=2)
+    options = parser.parse_args()
+    for epoch in range(options.epochs):
+        for batch in DataLoader(Files(options.data), batch_size=8, shuffle=True, num_workers=2):
             (batch @ batch.T).sum()
 """
 
@@ -69,7 +73,12 @@ def test_every_block_of_the_page_runs(page, reader_directory):
         "NO_COLOR": "1",
     }
     environment.pop("CI", None)
+    recorded = False
     for language, text in BLOCK.findall((REPOSITORY / page).read_text()):
+        if "train.jsonl" in text and "-o train.jsonl" not in text and not recorded:
+            record = ["tracekit", "record", "-o", "train.jsonl", "--", sys.executable, "train.py"]
+            subprocess.run(record, cwd=reader_directory, env=environment, capture_output=True, check=True)
+        recorded = recorded or "train.jsonl" in text
         command = ["bash", "-euo", "pipefail", "-c", text] if language == "sh" else [sys.executable, "-c", text]
         done = subprocess.run(
             command, cwd=reader_directory, env=environment, capture_output=True, text=True, timeout=200, check=False
