@@ -69,7 +69,11 @@ def test_the_wheel_is_complete(repository, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {"tracekit/py.typed", "tracekit/_core.pyi"} <= names
-    assert {"golden/torch-like/profile.yaml", "golden/torch-like/program.py", "golden/torch-like/envelope.json"} <= names
+    assert {
+        "golden/torch-like/profile.yaml",
+        "golden/torch-like/program.py",
+        "golden/torch-like/envelope.json",
+    } <= names
     assert any(name.startswith("tracekit/_core.") and name.endswith(".so") for name in names)
     assert not any(name.startswith("tests") for name in names)
 
