@@ -102,8 +102,8 @@ def test_default_name_and_arguments(tmp_path):
 
 TTY = """
 import os, sys, signal
-print(sys.stdin.isatty(), sys.stdout.isatty(), os.getpgrp() == os.tcgetpgrp(0), os.getsid(0) == os.getsid(os.getppid()), flush=True)
 try:
+    print(sys.stdin.isatty(), sys.stdout.isatty(), os.getpgrp() == os.tcgetpgrp(0), os.getsid(0) == os.getsid(os.getppid()), flush=True)
     signal.pause()
 except KeyboardInterrupt:
     open("seen", "w").write("interrupted")

@@ -92,17 +92,19 @@ def test_precise_timers_sets_the_threads_slack():
     import ctypes
     import threading
 
-    get_slack = 30  # PR_GET_TIMERSLACK
+    set_slack, get_slack = 29, 30  # PR_SET_TIMERSLACK, PR_GET_TIMERSLACK of prctl(2)
     slack = {}
 
     def measure():
         libc = ctypes.CDLL(None)
+        libc.prctl(set_slack, 50_000, 0, 0, 0)  # a thread starts with the slack of the one that made it
         slack["before"] = libc.prctl(get_slack, 0, 0, 0, 0)
         core.precise_timers()
         slack["after"] = libc.prctl(get_slack, 0, 0, 0, 0)
 
+    before = ctypes.CDLL(None).prctl(get_slack, 0, 0, 0, 0)
     thread = threading.Thread(target=measure)
     thread.start()
     thread.join()
-    assert slack["after"] == 1
-    assert slack["before"] != 1
+    assert slack == {"before": 50_000, "after": 1}
+    assert ctypes.CDLL(None).prctl(get_slack, 0, 0, 0, 0) == before
