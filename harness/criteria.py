@@ -146,14 +146,15 @@ REPEAT_CRITERIA = _table(
     ),
     Criterion(
         "depth.ceiling", INTENT, "queue-depth ceiling",
-        "share of ops submitted at or above the highest queue depth that the reference reaches in at least 40 ops, measured / "
-        "what is to be expected with the measured service times",
+        "share of ops submitted at or above the highest queue depth that the reference reaches, measured / what is to be expected "
+        "by chance when the run's own streams are moved against each other by the time of a few ops",
         "value", 0.2, "",
-        high="ops overlap more",
-        low="ops no longer overlap: queue depth {reference} is reached by {measured} of the ops that should reach it",
-        why="Ops overlap by chance, and less so where the storage answers faster; but a capped concurrency never reaches the depth "
-        "above its cap. A fifth of what is to be expected is far from both.",
-        assumption="overlaps are independent; the expected number falls with the service time, by its ratio for every further op",
+        high="",
+        low="ops keep out of each other's way: queue depth {reference} is reached by {measured} of them, {effect} times what chance "
+        "would bring",
+        why="Ops overlap by chance, and less so where the storage answers faster; but streams behind a cap never reach the depth above "
+        "it. A fifth of chance is far from both. Where fewer than 40 ops are to be expected there, it is not judged.",
+        assumption="streams know nothing of each other within the time of a few ops",
     ),
     Criterion(
         "stall.share", OVERLAP, "time the consumer waits for data",

@@ -69,9 +69,9 @@ class Envelope:
                 kinds[kind] = kinds.get(kind, 0) + count
         engines = {run.engine for run in self.runs}
         engine = engines.pop() if len(engines) == 1 else ""
-        return Figures(
-            scalars, self.sizes, _together([run.depths for run in self.runs]), kinds, engine, self.host_class
-        )
+        depths = _together([run.depths for run in self.runs])
+        chance = _together([run.chance for run in self.runs])
+        return Figures(scalars, self.sizes, depths, chance, kinds, engine, self.host_class)
 
     def to_json(self) -> dict[str, Any]:
         """The envelope as JSON."""

@@ -18,6 +18,9 @@ from tracekit.trace import Trace
 
 # Above this many distinct sizes a table is kept in the histogram's buckets (1/128 of the value wide).
 TABLE_LIMIT = 4096
+# How far streams are moved against each other: some ops, so that who waited for whom is undone, and far less than a batch, so
+# that batches which take turns still do.
+SHIFTS, SHIFT_SERVICES = 4, 10
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Figures:
         scalars: By name; None is "the trace cannot say".
         sizes: Requested sizes of reads and writes, bytes.
         depths: Reads and writes by the queue depth right after their submission, themselves included.
+        chance: The same, over all of `SHIFTS` copies of the run in which every stream was moved by the time of a few ops: how often
+            ops would meet if streams knew nothing of each other.
         kinds: All ops by kind.
         engine: What recorded it (engines see different kinds of metadata ops).
         host_class: `tracekit.machine.host_class`; empty where the header does not tell.
@@ -82,6 +87,7 @@ class Figures:
     scalars: Mapping[str, float | None]
     sizes: Table
     depths: Table
+    chance: Table
     kinds: Mapping[str, int]
     engine: str = ""
     host_class: str = ""
@@ -100,6 +106,7 @@ class Figures:
             scalars=_scalars(metrics) | {"streams.peak": streams_at_a_time(view)},
             sizes=_sizes(metrics),
             depths=_depths(view),
+            chance=_chance(view),
             kinds=dict(metrics.backend_counters.requests),
             engine=str(header.producer.get("engine", "")) if header else "",
             host_class=host_class(header.host) if header else "",
@@ -116,6 +123,7 @@ class Figures:
             "scalars": dict(sorted(self.scalars.items())),
             "sizes": self.sizes.to_json(),
             "depths": self.depths.to_json(),
+            "chance": self.chance.to_json(),
             "kinds": dict(sorted(self.kinds.items())),
             "engine": self.engine,
             "host_class": self.host_class,
@@ -126,8 +134,8 @@ class Figures:
         """The figures of a JSON object; KeyError, TypeError or ValueError where it is none."""
         scalars = {str(name): None if value is None else float(value) for name, value in data["scalars"].items()}
         kinds = {str(name): int(count) for name, count in data["kinds"].items()}
-        sizes, depths = Table.from_json(data["sizes"]), Table.from_json(data["depths"])
-        return cls(scalars, sizes, depths, kinds, str(data["engine"]), str(data["host_class"]))
+        sizes, depths, chance = (Table.from_json(data[name]) for name in ("sizes", "depths", "chance"))
+        return cls(scalars, sizes, depths, chance, kinds, str(data["engine"]), str(data["host_class"]))
 
 
 def histograms(metrics: Metrics) -> dict[str, Histogram]:
@@ -201,8 +209,25 @@ def _depths(view: View) -> Table:
     timed = view.timed
     if not bool(timed.any()):
         return Table.of({})
-    submit, complete = view.submit[timed], view.complete[timed]
+    return _depths_at(view.submit[timed], view.complete[timed])
+
+
+def _chance(view: View) -> Table:
+    timed, streams = view.timed, view.streams
+    if streams is None or not bool(timed.any()):
+        return Table.of({})
+    submit, complete, stream = view.submit[timed], view.complete[timed], streams[timed]
+    reach = max(1, round(SHIFT_SERVICES * float(np.median(complete - submit))))
+    total = Table.of({})
+    for number in range(SHIFTS):
+        # Numbered, not random: the same trace has the same figures.
+        moves = np.random.default_rng(number).integers(0, 2 * reach, int(stream.max()) + 1)[stream]
+        total = total + _depths_at(submit + moves, complete + moves)
+    return total
+
+
+def _depths_at(submit: Ints, complete: Ints) -> Table:
     # An op that takes no time at its instant still counts itself.
-    sweep = Sweep.of(submit, np.maximum(complete, submit + 1), view.sizes[timed])
+    sweep = Sweep.of(submit, np.maximum(complete, submit + 1), np.zeros(len(submit), np.int64))
     values, counts = np.unique(sweep.at(submit), return_counts=True)
     return Table(values.astype(np.int64), counts.astype(np.int64))

@@ -198,11 +198,51 @@ def test_the_ceiling_is_not_judged_where_ops_hardly_overlap():
     figures = Figures.of(trace)
     found = ceiling(figures, figures)
     assert isinstance(found, str)
-    assert "overlap" in found
+    assert "hardly meet" in found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_independent_streams_meet_as_often_as_chance(seed):
+    """Two streams of random gaps reach depth 2 about as often as their shifted copies do: between half and twice."""
+    figures = Figures.of(_two_streams(seed))
+    found = ceiling(figures, figures)
+    assert not isinstance(found, str)
+    assert found.depth == 2
+    assert 0.5 < found.effect < 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_cap_of_one_is_seen_at_any_service_time(seed):
+    """The same streams one op at a time, and then ten times as fast: the depth is never reached, and that is no chance."""
+    trace = _two_streams(seed)
+    figures, capped = Figures.of(trace), mutations.one_at_a_time(trace)
+    for run in (capped, mutations.faster(capped, 10)):
+        found = ceiling(figures, Figures.of(run))
+        assert not isinstance(found, str)
+        assert found.interval[1] < 0.2
+
+
+def test_streams_that_take_turns_in_the_reference_may_take_turns():
+    """A loader with a lock never overlaps: its replay is not asked to."""
+    locked = Figures.of(mutations.one_at_a_time(_two_streams(1)))
+    assert isinstance(ceiling(locked, locked), str)
+
+
+def _two_streams(seed):
+    chance = np.random.default_rng(seed)
+    ops = []
+    for tid in (1, 2):
+        clock = 0
+        for index in range(1000):
+            clock += int(chance.exponential(200_000))
+            done = clock + int(chance.exponential(100_000)) + 1
+            ops.append(Op("file:///a", index, 1, clock, t_complete=done, pid=1, tid=tid))
+            clock = done
+    return Trace.of(ops).sorted()
 
 
 def test_a_faster_storage_is_not_taken_for_a_cap(recording):
-    """With a hundredth of the service time overlaps are too rare to be missed."""
+    """With a hundredth of the service time ops meet by luck only, and nothing is concluded from that."""
     submit, complete = recording.col("t_submit"), recording.col("t_complete")
     quick = mutations.with_columns(recording, {"t_complete": submit + np.maximum(1, (complete - submit) // 100)})
     finding = next(finding for finding in paired(recording, quick).findings if finding.id == "depth.ceiling")
@@ -322,6 +362,23 @@ def test_a_replay_that_did_not_do_its_job_cannot_pass(recording, run, words):
     verdict = paired(recording, as_replay(recording, run=run))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert any(words in finding.reason for finding in verdict.findings)
+
+
+def test_lateness_of_a_disturbed_replay_decides_nothing(recording):
+    """Ops 300 ms late on a machine that others used: INCONCLUSIVE, with what would settle it; the same undisturbed fails."""
+    late = np.where(np.arange(len(recording)) < len(recording) // 20, 0, 300_000_000)
+    slow = mutations.with_columns(recording, {name: recording.col(name) + late for name in ("t_submit", "t_complete")})
+    disturbed = paired(recording, as_replay(slow, run={"verdict": "DEGRADED"}))
+    shift = next(finding for finding in disturbed.findings if finding.id == "time.shift-p50")
+    assert shift.outcome is Outcome.INCONCLUSIVE
+    assert "quieter machine" in shift.settle
+    assert "time.shift-p50" in named(paired(recording, as_replay(slow)))
+
+
+def test_a_disturbed_replay_at_twice_the_speed_still_fails(recording):
+    """Other work makes ops late, it does not make them early."""
+    hasty = as_replay(mutations.faster(recording, 2), run={"verdict": "DEGRADED"})
+    assert named(paired(recording, hasty)) >= {"time.duration", "throughput"}
 
 
 def test_a_disturbed_replay_is_judged_and_said_to_be_so(recording):
