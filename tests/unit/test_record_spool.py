@@ -86,7 +86,13 @@ def test_no_room_becomes_counted_losses(tmp_path, monkeypatch):
     writer.line(file=1, path="/a")
     monkeypatch.setattr(spool, "CHUNK_BYTES", (4096,))
     real, full = spool._mapped, []
-    monkeypatch.setattr(spool, "_mapped", lambda name, size: None if full else real(name, size))
+
+    def mapped(name, size):
+        if full:
+            raise OSError("no space left")
+        return real(name, size)
+
+    monkeypatch.setattr(spool, "_mapped", mapped)
     writer.record(READ, 1, 0, 1, 0, 0, 1, 0, 0)
     full.append(True)
     for _ in range(200):
@@ -184,3 +190,72 @@ def test_batches_of_workers_get_their_consumers_steps(tmp_path):
     assert [(op.worker, op.epoch, op.step) for op in trace] == [(0, 0, 0), (0, 0, None), (0, 1, 1)]
     spans = [(mark.mark, mark.t, mark.t_end, mark.step) for mark in trace.marks]
     assert spans == [("step", 5, 8, 0), ("compute", 7, 8, 0), ("step", 9, None, 1), ("compute", 10, None, 1)]
+
+
+def test_a_thread_for_every_task_costs_no_file_each(tmp_path):
+    """Threads that come and go write into the chunks of those before them, and every op has its own thread's id."""
+    writer = Spool(str(tmp_path))
+    writer.line(file=1, path="/a")
+    tids = []
+
+    def work(number):
+        tids.append(threading.get_native_id())
+        writer.record(READ, 1, number, 1, 0, 0, 1, 0, 0)
+        writer.ignore(10)
+
+    for number in range(100):
+        thread = threading.Thread(target=work, args=(number,))
+        thread.start()
+        thread.join()
+    assert len(list(tmp_path.glob("*.ops"))) < 10
+    trace, parts = merge_parts(tmp_path, 0)
+    assert {op.offset: op.tid for op in trace} == dict(enumerate(tids))
+    assert parts[0].ignored_bytes == 1000
+
+
+def test_context_of_a_thread_that_ended_is_not_the_next_ones(tmp_path):
+    """What a thread was doing is not said of the thread that goes on in its chunk."""
+    writer = Spool(str(tmp_path))
+    writer.line(file=1, path="/a")
+
+    def work(number, context):
+        if context is not None:
+            writer.context.set(context)
+        writer.record(READ, 1, number, 1, 0, 0, 1, 0, 0)
+
+    for number, context in enumerate([(2, 1, 7, 5, 0), None]):
+        thread = threading.Thread(target=work, args=(number, context))
+        thread.start()
+        thread.join()
+    trace, _ = merge_parts(tmp_path, 0)
+    assert [(op.worker, op.step, op.sample_id) for op in trace.sorted()] == [(2, 7, 5), (None, None, None)]
+
+
+def test_chunk_names_that_are_taken_are_passed_over(tmp_path):
+    """A thread whose id belonged to another before still records: its chunks get other names."""
+    writer = Spool(str(tmp_path))
+    for sequence in range(3):
+        (tmp_path / f"{writer.token}.{threading.get_native_id()}.{sequence}.ops").write_bytes(b"")
+    writer.record(READ, 1, 5, 1, 0, 0, 1, 0, 0)
+    trace, parts = merge_parts(tmp_path, 0)
+    assert ([op.offset for op in trace], parts[0].lost) == ([5], 0)
+
+
+def test_parts_directory_may_vanish(tmp_path):
+    """A process that outlives the run, and with it the parts directory, goes on unharmed."""
+    writer = Spool(str(tmp_path / "gone"))
+    writer.line(file=1, path="/a")
+    writer.record(READ, 1, 0, 1, 0, 0, 1, 0, 0)
+    writer.ignore(3)
+    assert writer.pending
+
+
+def test_parts_can_be_read_whatever_the_umask(tmp_path):
+    """A program that takes every permission away by umask still leaves parts that its owner can read."""
+    before = os.umask(0o777)
+    try:
+        writer = Spool(str(tmp_path))
+        writer.record(READ, 1, 0, 1, 0, 0, 1, 0, 0)
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.glob("*.ops")] == [0o600]

@@ -111,19 +111,19 @@ def _chunk(path: Path) -> tuple[Slots, NDArray[np.int64], NDArray[np.int32], int
     slots = slots[slots["flags"] & spool.VALID != 0]
     is_op = slots["op"] != spool.CODE["context"]
     ops = slots[is_op]
-    contexts = _contexts(slots, is_op)
-    return ops, contexts, np.full(len(ops), tid, np.int32), lost, ignored_bytes
+    tids, contexts = _contexts(slots, is_op, tid)
+    return ops, contexts, tids, lost, ignored_bytes
 
 
-def _contexts(slots: Slots, is_op: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The context of every op: that of the last change before it."""
+def _contexts(slots: Slots, is_op: NDArray[np.bool_], tid: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Thread and context of every op: those of the last change before it."""
     changes = np.flatnonzero(~is_op)
-    table = np.empty((len(changes) + 1, 5), np.int64)
-    table[0] = spool.NOWHERE
-    for column, name in enumerate(("t1", "offset", "len", "ret", "file")):
+    table = np.empty((len(changes) + 1, 6), np.int64)
+    table[0] = (*spool.NOWHERE, tid)
+    for column, name in enumerate(("t1", "offset", "len", "ret", "file", "t0")):
         table[1:, column] = slots[name][changes]
-    result: NDArray[np.int64] = table[np.searchsorted(changes, np.flatnonzero(is_op))]
-    return result
+    rows: NDArray[np.int64] = table[np.searchsorted(changes, np.flatnonzero(is_op))]
+    return rows[:, 5].astype(np.int32), rows[:, :5]
 
 
 def _lines(path: Path) -> Iterator[Line]:

@@ -2,9 +2,11 @@
 
 Two kinds of file lie in the run's parts directory, and no file descriptor of them stays open in the program:
 
-* `TOKEN.TID.SEQ.ops`: slots of 48 bytes, mapped MAP_SHARED, one writer each (a thread). Space is reserved with
+* `TOKEN.TID.SEQ.ops`: slots of 48 bytes, mapped MAP_SHARED, one writer at a time (a thread). Space is reserved with
   posix_fallocate before it is mapped, never sparse, so that a full disk becomes counted losses and not SIGBUS. A slot is
   valid when its last byte is not zero, and that byte is written last. Slot 0 is the header with the thread's counters.
+  A thread that ends leaves its chunk to the next one that begins, so that a thread for every request costs no file and
+  no mapping each; a change of context says whose the ops after it are.
 * `TOKEN.jsonl`: what has no fixed size (files, marks, facts about the process), one write with O_APPEND per line.
 
 What was appended is in the page cache, so it survives SIGKILL, os._exit and exec. A forked child never touches its
@@ -52,7 +54,8 @@ NOWHERE: Context = (-1, -1, -1, -1, 0)
 # Small first: a thread that does little costs little, also in a program of hundreds of threads.
 CHUNK_BYTES = (64 << 10, 256 << 10, 1 << 20)
 _SMALLEST = 4 << 10
-_RETRY_EVERY = 4096
+_RETRY_EVERY = 256
+_NAMES_TRIED = 64
 _MAX_PENDING = 10_000
 
 
@@ -70,10 +73,11 @@ class _Chunk:
 class Stream:
     """One thread's slots and counters."""
 
-    __slots__ = ("chunk", "context", "home", "ignored_bytes", "ignored_ops", "lost", "sequence", "tid")
+    __slots__ = ("chunk", "context", "home", "ignored_bytes", "ignored_ops", "left", "lost", "sequence", "tid")
 
-    def __init__(self, tid: int) -> None:
+    def __init__(self, tid: int, left: list[Stream]) -> None:
         self.tid = tid
+        self.left = left
         self.sequence = 0
         self.chunk: _Chunk | None = None
         self.home: Any = None
@@ -81,6 +85,11 @@ class Stream:
         self.lost = 0
         self.ignored_bytes = 0
         self.ignored_ops = 0
+
+    def __del__(self) -> None:
+        # The thread is gone: its chunk and counters wait for another. A fork child looks at a list of its own.
+        if self.chunk is not None:
+            self.left.append(self)
 
 
 class Spool:
@@ -97,6 +106,7 @@ class Spool:
         self.context: ContextVar[Context] = ContextVar("tracekit_context", default=NOWHERE)
         self.samples: dict[str, int] = {}
         self.local = _thread._local()
+        self.left: list[Stream] = []
         self.pending: list[str] = []
         self.token = ""
         self.lines_path = ""
@@ -154,10 +164,20 @@ class Spool:
             COUNTERS.pack_into(stream.home, COUNTERS_AT, stream.lost, stream.ignored_bytes, stream.ignored_ops)
 
     def _new_stream(self) -> Stream:
-        stream = Stream(_thread.get_native_id())
-        stream.chunk = self._map(stream)
+        stream = Stream(_thread.get_native_id(), self.left)
+        try:
+            self._inherit(stream, self.left.pop())
+        except IndexError:
+            stream.chunk = self._map(stream)
         self.local.stream = stream
         return stream
+
+    def _inherit(self, stream: Stream, before: Stream) -> None:
+        """Go on where a thread that ended has left off: its chunk, its counters."""
+        stream.chunk, stream.home = before.chunk, before.home
+        stream.lost, stream.ignored_bytes, stream.ignored_ops = before.lost, before.ignored_bytes, before.ignored_ops
+        before.chunk = None
+        stream.context = None  # said before the first op, with whose it is
 
     def _put_context(self, stream: Stream, context: Context) -> None:
         stream.context = context
@@ -165,7 +185,7 @@ class Spool:
         place = next(chunk.places, 0) if chunk is not None else 0
         if place and chunk is not None:
             worker, epoch, step, sample, run = context
-            SLOT.pack_into(chunk.view, place, time.monotonic_ns(), worker, epoch, step, sample, run, 0, 0, VALID)
+            SLOT.pack_into(chunk.view, place, stream.tid, worker, epoch, step, sample, run, 0, 0, VALID)
         else:
             stream.context = None  # said again at the start of the next chunk
 
@@ -183,23 +203,41 @@ class Spool:
     def _map(self, stream: Stream) -> _Chunk | None:
         wanted = CHUNK_BYTES[min(stream.sequence, len(CHUNK_BYTES) - 1)]
         for size in (wanted, _SMALLEST) if stream.sequence else (wanted, 16 << 10, _SMALLEST):
-            name = f"{self.directory}/{self.token}.{stream.tid}.{stream.sequence}.ops"
-            view = _mapped(name, size)
+            view = self._mapped(stream, size)
             if view is not None:
                 HEADER.pack_into(view, 0, MAGIC, self.pid, stream.tid, time.monotonic_ns())
-                stream.sequence += 1
                 stream.home = stream.home or view
                 return _Chunk(view, size)
+        return None
+
+    def _mapped(self, stream: Stream, size: int) -> Any:
+        """A new file of the stream, or None.
+
+        Its name may be taken: by a signal handler that recorded in between, or by a thread that had the id before.
+        """
+        for _ in range(_NAMES_TRIED):
+            name = f"{self.directory}/{self.token}.{stream.tid}.{stream.sequence}.ops"
+            stream.sequence += 1
+            try:
+                return _mapped(name, size)
+            except FileExistsError:
+                continue
+            except (OSError, ValueError):
+                break
         return None
 
     # -- lines ------------------------------------------------------------------------------------------------------
 
     def line(self, **values: Any) -> None:
         """Append a JSON line; what cannot be written now is tried again with the next one."""
-        text = "\n" + encode(values) + "\n"
+        self.pending.append("\n" + encode(values) + "\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that are waiting; they wait on where that is not possible (no descriptor free, disk full)."""
         waiting, self.pending = self.pending, []
-        if not append(self.lines_path, "".join([*waiting, text])):
-            self.pending = [*waiting, text][-_MAX_PENDING:]
+        if waiting and not append(self.lines_path, "".join(waiting)):
+            self.pending = [*waiting, *self.pending][-_MAX_PENDING:]
 
     def sample_code(self, sample: Any) -> int:
         """The integer that stands for a sample in a context: itself where it is one, else -2 and below, named by a line."""
@@ -218,6 +256,7 @@ class Spool:
 
     def after_fork(self) -> None:
         """In a forked child: parts of its own. The parent's mappings are let go, never written."""
+        self.left = []
         self.local = _thread._local()
         self.pending = []
         self.samples = {}
@@ -231,17 +270,19 @@ class Spool:
 
 
 def _mapped(name: str, size: int) -> Any:
-    """A new file of `size` bytes that are really there, mapped; None where that is not possible."""
+    """A new file of `size` bytes that are really there, mapped.
+
+    Raises:
+        OSError: If that is not possible.
+    """
+    fd = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
     try:
-        fd = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
-    except OSError:
-        return None
-    try:
+        posix.fchmod(fd, 0o600)  # whatever the program's umask takes away, merge must be able to read it
         posix.posix_fallocate(fd, 0, size)
         return _map_fd(fd, size)
     except (OSError, ValueError):
         posix.unlink(name)
-        return None
+        raise
     finally:
         posix.close(fd)
 
