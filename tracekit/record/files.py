@@ -8,9 +8,11 @@ Runs inside the recorded program: standard library only.
 
 from __future__ import annotations
 
+import fcntl
 import posix
 from collections.abc import Callable, Iterable, Sequence
 from os import fsdecode
+from os.path import normpath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -116,11 +118,7 @@ class Files:
         if not text.startswith("/"):
             base = posix.getcwd() if dir_fd is None else posix.readlink(f"/proc/self/fd/{dir_fd}")
             text = f"{base}/{text}" if base != "/" else f"/{text}"
-        if "/../" in text or text.endswith("/.."):
-            from os.path import realpath  # `a/link/../b` is not `a/b`
-
-            text = realpath(text)
-        return text
+        return _without_parents(text) if "/../" in text or text.endswith("/..") else text
 
     # -- descriptors ------------------------------------------------------------------------------------------------
 
@@ -158,16 +156,16 @@ class Files:
         return known
 
     def _flags(self, fd: int) -> int:
-        import fcntl
-
         try:
             return flag_bits(fcntl.fcntl(fd, fcntl.F_GETFL), self._codes) & self._lasting
         except OSError:
             return 0
 
     def closed(self, fd: int) -> None:
-        """Forget a descriptor."""
+        """Forget a descriptor. Now one is free for what had to wait for it."""
         self.descriptors.pop(fd, None)
+        if self.spool.pending:
+            self.spool.flush()
 
     def duplicated(self, fd: int, copy: int) -> None:
         """A descriptor has a copy: the same file under the same name."""
@@ -176,6 +174,23 @@ class Files:
             self.descriptors.pop(copy, None)
         else:
             self.descriptors[copy] = known
+
+
+def _without_parents(path: str) -> str:
+    """An absolute path without `..`, as the kernel walks it: `a/link/../b` is not `a/b`.
+
+    Not realpath: it asks for the status of every directory on the way, by functions that are wrapped.
+    """
+    head, _, tail = f"{path}/".rpartition("/../")
+    try:
+        fd = posix.open(f"{head}/..", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError:
+        return normpath(path)
+    try:
+        base = fsdecode(posix.readlink(f"/proc/self/fd/{fd}"))
+    finally:
+        posix.close(fd)
+    return f"{base.rstrip('/')}/{tail}".rstrip("/") or "/"
 
 
 def flag_bits(flags: int, codes: dict[str, int]) -> int:
