@@ -61,7 +61,8 @@ $(VENV)/.installed: $(VENV)/.pip $(SOURCES)
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip wheel -q --no-deps -w $(VENV)/wheel .
 	$(BIN)/python -m pip install -q "$$(ls $(VENV)/wheel/tracekit_io-*.whl)"
 	$(BIN)/python -m pip install -q --force-reinstall --no-deps "$$(ls $(VENV)/wheel/tracekit_io-*.whl)"
-	@$(BIN)/python -c 'import tracekit._core' 2>/dev/null \
+	@# -I: without it Python would find the source folder first, which holds no core.
+	@$(BIN)/python -I -c 'import tracekit._core' 2>/dev/null \
 	  || echo "note: the native core could not be built (it needs a C compiler and Python's headers); the Python twins do the work"
 	@touch $@
 

@@ -82,3 +82,11 @@ def test_the_wheel_is_complete(repository, tmp_path):
 def test_the_wheel_serves_every_python_from_3_10(repository, tmp_path):
     """The wheel's tag is the stable ABI of 3.10."""
     assert "-cp310-abi3-" in build_wheel(repository, tmp_path / "tagged").name
+
+
+def test_make_looks_for_the_core_in_what_is_installed(repository):
+    """What `make` imports to see whether a wheel holds the core is not the source folder it stands in."""
+    lines = [line for line in (repository / "Makefile").read_text().splitlines() if "import tracekit._core" in line]
+
+    assert lines
+    assert all("python -I -c" in line for line in lines)
