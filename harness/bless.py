@@ -24,6 +24,8 @@ LEAST_RUNS = 5
 # From ten runs on the t interval is not much wider than with twenty; with five it is twice as wide.
 ENOUGH_RUNS = 10
 SIZE_LIMIT = 1_000_000
+# Units of the figures that an envelope holds and no criterion looks at.
+_FURTHER_UNITS = {"bytes": "bytes", "depth.bytes": "bytes", "duration": "ns", "latency.mean": "ns"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def prepare(
         environment: The process's environment: where `CI` is set nothing is blessed.
 
     Raises:
-        UsageError: Without a reason, with fewer than five runs, or under CI.
+        UsageError: Without a reason, with fewer than five runs, under CI, or where there is no such golden.
         InputError: If a run is not valid or does not pass against the others.
     """
     if environment.get("CI", "").lower() not in {"", "0", "false"}:
@@ -101,7 +103,7 @@ def prepare(
         raise UsageError(
             f"{len(runs)} runs are too few for a golden", f"record at least {LEAST_RUNS}, better {ENOUGH_RUNS}"
         )
-    before = golden.load(name)
+    before = _golden_to_be(name)
     for path, trace in runs:
         bad = next((problem for problem in validity.problems(trace, path)), None)
         if bad is not None:
@@ -113,6 +115,13 @@ def prepare(
     if not envelope.host_class:
         warnings.append("the runs come from several classes of host: environment criteria will be shown only")
     return Blessing(before, envelope, _provenance(runs, digests), reason.strip(), warnings)
+
+
+def _golden_to_be(name: str) -> Golden:
+    if name not in golden.names() and not Path(name).exists():
+        new = f"for a new one make the directory {name} with a {golden.PROFILE} in it"
+        raise UsageError(f"there is no golden {name!r}", f"{new}; there are: {', '.join(golden.names())}")
+    return golden.load(name)
 
 
 def _digests(runs: Sequence[tuple[str, Trace]]) -> list[str]:
@@ -170,7 +179,7 @@ def _command(words: Sequence[str]) -> str:
 
 def _unit(name: str) -> str:
     criterion = REPEAT_CRITERIA.get(name)
-    return criterion.unit if criterion else ""
+    return criterion.unit if criterion else _FURTHER_UNITS.get(name, "")
 
 
 def _entry(blessing: Blessing) -> str:

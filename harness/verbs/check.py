@@ -10,19 +10,27 @@ from pathlib import Path
 from tracekit import console
 from tracekit.errors import UsageError
 from tracekit.output import check_output, write_text
-from tracekit.units import TIME_UNITS_NS
 
 _DESCRIPTION = """\
-Hold one or more traces against a golden (a name, or a directory made by `harness bless`), or a replay against the recording
-it was made from. Every criterion is decided on its own; the verdict is the worst of those that gate.
+Hold one or more traces against a golden (a name, or a directory made by `harness bless`), or a replay against the
+recording it was made from. Every criterion is decided on its own; the verdict is the worst of those that gate.
 
 exit status: 0 PASS, 1 FAIL, 2 the input is not valid, 3 INCONCLUSIVE, 4 the golden's program cannot run here
+"""
+_EPILOG = """\
+examples:
+  harness check again.jsonl --golden train.jsonl                a replay against its recording
+  harness check run.jsonl --golden torch-like                   a run against a golden that comes with tracekit
+  harness check run1.jsonl run2.jsonl --golden my-job           several runs against a golden of your own
+  harness check --golden torch-like                             run that golden's own program here and judge it
+  harness check run.jsonl --golden my-job --json summary.json   for other programs; --json - prints it
+  harness check --explain order.stream                          what a criterion means
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add what `check` takes."""
-    parser.description = _DESCRIPTION
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     parser.add_argument(
         "traces",
         nargs="*",
@@ -62,9 +70,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the golden's own program")
     parser.add_argument(
         "--time-unit",
-        choices=sorted(TIME_UNITS_NS),
         default="ns",
-        help="unit of times in traces without a header (default: ns)",
+        metavar="UNIT",
+        help="unit of times in traces without a header: ns, us, ms, s (default: ns)",
     )
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out bad lines of a damaged trace, and count them"
@@ -116,6 +124,7 @@ def _recorded_here(args: argparse.Namespace, scratch: Path) -> str:
     if args.output and args.force:
         output.unlink(missing_ok=True)
     data = Path(args.data).absolute() if args.data else scratch / "data"
+    drive.program_of(standard)  # what is missing is said before anything is announced
     console.say(f"running the program of {standard.label} and recording it")
     drive.record_program(standard, data, output.absolute(), ["--seed", str(args.seed)])
     return str(output)

@@ -10,13 +10,20 @@ from pathlib import Path
 from tracekit import console
 from tracekit.errors import EXIT_FAIL
 
+_DESCRIPTION = """\
+Make a small image data set, record a PyTorch training loop that reads it, replay the trace, and judge the replay; then
+judge a replay at twice the speed, which must fail. Exit status 0 when both came out as they should.
+"""
+_EPILOG = """\
+examples:
+  harness demo
+  harness demo --dir look-at-it --keep      the traces, and the images they read, stay in that directory
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add what `demo` takes."""
-    parser.description = (
-        "Make a small image data set, record a PyTorch training loop that reads it, replay the trace, and judge the replay; then "
-        "judge a replay at twice the speed, which must fail. Exit status 0 when both came out as they should."
-    )
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     parser.add_argument(
         "--dir", metavar="DIR", help="where to work (default: a new temporary directory); must be empty"
     )

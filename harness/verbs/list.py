@@ -9,7 +9,8 @@ from tracekit import console
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add what `list` takes."""
-    parser.description = "List the goldens that come with tracekit."
+    parser.description = "List the goldens that come with tracekit. One of your own is named by its directory."
+    parser.epilog = "example:\n  harness list"
 
 
 def run(args: argparse.Namespace) -> int:  # noqa: ARG001 -- every verb takes its arguments

@@ -14,7 +14,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Show what a golden models, where it comes from, its figures, and how much its own runs differ."
     )
-    parser.add_argument("golden", metavar="NAME|DIR")
+    parser.epilog = "examples:\n  harness show torch-like\n  harness show my-job --json"
+    parser.add_argument("golden", metavar="NAME|DIR", help="a golden of `harness list`, or the directory of your own")
     parser.add_argument("--json", action="store_true", help="the envelope as JSON")
 
 
@@ -57,7 +58,7 @@ def _about(loaded: object) -> list[str]:
         for key in ("producers", "commands", "frameworks", "host")
         if provenance.get(key)
     ]
-    return ["\n".join(told), "\n".join(origin)]
+    return ["\n".join(lines) for lines in (told, origin) if lines]
 
 
 def _flat(value: object) -> str:

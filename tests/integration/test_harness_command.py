@@ -129,6 +129,8 @@ def test_modes_can_be_chosen(files):
         (("show", "torchlike"), "did you mean 'torch-like'?"),
         (("chek",), "did you mean 'check'?"),
         (("bless", "torch-like", "same.jsonl", "--reason", "x"), "1 runs are too few"),
+        (("bless", "new", *["same.jsonl"] * 5, "--reason", "x"), "make the directory new with a profile.yaml in it"),
+        (("check", "same.jsonl", "--golden", "train.jsonl", "--time-unit", "h"), "'h' is not a time unit; use one of"),
         (("demo", "--dir", "."), "exists and is not empty"),
     ],
 )
@@ -172,10 +174,14 @@ def test_blessing_listing_and_showing(tmp_path):
     done = harness("bless", "mine", *runs, "--reason", "first")
     assert done.returncode == 0
     assert "warning: 5 runs" in done.stderr
+    assert done.stderr.splitlines()[-1] == "next: harness check TRACE --golden mine"
+    again = harness("bless", "mine", *runs, "--reason", "again", "--dry-run")
+    assert again.stdout.splitlines()[1:] == ["  no figure changes by more than 0.1 %"]
     assert "first (5 runs" in (tmp_path / "mine/CHANGES.md").read_text()
     assert harness("check", "r5.jsonl", "--golden", "mine").returncode == 0
     shown = harness("show", "mine")
     assert shown.stdout.startswith("mine@1: my job")
+    assert "\n\n\n" not in shown.stdout
     assert json.loads(harness("show", "mine", "--json").stdout)["envelope"] == 1
     assert "torch-like" in harness("list").stdout
 
@@ -213,6 +219,15 @@ def test_a_golden_without_a_program_cannot_run_itself(tmp_path):
     done = harness("check", "--golden", "mine")
     assert done.returncode == 2
     assert "has no program to run; give a TRACE to check" in done.stderr
+    assert "running" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["check", "bless", "list", "show", "demo"])
+def test_help_has_an_example_and_fits(verb):
+    """Every verb's --help shows a command to type, in lines of at most 120 characters."""
+    text = harness(verb, "--help", environment={"COLUMNS": "100"}).stdout
+    assert f"  harness {verb}" in text.partition("example")[2]
+    assert max(map(len, text.splitlines())) <= 120
 
 
 def test_help_starts_quickly():

@@ -256,6 +256,13 @@ def test_a_blessed_golden_accepts_its_own_kind(folder, runs):
     assert repeat.judge(standard, [job(77, batch=8)], ["it"]).outcome is Outcome.FAIL
 
 
+def test_changes_have_units(folder, runs):
+    """What is shown and kept of a change says bytes and time as people write them, also of figures without a criterion."""
+    changes = dict(change.split(": – -> ") for change in bless.prepare(str(folder), runs, "because", {}).changes())
+    assert all(changes[name].endswith("iB") for name in ("bytes", "depth.bytes", "step.bytes"))
+    assert all(changes[name].endswith("s") for name in ("duration", "latency.mean", "latency.p50"))
+
+
 def test_blessing_again_raises_the_revision_and_keeps_the_history(folder, runs):
     """CHANGES.md has both reasons, the newest first, and what changed."""
     blessed(folder, runs, "the first")
