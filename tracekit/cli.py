@@ -66,6 +66,10 @@ def run_verbs(
             raise UnknownNameError("verb", asked, verbs)
         for name, (module, text) in verbs.items():
             command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+            # Also after the verb, where people write it; no default of its own, which would undo the one before.
+            command.add_argument(
+                "-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+            )
             if name == asked:
                 importlib.import_module(module).configure(command)
         args = parser.parse_args(argv)

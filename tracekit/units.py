@@ -76,6 +76,11 @@ def format_count(count: int) -> str:
     return f"{count:,}"
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A count with its noun in the right number: `1 op`, `1,200 ops`; `plural` where an s does not do."""
+    return f"{format_count(count)} {noun if count == 1 else plural or noun + 's'}"
+
+
 def _scaled(value: float, base: float, names: tuple[str, ...]) -> str:
     if not math.isfinite(value):
         return "–"

@@ -18,6 +18,7 @@ from tracekit.record.coverage import coverage_of
 from tracekit.record.merge import describe, merge_parts
 from tracekit.record.parts import Part, failures
 from tracekit.trace import Header, StringTable, Trace, Trailer
+from tracekit.units import counted
 from tracekit.uri import local_path
 
 _MOST_ROOTS = 32
@@ -105,7 +106,8 @@ def _warnings(run: launch.Run, trace: Trace, parts: Sequence[Part]) -> list[str]
     if not parts and not warnings:
         warnings.append("no Python interpreter that could be recorded was started; the trace holds no op")
     if trailer.lost:
-        warnings.append(f"{trailer.lost} ops were lost; is the disk of the output full?")
+        lost = counted(trailer.lost, "op")
+        warnings.append(f"{lost} could not be recorded: no room beside the output, or a signal came in between")
     running = [str(process["pid"]) for process in trailer.processes if process.get("running")]
     if running:
         warnings.append(
@@ -158,4 +160,4 @@ def _redacted_uri(uri: str) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

@@ -110,7 +110,11 @@ def prepare(plan: Plan) -> Run:
     engine, reason = "python", _REASONS[plan.engine]
     rest = (created, engine, reason, options, plan.redact, plan.force)
     run = Run(parts, output, list(plan.command), t0, now, *rest)
-    _write_startup(run)
+    try:
+        _write_startup(run)
+    except OSError as error:
+        remove_parts(run)
+        raise RecorderError(f"{parts} cannot be written: {error.strerror}", "make room there, or pass -o") from error
     return run
 
 

@@ -126,15 +126,18 @@ def _finish(recording: launch.Run) -> None:
         done = finish(recording)
     except KeyboardInterrupt:
         raise RecorderError("interrupted while the trace was being written", again) from None
-    except (TracekitError, OSError, MemoryError) as error:
+    except TracekitError as error:
         raise RecorderError(f"the trace could not be written: {error}", again) from error
+    except Exception as error:  # the parts are what counts: whatever it was, say where they are
+        why = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        raise RecorderError(f"the trace could not be written: {why}", again) from error
     launch.remove_parts(recording)
     with suppress(OSError):  # nobody listens any more; the status is the program's all the same
         _summarise(done)
 
 
 def _summarise(done: Any) -> None:
-    from tracekit.units import format_bytes, format_count
+    from tracekit.units import counted, format_bytes
 
     trace, trailer = done.trace, done.trace.trailer
     read = int(trace.col("ret")[trace.mask("op", "read")].sum())
@@ -142,11 +145,14 @@ def _summarise(done: Any) -> None:
     name = os.path.relpath(done.output)
     name = done.output if name.startswith("..") else name
     console.say(
-        f"recorded {format_count(len(trace))} ops ({format_bytes(read)} read, {format_bytes(written)} written) on "
-        f"{format_count(done.files)} files by {len(trailer.processes)} processes in {name}"
+        f"recorded {counted(len(trace), 'op')} ({format_bytes(read)} read, {format_bytes(written)} written) on "
+        f"{counted(done.files, 'file')} by {counted(len(trailer.processes), 'process', 'processes')} in {name}"
     )
     if trailer.coverage["mmaps"]:
-        console.say(f"mapped {format_bytes(trailer.coverage['mapped_bytes'])}, whose accesses cannot be seen")
+        maps = counted(trailer.coverage["mmaps"], "map")
+        console.say(
+            f"{maps} of {format_bytes(trailer.coverage['mapped_bytes'])} in all: what is touched in them is not seen"
+        )
     kernel = trailer.coverage.get("kernel_read_bytes")
     if kernel is not None:
         known = trailer.coverage["traced_read_bytes"] + trailer.coverage["ignored_read_bytes"]
