@@ -1,5 +1,5 @@
 """Recording: `launch` starts a program and follows it, `merge` and `finish` make a Trace of what its processes wrote.
 
-`bootstrap` and what it loads (`spool`, `files`, `callables`, `rawio`, `osio`, `structure`, `imports`, `torch_hooks`) run
-inside the recorded program, under private names and with nothing but the standard library.
+`bootstrap` and what it loads (`startup.MODULES`) run inside the recorded program, under private names and with nothing but
+the standard library.
 """

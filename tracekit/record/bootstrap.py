@@ -86,9 +86,9 @@ def _wrap_os(modules: dict[str, Any], spool: Any, files: Any) -> None:
 
 def _wrap_files(modules: dict[str, Any], spool: Any, files: Any) -> None:
     parts, rawio = modules["spool"], modules["rawio"]
-    raw_file = rawio.recording_file(spool, files, parts.CODE, parts.FLAGS)
+    raw_file = rawio.recording_file(spool, files, parts.CODE, parts.FLAGS, modules["interrupts"])
     original = io.open
-    opener = modules["callables"].stand_in(original, rawio.recording_open(original, raw_file), "io")
+    opener = modules["callables"].stand_in(original, modules["opening"].recording_open(original, raw_file), "io")
     io.FileIO = raw_file  # type: ignore[misc]  # the replacement is the point
     # Not _io.open: the import system opens its files by it.
     io.open = builtins.open = opener

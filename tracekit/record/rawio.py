@@ -1,4 +1,4 @@
-"""`io.FileIO` and `open` that record: the raw file is ours, the buffers over it are Python's own.
+"""An `io.FileIO` that records; the buffers over it are Python's own.
 
 A BufferedReader calls `readinto` of its raw file, so what it really asks the kernel for is seen, not what the program
 asks the buffer for.
@@ -11,29 +11,22 @@ from __future__ import annotations
 import _io
 import io
 import posix
-import sys
 import time
 from abc import ABCMeta
 from collections.abc import Callable
 from errno import EAGAIN
-from os import fspath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from tracekit.record.files import Files
     from tracekit.record.spool import Spool
 
 _clock = time.monotonic_ns
 _fileno: Any = _io.FileIO.fileno
-_MISSING: Any = object()
 _MOST = 0x7FFFF000  # the most one read(2) moves on Linux
 _SMALL_CHUNK = io.DEFAULT_BUFFER_SIZE
-_BUFFERS: dict[str, Any] = {
-    "r": _io.BufferedReader,
-    "w": _io.BufferedWriter,
-    "a": _io.BufferedWriter,
-    "x": _io.BufferedWriter,
-}
 
 
 class Kind(ABCMeta):
@@ -65,43 +58,75 @@ class Kind(ABCMeta):
 class _Watch:
     """Does one system call of a raw file and records it; whatever the call raises is the program's own."""
 
-    def __init__(self, spool: Spool, files: Files, op: dict[str, int], codes: dict[str, int]) -> None:
+    def __init__(
+        self, spool: Spool, files: Files, op: dict[str, int], codes: dict[str, int], interrupts: ModuleType
+    ) -> None:
         self.spool = spool
+        self.interrupts: Any = interrupts
         self.files = files
         self.op = op
         self.codes = codes
         self.reads = op["read"]
         self.appends = codes["o_append"]
+        # These give back the bytes themselves; the others say how many there are in a buffer.
+        self.making = (_io.FileIO.read, _io.FileIO.readall, _read_by_number)
 
     def moving(self, file: Any, code: int, asked: int, call: Callable[..., Any], *args: Any) -> Any:
-        """A read or a write."""
+        """A read or a write.
+
+        Raises:
+            Interrupted: With the result, when a signal handler raised while the call was under way.
+        """
+        number, offset, start, flags = -1, -1, 0, 0
         try:
-            fd = _fileno(file)
-        except ValueError:
-            return call(file, *args)
-        number, flags = self.files.of_fd(fd)
-        if number <= 0:
+            try:
+                fd = _fileno(file)
+            except ValueError:
+                return call(file, *args)
+            number, flags = self.files.of_fd(fd)
+            if number < 0:
+                return call(file, *args)
+            offset = posix.lseek(fd, 0, 1)
+            start = _clock()
             moved = call(file, *args)
-            if number == 0 and code == self.reads and moved:
+            self._moved(number, code, offset, asked, start, _clock(), moved, flags, fd)
+            return moved  # noqa: TRY300  # recording it may be interrupted too
+        except BaseException as error:
+            # What comes from this very frame is the call's own.
+            own = error.__traceback__ is None or error.__traceback__.tb_next is None
+            if number < 0 or (own and not isinstance(error, KeyboardInterrupt)):
+                if number > 0 and isinstance(error, OSError):
+                    self.spool.record(code, number, max(offset, 0), asked, start, _clock(), 0, error.errno or 0, flags)
+                raise
+            self.spool.lose()
+            result = self._completed(file, code, offset, asked, call, *args)
+            # In no variable: the error knows this frame, and would keep what waits for its end alive.
+            raise self.interrupts.Interrupted(result, self.interrupts.again(error)) from None
+
+    def _moved(
+        self, number: int, code: int, offset: int, asked: int, start: int, end: int, moved: Any, flags: int, fd: int
+    ) -> None:
+        if number == 0:
+            if code == self.reads and moved:
                 self.spool.ignore(moved if type(moved) is int else len(moved))
-            return moved
-        record = self.spool.record
-        offset = posix.lseek(fd, 0, 1)
-        start = _clock()
-        try:
-            moved = call(file, *args)
-        except OSError as error:
-            record(code, number, offset, asked, start, _clock(), 0, error.errno or 0, flags)
-            raise
-        end = _clock()
+            return
         if moved is None:
-            record(code, number, offset, asked, start, end, 0, EAGAIN, flags)
-            return None
+            self.spool.record(code, number, offset, asked, start, end, 0, EAGAIN, flags)
+            return
         count = moved if type(moved) is int else len(moved)
         if flags & self.appends and code != self.reads:
             offset = posix.lseek(fd, 0, 1) - count
-        record(code, number, offset, asked, start, end, count, 0, flags)
-        return moved
+        self.spool.record(code, number, offset, asked, start, end, count, 0, flags)
+
+    def _completed(self, file: Any, code: int, offset: int, asked: int, call: Callable[..., Any], *args: Any) -> Any:
+        """The result of a call that was interrupted: how far it got shows in the file's position."""
+        if offset >= 0:
+            moved = posix.lseek(_fileno(file), 0, 1) - offset
+            if moved > 0 and asked > 0 and call not in self.making:
+                return min(moved, asked)
+            if moved > 0 and code == self.reads:
+                posix.lseek(_fileno(file), offset, 0)
+        return call(file, *args)
 
     def plain(self, file: Any, code: int, call: Callable[..., Any], *args: Any) -> Any:
         """A call that moves no bytes."""
@@ -132,6 +157,17 @@ class _Watch:
             number = fd = -1
         if number <= 0:
             return self.moving(file, self.reads, 0, call, *args)
+        offset = posix.lseek(fd, 0, 1)
+        try:
+            return self._all(file, fd)
+        except BaseException as error:
+            if not self.interrupts.from_handler(error):
+                raise
+            self.spool.lose()
+            posix.lseek(fd, offset, 0)
+            raise self.interrupts.Interrupted(call(file, *args), self.interrupts.again(error)) from None
+
+    def _all(self, file: Any, fd: int) -> Any:
         parts: list[bytes] = []
         total, room = 0, _first_size(fd)
         while True:
@@ -167,9 +203,12 @@ class _Watch:
                 self.spool.lose()
 
 
-def recording_file(spool: Spool, files: Files, op: dict[str, int], codes: dict[str, int]) -> Any:
+def recording_file(
+    spool: Spool, files: Files, op: dict[str, int], codes: dict[str, int], interrupts: ModuleType
+) -> Any:
     """The class that stands in for io.FileIO; `op` and `codes` are Spool's codes of ops and flags."""
-    watch = _Watch(spool, files, op, codes)
+    watch = _Watch(spool, files, op, codes, interrupts)
+    Interrupted = interrupts.Interrupted  # noqa: N806  # a class
     moving, plain, rest = watch.moving, watch.plain, watch.rest
     read_op, write_op, close_op, truncate_op = (op[name] for name in ("read", "write", "close", "truncate"))
     original: Any = _io.FileIO
@@ -188,19 +227,40 @@ def recording_file(spool: Spool, files: Files, op: dict[str, int], codes: dict[s
                 raise
             watch.opened(args, kwargs, start, None, self)
 
+        # Each is the outermost frame of ours, and deals with what has to wait until it is left (see interrupts).
         def read(self, size: Any = -1, /) -> Any:
-            if size is None or size == -1:
-                return rest(self, raw_read, size)
-            return moving(self, read_op, size if type(size) is int and size > 0 else 0, raw_read, size)
+            try:
+                if size is None or size == -1:
+                    return rest(self, raw_read, size)
+                return moving(self, read_op, size if type(size) is int and size > 0 else 0, raw_read, size)
+            except Interrupted as late:
+                result, again = late.result, late.again
+            del again
+            return result
 
         def readall(self) -> Any:
-            return rest(self, original.readall)
+            try:
+                return rest(self, original.readall)
+            except Interrupted as late:
+                result, again = late.result, late.again
+            del again
+            return result
 
         def readinto(self, buffer: Any, /) -> Any:
-            return moving(self, read_op, _size(buffer), raw_readinto, buffer)
+            try:
+                return moving(self, read_op, _size(buffer), raw_readinto, buffer)
+            except Interrupted as late:
+                result, again = late.result, late.again
+            del again
+            return result
 
         def write(self, data: Any, /) -> Any:
-            return moving(self, write_op, _size(data), raw_write, data)
+            try:
+                return moving(self, write_op, _size(data), raw_write, data)
+            except Interrupted as late:
+                result, again = late.result, late.again
+            del again
+            return result
 
         def truncate(self, size: Any = None, /) -> Any:
             return plain(self, truncate_op, original.truncate, size)
@@ -209,6 +269,8 @@ def recording_file(spool: Spool, files: Files, op: dict[str, int], codes: dict[s
             if self.closed or not self.closefd:
                 return original.close(self)
             fd = _fileno(self)
+            if self._finalizing:
+                _warn_unclosed(self)
             try:
                 return plain(self, close_op, original.close)
             finally:
@@ -220,6 +282,17 @@ def recording_file(spool: Spool, files: Files, op: dict[str, int], codes: dict[s
 
     FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
     return FileIO
+
+
+def _warn_unclosed(file: Any) -> None:
+    """What a file that is dropped without being closed says, at the line where that happens and not at ours."""
+    try:
+        import warnings
+
+        warnings.warn(f"unclosed file {file!r}", ResourceWarning, stacklevel=3, source=file)
+        file._finalizing = False
+    except Exception:
+        return  # made an error, or too late for imports: the original says it in its own way
 
 
 def _read_by_number(file: Any, size: int) -> bytes:
@@ -257,82 +330,3 @@ def _mode_bits(mode: str, codes: dict[str, int]) -> int:
     if "+" in mode:
         return bits | codes["o_rdwr"]
     return bits if "r" in mode else bits | codes["o_wronly"]
-
-
-def recording_open(original: Any, raw_file: Any) -> Callable[..., Any]:
-    """What stands in for `open`: the same objects, over a raw file that records.
-
-    Anything it does not understand (a bad mode, text arguments with a binary mode) goes to the original, which knows how
-    to refuse it.
-    """
-    modes = _modes()
-    text_file: Any = _io.TextIOWrapper
-
-    def file_open(
-        file: Any = _MISSING, mode: Any = "r", buffering: Any = -1, encoding: Any = None, errors: Any = None,
-        newline: Any = None, closefd: Any = True, opener: Any = None, *more: Any, **unknown: Any,  # noqa: FBT002  # open's own
-    ) -> Any:  # fmt: skip
-        known = modes.get(mode) if type(mode) is str and type(buffering) is int else None
-        if file is _MISSING or more or unknown:
-            return original(*(() if file is _MISSING else (file,)), *more, **unknown)
-        if known is None or (known[2] and not (encoding is None and errors is None and newline is None)):
-            return original(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        raw_mode, buffer, binary = known
-        if buffering == 0 and not binary:
-            return original(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        path = file if isinstance(file, (str, bytes, int)) or not hasattr(file, "__fspath__") else fspath(file)
-        encoding = _warned(binary, buffering, encoding)
-        raw = result = raw_file(path, raw_mode, closefd, opener)
-        try:
-            terminal = raw.isatty()
-            line_buffering = buffering == 1 or (buffering < 0 and terminal)
-            if buffering == 0:
-                return raw
-            size = _buffer_size(raw) if buffering < 0 or (buffering == 1) or terminal else buffering
-            result = buffered = buffer(raw, size)
-            if binary:
-                return buffered
-            result = text = text_file(buffered, encoding, errors, newline, line_buffering)
-            text.mode = mode
-        except BaseException:
-            result.close()
-            raise
-        return text
-
-    return file_open
-
-
-def _buffer_size(raw: Any) -> int:
-    size = raw._blksize
-    if sys.version_info >= (3, 14):
-        return int(max(min(size, 8192 * 1024), io.DEFAULT_BUFFER_SIZE))
-    return int(size) if size > 1 else io.DEFAULT_BUFFER_SIZE
-
-
-def _warned(binary: Any, buffering: int, encoding: Any) -> Any:
-    """The warnings `open` gives, at the caller's line; the encoding to go on with."""
-    if binary and buffering == 1:
-        import warnings
-
-        text = "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used"
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
-    elif not binary and encoding is None and sys.flags.warn_default_encoding:
-        import warnings
-
-        warnings.warn("'encoding' argument not specified", EncodingWarning, stacklevel=3)
-        return "locale"
-    return encoding
-
-
-def _modes() -> dict[str, tuple[str, Any, bool]]:
-    """Every valid spelling of a mode: mode of the raw file, class of its buffer, whether it is binary."""
-    from itertools import permutations
-
-    modes = {}
-    for kind in "rwax":
-        for extras in ("", "b", "t", "+", "b+", "t+"):
-            for letters in permutations(kind + extras):
-                buffer = _io.BufferedRandom if "+" in extras else _BUFFERS[kind]
-                raw = kind + ("+" if "+" in extras else "")
-                modes["".join(letters)] = (raw, buffer, "b" in extras)
-    return modes

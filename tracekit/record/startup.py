@@ -7,7 +7,10 @@ found, that one stands in sys.modules as if we had never been there; missing or 
 from __future__ import annotations
 
 # The order is that of use; every one of them stands alone and gets the others as arguments.
-MODULES = ("spool", "files", "callables", "rawio", "osio", "structure", "imports", "torch_hooks", "bootstrap")
+MODULES = (
+    "spool", "files", "callables", "interrupts", "rawio", "opening", "osio", "structure", "imports", "torch_hooks",
+    "bootstrap",
+)  # fmt: skip
 VARIABLE = "TRACEKIT_RECORD"
 PRIVATE = "_tracekit_recorder"
 
@@ -23,14 +26,18 @@ def _record(settings):
     if sys.version_info < (3, 10):
         raise RuntimeError("Python %d.%d is older than 3.10" % sys.version_info[:2])
     from _frozen_importlib_external import SourceFileLoader
+    from _imp import _fix_co_filename
     kind = type(sys)
     modules = {}
     for name in settings["modules"]:
         path = settings["package"] + "/" + name + ".py"
         module = kind("_tracekit_" + name)
         module.__file__ = path
+        # Our frames are one line each in the program's tracebacks, and none in pytest's.
+        module.__tracebackhide__ = True
         sys.modules["_tracekit_" + name] = module
         code = SourceFileLoader("_tracekit_" + name, path).get_code("_tracekit_" + name)
+        _fix_co_filename(code, "<tracekit record>")
         exec(code, module.__dict__)
         modules[name] = module
     holder = kind(settings["private"])
