@@ -62,7 +62,7 @@ class UnknownNameError(UsageError):
     Args:
         kind: What sort of name it is, as it stands in the sentence ("golden").
         name: What the user gave.
-        known: The names that exist; the nearest is proposed, all are listed when there are few.
+        known: The names that exist; one that is near is proposed, else all are listed.
     """
 
     slug = "unknown-name"
@@ -116,7 +116,7 @@ class UnknownSchemeError(InputError):
     def __init__(self, uri: str, scheme: str, known: Iterable[str]) -> None:
         self.uri = uri
         names = sorted(known)
-        near = _nearest(scheme, names)
+        near = _nearest(scheme, names, 0.5)  # s4 and s3 have no more in common
         supported = ", ".join(f"{name}://" for name in names)
         hint = f"did you mean {near}://? Supported are {supported}" if near else f"supported are {supported}"
         super().__init__(f"the scheme {scheme!r} of {uri!r} is not one tracekit knows", hint)
@@ -136,13 +136,13 @@ class RecorderError(TracekitError):
     exit_code = EXIT_RECORDER
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+def _nearest(name: str, known: list[str], likeness: float) -> str:
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=likeness)
     return matches[0] if matches else ""
 
 
 def _proposal(kind: str, name: str, known: list[str]) -> str:
-    near = _nearest(name, known)
+    near = _nearest(name, known, 0.6)  # with less, 'auto' would be proposed for 'fast'
     if near:
         return f"did you mean {near!r}?"
     if not known:

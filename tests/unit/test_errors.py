@@ -49,6 +49,7 @@ def test_text_is_cause_and_way_out():
     ("name", "known", "text"),
     [
         ("torch-lik", ["torch-like", "webdataset-like"], "there is no golden 'torch-lik'; did you mean 'torch-like'?"),
+        ("fast", ["auto", "asap"], "there is no golden 'fast'; there are: asap, auto"),
         ("zzz", ["b", "a"], "there is no golden 'zzz'; there are: a, b"),
         ("zzz", [], "there is no golden 'zzz'; no golden is available here"),
     ],

@@ -146,7 +146,8 @@ def test_what_the_recorder_could_not_see_is_said():
     """Coverage is a share of the kernel's count; blind spots and unknown completeness are weaknesses, one line each."""
     coverage = {
         "engine": "python", "known": False, "why": "hooks only", "share": 0.825, "kernel_read_bytes": 1 << 20,
-        "mapped_bytes": 4096, "blind": ["mapped files", "native code"], "not_followed": ["pid 7"],
+        "mapped_bytes": 4096, "blind": ["mapped files", "native code"], "missing": "1 KiB is " + 40 * "very " + "missing",
+        "not_followed": ["pid 7", {"argv": ["uname", "-p"], "why": "it is no Python program", "times": 3}],
     }  # fmt: skip
     trace = Trace.of([Op("/a", 0, 1, 0)], trailer=Trailer(1, coverage=coverage))
     text = stats_text.text("t", trace, Metrics.of(trace))
@@ -157,8 +158,20 @@ def test_what_the_recorder_could_not_see_is_said():
         "- how complete the trace is cannot be known: hooks only",
         "- not seen by the recorder: native code",
         "- not followed: pid 7",
+        "- not followed: uname -p (it is no Python program, 3 times)",
+        "very very missing",
     ):
         assert expected in text, expected
+
+
+def test_a_trace_without_reads_and_writes_has_no_throughput():
+    """What only looks at files moved nothing: neither a rate nor streams of reads are shown, and no zero."""
+    trace = Trace.of([Op("/a", 0, 0, 0, op="stat", t_complete=5), Op("/b", 0, 0, 9, op="stat", t_complete=12)])
+    text = stats_text.text("t", trace, Metrics.of(trace))
+
+    assert "stat" in text
+    assert "throughput" not in text
+    assert "streams" not in text
 
 
 def test_many_sizes_are_shown_by_octave():

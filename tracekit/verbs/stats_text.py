@@ -103,7 +103,7 @@ def _complete(metrics: Metrics) -> str:
 # Coverage that is said in the summary's own words; anything else a recorder adds is shown as it is.
 _SAID = {
     "engine", "known", "why", "share", "kernel_read_bytes", "traced_read_bytes", "ignored_read_bytes", "mapped_bytes",
-    "mmaps", "blind", "not_followed",
+    "mmaps", "blind", "not_followed", "missing",
 }  # fmt: skip
 
 
@@ -120,13 +120,25 @@ def _coverage(coverage: Mapping[str, Any]) -> Iterator[Line]:
 def _weaknesses(metrics: Metrics) -> Iterator[str]:
     """What the recorder could not see, and what the trace cannot say."""
     coverage = metrics.completeness.coverage
+    if isinstance(coverage.get("missing"), str):
+        yield str(coverage["missing"])
     if coverage.get("known") is False and coverage.get("why"):
         yield f"how complete the trace is cannot be known: {coverage['why']}"
     for key, text in (("blind", "not seen by the recorder"), ("not_followed", "not followed")):
         items = coverage.get(key)
         if isinstance(items, list):
-            yield from (f"{text}: {item}" for item in items)
+            yield from (f"{text}: {_named(item)}" for item in items)
     yield from metrics.warnings
+
+
+def _named(item: Any) -> str:
+    """A program that was not followed: its command, why, and how often; anything else as it is."""
+    if not isinstance(item, dict) or "argv" not in item:
+        return str(item)
+    command = " ".join(str(word) for word in item["argv"])
+    times = item.get("times", 1)
+    often = f", {times:,} times" if isinstance(times, int) and times > 1 else ""
+    return f"{_brief(command)} ({item.get('why', 'the reason is not known')}{often})"
 
 
 def _brief(value: Any) -> str:
@@ -152,6 +164,8 @@ def _requests(metrics: Metrics) -> Iterator[Line]:
             "at file ends",
             f"{counters.short_reads:,} short reads, {counters.eof_reads:,} reads that returned nothing",
         )
+    if not metrics.data_ops:
+        return
     if metrics.throughput_mb_s is not None and metrics.data_ops_per_s is not None:
         yield "throughput", f"{format_rate(metrics.throughput_mb_s * 1e6)}, {metrics.data_ops_per_s:,.0f} ops/s"
     shares = metrics.shares
