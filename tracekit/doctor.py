@@ -100,7 +100,7 @@ def check_timer() -> Check:
     """How much too late short sleeps wake: the floor of a replay's lateness."""
     late = sorted(_overshoot(200_000) for _ in range(50))
     finding = (
-        f"sleeps of 200 µs wake {format_ns(late[25])} late in the median, {format_ns(late[48])} at worst of 49 in 50"
+        f"sleeps of 200 µs wake {format_ns(late[25])} late in the median, 49 of 50 by at most {format_ns(late[48])}"
     )
     if late[25] <= 150_000:
         return Check("timer", "ok", finding)

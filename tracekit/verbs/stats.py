@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 from tracekit import console
@@ -21,7 +22,7 @@ and whether training steps waited for data. What the trace cannot say is shown a
 _EPILOG = """\
 examples:
   tracekit stats train.jsonl
-  tracekit stats train.jsonl --json | python -m json.tool      every number; docs/metrics.md explains them
+  tracekit stats train.jsonl --json > metrics.json             every number; docs/metrics.md explains them
   tracekit stats train.jsonl --csv train-csv                   scalars, histograms and steps as CSV files
   tracekit stats other.jsonl --time-unit us                    a bare list of ops with times in microseconds
 """
@@ -68,7 +69,7 @@ def _write_csv(metrics: Metrics, directory: str, *, force: bool) -> None:
     names = metrics.to_csv(directory, force=force)
     for name in names:
         console.show(os.path.join(directory, name))
-    console.say(f"next: column -s, -t {os.path.join(directory, 'scalars.csv')}")
+    console.say(f"next: column -s, -t {shlex.quote(os.path.join(directory, 'scalars.csv'))}")
 
 
 def _show(trace: Trace, metrics: Metrics, args: argparse.Namespace) -> None:
@@ -77,4 +78,4 @@ def _show(trace: Trace, metrics: Metrics, args: argparse.Namespace) -> None:
     report = stats_text.markdown if args.markdown else stats_text.text
     console.show(report(args.trace, trace, metrics))
     if metrics.data_ops:
-        console.say(f"next: tracekit replay {args.trace if args.trace != '-' else 'TRACE'}")
+        console.say(f"next: tracekit replay {shlex.quote(args.trace) if args.trace != '-' else 'TRACE'}")
