@@ -63,6 +63,14 @@ REPEAT_CRITERIA = _table(
         "only reads and writes are compared.",
     ),
     Criterion(
+        "ops.errors", INTENT, "reads and writes that fail", "failed reads and writes / all of them, measured − reference",
+        "difference", 0.001, "share",
+        high="{measured} of the reads and writes fail, {reference} in the golden",
+        why="A job that gets by on failing requests is another job. Other kinds of ops are left out: programs look for files that need "
+        "not be there.",
+        direction="upper",
+    ),
+    Criterion(
         "step.bytes", INTENT, "bytes per step", "bytes moved by the ops of a training step, mean over steps, measured / reference",
         "ratio", 0.10, "bytes",
         high="a step reads more: {measured}, the golden {reference}",
@@ -317,7 +325,7 @@ PAIRED_CRITERIA = _table(
     ),
     Criterion(
         "arrival.dispersion", INTENT, "bursts of arrivals",
-        "variance / mean of the ops submitted per 10 ms, measured / reference", "ratio", 0.5, "",
+        "variance / mean of the ops submitted per 10 ms, mean over five grids of windows, measured / reference", "ratio", 0.5, "",
         high="", low="bursts are smoothed away: the variance of arrivals per 10 ms is {measured} times their mean, {reference} recorded",
         why="A loader reads in bursts; evenly spaced ops with the same rate are another load. On a host whose cores are all taken, a "
         "faithful replay had 0.9 to 1.6 of the recorded value. More bursts are no fault here: arrival.rate sees late ops.",

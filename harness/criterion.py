@@ -73,7 +73,8 @@ class Criterion:
         if self.kind in {"distance", "value"} or reference is None:
             return measured
         if self.kind == "difference":
-            return measured - reference
+            # Sums of shares differ in their last digits; that is no effect.
+            return 0.0 if math.isclose(measured, reference, rel_tol=1e-12, abs_tol=1e-12) else measured - reference
         if reference == 0:
             return 1.0 if measured == 0 else math.inf
         return measured / reference
@@ -117,6 +118,8 @@ def format_effect(kind: str, effect: float) -> str:
     """An effect as people read it: ×1.26, +0.050, 0.012."""
     if kind == "ratio":
         return f"×{effect:.3g}"
+    if effect == 0:
+        return "0"
     return f"{effect:+.3g}" if kind == "difference" else f"{effect:.3g}"
 
 

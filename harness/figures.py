@@ -163,14 +163,17 @@ def streams_at_a_time(view: View) -> float | None:
 def _scalars(metrics: Metrics) -> dict[str, float | None]:
     steps, order, samples = metrics.steps, metrics.order, metrics.samples
     latency = metrics.latency_us_hist
+    # Ops assigned by time belong to the step during which they were read ahead, another quantity than the step they serve.
+    numbered = steps.attribution == "step"
     return {
         "data_ops": float(metrics.data_ops),
         "bytes": float(metrics.bytes),
         "duration": _number(metrics.duration_ns),
         "size.mean": metrics.req_bytes_hist.mean,
         "size.median": _sizes(metrics).quantile(0.5),
-        "step.bytes": steps.bytes_per_step_hist.mean,
-        "step.ops": steps.ops_per_step_hist.mean,
+        "ops.errors": _error_share(metrics),
+        "step.bytes": steps.bytes_per_step_hist.mean if numbered else None,
+        "step.ops": steps.ops_per_step_hist.mean if numbered else None,
         "sample.bytes": samples.bytes_per_sample_hist.mean,
         "sample.ops": samples.ops_per_sample_hist.mean,
         "files.distinct": float(metrics.files),
@@ -192,6 +195,11 @@ def _scalars(metrics: Metrics) -> dict[str, float | None]:
         "throughput": None if metrics.throughput_mb_s is None else metrics.throughput_mb_s * 1e6,
         "arrival.dispersion": metrics.arrivals.per_10ms_dispersion,
     }
+
+
+def _error_share(metrics: Metrics) -> float | None:
+    failed = sum(metrics.kinds[name].errors for name in ("read", "write") if name in metrics.kinds)
+    return failed / metrics.data_ops if metrics.data_ops else None
 
 
 def _number(value: int | None) -> float | None:

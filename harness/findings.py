@@ -107,7 +107,7 @@ def format_value(value: float | None, unit: str) -> str:
         return units.format_rate(value)
     if unit == "share":
         return f"{100 * value:.3g} %"
-    return f"{value:.4g}"
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
 
 
 def size_effects(name: str, reference: Table, measured: Table) -> Measured | str:

@@ -10,27 +10,31 @@ from typing import Any
 
 import numpy as np
 
-from harness import concurrency, stats, validity
+from harness import concurrency, evidence, stats, validity
 from harness.criteria import PAIRED_CRITERIA
 from harness.criterion import PAIRED, Criterion
+from harness.expected import expected
 from harness.figures import Figures, histograms
 from harness.findings import Measured, distributions, finding_of, size_effects, without
 from harness.pairing import Pairing, pair
 from harness.verdict import Finding, Outcome, Verdict
 from tracekit.metrics import Metrics
+from tracekit.metrics.arrivals import WINDOW_NS, windows
+from tracekit.metrics.view import View
 from tracekit.trace import NULL, Trace
+from tracekit.units import format_ns
 
 # What other people's CPU bursts do to either end of a run on a shared two-core host (p99 of a faithful replay: 17 ms).
 END_SLACK_NS = 25_000_000
 SHIFT_SLACK_NS = {"time.shift-p50": 20_000_000, "time.shift-p99": 100_000_000}
-WINDOW_NS = 100_000_000
-WINDOWS = 50
+RATE_WINDOW_NS, RATE_WINDOWS = 100_000_000, 50
+BURST_GRIDS, BURST_SPAN_NS = 5, 250_000_000
 # Twice the dispersion of a Poisson process: below that there is nothing to be smoothed away.
 BURSTY = 2.0
+# What nothing else in the replay makes up for where it is silent: sizes, steps and order are known of the ops it answers to.
+EVIDENCE = ("streams.count", "streams.moved", "depth.ceiling")
 # What other work on the machine makes worse by making ops late; it makes no replay run at another speed or in another order.
-LATE = ("time.shift-p50", "time.shift-p99", "arrival.rate")
-# Which kinds a replay leaves out with `--writes skip`, or issues elsewhere with `--writes scratch`.
-WRITING = ("write", "fsync", "fdatasync", "truncate", "delete", "rename", "mkdir")
+LATE = ("time.shift-p50", "time.shift-p99", "arrival.rate", "arrival.dispersion")
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,13 @@ def judge(
     notes = validity.remarks(recorded, names[0]) + validity.remarks(replayed, names[1])
     problems = validity.problems(recorded, names[0]) + validity.problems(replayed, names[1])
     options = _options(replayed)
-    prefixes = list(remap) or [(str(source), str(target)) for source, target in options.get("remap") or ()]
-    ours, omitted = _replayable(recorded, options)
-    theirs, _ = _replayable(replayed, options)
-    if omitted:
-        notes.append(f"{names[1]}: {omitted}")
-    comparison = Comparison(ours, theirs, pair(ours, theirs, prefixes))
+    # What the user says beats what the header says.
+    if remap:
+        options = {name: value for name, value in options.items() if name != "remap"}
+    wanted, differences = expected(recorded, options, names[1], len(replayed))
+    comparison = Comparison(wanted, replayed, pair(wanted, replayed, remap))
+    problems += evidence.problems(EVIDENCE, comparison.figures[0], [(names[1], comparison.figures[1])], "recording")
+    notes += differences
     findings = [*problems, *(_finding(criterion, comparison) for criterion in PAIRED_CRITERIA.values())]
     if _is_source(recorded, replayed, options) is False:
         notes.append(f"{names[1]} says that it replays {options.get('source')}, which is not {names[0]}")
@@ -115,19 +120,6 @@ def _is_source(recorded: Trace, replayed: Trace, options: Mapping[str, Any]) -> 
     """Whether the replay says it was made from this recording; None where it does not say."""
     said = options.get("source_ops")
     return None if not isinstance(said, int) or not len(replayed) else said == len(recorded)
-
-
-def _replayable(trace: Trace, options: Mapping[str, Any]) -> tuple[Trace, str]:
-    """The ops that a replay with these options issues in place, and a sentence about those it does not."""
-    if not options:
-        return trace, ""
-    writing = trace.mask("op", *WRITING)
-    count = int(writing.sum())
-    if not count:
-        return trace, ""
-    how = "left out" if options.get("writes") == "skip" else "issued to a scratch directory"
-    kept = trace.select(~writing)
-    return kept, f"{count} writing ops of the recording were {how}; they are not judged"
 
 
 # -- what each criterion measures -------------------------------------------------------------------------------------
@@ -170,6 +162,21 @@ def _scalar(name: str) -> Callable[[Comparison], Measured | str]:
         return Measured(mine, theirs)
 
     return measure
+
+
+def _step_bytes(comparison: Comparison) -> Measured | str:
+    """Bytes per step; where the replay does not number its ops, those of the recorded ops they answer to."""
+    measured = _scalar("step.bytes")(comparison)
+    mine = comparison.figures[0].scalars["step.bytes"]
+    if isinstance(measured, Measured) or mine is None:
+        return measured
+    pairing = comparison.pairing
+    view = View.of(pairing.replayed)
+    moved = np.zeros(len(view.trace), np.int64)
+    moved[view.data] = view.moved
+    numbered = pairing.recorded.col("step")[pairing.left] != NULL
+    steps = comparison.metrics[0].steps.bytes_per_step_hist.count
+    return Measured(mine, float(moved[pairing.right[numbered]].sum() / steps))
 
 
 def _missing(comparison: Comparison) -> Measured | str:
@@ -284,7 +291,7 @@ def _rate(comparison: Comparison) -> Measured | str:
     duration = comparison.span_ns[0]
     if not duration:
         return "the recording takes no time"
-    width = max(WINDOW_NS, duration // WINDOWS)
+    width = max(RATE_WINDOW_NS, duration // RATE_WINDOWS)
     mine, theirs = (_windows(trace, width) for trace in (comparison.pairing.recorded, comparison.pairing.replayed))
     size = max(len(mine), len(theirs))
     counts = [np.pad(counts, (0, size - len(counts))) / max(1, counts.sum()) for counts in (mine, theirs)]
@@ -292,15 +299,29 @@ def _rate(comparison: Comparison) -> Measured | str:
 
 
 def _dispersion(comparison: Comparison) -> Measured | str:
-    measured = _scalar("arrival.dispersion")(comparison)
-    if isinstance(measured, Measured) and measured.reference is not None and measured.reference < BURSTY:
-        return f"the recording has no bursts: the variance of its arrivals per 10 ms is {measured.reference:.2g} times their mean"
-    return measured
+    if comparison.span_ns[0] < BURST_SPAN_NS:
+        return f"the recording takes {format_ns(comparison.span_ns[0])}, too short to tell bursts; {format_ns(BURST_SPAN_NS)} are needed"
+    mine, theirs = (_burstiness(trace) for trace in (comparison.pairing.recorded, comparison.pairing.replayed))
+    if mine < BURSTY:
+        return f"the recording has no bursts: the variance of its arrivals per 10 ms is {mine:.2g} times their mean"
+    return Measured(mine, theirs)
+
+
+def _burstiness(trace: Trace) -> float:
+    """Variance / mean of the arrivals per 10 ms, the mean over where the windows may begin.
+
+    A burst that lies across the edge of a window counts half of what it would within: one grid of windows makes that a matter
+    of chance.
+    """
+    submit = np.asarray(trace.col("t_submit"), np.int64)
+    shifts = range(0, WINDOW_NS, WINDOW_NS // BURST_GRIDS)
+    return float(np.mean([windows(submit, shift)[1] or 0.0 for shift in shifts]))
 
 
 def _windows(trace: Trace, width: int) -> stats.Ints:
     submit = trace.col("t_submit")
-    return np.bincount((submit - submit[:1]) // width)
+    # What goes on for many times as long need not be laid out: it is in another window anyway.
+    return np.bincount(np.minimum((submit - submit[:1]) // width, 100 * RATE_WINDOWS))
 
 
 def _span(trace: Trace) -> int:
@@ -315,7 +336,7 @@ MEASURES: Mapping[str, Callable[[Comparison], Measured | str]] = {
     "size.match": _sizes("size.match"),
     "size.ks": _sizes("size.ks"),
     "size.mean": _scalar("size.mean"),
-    "step.bytes": _scalar("step.bytes"),
+    "step.bytes": _step_bytes,
     "order.stream": _order("stream"),
     "order.file": _order("file"),
     "order.sequential": _scalar("order.sequential"),

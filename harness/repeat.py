@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from harness import concurrency, stats, validity
+from harness import concurrency, evidence, stats, validity
 from harness.criteria import REPEAT_CRITERIA
 from harness.criterion import (
     ENVIRONMENT,
     ENVIRONMENT_RUNS,
     FAIL_CONFIDENCE,
+    INTENT,
     PASS_CONFIDENCE,
     REPEAT,
     Criterion,
 )
 from harness.envelope import Envelope
 from harness.figures import Figures, Table
-from harness.findings import Measured, distributions, finding_of, size_effects, without
+from harness.findings import Measured, distributions, finding_of, format_value, size_effects, without
 from harness.verdict import Finding, Outcome, Verdict
 from tracekit.trace import Trace
 
 DATA_KINDS = ("read", "write")
+# The criteria that a run must not escape by saying nothing: those the golden can tell are asked of it too.
+EVIDENCE = [name for name, criterion in REPEAT_CRITERIA.items() if criterion.klass == INTENT]
+STRANGE_SPEED = 100.0
 # The median is the middle of something when this much of the sizes around it lies this close to it.
 MIDDLE = (0.45, 0.55)
 
@@ -90,6 +94,9 @@ def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str]) -> 
     candidates = Envelope.of(traces)
     trial = Trial(standard, candidates.runs)
     golden = standard.envelope
+    told = list(zip(names, candidates.runs, strict=True))
+    problems += evidence.problems(EVIDENCE, trial.pooled, told, "golden")
+    problems += [problem for name, run in told for problem in _time_unit(trial, name, run)]
     if len(golden.runs) == 1:
         notes.append(
             f"{standard.name} is a single run: how much true repeats differ is not known, bands are taken as they are"
@@ -107,6 +114,19 @@ def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str]) -> 
         [*problems, *findings(trial)],
         notes,
         distributions(golden.histograms, candidates.histograms),
+    )
+
+
+def _time_unit(trial: Trial, name: str, run: Figures) -> Iterator[Finding]:
+    """No storage is a hundred times another for the same job; a wrong unit of time is a thousand."""
+    mine, theirs = trial.pooled.scalars.get("throughput"), run.scalars.get("throughput")
+    if not mine or not theirs or 1 / STRANGE_SPEED < theirs / mine < STRANGE_SPEED:
+        return
+    yield validity.unsettled(
+        "valid.time-unit",
+        "time unit",
+        f"{name} moves {format_value(theirs, 'B/s')}, the golden {format_value(mine, 'B/s')}: are its times in the unit they are taken for?",
+        "give --time-unit, or bless a golden for this storage",
     )
 
 
@@ -188,9 +208,8 @@ def _scalar(criterion: Criterion, trial: Trial) -> Measured | str:
 
 def _ratio(criterion: Criterion, trial: Trial, reference: Sequence[float], values: Sequence[float]) -> Measured | str:
     if min(reference) <= 0 or min(values) <= 0:
-        if max(reference) == 0 and max(values) == 0:
-            return Measured(0.0, 0.0, effect=1.0)
-        return "a ratio to nothing is not defined"
+        # Logarithms have no place for nothing: nothing against something is as far apart as can be.
+        return Measured(_mean(reference), _mean(values))
     logs, own_logs = [math.log(value) for value in values], [math.log(value) for value in reference]
     measured = Measured(math.exp(_mean(own_logs)), math.exp(_mean(logs)))
     return _with_interval(criterion, trial, measured, _spread(criterion, own_logs, logs))
@@ -218,6 +237,16 @@ def _with_interval(criterion: Criterion, trial: Trial, measured: Measured, sprea
         half_fail=stats.repeat_half_width(spread, runs, mine, FAIL_CONFIDENCE),
         settle=settle,
     )
+
+
+def _errors(trial: Trial) -> Measured | str:
+    """Failing ops; a golden that was blessed before they were noted had none worth noting."""
+    golden = [value or 0.0 for value in trial.golden.values("ops.errors")]
+    values = _known([run.scalars.get("ops.errors") for run in trial.runs])
+    if values is None:
+        return "there are no reads and no writes"
+    criterion = REPEAT_CRITERIA["ops.errors"]
+    return _with_interval(criterion, trial, Measured(_mean(golden), _mean(values)), stats.spread(golden))
 
 
 def _sizes(name: str) -> Callable[[Trial], Measured | str]:
@@ -271,6 +300,7 @@ _SPECIAL: Mapping[str, Callable[[Trial], Measured | str]] = {
     "size.match": _sizes("size.match"),
     "size.ks": _sizes("size.ks"),
     "ops.mix": _mix,
+    "ops.errors": _errors,
     "depth.ceiling": _ceiling,
 }
 

@@ -6,6 +6,7 @@
 | valid.complete     | a header but no trailer, or fewer ops than the trailer counts: it was cut     | ERROR        |
 | valid.lost         | the recorder lost more than 1 op in 1000                                      | ERROR        |
 | valid.clock        | an op completes before it begins                                              | ERROR        |
+|                    | no op takes any time                                                          | INCONCLUSIVE |
 | valid.overlap      | more than 1 % of the ops begin while their own thread is still in another op  | ERROR        |
 | valid.size         | fewer than 10 reads and writes                                                | INCONCLUSIVE |
 | valid.run          | a replay that did not keep up by its own account, was interrupted, or did not issue every op | INCONCLUSIVE |
@@ -61,7 +62,7 @@ def _problems(trace: Trace, name: str) -> Iterator[Finding]:
         yield _error("valid.empty", "ops to judge", f"{name} holds no reads and no writes; empty is never a match")
         return
     if len(view.data) < MINIMUM_OPS:
-        yield _unsettled(
+        yield unsettled(
             "valid.size",
             "enough ops",
             f"{name} holds {len(view.data)} reads and writes; at least {MINIMUM_OPS} are needed to judge anything",
@@ -103,6 +104,13 @@ def _clock(view: View, name: str) -> Iterator[Finding]:
         yield _error(
             "valid.clock", "clock", f"{count} ops of {name} complete before they begin: their clock cannot be trusted"
         )
+    if bool(view.timed.any()) and bool((view.complete == view.submit)[view.timed].all()):
+        yield unsettled(
+            "valid.clock",
+            "clock",
+            f"no op of {name} takes any time: when they end was not recorded, or not by a clock that could tell",
+            "record with a clock of at least microseconds",
+        )
 
 
 def _overlaps(view: View, name: str) -> Iterator[Finding]:
@@ -127,7 +135,7 @@ def _run(trailer: Trailer, name: str) -> Iterator[Finding]:
     run = trailer.run
     if run.get("verdict") == "NOT SUSTAINED":
         reasons = "; ".join(str(reason) for reason in run.get("reasons", ()))
-        yield _unsettled(
+        yield unsettled(
             "valid.run",
             "replay kept up",
             f"the replay {name} could not keep up by its own account{': ' + reasons if reasons else ''}",
@@ -136,7 +144,7 @@ def _run(trailer: Trailer, name: str) -> Iterator[Finding]:
     undelivered = int(run.get("undelivered") or run.get("undelivered_ops") or 0)
     if run.get("interrupted") or undelivered:
         what = "was interrupted" if run.get("interrupted") else "stopped early"
-        yield _unsettled(
+        yield unsettled(
             "valid.run",
             "whole replay",
             f"the replay {name} {what}: {undelivered} ops were not issued",
@@ -148,5 +156,6 @@ def _error(identifier: str, title: str, reason: str) -> Finding:
     return Finding(identifier, VALIDITY, title, Outcome.ERROR, reason=reason)
 
 
-def _unsettled(identifier: str, title: str, reason: str, settle: str) -> Finding:
+def unsettled(identifier: str, title: str, reason: str, settle: str) -> Finding:
+    """A finding that leaves the verdict open."""
     return Finding(identifier, VALIDITY, title, Outcome.INCONCLUSIVE, reason=reason, settle=settle)

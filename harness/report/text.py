@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.criteria import CRITERIA
-from harness.criterion import INTENT, format_band, format_effect
+from harness.criterion import INTENT, PAIRED, REPEAT, format_band, format_effect
 from harness.findings import format_value
 from harness.verdict import Finding, Outcome, Verdict
 from tracekit.console import paint, table
 
-HEADER = ("class", "criterion", "golden", "measured", "effect", "band", "verdict")
+# What the two sides are called, by mode.
+SIDES = {PAIRED: ("recording", "replay"), REPEAT: ("golden", "measured")}
 _STYLES = {
     Outcome.PASS: "good",
     Outcome.FAIL: "bad",
@@ -28,7 +29,7 @@ def render(verdict: Verdict) -> str:
     rows = [_row(finding, verdict.mode, footnotes) for finding in findings]
     blocks = [
         f"{paint(verdict.outcome.value, _STYLES[verdict.outcome])}  {_sides(verdict)}  ({_counts(verdict)})",
-        table(rows, HEADER, right=(2, 3)),
+        table(rows, ("class", "criterion", *SIDES[verdict.mode], "effect", "band", "verdict"), right=(2, 3)),
         *_reasons(findings),
         *footnotes.lines(),
         "\n".join(f"note: {note}" for note in verdict.notes),

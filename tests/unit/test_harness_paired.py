@@ -7,10 +7,13 @@ import pytest
 
 from harness import mutations, validity
 from harness.concurrency import ceiling
+from harness.expected import expected
 from harness.figures import Figures
 from harness.paired import judge
 from harness.pairing import canonical, pair
 from harness.verdict import Outcome
+from tracekit.errors import InputError
+from tracekit.selection import select
 from tracekit.testing import training_trace
 from tracekit.trace import Header, Op, Trace, Trailer
 
@@ -269,13 +272,118 @@ def test_a_short_recording_cannot_tell_its_speed():
 
 
 def test_writes_of_the_recording_are_not_held_against_a_replay(recording):
-    """A replay issues writes elsewhere or not at all; the note counts them."""
-    count = len(recording)
-    writes = Trace.of([*recording, *(Op("file:///out", index, 1, index * 1000, op="write") for index in range(50))])
-    verdict = paired(writes, as_replay(recording, options={"writes": "skip"}))
+    """A replay that was told to leave writes out is not asked for them; the note counts them."""
+    verdict = paired(with_writes(recording), as_replay(recording, options={"writes": "skip"}))
     assert verdict.outcome is Outcome.PASS
-    assert any("50 writing ops" in note for note in verdict.notes)
-    assert count == len(recording)
+    assert any("leave out are not asked for (writes 50)" in note for note in verdict.notes)
+
+
+def test_writes_that_a_replay_was_to_issue_are_asked_for(recording):
+    """A replay issues writes to a scratch directory: they are in its trace, and missing if they are not."""
+    writes = with_writes(recording)
+    assert paired(writes, as_replay(writes, options={"writes": "scratch"})).outcome is Outcome.PASS
+    assert "ops.missing" in named(paired(writes, as_replay(recording)))
+
+
+def test_a_selection_is_held_against_what_it_picks(recording):
+    """`--select` in the header: the picked ops are the reference, and fewer than those are missing."""
+    picked = recording.select(select(recording, "op=read,step=0..5"))
+    asked = {"select": "op=read,step=0..5", "source_ops": len(recording)}
+    verdict = paired(recording, as_replay(picked, options=asked))
+    assert verdict.outcome is Outcome.PASS
+    assert any(f"the {len(picked)} of {len(recording)} ops that --select" in note for note in verdict.notes)
+    assert "ops.missing" in named(paired(recording, as_replay(mutations.dropped(picked, 0.05), options=asked)))
+    assert "ops.missing" in named(paired(recording, as_replay(picked)))
+
+
+def test_repetitions_are_held_against_the_recording_as_many_times_over(recording):
+    """`--loop 2` in the header: twice the ops are expected, one repetition alone has half of them missing."""
+    twice, _ = expected(recording, {"loop": 2}, "replay", 10_000)
+    assert len(twice) == 2 * len(recording)
+    assert int(twice.col("t_submit").max()) > 2 * int(recording.col("t_submit").max())
+    assert paired(recording, as_replay(twice, options={"loop": 2})).outcome is Outcome.PASS
+    assert "ops.missing" in named(paired(recording, as_replay(recording, options={"loop": 2})))
+    assert "ops.extra" in named(paired(recording, as_replay(twice, options={"loop": 1})))
+
+
+def test_a_header_that_asks_for_countless_repetitions_is_judged_all_the_same(recording):
+    """No more repetitions are laid out than it takes to see that they are missing."""
+    verdict = paired(recording, as_replay(recording, options={"loop": 10**12}))
+    assert "ops.missing" in named(verdict)
+
+
+def test_offsets_that_a_replay_made_up_are_the_planned_ones():
+    """`--null-offset sequential`: each read goes on where the one before ended, in the replay and in what it is held against."""
+    nowhere = Trace.of(Op("file:///a", None, 100, index * 1000, pid=1, tid=1, ret=100) for index in range(20))
+    placed = Trace.of(Op("file:///a", index * 100, 100, index * 1000, pid=1, tid=1, ret=100) for index in range(20))
+    told = paired(nowhere, as_replay(placed, options={"null_offset": "sequential"}))
+    assert "ops.missing" not in named(told)
+    assert "ops.missing" in named(paired(nowhere, as_replay(placed)))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"select": "colour=red"}, "cannot be read"),
+        ({"select": "step=99999"}, "no op of the recording is left"),
+        ({"remap": 3}, "read"),
+    ],
+)
+def test_a_header_that_makes_no_sense_is_one_sentence(recording, options, words):
+    """Options that do not fit the recording are an error that names the trace."""
+    with pytest.raises(InputError, match=words):
+        paired(recording, as_replay(recording, options=options))
+
+
+def with_writes(recording):
+    """The recording with fifty writes of a log besides."""
+    return Trace.of(
+        [*recording, *(Op("file:///out", index, 1, index * 1000, op="write", pid=9, tid=9) for index in range(50))]
+    )
+
+
+@pytest.mark.parametrize("names", [("pid", "tid"), ("t_complete",)])
+def test_silence_does_not_pass_for_likeness(recording, names):
+    """A replay without threads, or without completions, leaves open what the recording tells: INCONCLUSIVE, and said."""
+    columns = {name: column for name, column in recording.columns.items() if name not in names}
+    verdict = paired(recording, as_replay(Trace(columns, recording.tables)))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert [finding.id for finding in verdict.findings if finding.klass == "validity"] == ["valid.evidence"]
+
+
+def test_steps_are_known_of_the_ops_that_a_replay_answers_to(recording):
+    """A replay that does not number its ops is judged by the recording's numbers, and less per step is seen."""
+    columns = {name: column for name, column in recording.columns.items() if name != "step"}
+    silent = Trace(columns, recording.tables)
+    assert paired(recording, as_replay(silent)).outcome is Outcome.PASS
+    short = Trace({**columns, "ret": columns["ret"] // 2}, recording.tables)
+    assert "step.bytes" in named(paired(recording, as_replay(short)))
+
+
+def test_ops_that_take_no_time_decide_nothing(recording):
+    """Where every op ends as it begins, nobody measured when it ended."""
+    instant = Trace({**recording.columns, "t_complete": recording.col("t_submit")}, recording.tables)
+    assert problems(as_replay(instant)) == {"valid.clock": Outcome.INCONCLUSIVE}
+
+
+def test_bursts_of_a_short_recording_are_not_judged():
+    """Three windows of 10 ms say nothing about bursts: a replay whose burst lies across an edge is no other load."""
+    burst = Trace.of(Op("file:///a", index, 1, index * 60_000, pid=1, tid=1) for index in range(400))
+    found = next(found for found in paired(burst, burst).findings if found.id == "arrival.dispersion")
+    assert found.outcome is Outcome.NA
+    assert "too short" in found.reason
+
+
+def test_where_a_window_begins_does_not_decide_about_bursts():
+    """Bursts of 6 ms every 100 ms, half of them across the edge of a window in one trace and none in the other: PASS."""
+    times = [100_000_000 * burst + 60_000 * index for burst in range(20) for index in range(100)]
+    late = [at + (7_000_000 if at >= 100_000_000 else 0) for at in times]
+    one, other = (
+        Trace.of(Op("file:///a", index, 1, at, pid=1, tid=1) for index, at in enumerate(all_)) for all_ in (times, late)
+    )
+    found = next(found for found in paired(one, other).findings if found.id == "arrival.dispersion")
+    assert found.outcome is Outcome.PASS
+    assert found.effect > 0.9
 
 
 # -- validity ---------------------------------------------------------------------------------------------------------

@@ -4,9 +4,12 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
-from harness import bless, golden, repeat
+from harness import bless, golden, mutations, repeat
+from harness.criteria import REPEAT_CRITERIA
+from harness.criterion import format_effect
 from harness.envelope import Envelope
 from harness.repeat import Standard, Trial
 from harness.report import csv, text
@@ -15,7 +18,7 @@ from harness.verdict import Outcome
 from tracekit import formats
 from tracekit.errors import InputError, UnknownNameError, UsageError
 from tracekit.testing import training_trace
-from tracekit.trace import Header, Op, Trace, Trailer
+from tracekit.trace import NULL, Header, Op, StringTable, Trace, Trailer
 
 HOST = {"cpu": "x", "kernel": "6", "cores": 2, "memory_bytes": 1 << 30}
 
@@ -150,6 +153,72 @@ def test_a_trace_that_cannot_tell_is_not_applicable(envelope):
     assert finding(verdict, "latency.p50").outcome is Outcome.NA
 
 
+def test_a_trace_that_cannot_tell_what_the_golden_tells_does_not_pass(envelope):
+    """What is silent is not alike: the verdict stays open, and says which criteria ask for more."""
+    bare = Trace.of(Op(op.uri, op.offset, op.len, op.t_submit, ret=op.ret) for op in job(1))
+    verdict = judged(envelope, bare)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "step.bytes" in finding(verdict, "valid.evidence").reason
+
+
+def test_a_golden_that_cannot_tell_asks_for_nothing():
+    """Where the golden's own runs have no steps and no threads, a run without them passes."""
+    bare = [Trace.of(Op(op.uri, op.offset, op.len, op.t_submit, ret=op.ret) for op in job(seed)) for seed in range(6)]
+    assert judged(Envelope.of(bare[:5]), bare[5]).outcome is Outcome.PASS
+
+
+def test_ops_assigned_to_steps_by_time_are_not_held_against_their_own_numbers(envelope):
+    """Marks alone tell during which step an op was read ahead, not which it serves: N/A, not a failure."""
+    trace = job(1)
+    columns = {name: column for name, column in trace.columns.items() if name != "step"}
+    verdict = judged(envelope, Trace(columns, trace.tables, trace.marks, trace.header, trace.trailer))
+    assert finding(verdict, "step.bytes").outcome is Outcome.NA
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def test_failing_reads_fail(envelope):
+    """A job of which one read in fifty fails is another job, also against a golden from before failures were noted."""
+    trace = job(1)
+    errors = np.full(len(trace), NULL, np.int32)
+    errors[::50] = 0
+    tables = {**trace.tables, "err": StringTable(["EIO"])}
+    failing = Trace({**trace.columns, "err": errors}, tables, trace.marks, trace.header, trace.trailer)
+    assert "ops.errors" in named(judged(envelope, failing))
+    silent = [
+        replace(run, scalars={k: v for k, v in run.scalars.items() if k != "ops.errors"}) for run in envelope.runs
+    ]
+    old = Envelope(silent, envelope.histograms)
+    assert "ops.errors" in named(judged(old, failing))
+    assert finding(judged(old, trace), "ops.errors").outcome is Outcome.PASS
+
+
+def test_reads_that_return_nothing_fail(envelope):
+    """No bytes against some is as far apart as can be, not undefined."""
+    trace = job(1)
+    nothing = Trace(
+        {**trace.columns, "ret": np.zeros(len(trace), np.int64)}, trace.tables, trace.marks, trace.header, trace.trailer
+    )
+    verdict = judged(envelope, nothing)
+    assert {"step.bytes", "sample.bytes"} <= named(verdict)
+    assert finding(verdict, "step.bytes").effect == 0.0
+
+
+@pytest.mark.parametrize("factor", [1000, 1 / 1000])
+def test_times_in_the_wrong_unit_are_noticed(envelope, factor):
+    """A thousand times the golden's speed, or a thousandth of it, is no other storage: INCONCLUSIVE, with the question."""
+    verdict = judged(envelope, mutations.faster(job(1), factor))
+    assert verdict.outcome is not Outcome.PASS
+    assert "in the unit they are taken for" in finding(verdict, "valid.time-unit").reason
+
+
+def test_rounding_is_no_effect(envelope):
+    """Shares that differ in their sixteenth digit have the effect 0, and it reads 0."""
+    criterion = REPEAT_CRITERIA["order.sequential"]
+    assert criterion.effect(0.7419354838709677, 0.7419354838709679) == 0.0
+    assert format_effect("difference", 0.0) == "0"
+    assert "e-1" not in text.render(judged(envelope, job(3)))
+
+
 def test_another_engine_compares_reads_and_writes_only(envelope):
     """Engines see different metadata ops; these are then left out, and it is said."""
     native = job(1, engine="native")
@@ -185,8 +254,6 @@ def test_a_single_run_as_golden_is_said_to_be_one():
 
 def test_a_starving_and_a_saturated_overlap_are_not_confused(envelope):
     """A worker that is serialised with the other no longer reaches queue depth 2."""
-    from harness import mutations
-
     assert "depth.ceiling" in named(judged(envelope, mutations.one_at_a_time(job(3))))
 
 

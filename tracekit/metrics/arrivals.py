@@ -30,24 +30,30 @@ class Arrivals:
     @classmethod
     def of(cls, view: View) -> Arrivals:
         """The arrivals of a trace's data ops."""
-        mean, dispersion, lag1 = _windows(view.submit)
+        mean, dispersion, lag1 = windows(view.submit)
         return cls(Histogram.of(np.diff(view.submit)), mean, dispersion, lag1)
 
 
-def _windows(submit: Ints) -> tuple[float | None, float | None, float | None]:
+def windows(submit: Ints, shift: int = 0) -> tuple[float | None, float | None, float | None]:
+    """Mean, variance / mean and lag-1 autocorrelation of the arrivals per window of 10 ms; None where there is too little.
+
+    Args:
+        submit: When ops were issued, ns, ascending.
+        shift: How far the first window has begun before the first op, ns.
+    """
     if len(submit) < 2:
         return None, None, None
     # Only occupied windows are stored: a trace may pause for days.
-    number, counts = np.unique((submit - submit[0]) // WINDOW_NS, return_counts=True)
-    windows = int(number[-1]) + 1
-    if windows < 2:
+    number, counts = np.unique((submit - submit[0] + shift) // WINDOW_NS, return_counts=True)
+    count = int(number[-1]) + 1
+    if count < 2:
         return float(len(submit)), None, None
-    mean = len(submit) / windows
-    spread = float((counts.astype(np.float64) ** 2).sum() - windows * mean**2)
+    mean = len(submit) / count
+    spread = float((counts.astype(np.float64) ** 2).sum() - count * mean**2)
     if spread <= 1e-9 * len(submit):
         return mean, 0.0, None
     neighbours = number[1:] == number[:-1] + 1
     together = float((counts[1:] * counts[:-1])[neighbours].sum())
     ends = int(counts[0]) + int(counts[-1])
-    covariance = together - mean * (2 * len(submit) - ends) + (windows - 1) * mean**2
-    return mean, spread / windows / mean, covariance / spread
+    covariance = together - mean * (2 * len(submit) - ends) + (count - 1) * mean**2
+    return mean, spread / count / mean, covariance / spread
