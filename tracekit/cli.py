@@ -6,12 +6,15 @@ Only the module of the verb that was asked for is imported, so `--help` starts q
 from __future__ import annotations
 
 import argparse
+import difflib
+import errno
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from tracekit import __version__, console
-from tracekit.errors import EXIT_INTERRUPTED, TracekitError, UnknownNameError
+from tracekit.errors import EXIT_CANNOT_RUN, EXIT_INPUT, EXIT_INTERRUPTED, TracekitError, UnknownNameError, UsageError
 
 VERBS = {
     "record": ("tracekit.verbs.record", "run a program and write a trace of its I/O"),
@@ -20,6 +23,7 @@ VERBS = {
     "doctor": ("tracekit.verbs.doctor", "say what works on this machine and why the rest does not"),
 }
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _EPILOG = """\
 example:
   tracekit record -o train.jsonl -- python train.py     write what the program reads
@@ -52,27 +56,14 @@ def run_verbs(
     Returns:
         The exit code: the verb's own, or that of the error that ended it.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         program, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"{program} {__version__}")
-    parser.add_argument(
-        "-q", "--quiet", action="store_true", help="no progress and no remarks, only results and errors"
-    )
-    commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    asked = next((word for word in argv if not word.startswith("-")), None)
     try:
-        if asked is not None and asked not in verbs:
-            raise UnknownNameError("verb", asked, verbs)
-        for name, (module, text) in verbs.items():
-            command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-            # Also after the verb, where people write it; no default of its own, which would undo the one before.
-            command.add_argument(
-                "-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
-            )
-            if name == asked:
-                importlib.import_module(module).configure(command)
-        args = parser.parse_args(argv)
+        args = _parsed(parser, verbs, argv)
+        if args is None:
+            parser.print_help(sys.stderr)
+            return EXIT_INPUT
         console.set_quiet(quiet=args.quiet)
         return int(importlib.import_module(verbs[args.verb][0]).run(args))
     except TracekitError as error:
@@ -85,6 +76,56 @@ def run_verbs(
         # The reader of our output went away (`| head`): nothing left to say, also not at interpreter exit.
         sys.stdout = None
         return 0
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        sys.stdout = None
+        console.complain(program, f"the output could not be written: {error.strerror}; make room, or write elsewhere")
+        return EXIT_CANNOT_RUN
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence like every other error; the whole usage would push it out of sight."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see {self.prog} --help")
+
+
+def _parsed(
+    parser: argparse.ArgumentParser, verbs: Mapping[str, tuple[str, str]], argv: Sequence[str]
+) -> argparse.Namespace | None:
+    """What the arguments say; None where there are none. Only the module of the verb that is named is imported."""
+    parser.add_argument("--version", action="version", version=f"{parser.prog} {__version__}")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="no progress and no remarks, only results and errors"
+    )
+    commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    asked = next((word for word in argv if not word.startswith("-")), None)
+    if asked is not None and asked not in verbs:
+        raise UnknownNameError("verb", asked, verbs)
+    for name, (module, text) in verbs.items():
+        command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        # Also after the verb, where people write it; no default of its own, which would undo the one before.
+        command.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        if name == asked:
+            importlib.import_module(module).configure(command)
+    if not argv:
+        return None
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        verb = commands.choices[args.verb]
+        verb.error(_not_known(unknown, verb))
+    return args
+
+
+def _not_known(words: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """What is wrong with words that a verb does not take; for an option the nearest that it has."""
+    option = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
+    if option is None:
+        return f"{words[0]!r} is one argument too many"
+    known = [name for word in parser.format_help().split() if (name := word.strip("[],")).startswith("--")]
+    near = difflib.get_close_matches(option, known, n=1)
+    return f"there is no option {option}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
 if __name__ == "__main__":

@@ -40,12 +40,25 @@ def test_help_starts_without_heavy_imports(arguments):
         (["statz", "x"], 2, "there is no verb 'statz'; did you mean 'stats'?"),
         (["stats"], 2, "the following arguments are required: TRACE"),
         (["stats", "nothing.jsonl"], 2, "there is no trace nothing.jsonl"),
-        ([], 2, "the following arguments are required: VERB"),
+        ([], 2, "show what a trace does"),
+        (["-q"], 2, "the following arguments are required: VERB; see tracekit --help"),
+        (["stats", "a.jsonl", "b.jsonl"], 2, "'b.jsonl' is one argument too many; see tracekit stats --help"),
+        (
+            ["stats", "--markdwon", "a.jsonl"],
+            2,
+            "there is no option --markdwon (did you mean --markdown?); see tracekit stats --help",
+        ),
+        (
+            ["replay", "a.jsonl", "--speed", "fast"],
+            2,
+            "argument --speed: invalid float value: 'fast'; see tracekit replay",
+        ),
+        (["record", "--oops", "--", "true"], 125, "there is no option --oops"),
         (["--nonsense"], 2, "error"),
     ],
 )
-def test_usage_errors_are_exit_2(arguments, code, text):
-    """Wrong verbs, missing arguments and missing files: exit 2, stdout empty, no traceback."""
+def test_usage_errors_say_what_to_do(arguments, code, text):
+    """Wrong verbs, options and arguments and missing files: exit 2 (of record 125), stdout empty, no traceback."""
     found = run(*arguments)
 
     assert found.returncode == code
@@ -96,3 +109,23 @@ def test_quiet_is_only_data(tmp_path):
 
     assert found.stderr == ""
     assert found.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_is_one_sentence(tmp_path):
+    """Output that finds no room is said in one sentence with exit 4, not in a traceback."""
+    path = tmp_path / "t.jsonl"
+    formats.save(training_trace(), path)
+    with open("/dev/full", "wb") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "tracekit.cli", "stats", str(path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+
+    assert found.returncode == 4
+    assert found.stderr.splitlines() == [
+        "tracekit: error: the output could not be written: No space left on device; make room, or write elsewhere"
+    ]
