@@ -39,8 +39,11 @@ def complain(program: str, text: str) -> None:
 
 
 def show(text: str) -> None:
-    """A result (stdout)."""
-    print(text, flush=True)
+    """A result (stdout); when its reader went away (`| head`) it is dropped, and the verb's exit code still counts."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = None  # or the interpreter would try again at its end, and fail
 
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:

@@ -57,6 +57,36 @@ def test_a_failure_is_exit_1_and_names_the_criterion(files):
     assert "next: harness check --explain " in done.stderr
 
 
+def test_a_failure_is_exit_1_also_when_nobody_reads(files):
+    """`harness check … | head`: a reader that went away does not turn FAIL into success, and the summary is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "harness.cli",
+                "check",
+                "hasty.jsonl",
+                "--golden",
+                "train.jsonl",
+                "--json",
+                "s.json",
+            ],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 1
+    assert "Exception" not in done.stderr
+    assert json.loads((files / "s.json").read_text())["verdict"] == "FAIL"
+
+
 def test_an_invalid_trace_is_exit_2(files):
     """A trace without its trailer is shown as ERROR."""
     lines = (files / "same.jsonl").read_text().splitlines(keepends=True)
