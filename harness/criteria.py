@@ -347,6 +347,12 @@ PAIRED_CRITERIA = _table(
 CRITERIA: Mapping[str, Mapping[str, Criterion]] = {PAIRED: PAIRED_CRITERIA, REPEAT: REPEAT_CRITERIA}
 
 
+_ASSUMED = {
+    PAIRED: "nothing: what was done is counted, not estimated",
+    REPEAT: "runs are independent of each other",
+}
+
+
 def explain(name: str) -> str:
     """What a criterion asks, how it is decided, and why: plain text for all modes that have it.
 
@@ -372,8 +378,8 @@ def _explanation(mode: str, criterion: Criterion) -> str:
         f"  statistic   {criterion.statistic}",
         f"  accepted    {format_band(criterion)}",
         f"  gates       {gate}",
-        f"  needs       {criterion.minimum} ops",
-        f"  assumes     {criterion.assumption}",
+        f"  needs       {criterion.minimum} {'op' if criterion.minimum == 1 else 'ops'}",
+        f"  assumes     {criterion.assumption or _ASSUMED[mode]}",
         f"  why         {criterion.why}",
     ]
     return "\n".join(lines)

@@ -34,7 +34,7 @@ class Criterion:
         high: What it means when the effect is above the band; {measured}, {reference} and {effect} are filled in.
         low: What it means when the effect is below the band.
         why: Why this statistic and this tolerance.
-        assumption: What must hold for the decision to be sound.
+        assumption: What must hold for the decision to be sound, beyond what its mode assumes anyway.
         gate: `always`, `same-host`, `compute-bound`, `io-bound` or `never`.
         direction: `both`, `upper` where too little is never wrong, `lower` where too much never is.
         minimum: The fewest ops (or pairs) it is decided from.
@@ -50,7 +50,7 @@ class Criterion:
     high: str
     low: str = ""
     why: str = ""
-    assumption: str = "runs are independent"
+    assumption: str = ""
     gate: str = "always"
     direction: str = "both"
     minimum: int = MINIMUM_OPS
@@ -129,7 +129,7 @@ def format_band(criterion: Criterion) -> str:
         return f"≥ {criterion.tolerance:g}"
     if criterion.kind == "distance":
         return f"≤ {criterion.tolerance:g}"
-    sign = {"upper": "+", "lower": "-", "both": "±"}[criterion.direction]
+    sign = {"upper": "≤ +", "lower": "≥ −", "both": "±"}[criterion.direction]
     if criterion.kind == "ratio":
         return f"{sign}{100 * criterion.tolerance:g} %"
     if criterion.unit == "share":

@@ -101,7 +101,7 @@ class Envelope:
         try:
             runs = [Figures.from_json(run) for run in data["runs"]]
             counts = {name: Histogram.from_json(data["histograms"][name]) for name in REPORTED}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(
                 f"the envelope in {source} is damaged: {_cause(error)}", "bless the golden again"
             ) from None

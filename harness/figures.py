@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,7 @@ class Table:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Table:
         """The table of a JSON object; ValueError where it does not agree with itself."""
-        values, counts = np.array(data["values"], np.int64), np.array(data["counts"], np.int64)
+        values, counts = (_whole_numbers(data[name]) for name in ("values", "counts"))
         if (
             values.shape != counts.shape
             or values.ndim != 1
@@ -133,9 +134,18 @@ class Figures:
     def from_json(cls, data: Mapping[str, Any]) -> Figures:
         """The figures of a JSON object; KeyError, TypeError or ValueError where it is none."""
         scalars = {str(name): None if value is None else float(value) for name, value in data["scalars"].items()}
+        if not all(value is None or math.isfinite(value) for value in scalars.values()):
+            raise ValueError("its figures are finite numbers")
         kinds = {str(name): int(count) for name, count in data["kinds"].items()}
         sizes, depths, chance = (Table.from_json(data[name]) for name in ("sizes", "depths", "chance"))
         return cls(scalars, sizes, depths, chance, kinds, str(data["engine"]), str(data["host_class"]))
+
+
+def _whole_numbers(values: Any) -> Ints:
+    # NumPy would cut fractions off without a word.
+    if not all(type(value) is int and 0 <= value < 2**63 for value in values):
+        raise ValueError("a table holds whole numbers from 0")
+    return np.array(values, np.int64)
 
 
 def histograms(metrics: Metrics) -> dict[str, Histogram]:

@@ -112,7 +112,7 @@ def load(name: str) -> Golden:
         )
     try:
         revision, provenance, envelope = int(data["revision"]), dict(data["provenance"]), data["envelope"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} is damaged: {error}", "bless the golden again") from None
     return Golden(label, directory, profile, revision, provenance, Envelope.from_json(envelope, str(path)))
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.report.json import summary
 from harness.verdict import Histogram, Verdict
 from tracekit.errors import InputError, OutputExistsError
+from tracekit.metrics.tables import csv_text
 from tracekit.output import write_text
 
 COLUMNS = (
@@ -20,9 +21,9 @@ COLUMNS = (
 
 def texts(verdict: Verdict) -> dict[str, str]:
     """The files by name."""
-    files = {"criteria.csv": _csv(COLUMNS, _criteria(verdict))}
+    files = {"criteria.csv": csv_text(COLUMNS, _criteria(verdict))}
     for histogram in verdict.histograms:
-        files[f"hist_{histogram.name}.csv"] = _csv(("bin_lo", "bin_hi", "golden", "candidate"), _bins(histogram))
+        files[f"hist_{histogram.name}.csv"] = csv_text(("bin_lo", "bin_hi", "golden", "candidate"), _bins(histogram))
     return files
 
 
@@ -48,9 +49,19 @@ def check_directory(directory: Path, *, force: bool) -> None:
     """Fail now if `write` would fail later (errors as there)."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is not a directory", "name another with --csv")
+    _probe(directory)
     taken = next((path for path in sorted(directory.glob("*.csv"))), None) if directory.is_dir() else None
     if taken is not None and not force:
         raise OutputExistsError(taken)
+
+
+def _probe(directory: Path) -> None:
+    """Make and remove a directory where the files will lie, or their directory will: only that tells whether it can be done."""
+    place = next((path for path in (directory, *directory.absolute().parents) if path.is_dir()), directory)
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".harness.", suffix=".part", dir=place))
+    except OSError as error:
+        raise InputError(f"{place} cannot be written: {error.strerror}", "name another directory with --csv") from None
 
 
 def _criteria(verdict: Verdict) -> Iterable[Sequence[object]]:
@@ -64,11 +75,3 @@ def _bins(histogram: Histogram) -> Iterable[Sequence[object]]:
     shares = zip(histogram.golden, histogram.candidate, strict=True)
     for low, high, (golden, candidate) in zip(histogram.lo, histogram.hi, shares, strict=True):
         yield low, high, f"{golden:.10g}", f"{candidate:.10g}"
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()

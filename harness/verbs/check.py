@@ -138,11 +138,12 @@ def _judge(args: argparse.Namespace, traces: list[str]) -> int:
 
     remap = [parse_remap(pair) for pair in args.remap]
     verdict = check(traces, args.golden, mode=args.mode, remap=remap, time_unit=args.time_unit, skip_bad=args.skip_bad)
-    console.show(json.render(verdict).rstrip("\n") if args.json == "-" else text.render(verdict))
+    # Files first: whoever reads the table may stop reading.
     if args.json and args.json != "-":
         write_text(args.json, json.render(verdict), force=args.force)
     if args.csv:
         csv.write(verdict, Path(args.csv), force=args.force)
+    console.show(json.render(verdict).rstrip("\n") if args.json == "-" else text.render(verdict))
     _say_next(args, verdict.failed[0].id if verdict.failed else "")
     return exit_code(verdict.outcome, inconclusive=args.inconclusive)
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tracekit import console
+from tracekit.units import format_bytes
+
+if TYPE_CHECKING:
+    from harness.golden import Golden
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +48,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _about(loaded: object) -> list[str]:
-    from harness.golden import Golden
-
-    assert isinstance(loaded, Golden)
+def _about(loaded: Golden) -> list[str]:
     told = [
         f"{key}: {_flat(loaded.profile[key])}"
         for key in ("models", "dataset", "reads", "loader", "regime")
@@ -54,28 +56,37 @@ def _about(loaded: object) -> list[str]:
     ]
     provenance = loaded.provenance or {}
     origin = [
-        f"{key}: {_flat(provenance[key])}"
+        f"{key}: {_commands(provenance[key]) if key == 'commands' else _flat(provenance[key])}"
         for key in ("producers", "commands", "frameworks", "host")
         if provenance.get(key)
     ]
     return ["\n".join(lines) for lines in (told, origin) if lines]
 
 
+def _commands(commands: Sequence[str]) -> str:
+    first = commands[0]
+    return first if len(commands) == 1 else f"{first} (and {len(commands) - 1} more that differ from it)"
+
+
 def _flat(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
+        return ", ".join(_named(str(key), item) for key, item in value.items())
     if isinstance(value, list):
         return "; ".join(str(item) for item in value)
     return str(value).strip()
 
 
-def _figures(loaded: object) -> str:
+def _named(key: str, value: object) -> str:
+    if key.endswith("_bytes") and isinstance(value, int):
+        return f"{key.removesuffix('_bytes')} {format_bytes(value)}"
+    return f"{key} {_flat(value)}"
+
+
+def _figures(loaded: Golden) -> str:
     from harness.criteria import REPEAT_CRITERIA
     from harness.criterion import format_band
     from harness.findings import format_value
-    from harness.golden import Golden
 
-    assert isinstance(loaded, Golden)
     assert loaded.envelope is not None
     rows = []
     for criterion in REPEAT_CRITERIA.values():

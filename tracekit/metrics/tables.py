@@ -39,20 +39,20 @@ def write(metrics: Metrics, directory: str | os.PathLike[str], *, force: bool) -
 def texts(metrics: Metrics) -> dict[str, str]:
     """The files by name."""
     scalars = [(name, _cell(value), unit) for name, value, unit, _ in schema.scalars(metrics)]
-    files = {"scalars.csv": _csv(("metric", "value", "unit"), scalars)}
+    files = {"scalars.csv": csv_text(("metric", "value", "unit"), scalars)}
     for name, histogram, unit in schema.histograms(metrics):
         divisor = schema.divisor_of(unit)
         rows = [
             (low / divisor, high / divisor, n) if divisor > 1 else (low, high, n)
             for low, high, n in _buckets(histogram)
         ]
-        files[f"hist_{name.removesuffix('_hist')}.csv"] = _csv((f"low_{unit}", f"high_{unit}", "count"), rows)
+        files[f"hist_{name.removesuffix('_hist')}.csv"] = csv_text((f"low_{unit}", f"high_{unit}", "count"), rows)
     columns = [field.name for field in fields(StepRow)]
     steps = [[_cell(getattr(row, name)) for name in columns] for row in metrics.steps.table]
-    files["steps.csv"] = _csv(columns, steps)
+    files["steps.csv"] = csv_text(columns, steps)
     depth = metrics.queue_depth
     timeline = zip(depth.timeline_t_us, depth.timeline_mean, depth.timeline_max, strict=True)
-    files["queue_depth.csv"] = _csv(("t_us", "mean", "max"), timeline)
+    files["queue_depth.csv"] = csv_text(("t_us", "mean", "max"), timeline)
     return files
 
 
@@ -67,7 +67,8 @@ def _cell(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV, lines ending in a line feed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
