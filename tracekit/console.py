@@ -114,7 +114,8 @@ class Progress:
         parts = [f"{self.label} {done:,}"]
         if self.total:
             parts[0] += f"/{self.total:,} {self.unit} ({100 * done / self.total:.0f} %)"
-            if rate > 0:
+            # A start that was slow (opening, the first batch) says nothing about the rest.
+            if rate > 0 and 100 * done >= self.total:
                 parts.append(f"{(self.total - done) / rate:.0f} s left")
         else:
             parts[0] += f" {self.unit}"

@@ -99,6 +99,19 @@ def test_progress_is_one_live_line_on_a_terminal(monkeypatch):
     ]
 
 
+def test_no_time_left_is_foretold_from_next_to_nothing(monkeypatch, capsys):
+    """Below one percent the line has no time left: 1 op of 1,000 after a slow second would say 999 s."""
+    clock = iter([0.0, 11.0, 22.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    progress = console.Progress("reading", 1000)
+    progress.update(9)
+    progress.update(10)
+    first, second = capsys.readouterr().err.splitlines()
+
+    assert "left" not in first
+    assert "2178 s left" in second
+
+
 def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch, capsys):
     """Off a terminal there is one line in ten seconds, without control codes; quiet has none."""
     clock = iter([0.0, 5.0, 10.5, 11.0, 0.0, 100.0])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracekit import console
 from tracekit.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_PASS, UsageError
-from tracekit.units import format_bytes, format_count, format_ns, format_rate, parse_bytes
+from tracekit.units import counted, format_bytes, format_count, format_ns, format_rate, parse_bytes
 
 if TYPE_CHECKING:
     from tracekit.replay.engines import State
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from tracekit.replay.session import Replay
 
 _EXAMPLE = """\
-example:
+examples:
   tracekit replay train.jsonl                                  as recorded, on the same files
   tracekit replay train.jsonl --remap /data=/mnt/new           on other storage
   tracekit replay train.jsonl --remap /data=/mnt/new --prepare random --cache-start cold
                                                                with stand-in data, from a cold page cache
   tracekit replay train.jsonl --pace think --speed 2           how the program would fare, computing twice as fast
+  tracekit replay train.jsonl -o direct.jsonl --cache direct   past the page cache
+  tracekit replay train.jsonl --json > run.json                what the run says about itself, for other programs
 
 exit codes: 0 the load was delivered (VALID), 3 it was not (the reasons are said), 2 bad input, 4 no permission,
 130 interrupted (what was done is written)
@@ -60,7 +62,9 @@ def _add_pacing(parser: argparse.ArgumentParser) -> None:
         help="recorded: each op at its recorded time, however long others take (default); think: each stream waits for its "
         "op and then its recorded think time; asap: no waiting; auto: think where the trace can support it",
     )
-    group.add_argument("--speed", type=float, default=1.0, metavar="X", help="2 halves the schedule or the think times")
+    group.add_argument(
+        "--speed", type=float, default=1.0, metavar="X", help="2 halves the times of the schedule, or the think times"
+    )
     group.add_argument("--loop", type=int, default=1, metavar="N", help="replay the trace N times, one after the other")
     group.add_argument("--max-inflight", type=int, metavar="N", help="most ops outstanding at once")
     group.add_argument(
@@ -133,7 +137,12 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         help="what a read without recorded offset becomes",
     )
     group.add_argument("--skip-unknown", action="store_true", help="leave out ops of a kind nobody knows")
-    group.add_argument("--time-unit", default="ns", metavar="UNIT", help="unit of times in a trace without header")
+    group.add_argument(
+        "--time-unit",
+        default="ns",
+        metavar="UNIT",
+        help="unit of times in a trace without header: ns (default), us, ms, s",
+    )
     group.add_argument("--skip-bad", action="store_true", help="leave out lines that are damaged")
 
 
@@ -279,7 +288,7 @@ def _tell(args: argparse.Namespace, done: Replay, output: str) -> None:
         console.say(line)
     _tell_verdict(statement)
     target = console.paint(output, "path", sys.stderr)
-    console.say(f"wrote {target} ({format_count(len(done.trace))} ops)")
+    console.say(f"wrote {target} ({counted(len(done.trace), 'op')})")
     if output != "-" and args.trace != "-":
         console.say(f"next: harness check {shlex.quote(output)} --golden {shlex.quote(args.trace)}")
 
@@ -287,7 +296,7 @@ def _tell(args: argparse.Namespace, done: Replay, output: str) -> None:
 def _summary(done: Replay, statement: dict[str, Any]) -> list[str]:
     moved, duration = statement["moved_bytes"], statement["duration_s"]
     rate = f", {format_rate(moved / duration)}" if duration > 0 else ""
-    ops = f"{format_count(statement['ops'])} of {format_count(done.plan.ops)} ops of {statement['streams']} streams"
+    ops = f"{format_count(statement['ops'])} of {counted(done.plan.ops, 'op')} of {counted(statement['streams'], 'stream')}"
     lines = [
         f"replayed {ops}, {format_bytes(moved)} in {format_ns(duration * 1e9)}{rate}",
         f"pace      {done.plan.pace} ({done.plan.pace_reason}), speed {statement['speed']:g}",
