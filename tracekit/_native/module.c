@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "door.h"
 #include "pace.h"
 
 static PyObject *now_ns(PyObject *self, PyObject *unused)
@@ -82,6 +83,9 @@ static PyMethodDef methods[] = {
     {"sleep_until", sleep_until, METH_O, "Sleep to an absolute CLOCK_MONOTONIC time; return the time after waking."},
     {"timed_pread", timed_pread, METH_VARARGS,
      "timed_pread(fd, address, length, offset, deadline_ns) -> (t_submit, t_complete, result, errno)."},
+    {"replay_run", (PyCFunction)(void (*)(void))tk_door_replay_run, METH_VARARGS | METH_KEYWORDS, "Replay a plan."},
+    {"replay_layouts", tk_door_replay_layouts, METH_NOARGS, "Sizes of the structures of replay_run, in bytes."},
+    {"uring_probe", tk_door_uring_probe, METH_NOARGS, "uring_probe() -> (errno or 0, setup flags, features)."},
     {NULL, NULL, 0, NULL},
 };
 

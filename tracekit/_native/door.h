@@ -1,0 +1,9 @@
+/* The functions of the module that stand in files of their own. Include after Python.h. */
+#ifndef TRACEKIT_DOOR_H
+#define TRACEKIT_DOOR_H
+
+PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keywords);
+PyObject *tk_door_replay_layouts(PyObject *self, PyObject *unused);
+PyObject *tk_door_uring_probe(PyObject *self, PyObject *unused);
+
+#endif

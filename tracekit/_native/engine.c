@@ -1,0 +1,389 @@
+/* The run: threads are started, time begins, and the calling thread supervises: it writes results out, handles signals,
+   reports progress, and takes real-time priority away before the kernel would (see guard). */
+#define _GNU_SOURCE
+#include "engine.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "replay.h"
+
+enum { LOOK_NS = 20000000, WINDOW_NS = 100000000, SIGNALS_NS = 50000000 };
+enum { PRIORITY = 1 };
+static const int64_t START_NS = 1000000, START_NS_PER_WORKER = 50000;
+
+/* -- small things every part uses -- */
+
+void tk_futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline_ns)
+{
+    struct timespec due = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
+    syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, seen, deadline_ns ? &due : NULL, NULL,
+            FUTEX_BITSET_MATCH_ANY);
+}
+
+void tk_futex_wake(_Atomic uint32_t *word, int count)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
+}
+
+int tk_mutex_open(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+    int error = pthread_mutex_init(mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+    return error;
+}
+
+/* Stop the run; the first reason counts. */
+void tk_run_stop(tk_run *run, enum tk_stop why)
+{
+    int32_t running = TK_RUNNING;
+    atomic_compare_exchange_strong(&run->stop, &running, why);
+    if (run->gated)
+        tk_gate_close(&run->gate);
+    atomic_fetch_add(&run->alarm, 1);
+    atomic_fetch_add(&run->bell, 1);
+    tk_futex_wake(&run->alarm, INT_MAX);
+    tk_futex_wake(&run->bell, INT_MAX);
+}
+
+/* Note an op: its record, the counters for progress, and whether the run has failed too often. */
+void tk_run_record(tk_worker *worker, const tk_claim *claim, const tk_aim *aim, tk_result *result)
+{
+    tk_run *run = worker->run;
+    result->row = claim->row;
+    result->due = claim->due;
+    result->free = claim->free;
+    tk_results_put(&run->results, &worker->chunk, result);
+    int64_t done = atomic_load_explicit(&worker->done, memory_order_relaxed);
+    int64_t bytes = atomic_load_explicit(&worker->bytes, memory_order_relaxed);
+    int64_t busy = atomic_load_explicit(&worker->busy, memory_order_relaxed);
+    atomic_store_explicit(&worker->done, done + 1, memory_order_relaxed);
+    atomic_store_explicit(&worker->bytes, bytes + (tk_moves(claim->op) ? aim->span : 0), memory_order_relaxed);
+    atomic_store_explicit(&worker->busy, busy + result->complete - result->submit, memory_order_relaxed);
+    if (claim->due != TK_NOW)
+        atomic_store_explicit(&worker->late, result->submit - claim->due, memory_order_relaxed);
+    if (result->error && !(claim->op->flags & TK_EXPECTED)) {
+        int64_t errors = atomic_fetch_add(&run->errors, 1) + 1;
+        if (run->max_errors >= 0 && errors > run->max_errors)
+            tk_run_stop(run, TK_ERRORS);
+    }
+}
+
+/* -- threads -- */
+
+static void await_go(tk_run *run)
+{
+    atomic_fetch_add(&run->ready, 1);
+    tk_futex_wake(&run->ready, 1);
+    while (atomic_load(&run->go) == 0)
+        tk_futex_wait(&run->go, 0, 0);
+}
+
+static void ring_main(tk_worker *worker)
+{
+    tk_uring *uring = NULL;
+    int error = tk_uring_open(&uring, worker);
+    if (error) {
+        atomic_store(&worker->run->trouble, error);
+        tk_run_stop(worker->run, TK_BROKEN);
+    }
+    await_go(worker->run);
+    if (!error)
+        tk_uring_main(uring);
+    tk_uring_close(uring);
+}
+
+static void *thread_main(void *argument)
+{
+    tk_worker *worker = argument;
+    tk_run *run = worker->run;
+    atomic_store(&worker->tid, (int32_t)syscall(SYS_gettid));
+    tk_precise_timers();
+    if (run->how == TK_URING) {
+        ring_main(worker);
+    } else {
+        await_go(run);
+        tk_worker_main(worker);
+    }
+    tk_results_flush(&run->results, &worker->chunk);
+    atomic_fetch_sub(&run->alive, 1);
+    tk_futex_wake(&run->alive, 1);
+    return NULL;
+}
+
+/* Threads of ours leave signals to Python's. */
+static int start_threads(tk_run *run)
+{
+    sigset_t all, before;
+    int error = 0, started = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    for (; started < run->worker_count && !error; started += !error) {
+        run->workers[started].run = run;
+        atomic_fetch_add(&run->alive, 1);
+        error = pthread_create(&run->workers[started].thread, NULL, thread_main, &run->workers[started]);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error) {
+        atomic_fetch_sub(&run->alive, 1);
+        run->worker_count = started;
+        tk_run_stop(run, TK_BROKEN);
+    }
+    return error;
+}
+
+static void await_ready(tk_run *run)
+{
+    uint32_t ready;
+    while ((ready = atomic_load(&run->ready)) < (uint32_t)run->worker_count)
+        tk_futex_wait(&run->ready, ready, 0);
+}
+
+static void begin(tk_run *run)
+{
+    int64_t lead = run->streams.pace == TK_ASAP ? 0 : START_NS + START_NS_PER_WORKER * run->worker_count;
+    pthread_mutex_lock(&run->lock);
+    tk_streams_start(&run->streams, tk_now_ns() + lead);
+    pthread_mutex_unlock(&run->lock);
+    atomic_store(&run->go, 1);
+    tk_futex_wake(&run->go, INT_MAX);
+}
+
+/* -- real-time priority, and its guard --
+
+   The kernel takes a core away from SCHED_FIFO threads that keep it busy for 95 % of a second (sched(7), and the fair
+   server of newer kernels): 50 ms of standstill. So the priority goes when a thread, or all of them together, used more than
+   nine tenths of a window, and comes back after a second of less than seven. */
+typedef struct {
+    bool wanted, held;
+    int64_t checked, cpu, calm_since;
+    int32_t taken_away;
+    int cores, policy; /* of the calling thread, before */
+    struct sched_param parameter;
+} tk_guard;
+
+static int set_policy(tk_run *run, int policy, int priority)
+{
+    struct sched_param parameter = {.sched_priority = priority};
+    for (int i = 0; i < run->worker_count; i++) {
+        int32_t tid = atomic_load(&run->workers[i].tid);
+        if (tid && sched_setscheduler(tid, policy, &parameter) < 0 && errno != ESRCH)
+            return errno;
+    }
+    return 0;
+}
+
+/* Raise every thread, and this one above them: the errno when that is not permitted. */
+static int raise_priority(tk_run *run, tk_guard *guard)
+{
+    struct sched_param above = {.sched_priority = PRIORITY + 1};
+    guard->policy = sched_getscheduler(0);
+    sched_getparam(0, &guard->parameter);
+    int error = set_policy(run, SCHED_FIFO, PRIORITY);
+    if (!error && sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &above) < 0)
+        error = errno;
+    guard->held = guard->wanted = error == 0;
+    guard->checked = guard->calm_since = tk_now_ns();
+    guard->cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    return error;
+}
+
+static void lower_priority(tk_guard *guard)
+{
+    if (guard->wanted)
+        sched_setscheduler(0, guard->policy, &guard->parameter);
+}
+
+static int64_t cpu_time(pthread_t thread)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (pthread_getcpuclockid(thread, &clock) || clock_gettime(clock, &used))
+        return 0;
+    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+}
+
+static void guard_priority(tk_run *run, tk_guard *guard)
+{
+    int64_t now = tk_now_ns(), span = now - guard->checked, most = 0, sum = 0;
+    if (!guard->wanted || span < WINDOW_NS)
+        return;
+    for (int i = 0; i < run->worker_count; i++) {
+        int64_t cpu = cpu_time(run->workers[i].thread), used = cpu - run->workers[i].cpu;
+        run->workers[i].cpu = cpu;
+        most = used > most ? used : most;
+        sum += used;
+    }
+    guard->checked = now;
+    bool busy = most > span / 10 * 9 || sum > span / 10 * 9 * guard->cores;
+    bool calm = most < span / 10 * 7 && sum < span / 10 * 7 * guard->cores;
+    if (!calm)
+        guard->calm_since = now;
+    if (guard->held && busy) {
+        set_policy(run, SCHED_OTHER, 0);
+        guard->held = false;
+        guard->taken_away++;
+    } else if (!guard->held && now - guard->calm_since > 1000000000) {
+        guard->held = set_policy(run, SCHED_FIFO, PRIORITY) == 0;
+    }
+}
+
+/* -- the run -- */
+
+static void *filling_of(uint64_t seed)
+{
+    uint64_t *words = mmap(NULL, TK_FILLING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (words == MAP_FAILED)
+        return NULL;
+    /* xorshift64: zeros would be compressed or deduplicated away where the recorded data was not. */
+    for (size_t i = 0; i < TK_FILLING / sizeof *words; i++) {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        words[i] = seed;
+    }
+    return words;
+}
+
+static bool writes(const tk_replay *replay)
+{
+    for (int64_t i = 0; i < replay->file_count; i++)
+        if (replay->files[i].flags & TK_CHANGED)
+            return true;
+    return false;
+}
+
+static int open_handles(tk_run *run, const tk_replay *replay)
+{
+    int32_t count = run->how == TK_URING ? 1 : replay->stream_count;
+    int32_t capacity = replay->handles < replay->file_count ? replay->handles : replay->file_count;
+    run->handles = calloc((size_t)(count > 0 ? count : 1), sizeof(tk_handles));
+    for (int32_t i = 0; run->handles && i < count; i++)
+        if (tk_handles_open(&run->handles[i], capacity))
+            return ENOMEM;
+    return run->handles ? 0 : ENOMEM;
+}
+
+static int open_run(tk_run *run, const tk_replay *replay)
+{
+    run->streams = (tk_streams){.ops = replay->ops, .plans = replay->streams, .op_count = replay->op_count,
+                                .stream_count = replay->stream_count, .pace = replay->pace, .turns = replay->turns,
+                                .period = replay->period, .in_order = replay->in_order, .release = replay->release};
+    run->how = replay->how;
+    run->max_errors = replay->max_errors;
+    run->gated = replay->max_ops || replay->max_bytes;
+    run->worker_count = replay->how == TK_URING ? 1 : replay->workers;
+    run->file_count = replay->file_count;
+    run->preopen = replay->handles >= replay->file_count;
+    run->issue.files = replay->files;
+    int error = tk_mutex_open(&run->lock);
+    error = error ? error : tk_streams_open(&run->streams);
+    error = error ? error : tk_gate_open(&run->gate, replay->max_ops, replay->max_bytes);
+    error = error ? error : tk_results_open(&run->results, replay->results, replay->results_fd, replay->chunks);
+    error = error ? error : tk_pool_open(&run->pool, replay->spare_bytes);
+    error = error ? error : tk_recorded_open(&run->issue.recorded);
+    error = error ? error : open_handles(run, replay);
+    if (!error && posix_memalign((void **)&run->workers, 64, (size_t)run->worker_count * sizeof(tk_worker)))
+        error = ENOMEM;
+    if (!error)
+        memset(run->workers, 0, (size_t)run->worker_count * sizeof(tk_worker));
+    if (!error && writes(replay) && (run->issue.filling = filling_of((uint64_t)tk_now_ns() | 1)) == NULL)
+        error = ENOMEM;
+    return error;
+}
+
+static void close_run(tk_run *run)
+{
+    int32_t count = run->how == TK_URING ? 1 : run->streams.stream_count;
+    for (int32_t i = 0; run->handles && i < count; i++)
+        tk_handles_close(&run->handles[i]);
+    free(run->handles);
+    free(run->workers);
+    if (run->issue.recorded.buckets)
+        tk_recorded_free(&run->issue.recorded);
+    if (run->issue.filling)
+        munmap((void *)run->issue.filling, TK_FILLING);
+    tk_pool_close(&run->pool);
+    tk_results_free(&run->results);
+    tk_gate_free(&run->gate);
+    tk_streams_free(&run->streams);
+    pthread_mutex_destroy(&run->lock);
+}
+
+static void look(tk_run *run, tk_progress *progress)
+{
+    *progress = (tk_progress){0};
+    for (int i = 0; i < run->worker_count; i++) {
+        const tk_worker *worker = &run->workers[i];
+        int64_t late = atomic_load_explicit(&worker->late, memory_order_relaxed);
+        progress->done += atomic_load_explicit(&worker->done, memory_order_relaxed);
+        progress->bytes += atomic_load_explicit(&worker->bytes, memory_order_relaxed);
+        progress->busy += atomic_load_explicit(&worker->busy, memory_order_relaxed);
+        progress->late = late > progress->late ? late : progress->late;
+    }
+}
+
+/* Until every thread has ended. What is heard (a signal whose handler raised) stops the run. */
+static void supervise(tk_run *run, const tk_replay *replay, tk_guard *guard)
+{
+    int64_t heard = tk_now_ns();
+    uint32_t alive;
+    while ((alive = atomic_load(&run->alive)) != 0) {
+        tk_futex_wait(&run->alive, alive, tk_now_ns() + LOOK_NS);
+        if (!tk_results_drain(&run->results))
+            tk_run_stop(run, TK_BROKEN);
+        guard_priority(run, guard);
+        if (tk_now_ns() - heard >= SIGNALS_NS) {
+            tk_progress progress;
+            look(run, &progress);
+            heard = tk_now_ns();
+            if (replay->listen && !replay->listen(replay->listener, &progress))
+                tk_run_stop(run, TK_ASKED);
+        }
+    }
+}
+
+/* Do what `replay` says. 0, or the errno that kept the run from starting. */
+int tk_replay_run(const tk_replay *replay, tk_outcome *outcome)
+{
+    tk_run run = {0};
+    tk_guard guard = {0};
+    *outcome = (tk_outcome){0};
+    int error = open_run(&run, replay);
+    if (!error) {
+        error = start_threads(&run);
+        await_ready(&run);
+        outcome->priority_error = replay->realtime && !error ? raise_priority(&run, &guard) : 0;
+        outcome->realtime = guard.held;
+        begin(&run);
+        supervise(&run, replay, &guard);
+        lower_priority(&guard);
+        for (int i = 0; i < run.worker_count; i++)
+            pthread_join(run.workers[i].thread, NULL);
+        tk_results_drain(&run.results);
+        look(&run, &outcome->progress);
+        outcome->workers = run.worker_count;
+        outcome->start = run.streams.start;
+        outcome->stopped = atomic_load(&run.stop);
+        outcome->trouble = atomic_load(&run.results.error) ? atomic_load(&run.results.error) : atomic_load(&run.trouble);
+        outcome->peak_ops = run.gate.peak_ops;
+        outcome->peak_bytes = run.gate.peak_bytes;
+        outcome->unmatched = run.issue.recorded.unmatched;
+        outcome->stalls = atomic_load(&run.results.stalls);
+        outcome->taken_away = guard.taken_away;
+    }
+    close_run(&run);
+    return error;
+}

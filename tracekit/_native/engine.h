@@ -1,0 +1,301 @@
+/* The replay engine: what its parts share. Times are CLOCK_MONOTONIC nanoseconds, sizes bytes.
+
+   engine.c   the run: threads, the supervisor (signals, progress, real-time guard), the door for Python
+   streams.c  when the next op of each stream is due, and which stream is next
+   gate.c     caps on ops and bytes in flight, first come first served
+   files.c    descriptors: handles of each stream, and those of recorded opens
+   issue.c    how each kind of op is done
+   memory.c   destination buffers by size class
+   results.c  one record per op, to an array or through a ring of chunks to a file
+   workers.c  engine "native": threads that claim the next due op
+   uring.c    engine "uring": one thread and an io_uring */
+#ifndef TRACEKIT_ENGINE_H
+#define TRACEKIT_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "pace.h"
+
+/* The values of tracekit.replay.compile.Kind. */
+enum tk_kind { TK_READ, TK_OPEN, TK_CLOSE, TK_STAT, TK_LIST, TK_MMAP, TK_FSYNC, TK_WRITE, TK_DELETE, TK_KINDS };
+enum tk_pace { TK_RECORDED, TK_THINK, TK_ASAP };
+enum tk_how { TK_WORKERS, TK_URING };
+enum { TK_NOW = 0 }; /* a due time: at once */
+
+/* The layouts of these four are also those of tracekit.replay.native (NumPy structured types); a test compares them. */
+enum { TK_EXPECTED = 1 }; /* tk_op.flags: it failed in the recording too */
+typedef struct {
+    int64_t time;   /* recorded: due after the start of the run; think: think time before it */
+    int64_t offset; /* of a write, -1: at the end */
+    uint32_t length;
+    int32_t file;
+    uint32_t order; /* its place among the ops of all streams */
+    uint8_t kind;
+    uint8_t flags;
+    uint8_t unused[2];
+} tk_op;
+
+typedef struct {
+    int64_t first; /* its ops are ops[first] to ops[first + count - 1] */
+    int64_t count;
+    int32_t after; /* closed loop: the stream whose end its start waits for; -1 for the start of the run */
+    int32_t group; /* streams of one group close each other's files */
+} tk_stream;
+
+enum { TK_IN_SCRATCH = 1, TK_CHANGED = 2 }; /* tk_file.flags: read from there; written, synced or deleted there */
+typedef struct {
+    const char *path;
+    const char *scratch; /* where changes go; NULL when there are none */
+    uint32_t align;      /* O_DIRECT with this alignment; 0: through the page cache */
+    int32_t advice;      /* for posix_fadvise(2); -1: none */
+    uint32_t flags;
+    uint32_t unused;
+} tk_file;
+
+typedef struct {
+    int64_t row; /* first * repetitions + repetition * count + position in the stream */
+    int64_t due;
+    int64_t free; /* when its stream could issue it */
+    int64_t submit;
+    int64_t complete;
+    int64_t stall;  /* wait at the gate */
+    int64_t worker; /* wait for a free worker or ring slot */
+    int32_t result; /* bytes moved, -1 where the kind moves none or failed */
+    int32_t error;
+} tk_result;
+
+/* -- memory.c -- */
+enum { TK_CLASSES = 34 };
+typedef struct tk_block tk_block;
+typedef struct {
+    pthread_mutex_t lock;
+    tk_block *spare[TK_CLASSES];
+    int64_t held;  /* bytes in spare blocks */
+    int64_t limit; /* how many of them may be kept */
+} tk_pool;
+typedef struct {
+    void *address;
+    int size_class;
+} tk_buffer;
+
+int tk_pool_open(tk_pool *pool, int64_t limit);
+void tk_pool_close(tk_pool *pool);
+void tk_pool_give(tk_pool *pool, tk_buffer *buffer);
+bool tk_pool_fit(tk_pool *pool, size_t length, tk_buffer *buffer);
+
+/* -- gate.c -- */
+typedef struct tk_ticket {
+    struct tk_ticket *next;
+    int64_t size;
+    _Atomic uint32_t state;
+} tk_ticket;
+typedef struct {
+    pthread_mutex_t lock;
+    int64_t max_ops, max_bytes; /* 0: no cap */
+    int64_t ops, bytes, peak_ops, peak_bytes;
+    tk_ticket *first, *last;
+    bool closed;
+} tk_gate;
+
+int tk_gate_open(tk_gate *gate, int64_t max_ops, int64_t max_bytes);
+void tk_gate_free(tk_gate *gate);
+bool tk_gate_try(tk_gate *gate, int64_t size);
+bool tk_gate_enter(tk_gate *gate, tk_ticket *ticket, int64_t size);
+void tk_gate_leave(tk_gate *gate, int64_t size);
+void tk_gate_close(tk_gate *gate);
+
+/* -- results.c -- */
+enum { TK_CHUNK = 2048 };
+typedef struct tk_chunk tk_chunk;
+typedef struct {
+    tk_result *rows; /* NULL: through chunks to `fd` */
+    int fd;
+    pthread_mutex_t lock;
+    tk_chunk *full, *full_last, *spare;
+    int made, limit;
+    _Atomic uint32_t returned; /* futex: chunks given back so far */
+    _Atomic int64_t stalls;    /* how often a thread waited for a chunk */
+    _Atomic int error;         /* errno of a failed write, 0 */
+} tk_results;
+
+int tk_results_open(tk_results *results, tk_result *rows, int fd, int limit);
+void tk_results_free(tk_results *results);
+void tk_results_put(tk_results *results, tk_chunk **mine, const tk_result *result);
+void tk_results_flush(tk_results *results, tk_chunk **mine);
+bool tk_results_drain(tk_results *results);
+
+/* -- streams.c -- */
+typedef struct {
+    const tk_stream *plan;
+    int64_t position; /* next op */
+    int64_t turn;     /* repetition */
+    int64_t free;     /* when the stream could issue its next op */
+    int64_t due;      /* when that op is due */
+    int64_t debt;     /* think mode: own lateness that the next think times pay */
+    int64_t ended;    /* repetitions completed */
+    int64_t end;      /* when the last of them was over */
+    int32_t waiters;  /* first of the streams anchored at this one's end, -1 */
+    int32_t sibling;  /* the next of those, -1 */
+    bool waiting;     /* for its anchor, or for the end of the repetition */
+} __attribute__((aligned(64))) tk_state;
+
+typedef struct {
+    int64_t key;
+    int32_t stream;
+} tk_entry;
+
+typedef struct {
+    const tk_op *ops;
+    const tk_stream *plans;
+    int64_t op_count;
+    int32_t stream_count;
+    enum tk_pace pace;
+    int64_t turns, period, start;
+    bool in_order; /* issue order across streams is kept */
+    bool release;  /* ops are a mapped file: pages are given back behind us */
+    tk_state *states;
+    tk_entry *heap;
+    int32_t heaped;
+    int32_t unfinished; /* streams that have not completed their last op */
+    int32_t in_turn;    /* closed loop: streams that have not completed this repetition */
+} tk_streams;
+
+/* What is to be known of an op to issue it. */
+typedef struct {
+    int32_t stream;
+    const tk_op *op;
+    int64_t row;
+    int64_t number; /* in the order across streams */
+    int64_t due;
+    int64_t free;
+} tk_claim;
+
+int tk_streams_open(tk_streams *streams);
+void tk_streams_free(tk_streams *streams);
+void tk_streams_start(tk_streams *streams, int64_t start);
+const tk_entry *tk_streams_top(const tk_streams *streams);
+int32_t tk_streams_pop(tk_streams *streams);
+void tk_streams_push(tk_streams *streams, int32_t stream);
+void tk_streams_look(const tk_streams *streams, int32_t stream, tk_claim *claim);
+void tk_streams_ready(tk_streams *streams, int32_t stream, int64_t due, int64_t ready);
+bool tk_streams_next(tk_streams *streams, int32_t stream, int64_t complete);
+int tk_streams_end(tk_streams *streams, int32_t stream, int64_t complete);
+
+/* -- files.c -- */
+enum { TK_PINNED = -1 }; /* in place of an errno: no handle can give way now */
+typedef struct {
+    int64_t key; /* -1: empty */
+    int32_t fd;
+    uint32_t used;
+    int32_t users; /* ops in flight on it */
+} tk_handle;
+typedef struct {
+    tk_handle *slots;
+    int32_t sets;
+    uint32_t clock;
+} tk_handles;
+typedef struct tk_opened tk_opened;
+typedef struct {
+    pthread_mutex_t lock;
+    tk_opened **buckets;
+    int64_t unmatched;
+} tk_recorded;
+
+int tk_handles_open(tk_handles *handles, int32_t capacity);
+void tk_handles_close(tk_handles *handles);
+tk_handle *tk_handle_for(tk_handles *handles, int64_t key, const tk_file *file, bool change, int *error);
+void tk_handle_drop(tk_handles *handles, int64_t key);
+int tk_recorded_open(tk_recorded *recorded);
+void tk_recorded_free(tk_recorded *recorded);
+int tk_recorded_put(tk_recorded *recorded, int32_t group, int32_t file, int fd);
+int tk_recorded_take(tk_recorded *recorded, int32_t group, int32_t file);
+
+/* -- issue.c -- */
+enum { TK_FILLING = 1 << 20 };
+typedef struct {
+    const tk_file *files;
+    const void *filling; /* TK_FILLING bytes that writes write, again and again */
+    tk_recorded recorded;
+} tk_issue;
+
+/* An op with everything it needs: which descriptor, and for reads the range that is really asked for. */
+typedef struct {
+    tk_handle *handle; /* NULL: an op on names, or one whose file could not be opened */
+    int64_t first;
+    uint32_t span;
+    int error; /* why there is no handle */
+} tk_aim;
+
+bool tk_moves(const tk_op *op);
+int64_t tk_weight(const tk_issue *issue, const tk_op *op);
+int64_t tk_key(const tk_issue *issue, int32_t stream, const tk_op *op);
+void tk_aim_at(tk_issue *issue, tk_handles *handles, int64_t key, const tk_op *op, tk_aim *aim);
+int64_t tk_issue_op(tk_issue *issue, tk_handles *handles, int32_t group, int64_t key, const tk_op *op, const tk_aim *aim,
+                    void *address, int *error);
+int64_t tk_delivered(const tk_issue *issue, const tk_op *op, int64_t result);
+
+/* -- engine.c -- */
+typedef struct tk_run tk_run;
+typedef struct {
+    tk_run *run;
+    pthread_t thread;
+    tk_chunk *chunk;
+    tk_buffer buffer;
+    int64_t idle_since; /* when it last had nothing to do; 0: it has */
+    _Atomic int64_t done;
+    _Atomic int64_t bytes; /* asked of the system, after rounding */
+    _Atomic int64_t busy;  /* ns in ops */
+    _Atomic int64_t late;  /* of the last op, ns */
+    _Atomic int32_t tid;
+    int64_t cpu; /* supervisor: CPU time at its last look */
+} __attribute__((aligned(64))) tk_worker;
+
+enum tk_stop { TK_RUNNING, TK_ASKED, TK_ERRORS, TK_BROKEN };
+struct tk_run {
+    tk_streams streams;
+    tk_issue issue;
+    tk_gate gate;
+    bool gated;
+    tk_results results;
+    tk_pool pool;
+    tk_handles *handles; /* native: one per stream; uring: one for all */
+    bool preopen; /* uring: there is room for a handle on every file */
+    int32_t file_count;
+    enum tk_how how;
+    tk_worker *workers;
+    int32_t worker_count;
+    int64_t max_errors;     /* -1: never stop */
+    pthread_mutex_t lock;   /* native: guards `streams` */
+    _Atomic uint32_t ready; /* futex: threads that are prepared */
+    _Atomic uint32_t go;    /* futex: the run has begun */
+    _Atomic uint32_t alarm; /* futex: sleepers look again */
+    _Atomic uint32_t bell;  /* futex: idle workers look again */
+    _Atomic int32_t idle;
+    _Atomic int64_t in_turn; /* order across streams: the number of the op whose turn it is */
+    _Atomic int64_t errors;  /* ops that failed and had not in the recording */
+    _Atomic int32_t stop;
+    _Atomic uint32_t alive;  /* futex: workers still running */
+    _Atomic int32_t trouble; /* errno that kept the engine from going on */
+};
+
+void tk_run_stop(tk_run *run, enum tk_stop why);
+void tk_run_record(tk_worker *worker, const tk_claim *claim, const tk_aim *aim, tk_result *result);
+
+/* -- workers.c, uring.c -- */
+void tk_worker_main(tk_worker *worker);
+typedef struct tk_uring tk_uring;
+int tk_uring_open(tk_uring **uring, tk_worker *worker);
+void tk_uring_main(tk_uring *uring);
+void tk_uring_close(tk_uring *uring);
+
+/* Futexes, with an absolute CLOCK_MONOTONIC deadline (0: none). */
+void tk_futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline_ns);
+void tk_futex_wake(_Atomic uint32_t *word, int count);
+/* A mutex that a real-time thread can wait for without being held up by a preempted normal one. */
+int tk_mutex_open(pthread_mutex_t *mutex);
+
+#endif

@@ -1,0 +1,161 @@
+/* Descriptors. Reads go through handles that each stream has for itself, because the kernel keeps its readahead state per
+   open file; they are opened ahead of time and kept in a small set-associative cache, so that a trace of a million files
+   needs no million descriptors. Recorded opens are kept apart, until their close. */
+#define _GNU_SOURCE
+#include "engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { WAYS = 8, BUCKETS = 1 << 12 };
+
+int tk_handles_open(tk_handles *handles, int32_t capacity)
+{
+    int32_t sets = (capacity + WAYS - 1) / WAYS;
+    *handles = (tk_handles){.sets = sets > 0 ? sets : 1};
+    size_t count = (size_t)handles->sets * WAYS;
+    handles->slots = calloc(count, sizeof(tk_handle));
+    if (handles->slots == NULL)
+        return ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        handles->slots[i].key = -1;
+    return 0;
+}
+
+static void close_handle(tk_handle *handle)
+{
+    if (handle->key >= 0)
+        close(handle->fd);
+    handle->key = -1;
+}
+
+void tk_handles_close(tk_handles *handles)
+{
+    for (int32_t i = 0; handles->slots && i < handles->sets * WAYS; i++)
+        close_handle(&handles->slots[i]);
+    free(handles->slots);
+    handles->slots = NULL;
+}
+
+static int open_for(const tk_file *file, bool change, int *error)
+{
+    bool scratch = change || (file->flags & TK_IN_SCRATCH);
+    const char *path = scratch ? file->scratch : file->path;
+    int flags = change ? O_RDWR | O_CREAT : O_RDONLY | (file->align ? O_DIRECT : 0);
+    int fd = path ? open(path, flags | O_CLOEXEC, 0600) : -1;
+    if (fd < 0)
+        *error = path ? errno : EINVAL;
+    else if (!change && file->advice >= 0)
+        posix_fadvise(fd, 0, 0, file->advice);
+    return fd;
+}
+
+static tk_handle *set_of(const tk_handles *handles, int64_t key)
+{
+    uint64_t mixed = (uint64_t)key;
+    mixed ^= mixed >> 29;
+    return &handles->slots[(mixed % (uint64_t)handles->sets) * WAYS];
+}
+
+/* The handle with this key, opened if it is not; NULL and an errno when that fails, TK_PINNED when all
+   of its set have ops in flight. The one that was used longest ago gives way. */
+tk_handle *tk_handle_for(tk_handles *handles, int64_t key, const tk_file *file, bool change, int *error)
+{
+    tk_handle *set = set_of(handles, key), *oldest = NULL;
+    for (int way = 0; way < WAYS; way++) {
+        tk_handle *handle = &set[way];
+        if (handle->key == key) {
+            handle->used = ++handles->clock;
+            return handle;
+        }
+        if (handle->users == 0 && (oldest == NULL || handle->key < 0 || handle->used < oldest->used))
+            oldest = oldest && oldest->key < 0 ? oldest : handle;
+    }
+    if (oldest == NULL) {
+        *error = TK_PINNED;
+        return NULL;
+    }
+    int fd = open_for(file, change, error);
+    if (fd < 0)
+        return NULL;
+    close_handle(oldest);
+    *oldest = (tk_handle){.key = key, .fd = fd, .used = ++handles->clock};
+    return oldest;
+}
+
+void tk_handle_drop(tk_handles *handles, int64_t key)
+{
+    tk_handle *set = set_of(handles, key);
+    for (int way = 0; way < WAYS; way++)
+        if (set[way].key == key)
+            close_handle(&set[way]);
+}
+
+/* -- recorded opens: threads of one process may close for each other -- */
+
+struct tk_opened {
+    tk_opened *next;
+    int32_t group, file, fd;
+};
+
+int tk_recorded_open(tk_recorded *recorded)
+{
+    recorded->unmatched = 0;
+    recorded->buckets = calloc(BUCKETS, sizeof(tk_opened *));
+    return recorded->buckets ? tk_mutex_open(&recorded->lock) : ENOMEM;
+}
+
+void tk_recorded_free(tk_recorded *recorded)
+{
+    for (int i = 0; i < BUCKETS; i++) {
+        while (recorded->buckets[i]) {
+            tk_opened *opened = recorded->buckets[i];
+            recorded->buckets[i] = opened->next;
+            close(opened->fd);
+            free(opened);
+        }
+    }
+    free(recorded->buckets);
+    pthread_mutex_destroy(&recorded->lock);
+}
+
+static tk_opened **bucket_of(tk_recorded *recorded, int32_t group, int32_t file)
+{
+    return &recorded->buckets[((uint32_t)file * 31u + (uint32_t)group) % BUCKETS];
+}
+
+int tk_recorded_put(tk_recorded *recorded, int32_t group, int32_t file, int fd)
+{
+    tk_opened *opened = malloc(sizeof *opened);
+    if (opened == NULL)
+        return ENOMEM;
+    *opened = (tk_opened){.group = group, .file = file, .fd = fd};
+    pthread_mutex_lock(&recorded->lock);
+    tk_opened **bucket = bucket_of(recorded, group, file);
+    opened->next = *bucket;
+    *bucket = opened;
+    pthread_mutex_unlock(&recorded->lock);
+    return 0;
+}
+
+/* The descriptor opened last; -1 where no open came before, as with descriptors a process inherited. */
+int tk_recorded_take(tk_recorded *recorded, int32_t group, int32_t file)
+{
+    int fd = -1;
+    pthread_mutex_lock(&recorded->lock);
+    tk_opened **link = bucket_of(recorded, group, file);
+    while (*link && ((*link)->group != group || (*link)->file != file))
+        link = &(*link)->next;
+    tk_opened *opened = *link;
+    if (opened) {
+        *link = opened->next;
+        fd = opened->fd;
+    } else {
+        recorded->unmatched++;
+    }
+    pthread_mutex_unlock(&recorded->lock);
+    free(opened);
+    return fd;
+}

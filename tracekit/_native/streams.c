@@ -1,0 +1,227 @@
+/* When the next op of each stream is due, and who is next: the counterpart of tracekit/replay/pacer.py.
+
+   A stream is a small state machine that is either in the heap (it has an op to issue), with an engine (that op is being
+   waited for or is in flight), or waiting (for the stream its start is anchored at, or for the repetition to end). An op is
+   never handed out before the one ahead of it has completed, so order within a stream needs no other care. */
+#define _GNU_SOURCE
+#include "engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { RELEASE_OPS = 1 << 15 };
+
+int tk_streams_open(tk_streams *streams)
+{
+    size_t count = streams->stream_count > 0 ? (size_t)streams->stream_count : 1;
+    if (posix_memalign((void **)&streams->states, 64, count * sizeof(tk_state)))
+        return ENOMEM;
+    streams->heap = malloc(count * sizeof(tk_entry));
+    if (streams->heap == NULL) {
+        free(streams->states);
+        streams->states = NULL;
+        return ENOMEM;
+    }
+    return 0;
+}
+
+void tk_streams_free(tk_streams *streams)
+{
+    free(streams->states);
+    free(streams->heap);
+}
+
+/* -- the heap -- */
+
+const tk_entry *tk_streams_top(const tk_streams *streams)
+{
+    return streams->heaped ? &streams->heap[0] : NULL;
+}
+
+static int64_t key_of(const tk_streams *streams, const tk_state *state)
+{
+    if (streams->in_order)
+        return state->turn * streams->op_count + streams->ops[state->plan->first + state->position].order;
+    return state->due == TK_NOW ? state->free : state->due;
+}
+
+void tk_streams_push(tk_streams *streams, int32_t stream)
+{
+    tk_entry *heap = streams->heap;
+    tk_entry entry = {key_of(streams, &streams->states[stream]), stream};
+    int32_t at = streams->heaped++;
+    while (at > 0 && heap[(at - 1) / 2].key > entry.key) {
+        heap[at] = heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    heap[at] = entry;
+}
+
+int32_t tk_streams_pop(tk_streams *streams)
+{
+    tk_entry *heap = streams->heap;
+    int32_t stream = heap[0].stream, count = --streams->heaped, at = 0;
+    tk_entry entry = heap[count];
+    for (;;) {
+        int32_t child = 2 * at + 1;
+        if (child >= count)
+            break;
+        if (child + 1 < count && heap[child + 1].key < heap[child].key)
+            child++;
+        if (heap[child].key >= entry.key)
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = entry;
+    return stream;
+}
+
+/* -- pacing -- */
+
+/* The op at the stream's position becomes the one to issue, now that the stream is free for it. */
+static void arm(tk_streams *streams, tk_state *state, int64_t free_at)
+{
+    const tk_op *op = &streams->ops[state->plan->first + state->position];
+    state->free = free_at;
+    if (streams->pace == TK_RECORDED) {
+        state->due = streams->start + state->turn * streams->period + op->time;
+    } else if (streams->pace == TK_THINK) {
+        int64_t paid = state->debt < op->time ? state->debt : op->time;
+        state->debt -= paid;
+        state->due = free_at + op->time - paid;
+    } else {
+        state->due = TK_NOW;
+    }
+}
+
+static void begin_turn(tk_streams *streams, tk_state *state, int64_t free_at)
+{
+    state->waiting = false;
+    state->position = 0;
+    arm(streams, state, free_at);
+}
+
+/* Anchors hold in a closed loop only; an open loop has its schedule. */
+static bool is_anchored(const tk_streams *streams, const tk_state *state)
+{
+    return streams->pace != TK_RECORDED && state->plan->after >= 0;
+}
+
+void tk_streams_start(tk_streams *streams, int64_t start)
+{
+    streams->start = start;
+    streams->heaped = 0;
+    streams->unfinished = streams->in_turn = streams->stream_count;
+    for (int32_t i = 0; i < streams->stream_count; i++)
+        streams->states[i] = (tk_state){.plan = &streams->plans[i], .waiters = -1, .sibling = -1, .waiting = true};
+    for (int32_t i = 0; i < streams->stream_count; i++) {
+        tk_state *state = &streams->states[i];
+        if (is_anchored(streams, state)) {
+            tk_state *anchor = &streams->states[state->plan->after];
+            state->sibling = anchor->waiters;
+            anchor->waiters = i;
+        } else {
+            begin_turn(streams, state, start);
+            tk_streams_push(streams, i);
+        }
+    }
+}
+
+void tk_streams_look(const tk_streams *streams, int32_t stream, tk_claim *claim)
+{
+    const tk_state *state = &streams->states[stream];
+    claim->stream = stream;
+    claim->op = &streams->ops[state->plan->first + state->position];
+    claim->row = state->plan->first * streams->turns + state->turn * state->plan->count + state->position;
+    claim->number = state->turn * streams->op_count + claim->op->order;
+    claim->due = state->due;
+    claim->free = state->free;
+}
+
+/* The stream was ready to issue its op: being late is owed, and the next think times pay. */
+void tk_streams_ready(tk_streams *streams, int32_t stream, int64_t due, int64_t ready)
+{
+    if (streams->pace == TK_THINK && ready > due)
+        streams->states[stream].debt += ready - due;
+}
+
+static void give_pages_back(const tk_op *from, const tk_op *to)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+    uintptr_t begin = ((uintptr_t)from + page) & ~page, end = (uintptr_t)to & ~page;
+    if (end > begin)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+/* The stream's op has completed and another one of the same repetition follows: it is armed. False at the end of a
+   repetition: then tk_streams_end is to be called, under the lock that guards the heap. */
+bool tk_streams_next(tk_streams *streams, int32_t stream, int64_t complete)
+{
+    tk_state *state = &streams->states[stream];
+    if (state->position + 1 == state->plan->count)
+        return false;
+    state->position++;
+    if (streams->release && state->position % RELEASE_OPS == 0) {
+        const tk_op *here = &streams->ops[state->plan->first + state->position];
+        give_pages_back(here - RELEASE_OPS, here);
+    }
+    arm(streams, state, complete);
+    return true;
+}
+
+static int wake_waiters(tk_streams *streams, tk_state *anchor)
+{
+    int pushed = 0;
+    for (int32_t i = anchor->waiters; i >= 0; i = streams->states[i].sibling) {
+        tk_state *state = &streams->states[i];
+        if (state->waiting && state->turn < anchor->ended) {
+            begin_turn(streams, state, anchor->end > state->end ? anchor->end : state->end);
+            tk_streams_push(streams, i);
+            pushed++;
+        }
+    }
+    return pushed;
+}
+
+/* In a closed loop the streams that start a repetition wait until the whole one before is over. */
+static int next_turn(tk_streams *streams, int64_t complete)
+{
+    int pushed = 0;
+    streams->in_turn = streams->stream_count;
+    for (int32_t i = 0; i < streams->stream_count; i++) {
+        tk_state *state = &streams->states[i];
+        if (state->waiting && !is_anchored(streams, state)) {
+            begin_turn(streams, state, complete);
+            tk_streams_push(streams, i);
+            pushed++;
+        }
+    }
+    return pushed;
+}
+
+/* The last op of a stream's repetition has completed. Returns how many streams were put into the heap by that. */
+int tk_streams_end(tk_streams *streams, int32_t stream, int64_t complete)
+{
+    tk_state *state = &streams->states[stream];
+    int pushed = 0;
+    state->ended++;
+    state->end = complete;
+    bool more = ++state->turn < streams->turns;
+    if (!more)
+        streams->unfinished--;
+    if (streams->pace == TK_RECORDED) {
+        if (!more)
+            return 0;
+        begin_turn(streams, state, complete);
+        tk_streams_push(streams, stream);
+        return 1;
+    }
+    state->waiting = more;
+    pushed += wake_waiters(streams, state);
+    if (--streams->in_turn == 0 && more)
+        pushed += next_turn(streams, complete);
+    return pushed;
+}
