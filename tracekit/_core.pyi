@@ -1,5 +1,7 @@
 """The typed door to the native core. Everything here has a Python twin that passes the same tests."""
 
+from collections.abc import Callable
+
 def now_ns() -> int:
     """CLOCK_MONOTONIC in nanoseconds."""
 
@@ -22,3 +24,48 @@ def timed_pread(fd: int, address: int, length: int, offset: int, deadline_ns: in
         (t_submit, t_complete, result, errno): CLOCK_MONOTONIC ns on both sides of the system call, bytes read or -1,
         and the error number or 0.
     """
+
+def replay_run(
+    *,
+    how: int,
+    pace: int,
+    ops: int,
+    op_count: int,
+    streams: int,
+    stream_count: int,
+    files: int,
+    file_count: int,
+    results: int,
+    results_fd: int,
+    chunks: int,
+    turns: int,
+    period: int,
+    max_ops: int,
+    max_bytes: int,
+    max_errors: int,
+    workers: int,
+    handles: int,
+    spare_bytes: int,
+    in_order: bool,
+    release: bool,
+    realtime: bool,
+    outcome: int,
+    report: Callable[[int, int, int, int], bool] | None,
+) -> None:
+    """Replay a plan without the interpreter lock; arrays by their addresses, laid out as in tracekit.replay.native.
+
+    The caller keeps every array alive during the call. `results` has a row for each op and repetition; where it is 0,
+    records are appended to the file `results_fd`, and at most `chunks` blocks of 2,048 of them wait in memory. Signals are
+    handled 20 times a second, and `report` is called with (ops done, bytes asked for, ns spent in ops, ns the last ops
+    were late); when it answers False, or a handler or it raises, the run is stopped. `outcome` is filled in any case.
+
+    Raises:
+        ValueError: If an address, a count or the file is missing.
+        OSError: If the run could not start.
+    """
+
+def replay_layouts() -> dict[str, int]:
+    """Sizes of the structures of `replay_run` in bytes: op, stream, file, result, outcome."""
+
+def uring_probe() -> tuple[int, int, int]:
+    """Set up an io_uring and take it down again: (errno or 0, setup flags, features), see io_uring_setup(2)."""

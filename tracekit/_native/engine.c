@@ -268,10 +268,9 @@ static bool writes(const tk_replay *replay)
 static int open_handles(tk_run *run, const tk_replay *replay)
 {
     int32_t count = run->how == TK_URING ? 1 : replay->stream_count;
-    int32_t capacity = replay->handles < replay->file_count ? replay->handles : replay->file_count;
     run->handles = calloc((size_t)(count > 0 ? count : 1), sizeof(tk_handles));
     for (int32_t i = 0; run->handles && i < count; i++)
-        if (tk_handles_open(&run->handles[i], capacity))
+        if (tk_handles_open(&run->handles[i], replay->handles))
             return ENOMEM;
     return run->handles ? 0 : ENOMEM;
 }

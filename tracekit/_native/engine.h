@@ -195,7 +195,7 @@ typedef struct {
 } tk_handle;
 typedef struct {
     tk_handle *slots;
-    int32_t sets;
+    int32_t sets, ways;
     uint32_t clock;
 } tk_handles;
 typedef struct tk_opened tk_opened;

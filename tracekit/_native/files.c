@@ -13,9 +13,9 @@ enum { WAYS = 8, BUCKETS = 1 << 12 };
 
 int tk_handles_open(tk_handles *handles, int32_t capacity)
 {
-    int32_t sets = (capacity + WAYS - 1) / WAYS;
-    *handles = (tk_handles){.sets = sets > 0 ? sets : 1};
-    size_t count = (size_t)handles->sets * WAYS;
+    int32_t ways = capacity < 1 ? 1 : capacity < WAYS ? capacity : WAYS;
+    *handles = (tk_handles){.ways = ways, .sets = capacity / ways > 0 ? capacity / ways : 1};
+    size_t count = (size_t)handles->sets * (size_t)ways;
     handles->slots = calloc(count, sizeof(tk_handle));
     if (handles->slots == NULL)
         return ENOMEM;
@@ -33,7 +33,7 @@ static void close_handle(tk_handle *handle)
 
 void tk_handles_close(tk_handles *handles)
 {
-    for (int32_t i = 0; handles->slots && i < handles->sets * WAYS; i++)
+    for (int32_t i = 0; handles->slots && i < handles->sets * handles->ways; i++)
         close_handle(&handles->slots[i]);
     free(handles->slots);
     handles->slots = NULL;
@@ -56,7 +56,7 @@ static tk_handle *set_of(const tk_handles *handles, int64_t key)
 {
     uint64_t mixed = (uint64_t)key;
     mixed ^= mixed >> 29;
-    return &handles->slots[(mixed % (uint64_t)handles->sets) * WAYS];
+    return &handles->slots[(mixed % (uint64_t)handles->sets) * (uint64_t)handles->ways];
 }
 
 /* The handle with this key, opened if it is not; NULL and an errno when that fails, TK_PINNED when all
@@ -64,7 +64,7 @@ static tk_handle *set_of(const tk_handles *handles, int64_t key)
 tk_handle *tk_handle_for(tk_handles *handles, int64_t key, const tk_file *file, bool change, int *error)
 {
     tk_handle *set = set_of(handles, key), *oldest = NULL;
-    for (int way = 0; way < WAYS; way++) {
+    for (int way = 0; way < handles->ways; way++) {
         tk_handle *handle = &set[way];
         if (handle->key == key) {
             handle->used = ++handles->clock;
@@ -88,7 +88,7 @@ tk_handle *tk_handle_for(tk_handles *handles, int64_t key, const tk_file *file, 
 void tk_handle_drop(tk_handles *handles, int64_t key)
 {
     tk_handle *set = set_of(handles, key);
-    for (int way = 0; way < WAYS; way++)
+    for (int way = 0; way < handles->ways; way++)
         if (set[way].key == key)
             close_handle(&set[way]);
 }

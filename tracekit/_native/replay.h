@@ -35,12 +35,15 @@ typedef struct {
     void *listener;
 } tk_replay;
 
+/* Also tracekit.replay.native.OUTCOME. */
 typedef struct {
     int64_t start; /* the run's t0 */
     int32_t stopped; /* enum tk_stop */
     int32_t trouble; /* errno: why it broke */
     int32_t workers;
-    int32_t realtime, priority_error, taken_away;
+    int32_t realtime;       /* whether the threads got real-time priority */
+    int32_t priority_error; /* errno: why not */
+    int32_t taken_away;     /* how often the guard took it away */
     int64_t peak_ops, peak_bytes, unmatched, stalls;
     tk_progress progress;
 } tk_outcome;

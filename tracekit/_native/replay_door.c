@@ -33,35 +33,25 @@ static bool listen(void *argument, const tk_progress *progress)
 
 static const char *NAMES[] = {"how", "pace", "ops", "op_count", "streams", "stream_count", "files", "file_count", "results",
                               "results_fd", "chunks", "turns", "period", "max_ops", "max_bytes", "max_errors", "workers",
-                              "handles", "spare_bytes", "in_order", "release", "realtime", "report", NULL};
-
-static PyObject *answer_of(const tk_outcome *outcome)
-{
-    return Py_BuildValue(
-        "{sLsisisisOsisisLsLsLsLsLsLsL}", "start", (long long)outcome->start, "stopped", outcome->stopped, "trouble",
-        outcome->trouble, "workers", outcome->workers, "realtime", outcome->realtime ? Py_True : Py_False, "priority_error",
-        outcome->priority_error, "taken_away", outcome->taken_away, "peak_ops", (long long)outcome->peak_ops, "peak_bytes",
-        (long long)outcome->peak_bytes, "unmatched", (long long)outcome->unmatched, "stalls", (long long)outcome->stalls,
-        "done", (long long)outcome->progress.done, "bytes", (long long)outcome->progress.bytes, "busy",
-        (long long)outcome->progress.busy);
-}
+                              "handles", "spare_bytes", "in_order", "release", "realtime", "outcome", "report", NULL};
 
 PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     tk_replay replay = {0};
-    tk_outcome outcome;
-    unsigned long long ops, streams, files, results;
+    tk_outcome *outcome;
+    unsigned long long ops, streams, files, results, answer;
     long long op_count, turns, period, max_ops, max_bytes, max_errors, spare_bytes;
     int how, pace, in_order, release, realtime;
     listener mine = {0};
 
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$iiKLKiKiKiiLLLLLiiLpppO:replay_run", (char **)NAMES, &how, &pace,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$iiKLKiKiKiiLLLLLiiLpppKO:replay_run", (char **)NAMES, &how, &pace,
                                      &ops, &op_count, &streams, &replay.stream_count, &files, &replay.file_count, &results,
                                      &replay.results_fd, &replay.chunks, &turns, &period, &max_ops, &max_bytes, &max_errors,
                                      &replay.workers, &replay.handles, &spare_bytes, &in_order, &release, &realtime,
-                                     &mine.report))
+                                     &answer, &mine.report))
         return NULL;
-    if (replay.workers < 1 || turns < 1 || op_count < 0 || replay.stream_count < 0 || (op_count > 0 && (!ops || !files)) ||
+    outcome = (tk_outcome *)(uintptr_t)answer;
+    if (!outcome || replay.workers < 1 || turns < 1 || op_count < 0 || replay.stream_count < 0 || (op_count > 0 && (!ops || !files)) ||
         (!results && (replay.results_fd < 0 || replay.chunks <= replay.workers))) {
         PyErr_SetString(PyExc_ValueError, "replay_run needs workers, repetitions, arrays, and rows or a file for results");
         return NULL;
@@ -85,7 +75,7 @@ PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keyw
     replay.listen = listen;
     replay.listener = &mine;
     mine.state = PyEval_SaveThread();
-    int error = tk_replay_run(&replay, &outcome);
+    int error = tk_replay_run(&replay, outcome);
     PyEval_RestoreThread(mine.state);
     if (mine.failed)
         return NULL;
@@ -93,13 +83,13 @@ PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keyw
         errno = error;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
-    return answer_of(&outcome);
+    Py_RETURN_NONE;
 }
 
 PyObject *tk_door_replay_layouts(PyObject *self, PyObject *unused)
 {
-    return Py_BuildValue("{sisisisi}", "op", (int)sizeof(tk_op), "stream", (int)sizeof(tk_stream), "file",
-                         (int)sizeof(tk_file), "result", (int)sizeof(tk_result));
+    return Py_BuildValue("{sisisisisi}", "op", (int)sizeof(tk_op), "stream", (int)sizeof(tk_stream), "file",
+                         (int)sizeof(tk_file), "result", (int)sizeof(tk_result), "outcome", (int)sizeof(tk_outcome));
 }
 
 PyObject *tk_door_uring_probe(PyObject *self, PyObject *unused)

@@ -7,15 +7,17 @@ nothing else in the replayer knows which of them ran.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.errors import CannotRunError
 from tracekit.replay.clock import Clock, choose_clock
 from tracekit.replay.plan import Plan
+from tracekit.storage.local import LocalStorage
 
 Int64s = NDArray[np.int64]
 
@@ -24,20 +26,31 @@ class Log:
     """What became of one stream's ops, in order: times in ns on the clock, bytes, errno.
 
     `due` is 0 where there was no schedule; `free` is when the stream had become able to issue the op; `stall` how long it
-    waited at the in-flight gate. 56 bytes an op.
+    waited at the in-flight gate; `queued` how long no worker was free for it. 56 bytes an op.
 
     Args:
         count: How many ops there will be.
     """
 
-    NAMES = ("due", "free", "stall", "submit", "complete", "ret")
+    NAMES = ("due", "free", "stall", "queued", "submit", "complete", "ret")
 
     def __init__(self, count: int) -> None:
         self.done = 0
+        # One thread per stream: nobody ever waits for one.
+        self.queued: Int64s = np.broadcast_to(np.int64(0), count)
         self.due, self.free, self.stall, self.submit, self.complete, self.ret = (
-            np.zeros(count, np.int64) for _ in self.NAMES
+            np.zeros(count, np.int64) for _ in range(6)
         )
         self.error = np.zeros(count, np.int16)
+
+    @classmethod
+    def of(cls, done: int, columns: Mapping[str, Int64s]) -> Log:
+        """The log of a finished stream: `NAMES` and `error`."""
+        log = cls(0)
+        log.done = done
+        vars(log).update(columns)
+        log.error = columns["error"].astype(np.int16)
+        return log
 
 
 @dataclass
@@ -56,6 +69,8 @@ class Outcome:
         fell_back: Files that were to be read with O_DIRECT and were not, by their position in the plan.
         went_direct: Files that were.
         unmatched_closes: Recorded closes of something nobody had opened.
+        threads: How many issued ops.
+        priority: Their priority, and why it is that.
     """
 
     logs: list[Log]
@@ -70,6 +85,7 @@ class Outcome:
     went_direct: set[int] = field(default_factory=set)
     unmatched_closes: int = 0
     threads: int = 0
+    priority: str = "normal"
 
 
 @dataclass
@@ -111,10 +127,64 @@ class Choice:
     reason: str
 
 
-def choose(asked: str) -> Choice:
-    """The engine for a plan. There is one so far; `asked` is `auto` or its name."""
+def choose(asked: str, plan: Plan) -> Choice:
+    """The engine for a plan, and why.
+
+    `auto` takes the native threads; the ring where everything is read with O_DIRECT, because there the device works while
+    a ring waits, and not through the page cache, where each copy would hold up the next; and the Python threads where
+    there is no native core or a place is no local file.
+
+    Raises:
+        CannotRunError: If the engine that was asked for cannot run here.
+    """
     from tracekit.replay.threads import ThreadsEngine
 
     clock, why_clock = choose_clock()
-    why = "asked for" if asked == "threads" else "the only engine of this version"
-    return Choice(ThreadsEngine(clock), clock, f"threads: {why}; {why_clock}")
+    name, why = _named(asked, plan)
+    if name == "threads":
+        return Choice(ThreadsEngine(clock), clock, f"threads: {why}; {why_clock}")
+    from tracekit import _core
+    from tracekit.replay.native import NativeEngine
+
+    return Choice(NativeEngine(_core, name), clock, f"{name}: {why}")
+
+
+def _named(asked: str, plan: Plan) -> tuple[str, str]:
+    if asked == "threads":
+        return asked, "asked for"
+    problem = _core_problem(plan)
+    ring_problem = problem or _ring_problem()
+    if asked != "auto":
+        wrong = ring_problem if asked == "uring" else problem
+        if wrong:
+            raise CannotRunError(f"the {asked} engine cannot run: {wrong}", "use --engine auto")
+        return asked, "asked for"
+    if problem:
+        return "threads", problem
+    if not _is_direct(plan):
+        return "native", "reads go through the page cache, where each is best copied by a thread of its own"
+    if ring_problem:
+        return "native", f"reads go past the page cache, but {ring_problem}"
+    return "uring", "reads go past the page cache, and a ring waits for many at once"
+
+
+def _core_problem(plan: Plan) -> str:
+    try:
+        from tracekit import _core  # noqa: F401 -- whether it loads is the question
+    except ImportError as error:
+        return f"the native core is not there ({error})"
+    other = next((file.uri for file in plan.files if not isinstance(file.storage, LocalStorage)), "")
+    return f"{other} is no local file" if other else ""
+
+
+def _ring_problem() -> str:
+    from tracekit import _core
+    from tracekit.replay.native import probe
+
+    ability = probe(_core)
+    return "" if ability.usable else ability.reason
+
+
+def _is_direct(plan: Plan) -> bool:
+    reading = [file for file in plan.files if file.read]
+    return bool(reading) and all(file.direct for file in reading)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tracekit.replay import scratch
 from tracekit.replay.compile import Kind
 from tracekit.replay.plan import File, Job, Plan
 from tracekit.storage import Buffer, Handle
@@ -145,7 +146,7 @@ class Issuer:
         return handle
 
     def _scratch_path(self, number: int) -> str:
-        return os.path.join(self._plan.scratch_root, f"{number}-{os.path.basename(self._files[number].place)[-80:]}")
+        return scratch.path(self._plan, number)
 
     def _scratch_fd(self, number: int) -> int:
         fd = self._scratch.get(number)

@@ -15,7 +15,8 @@ FILLS = ("random", "zero")
 WRITES = ("scratch", "skip")
 NULL_OFFSETS = ("refuse", "zero", "sequential")
 ALIGNMENTS = ("round", "error")
-ENGINES = ("auto", "threads")
+ENGINES = ("auto", "native", "uring", "threads")
+ORDERS = ("stream", "global")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Options:
         writes: Issue writes to a scratch directory, or leave them out.
         scratch: Where that directory is made; None is beside the output.
         engine: Who issues the ops.
+        order: Whether order is kept within each stream only, or ops of all streams are issued in the recorded order.
+        realtime: Whether the native engines ask for real-time priority while they keep a schedule.
         select: An expression that picks ops (`tracekit.selection`).
         loop: How many times the trace is replayed, one after the other.
         null_offset: What an op without a recorded offset becomes.
@@ -60,6 +63,8 @@ class Options:
     writes: str = "scratch"
     scratch: str | None = None
     engine: str = "auto"
+    order: str = "stream"
+    realtime: bool = True
     select: str | None = None
     loop: int = 1
     null_offset: str = "refuse"
@@ -76,6 +81,7 @@ class Options:
         _check_name("null-offset policy", self.null_offset, NULL_OFFSETS)
         _check_name("alignment policy", self.direct_align, ALIGNMENTS)
         _check_name("engine", self.engine, ENGINES)
+        _check_name("order", self.order, ORDERS)
         if self.prepare is not None:
             _check_name("filling", self.prepare, FILLS)
         if not (math.isfinite(self.speed) and self.speed > 0):

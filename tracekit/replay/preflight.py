@@ -213,7 +213,7 @@ def _check_machine(plan: Plan) -> None:
             )
         )
     _check_memory(plan)
-    need = _descriptors(plan)
+    need = descriptors(plan)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and need > hard:
         plan.problems.append(
@@ -255,7 +255,7 @@ def _touched(plan: Plan, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> int
     return int(moved.max()) if len(moved) else 0
 
 
-def _descriptors(plan: Plan) -> int:
+def descriptors(plan: Plan) -> int:
     """Files open at once: what the recorded opens hold, two handles per stream, and ours."""
     kinds = plan.program.kinds
     steps = np.where(kinds == Kind.OPEN, 1, np.where(kinds == Kind.CLOSE, -1, 0))

@@ -39,6 +39,11 @@ def problems(plan: Plan, base: str) -> list[TracekitError]:
     return []
 
 
+def path(plan: Plan, number: int) -> str:
+    """Where the changes to a file of the plan go."""
+    return os.path.join(plan.scratch_root, f"{number}-{os.path.basename(plan.files[number].place)[-80:]}")
+
+
 @contextmanager
 def made(plan: Plan, base: str) -> Iterator[None]:
     """A new directory under `base` as the plan's scratch, if it needs one; removed at the end whatever happens.

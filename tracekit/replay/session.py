@@ -101,10 +101,10 @@ def replay(
     """
     options = options or Options()
     listener = listener or Silent()
-    choice = choice or engines.choose(options.engine)
     plan = make_plan(source, options, storage_of=storage_of)
     base = options.scratch or scratch_base or tempfile.gettempdir()
     _make_ready(plan, base, listener)
+    choice = choice or engines.choose(options.engine, plan)
     residency: dict[str, Any] = {}
     with _enough_descriptors(), scratch.made(plan, base):
         _set_cache(plan, residency, listener)

@@ -97,6 +97,7 @@ def _facts(plan: Plan, outcome: Outcome, done: Done, disturbance: Disturbance) -
         "interrupted": outcome.interrupted,
         "streams": len(plan.jobs),
         "threads": outcome.threads,
+        "priority": outcome.priority,
         "recorded_bytes": _recorded_bytes(plan, done),
         "moved_bytes": bytes_read,
         "issued_bytes": outcome.issued_bytes,
@@ -121,7 +122,7 @@ def _facts(plan: Plan, outcome: Outcome, done: Done, disturbance: Disturbance) -
 
 
 def _schedule_facts(plan: Plan, outcome: Outcome, done: Done) -> dict[str, Any]:
-    causes = {"replayer": done.own_lateness, "cap_stall": done.stall, "dependency": done.dependency}
+    causes = {"replayer": done.own_lateness, "cap_stall": done.stall, "no_free_worker": done.queued, "dependency": done.dependency}
     facts: dict[str, Any] = {
         "lateness_us": _microseconds(done.lateness),
         "lateness_by_cause_us": {

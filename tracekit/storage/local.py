@@ -10,7 +10,7 @@ from tracekit.storage.base import Access, Buffer, Handle, Look
 from tracekit.storage.direct import open_direct
 from tracekit.uri import local_path
 
-_ADVICE = {
+ADVICE = {
     "default": None,
     "direct": None,
     "random": os.POSIX_FADV_RANDOM,
@@ -71,7 +71,7 @@ class LocalStorage:
             if not access.fallback:
                 raise OSError(errno.EINVAL, "O_DIRECT is refused", place)
         fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        advice = _ADVICE[access.policy]
+        advice = ADVICE[access.policy]
         if advice is not None:
             os.posix_fadvise(fd, 0, 0, advice)
         return FileHandle(fd, fell_back=access.policy == "direct")

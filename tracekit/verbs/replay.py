@@ -70,7 +70,13 @@ def _add_pacing(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-inflight-bytes", metavar="SIZE", help="most bytes outstanding at once; a larger op goes alone"
     )
-    group.add_argument("--engine", default="auto", metavar="auto|threads", help="who issues the ops")
+    group.add_argument("--engine", default="auto", metavar="auto|native|uring|threads", help="who issues the ops")
+    group.add_argument(
+        "--order", default="stream", metavar="stream|global", help="order kept within each stream, or across all of them"
+    )
+    group.add_argument(
+        "--no-realtime", action="store_true", help="do not ask for real-time priority while a schedule is kept"
+    )
     group.add_argument("--max-errors", type=int, metavar="N", help="stop after more than N failed ops (default: never)")
 
 
@@ -246,6 +252,8 @@ def _options(args: argparse.Namespace) -> Options:
         writes=args.writes,
         scratch=args.scratch,
         engine=args.engine,
+        order=args.order,
+        realtime=not args.no_realtime,
         select=args.select,
         loop=args.loop,
         null_offset=args.null_offset,

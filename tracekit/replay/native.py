@@ -1,0 +1,293 @@
+"""The native engines: the whole run in C, without the interpreter lock.
+
+`native` has threads that claim the next due op, for reads through the page cache; `uring` has one thread and an io_uring,
+for O_DIRECT and deep queues. Both take the plan as flat arrays and write one record per op; the layouts are those of
+tracekit/_native/engine.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracekit.errors import CannotRunError
+from tracekit.replay import scratch
+from tracekit.replay.compile import Kind
+from tracekit.replay.engines import Control, Log, Outcome, State
+from tracekit.replay.plan import File, Job, Plan
+from tracekit.replay.preflight import descriptors
+from tracekit.storage.base import MAX_READ_BYTES
+from tracekit.storage.direct import open_direct
+from tracekit.storage.local import ADVICE
+from tracekit.trace import NULL
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+OP = np.dtype(
+    [("time", "i8"), ("offset", "i8"), ("length", "u4"), ("file", "i4"), ("order", "u4"), ("kind", "u1"), ("flags", "u1"),
+     ("unused", "u1", 2)]
+)  # fmt: skip
+STREAM = np.dtype([("first", "i8"), ("count", "i8"), ("after", "i4"), ("group", "i4")])
+FILE = np.dtype([("path", "u8"), ("scratch", "u8"), ("align", "u4"), ("advice", "i4"), ("flags", "u4"), ("unused", "u4")])
+RESULT = np.dtype(
+    [("row", "i8"), ("due", "i8"), ("free", "i8"), ("submit", "i8"), ("complete", "i8"), ("stall", "i8"), ("worker", "i8"),
+     ("result", "i4"), ("error", "i4")]
+)  # fmt: skip
+OUTCOME = np.dtype(
+    [("start", "i8"), ("stopped", "i4"), ("trouble", "i4"), ("workers", "i4"), ("realtime", "i4"), ("priority_error", "i4"),
+     ("taken_away", "i4"), ("peak_ops", "i8"), ("peak_bytes", "i8"), ("unmatched", "i8"), ("stalls", "i8"), ("done", "i8"),
+     ("bytes", "i8"), ("busy", "i8"), ("late", "i8")]
+)  # fmt: skip
+LAYOUTS = {"op": OP, "stream": STREAM, "file": FILE, "result": RESULT, "outcome": OUTCOME}
+
+# More threads than this wait for the scheduler, not for the storage; streams then share them.
+MAX_WORKERS = 1024
+_HOW = {"native": 0, "uring": 1}
+_PACE = {"recorded": 0, "think": 1, "asap": 2}
+_EXPECTED, _IN_SCRATCH, _CHANGED = 1, 1, 2
+_ASKED, _ERRORS, _BROKEN = 1, 2, 3
+# What a scratch file is read back with under O_DIRECT: enough for every file system, and it does not exist yet to be asked.
+_SCRATCH_ALIGN = 4096
+_SPARE_BYTES = 32 << 20
+_SHARE_OF_DESCRIPTORS = 0.75
+
+
+class NativeEngine:
+    """The run in C.
+
+    Args:
+        core: The module `tracekit._core`.
+        name: `native` or `uring`.
+    """
+
+    def __init__(self, core: ModuleType, name: str) -> None:
+        self._core = core
+        self.name = name
+
+    def run(self, plan: Plan, control: Control) -> Outcome:
+        """Run the plan (see `Engine.run`).
+
+        Raises:
+            CannotRunError: If the engine could not start, or its ring failed.
+        """
+        told = _Told(control)
+        streams = _streams(plan)
+        ops = _ops(plan, streams)
+        files = _Files(plan)
+        results = np.zeros(len(ops) * plan.options.loop, RESULT)
+        answer = np.zeros(1, OUTCOME)
+        interrupted = False
+        try:
+            self._core.replay_run(
+                how=_HOW[self.name], pace=_PACE[plan.pace], ops=_address(ops), op_count=len(ops), streams=_address(streams),
+                stream_count=len(streams), files=_address(files.table), file_count=len(files.table),
+                results=_address(results), results_fd=-1, chunks=0, turns=plan.options.loop, period=plan.period,
+                max_ops=plan.options.max_inflight or 0, max_bytes=plan.options.max_inflight_bytes or 0,
+                max_errors=NULL if plan.options.max_errors is None else plan.options.max_errors,
+                workers=max(1, min(len(streams), MAX_WORKERS)), handles=_handles(plan, self.name),
+                spare_bytes=plan.options.max_inflight_bytes or _SPARE_BYTES, in_order=plan.options.order == "global",
+                release=False, realtime=plan.options.realtime and plan.pace != "asap", outcome=_address(answer), report=told,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            interrupted = True
+        except OSError as error:
+            raise CannotRunError(f"the {self.name} engine did not start: {error.strerror}", _ANOTHER) from None
+        return self._outcome(plan, _logs(plan, streams, results), answer[0], files, interrupted=interrupted)
+
+    def _outcome(
+        self, plan: Plan, logs: list[Log], answer: np.void, files: _Files, *, interrupted: bool
+    ) -> Outcome:
+        if answer["stopped"] == _BROKEN:
+            reason = os.strerror(int(answer["trouble"]))
+            raise CannotRunError(f"the {self.name} engine failed: {reason}", _ANOTHER)
+        t0 = int(answer["start"])
+        return Outcome(
+            logs=logs,
+            t0=t0,
+            t0_unix_ns=time.time_ns() - (time.monotonic_ns() - t0),
+            stopped=_why_stopped(plan, int(answer["stopped"]), interrupted=interrupted),
+            interrupted=interrupted,
+            peak_ops=int(answer["peak_ops"]),
+            peak_bytes=int(answer["peak_bytes"]),
+            issued_bytes=int(answer["bytes"]),
+            fell_back=files.fell_back,
+            went_direct=files.direct,
+            unmatched_closes=int(answer["unmatched"]),
+            threads=int(answer["workers"]),
+            priority=_priority(plan, answer),
+        )
+
+
+_ANOTHER = "use another with --engine threads"
+
+
+class _Told:
+    """Hears from the engine 20 times a second and hands it on; its answer is whether the run goes on."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._busy, self._when = 0, time.monotonic_ns()
+
+    def __call__(self, done: int, moved: int, busy: int, late: int) -> bool:  # noqa: ARG002 -- the core's signature
+        now = time.monotonic_ns()
+        # Little's law: time spent in ops per time passed is the mean number of ops in flight.
+        depth = (busy - self._busy) / max(1, now - self._when)
+        self._busy, self._when = busy, now
+        self._control.report(State(done, depth, late))
+        return not self._control.stop.is_set()
+
+
+class _Files:
+    """The table of files, and the memory its paths are in."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.table = np.zeros(max(1, len(plan.files)), FILE)
+        self.fell_back: set[int] = set()
+        self.direct: set[int] = set()
+        self._names = bytearray()
+        places = [self._name(file.place) for file in plan.files]
+        changed = [self._name(scratch.path(plan, n)) if file.changed else None for n, file in enumerate(plan.files)]
+        self._memory = np.frombuffer(bytes(self._names) or b"\0", np.uint8)
+        base = _address(self._memory)
+        for number, file in enumerate(plan.files):
+            row = self.table[number]
+            row["path"] = base + places[number]
+            position = changed[number]
+            row["scratch"] = 0 if position is None else base + position
+            row["align"] = self._alignment(number, file, plan)
+            advice = ADVICE[plan.options.cache]
+            row["advice"] = NULL if advice is None else advice
+            row["flags"] = (_IN_SCRATCH if file.in_scratch else 0) | (_CHANGED if file.changed else 0)
+
+    def _name(self, path: str) -> int:
+        position = len(self._names)
+        self._names += os.fsencode(path) + b"\0"
+        return position
+
+    def _alignment(self, number: int, file: File, plan: Plan) -> int:
+        if not (file.direct and file.read):
+            return 0
+        if file.in_scratch:
+            return _SCRATCH_ALIGN
+        try:
+            handle = open_direct(file.place)
+        except OSError:
+            return _SCRATCH_ALIGN  # the file cannot be opened; its reads will say so
+        if handle is None:
+            if plan.options.direct_fallback:
+                self.fell_back.add(number)
+                return 0
+            return _SCRATCH_ALIGN
+        handle.close()
+        self.direct.add(number)
+        return handle.align
+
+
+def _streams(plan: Plan) -> NDArray[np.void]:
+    """One row per job, in order; a job's ops follow those of the job before."""
+    table = np.zeros(len(plan.jobs), STREAM)
+    counts = np.array([len(job) for job in plan.jobs], np.int64)
+    table["count"] = counts
+    table["first"] = np.cumsum(counts) - counts
+    table["after"] = [NULL if job.stream.after is None else job.stream.after for job in plan.jobs]
+    processes = {pid: number for number, pid in enumerate(sorted({_process(job) for job in plan.jobs}))}
+    table["group"] = [processes[_process(job)] for job in plan.jobs]
+    return table
+
+
+def _process(job: Job) -> int:
+    return job.stream.identity.get("pid", 0)
+
+
+def _ops(plan: Plan, streams: NDArray[np.void]) -> NDArray[np.void]:
+    ops = np.zeros(int(streams["count"].sum()), OP)
+    failed = plan.trace.col("err") != NULL
+    for job, stream in zip(plan.jobs, streams, strict=True):
+        mine = ops[stream["first"] : stream["first"] + stream["count"]]
+        if plan.pace != "asap":
+            mine["time"] = job.schedule if plan.pace == "recorded" else job.think
+        mine["offset"], mine["length"] = job.offsets, np.minimum(job.lengths, MAX_READ_BYTES)
+        mine["file"], mine["kind"] = job.files, job.kinds
+        mine["order"] = job.stream.rows
+        mine["flags"] = np.where(failed[job.stream.rows], _EXPECTED, 0)
+    return ops
+
+
+def _handles(plan: Plan, name: str) -> int:
+    """How many files each stream (native) or all together (uring) may keep open for reading."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = 1 << 20 if hard == resource.RLIM_INFINITY else hard
+    room = int((hard - descriptors(plan)) * _SHARE_OF_DESCRIPTORS)
+    changed = sum(file.changed for file in plan.files)
+    wanted = len(plan.files) + changed
+    share = room if name == "uring" else room // max(1, len(plan.jobs))
+    return max(1, min(wanted, share))
+
+
+def _logs(plan: Plan, streams: NDArray[np.void], results: NDArray[np.void]) -> list[Log]:
+    """The streams' logs; each stream's rows are filled from the first on."""
+    turns, logs = plan.options.loop, []
+    for stream in streams:
+        first = int(stream["first"]) * turns
+        mine = results[first : first + int(stream["count"]) * turns]
+        done = int(np.count_nonzero(mine["submit"]))
+        logs.append(Log.of(done, {name: mine[column][:done].astype(np.int64) for name, column in _LOGGED.items()}))
+    return logs
+
+
+_LOGGED = {
+    "due": "due", "free": "free", "stall": "stall", "queued": "worker", "submit": "submit", "complete": "complete",
+    "ret": "result", "error": "error",
+}  # fmt: skip
+
+
+def _why_stopped(plan: Plan, code: int, *, interrupted: bool) -> str:
+    if interrupted:
+        return "the run was interrupted"
+    if code == _ERRORS:
+        return f"more than {plan.options.max_errors} ops failed (--max-errors)"
+    return "the run was stopped" if code == _ASKED else ""
+
+
+def _priority(plan: Plan, answer: np.void) -> str:
+    if plan.pace == "asap":
+        return "normal: there is no schedule to keep"
+    if not plan.options.realtime:
+        return "normal: asked for"
+    if not answer["realtime"]:
+        return f"normal: real-time priority was refused ({os.strerror(int(answer['priority_error']))})"
+    taken = int(answer["taken_away"])
+    return f"real-time, taken away {taken} times for using a core too long" if taken else "real-time"
+
+
+def _address(array: NDArray[Any]) -> int:
+    return int(array.ctypes.data)
+
+
+@dataclass(frozen=True)
+class Ability:
+    """Whether io_uring can be used here, and why not."""
+
+    usable: bool
+    reason: str
+
+
+def probe(core: ModuleType) -> Ability:
+    """Set up an io_uring and take it down again."""
+    number, _, _ = core.uring_probe()
+    if number == 0:
+        return Ability(usable=True, reason="io_uring is permitted")
+    if number == errno.ENOSYS:
+        return Ability(usable=False, reason="the kernel has no io_uring that can wait for a time (Linux 5.11)")
+    if number in (errno.EPERM, errno.EACCES):
+        return Ability(usable=False, reason="io_uring is forbidden here (a container's filter, or kernel.io_uring_disabled)")
+    return Ability(usable=False, reason=f"io_uring cannot be set up: {os.strerror(number)}")
+
