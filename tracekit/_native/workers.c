@@ -130,8 +130,8 @@ static bool perform(tk_worker *worker, const tk_claim *claim, tk_aim *aim, int64
     }
     if (run->gated && !tk_gate_enter(&run->gate, &ticket, weight))
         return false;
-    pass_turn(run);
     result->submit = tk_now_ns();
+    pass_turn(run); /* after the clock reading, so that times and order agree */
     result->result = (int32_t)tk_issue_op(&run->issue, &run->handles[claim->stream], group, key, claim->op, aim,
                                           worker->buffer.address, &result->error);
     result->complete = tk_now_ns();

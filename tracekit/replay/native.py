@@ -36,7 +36,9 @@ OP = np.dtype(
      ("unused", "u1", 2)]
 )  # fmt: skip
 STREAM = np.dtype([("first", "i8"), ("count", "i8"), ("after", "i4"), ("group", "i4")])
-FILE = np.dtype([("path", "u8"), ("scratch", "u8"), ("align", "u4"), ("advice", "i4"), ("flags", "u4"), ("unused", "u4")])
+FILE = np.dtype(
+    [("path", "u8"), ("scratch", "u8"), ("align", "u4"), ("advice", "i4"), ("flags", "u4"), ("unused", "u4")]
+)
 RESULT = np.dtype(
     [("row", "i8"), ("due", "i8"), ("free", "i8"), ("submit", "i8"), ("complete", "i8"), ("stall", "i8"), ("worker", "i8"),
      ("result", "i4"), ("error", "i4")]
@@ -102,9 +104,7 @@ class NativeEngine:
             raise CannotRunError(f"the {self.name} engine did not start: {error.strerror}", _ANOTHER) from None
         return self._outcome(plan, _logs(plan, streams, results), answer[0], files, interrupted=interrupted)
 
-    def _outcome(
-        self, plan: Plan, logs: list[Log], answer: np.void, files: _Files, *, interrupted: bool
-    ) -> Outcome:
+    def _outcome(self, plan: Plan, logs: list[Log], answer: np.void, files: _Files, *, interrupted: bool) -> Outcome:
         if answer["stopped"] == _BROKEN:
             reason = os.strerror(int(answer["trouble"]))
             raise CannotRunError(f"the {self.name} engine failed: {reason}", _ANOTHER)
@@ -288,6 +288,7 @@ def probe(core: ModuleType) -> Ability:
     if number == errno.ENOSYS:
         return Ability(usable=False, reason="the kernel has no io_uring that can wait for a time (Linux 5.11)")
     if number in (errno.EPERM, errno.EACCES):
-        return Ability(usable=False, reason="io_uring is forbidden here (a container's filter, or kernel.io_uring_disabled)")
+        return Ability(
+            usable=False, reason="io_uring is forbidden here (a container's filter, or kernel.io_uring_disabled)"
+        )
     return Ability(usable=False, reason=f"io_uring cannot be set up: {os.strerror(number)}")
-

@@ -50,7 +50,9 @@ class Done:
     def own_lateness(self) -> Int64s:
         """The part of each op's lateness that arose while its stream was free and the gate open: the replayer's own."""
         ready = np.maximum(self.due, self.free)
-        return np.asarray(np.where(self.due > 0, np.maximum(self.submit - ready - self.stall - self.queued, 0), 0), np.int64)
+        return np.asarray(
+            np.where(self.due > 0, np.maximum(self.submit - ready - self.stall - self.queued, 0), 0), np.int64
+        )
 
     @property
     def dependency(self) -> Int64s:

@@ -122,7 +122,12 @@ def _facts(plan: Plan, outcome: Outcome, done: Done, disturbance: Disturbance) -
 
 
 def _schedule_facts(plan: Plan, outcome: Outcome, done: Done) -> dict[str, Any]:
-    causes = {"replayer": done.own_lateness, "cap_stall": done.stall, "no_free_worker": done.queued, "dependency": done.dependency}
+    causes = {
+        "replayer": done.own_lateness,
+        "cap_stall": done.stall,
+        "no_free_worker": done.queued,
+        "dependency": done.dependency,
+    }
     facts: dict[str, Any] = {
         "lateness_us": _microseconds(done.lateness),
         "lateness_by_cause_us": {
