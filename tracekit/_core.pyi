@@ -69,3 +69,41 @@ def replay_layouts() -> dict[str, int]:
 
 def uring_probe() -> tuple[int, int, int]:
     """Set up an io_uring and take it down again: (errno or 0, setup flags, features), see io_uring_setup(2)."""
+
+def parser() -> object:
+    """A new parser of trace lines, with its own tables of strings."""
+
+def parser_columns() -> list[tuple[str, str]]:
+    """The columns a parser fills, in order: (name, int64 | int32 | text | sample)."""
+
+def parser_run(
+    parser: object, text: bytes, position: int, columns: int, rows: int, capacity: int, /
+) -> tuple[int, int, int, int]:
+    """Read lines from `position` on into the arrays whose addresses stand at `columns`, from row `rows` on.
+
+    It ends at the end of the last whole line, at `capacity` rows, or before a line that is not a plain op in nanoseconds.
+    The arrays are filled with -1 by the caller, have room for `capacity` rows, and stay alive during the call.
+
+    Returns:
+        (position, rows, lines, present): where the next line begins, rows filled so far, lines passed, and the columns
+        that got a value, as bits.
+
+    Raises:
+        ValueError: If there are no arrays, or a place is negative.
+        MemoryError: If a table cannot grow.
+    """
+
+def parser_new_strings(parser: object, column: int, /) -> list[str]:
+    """The strings of a column's table since the last call, in order of their codes.
+
+    Raises:
+        ValueError: If there is no such column.
+    """
+
+def parser_intern(parser: object, column: int, text: str, /) -> int:
+    """The code of a string in a column's table, adding it if it is new.
+
+    Raises:
+        ValueError: If the column has no table.
+        MemoryError: If the table cannot grow.
+    """

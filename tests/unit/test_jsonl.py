@@ -13,6 +13,8 @@ import pytest
 
 from tracekit import Header, Mark, Op, Trace, Trailer, formats
 from tracekit.errors import InputError, OutputExistsError, TraceFormatError, UsageError
+from tracekit.formats import jsonl
+from tracekit.formats.reader import Reader
 from tracekit.testing import training_trace
 from tracekit.trace import NULL
 
@@ -299,6 +301,14 @@ def test_a_line_of_20_mb_is_refused_not_swallowed(write):
     assert len(kept) == 2
     assert "2 bad lines" in kept.warnings[0]
     assert ":2:" in kept.warnings[0]
+
+
+def test_ops_far_below_bad_lines_are_a_trace(write, monkeypatch):
+    """Where the first block of a file is bad throughout, the ops after it count."""
+    monkeypatch.setattr(jsonl, "_BLOCK_BYTES", 64)
+    for reader in (lambda path, unit, skip_bad: Reader(path, unit, skip_bad=skip_bad), jsonl._reader):
+        monkeypatch.setattr(jsonl, "_reader", reader)
+        assert len(formats.load(write(*["x" * 30] * 3, *[GOOD] * 5), skip_bad=True)) == 5
 
 
 def test_only_bad_lines_is_no_trace(write):

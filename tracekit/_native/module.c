@@ -86,6 +86,11 @@ static PyMethodDef methods[] = {
     {"replay_run", (PyCFunction)(void (*)(void))tk_door_replay_run, METH_VARARGS | METH_KEYWORDS, "Replay a plan."},
     {"replay_layouts", tk_door_replay_layouts, METH_NOARGS, "Sizes of the structures of replay_run, in bytes."},
     {"uring_probe", tk_door_uring_probe, METH_NOARGS, "uring_probe() -> (errno or 0, setup flags, features)."},
+    {"parser", tk_door_parser, METH_NOARGS, "A new parser of trace lines."},
+    {"parser_columns", tk_door_parser_columns, METH_NOARGS, "The columns it fills: (name, kind)."},
+    {"parser_run", tk_door_parser_run, METH_VARARGS, "Read lines into columns."},
+    {"parser_new_strings", tk_door_parser_new_strings, METH_VARARGS, "The strings of a column that are new."},
+    {"parser_intern", tk_door_parser_intern, METH_VARARGS, "The code of a string in a column's table."},
     {NULL, NULL, 0, NULL},
 };
 

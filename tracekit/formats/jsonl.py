@@ -19,6 +19,7 @@ import numpy as np
 
 from tracekit.errors import InputError
 from tracekit.formats.lines import MarkLine, OpLine, header_line, trailer_json, utf8
+from tracekit.formats.quick import QuickReader
 from tracekit.formats.reader import ALWAYS, LINE_LIMIT, OP_KEYS, Columns, Reader, empty_columns
 from tracekit.output import replacing
 from tracekit.trace import COLUMNS, NULL, IntArray, Trace, name_code
@@ -35,7 +36,7 @@ def load(path: str, *, time_unit: int, skip_bad: bool) -> Trace:
 
 def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[Trace]:
     """Read a file piece by piece (see `tracekit.formats.chunks`)."""
-    reader = Reader(path, time_unit, skip_bad=skip_bad)
+    reader = _reader(path, time_unit, skip_bad=skip_bad)
     pending: list[Columns] = []
     waiting = 0
     with _source(path) as file:
@@ -50,6 +51,18 @@ def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[T
                 pending = [_cut(joined, slice((waiting - 1) // ops * ops, waiting))]
                 waiting = len(pending[0]["uri"])
     yield reader.finish(_joined(pending))
+
+
+def _reader(path: str, time_unit: int, *, skip_bad: bool) -> Reader:
+    """The native core's reader where there is a core and times are nanoseconds, else the Python reader."""
+    if time_unit == 1:
+        try:
+            from tracekit import _core
+        except ImportError:
+            pass
+        else:
+            return QuickReader(_core, path, skip_bad=skip_bad)
+    return Reader(path, time_unit, skip_bad=skip_bad)
 
 
 def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True) -> None:

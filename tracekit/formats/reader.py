@@ -95,7 +95,10 @@ class Reader:
         for name in ("len", "t_submit"):
             if any(value in NOTHING for value in {*map(_GETTERS[name], rows)}):
                 return None
-        return rows if self.unit == 1 or all(map(self._in_range, rows)) else None
+        if self.unit != 1 and not all(map(self._in_range, rows)):
+            return None
+        self.ops += len(rows)
+        return rows
 
     def _in_range(self, row: OpLine) -> bool:
         return self.unit == 1 or all((getattr(row, name) or 0) * self.unit < 2**63 for name in TIME_COLUMNS)

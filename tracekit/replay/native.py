@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from tracekit.errors import CannotRunError
 from tracekit.replay import scratch
-from tracekit.replay.compile import Kind
 from tracekit.replay.engines import Control, Log, Outcome, State
 from tracekit.replay.plan import File, Job, Plan
 from tracekit.replay.preflight import descriptors

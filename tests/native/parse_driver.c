@@ -1,0 +1,69 @@
+/* Mutated lines through the parser, each in a block of exactly its size, for sanitizers. Prints lines taken and refused.
+
+   usage: parse_driver SEED LINES */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../tracekit/_native/parse.h"
+
+static const char *LINES[] = {
+    "{\"uri\":\"/a\",\"offset\":0,\"len\":10,\"t_submit\":1}\n",
+    "{\"uri\":\"file:///some/long/path/to/a/file\",\"offset\":4096,\"len\":512,\"t_submit\":77,\"op\":\"write\",\"ret\":512}\n",
+    "{ \"len\" : 3 , \"uri\" : \"\xc3\xa9\" , \"t_submit\" : 9223372036854775807 , \"sample_id\":\"cat.jpg\",\"new\":null }\r\n",
+};
+
+static uint64_t state;
+static uint64_t draw(uint64_t below)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % below;
+}
+
+static size_t mutate(char *text, size_t length)
+{
+    static const char ALPHABET[] = "{}[]\",:\\ \t\r\n0123456789.eE-nultrfas\x01\x7f\x80\xc3\xff";
+    for (uint64_t edits = draw(3); edits && length > 1; edits--) {
+        size_t at = (size_t)draw(length);
+        if (draw(3) == 0) {
+            memmove(text + at, text + at + 1, length - at - 1);
+            length--;
+        } else {
+            text[at] = ALPHABET[draw(sizeof ALPHABET - 1)];
+        }
+    }
+    return length;
+}
+
+int main(int count, char **arguments)
+{
+    if (count != 3)
+        return 2;
+    static int64_t cells[TK_COLUMNS][4];
+    long taken = 0, refused = 0;
+    tk_parser parser;
+    state = strtoull(arguments[1], NULL, 10) * 0x9E3779B97F4A7C15ULL + 1;
+    if (tk_parser_open(&parser) < 0)
+        return 2;
+    for (long left = strtol(arguments[2], NULL, 10); left; left--) {
+        const char *line = LINES[draw(3)];
+        size_t length = strlen(line);
+        char *text = malloc(length); /* exactly: a look beyond is found */
+        memcpy(text, line, length);
+        tk_parsed parsed = {.capacity = 4};
+        for (int i = 0; i < TK_COLUMNS; i++)
+            parsed.columns[i] = cells[i];
+        tk_parse(&parser, text, mutate(text, length), &parsed);
+        if (parsed.rows)
+            taken++;
+        else
+            refused++;
+        free(text);
+    }
+    tk_parser_close(&parser);
+    printf("%ld %ld\n", taken, refused);
+    return 0;
+}

@@ -1,0 +1,39 @@
+/* JSON Lines of ops to columns. */
+#ifndef TRACEKIT_PARSE_H
+#define TRACEKIT_PARSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "strings.h"
+
+/* The columns, in the order of tracekit.trace.COLUMNS; a test compares them. */
+enum { TK_COLUMNS = 21 };
+enum tk_column_kind { TK_INT64, TK_INT32, TK_TEXT, TK_SAMPLE };
+typedef struct {
+    const char *name;
+    enum tk_column_kind kind;
+} tk_column;
+extern const tk_column TK_COLUMN[TK_COLUMNS];
+
+typedef struct {
+    tk_strings tables[TK_COLUMNS]; /* of text columns, and the names of samples */
+    uint8_t expected[TK_COLUMNS + 1]; /* which key followed which in the line before; 255: none */
+} tk_parser;
+
+typedef struct {
+    void *columns[TK_COLUMNS]; /* arrays filled with -1 */
+    int64_t capacity;
+    int64_t rows;
+    int64_t lines;    /* lines that are done */
+    size_t position;  /* where the next line begins */
+    uint32_t present; /* bit by column: some row has a value */
+    bool no_memory;
+} tk_parsed;
+
+int tk_parser_open(tk_parser *parser);
+void tk_parser_close(tk_parser *parser);
+void tk_parse(tk_parser *parser, const char *text, size_t length, tk_parsed *parsed);
+
+#endif

@@ -1,0 +1,119 @@
+/* The door from Python to the parser of trace files. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdlib.h>
+
+#include "door.h"
+#include "parse.h"
+
+static const char CAPSULE[] = "tracekit._core.parser";
+
+static void drop(PyObject *capsule)
+{
+    tk_parser *parser = PyCapsule_GetPointer(capsule, CAPSULE);
+    if (parser) {
+        tk_parser_close(parser);
+        free(parser);
+    }
+}
+
+PyObject *tk_door_parser(PyObject *self, PyObject *unused)
+{
+    tk_parser *parser = malloc(sizeof *parser);
+    if (parser == NULL || tk_parser_open(parser) < 0) {
+        if (parser)
+            tk_parser_close(parser);
+        free(parser);
+        return PyErr_NoMemory();
+    }
+    return PyCapsule_New(parser, CAPSULE, drop);
+}
+
+PyObject *tk_door_parser_columns(PyObject *self, PyObject *unused)
+{
+    static const char *KINDS[] = {"int64", "int32", "text", "sample"};
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list && i < TK_COLUMNS; i++) {
+        PyObject *one = Py_BuildValue("(ss)", TK_COLUMN[i].name, KINDS[TK_COLUMN[i].kind]);
+        if (one == NULL || PyList_Append(list, one) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(one);
+    }
+    return list;
+}
+
+PyObject *tk_door_parser_run(PyObject *self, PyObject *arguments)
+{
+    PyObject *capsule;
+    const char *text;
+    Py_ssize_t length, position;
+    unsigned long long addresses;
+    long long rows, capacity;
+
+    if (!PyArg_ParseTuple(arguments, "Oy#nKLL:parser_run", &capsule, &text, &length, &position, &addresses, &rows, &capacity))
+        return NULL;
+    tk_parser *parser = PyCapsule_GetPointer(capsule, CAPSULE);
+    if (parser == NULL)
+        return NULL;
+    if (addresses == 0 || position < 0 || rows < 0) {
+        PyErr_SetString(PyExc_ValueError, "parser_run needs columns, and places of 0 or more");
+        return NULL;
+    }
+    tk_parsed parsed = {.capacity = capacity, .rows = rows, .position = (size_t)position};
+    for (int i = 0; i < TK_COLUMNS; i++)
+        parsed.columns[i] = (void *)(uintptr_t)((const uint64_t *)(uintptr_t)addresses)[i];
+    Py_BEGIN_ALLOW_THREADS
+    tk_parse(parser, text, (size_t)length, &parsed);
+    Py_END_ALLOW_THREADS
+    if (parsed.no_memory)
+        return PyErr_NoMemory();
+    return Py_BuildValue("nLLI", (Py_ssize_t)parsed.position, (long long)parsed.rows, (long long)parsed.lines, parsed.present);
+}
+
+/* The strings of a table that were not told yet. */
+PyObject *tk_door_parser_new_strings(PyObject *self, PyObject *arguments)
+{
+    PyObject *capsule;
+    int column;
+    if (!PyArg_ParseTuple(arguments, "Oi:parser_new_strings", &capsule, &column))
+        return NULL;
+    tk_parser *parser = PyCapsule_GetPointer(capsule, CAPSULE);
+    if (parser == NULL)
+        return NULL;
+    if (column < 0 || column >= TK_COLUMNS) {
+        PyErr_SetString(PyExc_ValueError, "there is no such column");
+        return NULL;
+    }
+    tk_strings *table = &parser->tables[column];
+    PyObject *list = PyList_New(0);
+    for (; list && table->told < table->count; table->told++) {
+        const tk_string *one = &table->strings[table->told];
+        PyObject *text = PyUnicode_DecodeUTF8(table->bytes + one->at, one->length, "strict");
+        if (text == NULL || PyList_Append(list, text) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(text);
+        if (list == NULL)
+            break;
+    }
+    return list;
+}
+
+PyObject *tk_door_parser_intern(PyObject *self, PyObject *arguments)
+{
+    PyObject *capsule;
+    int column;
+    const char *text;
+    Py_ssize_t length;
+    if (!PyArg_ParseTuple(arguments, "Ois#:parser_intern", &capsule, &column, &text, &length))
+        return NULL;
+    tk_parser *parser = PyCapsule_GetPointer(capsule, CAPSULE);
+    if (parser == NULL)
+        return NULL;
+    if (column < 0 || column >= TK_COLUMNS || parser->tables[column].slots == NULL) {
+        PyErr_SetString(PyExc_ValueError, "there is no such table");
+        return NULL;
+    }
+    int32_t code = tk_strings_code(&parser->tables[column], text, (size_t)length);
+    return code < 0 ? PyErr_NoMemory() : PyLong_FromLong(code);
+}
