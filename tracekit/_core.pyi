@@ -45,6 +45,7 @@ def replay_run(
     max_errors: int,
     workers: int,
     handles: int,
+    keys: int,
     spare_bytes: int,
     in_order: bool,
     release: bool,

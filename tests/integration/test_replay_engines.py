@@ -462,7 +462,7 @@ def test_records_can_go_to_a_file_as_they_come(files, how, tmp_path):
         core.replay_run(
             how=how, pace=2, ops=ops.ctypes.data, op_count=len(ops), streams=streams.ctypes.data, stream_count=8,
             files=table.table.ctypes.data, file_count=len(files), results=0, results_fd=sink.fileno(), chunks=12, turns=1,
-            period=1, max_ops=0, max_bytes=0, max_errors=-1, workers=8, handles=4, spare_bytes=1 << 20, in_order=False,
+            period=1, max_ops=0, max_bytes=0, max_errors=-1, workers=8, handles=4, keys=4, spare_bytes=1 << 20, in_order=False,
             release=False, realtime=False, outcome=answer.ctypes.data, report=None,
         )  # fmt: skip
     records = np.fromfile(tmp_path / "records", native.RESULT)
@@ -480,7 +480,7 @@ def test_a_full_disk_for_the_records_stops_the_run(files):
         core.replay_run(
             how=0, pace=2, ops=ops.ctypes.data, op_count=len(ops), streams=streams.ctypes.data, stream_count=4,
             files=table.table.ctypes.data, file_count=len(files), results=0, results_fd=sink.fileno(), chunks=8, turns=50,
-            period=1, max_ops=0, max_bytes=0, max_errors=-1, workers=4, handles=4, spare_bytes=1 << 20, in_order=False,
+            period=1, max_ops=0, max_bytes=0, max_errors=-1, workers=4, handles=4, keys=4, spare_bytes=1 << 20, in_order=False,
             release=False, realtime=False, outcome=answer.ctypes.data, report=None,
         )  # fmt: skip
     assert int(answer["stopped"][0]) == 3
@@ -491,7 +491,7 @@ def test_impossible_arguments_are_refused():
     """Missing arrays and no place for results are a ValueError before anything is touched."""
     numbers = dict.fromkeys(
         ["how", "pace", "ops", "op_count", "streams", "stream_count", "files", "file_count", "results", "chunks", "turns",
-         "period", "max_ops", "max_bytes", "max_errors", "workers", "handles", "spare_bytes", "outcome"], 0
+         "period", "max_ops", "max_bytes", "max_errors", "workers", "handles", "keys", "spare_bytes", "outcome"], 0
     )  # fmt: skip
     flags = {"in_order": False, "release": False, "realtime": False}
     with pytest.raises(ValueError, match="replay_run needs"):

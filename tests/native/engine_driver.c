@@ -95,6 +95,7 @@ static void draw_plan(plan *made, const char *directory, enum tk_how how)
     replay->max_errors = draw(10) == 0 ? (int64_t)draw(20) : -1;
     replay->workers = 1 + (int)draw(STREAMS);
     replay->handles = 1 + (int)draw(12);
+    replay->keys = how == TK_URING ? 2 * FILES * STREAMS : 2 * FILES;
     replay->spare_bytes = (int64_t)draw(1 << 20);
     replay->realtime = draw(4) == 0;
     replay->listen = hear;

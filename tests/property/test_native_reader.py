@@ -182,12 +182,12 @@ def test_a_million_names_keep_their_codes(tmp_path):
 
 
 @pytest.mark.long
-def test_both_readers_agree_after_a_hundred_thousand_edits(tmp_path):
+def test_both_readers_agree_after_forty_thousand_edits(tmp_path):
     """A fuzzer: good traces with random bytes changed, files of a few lines, both readers, no difference."""
     rng = random.Random(20_261_122)
     kinds = ["insert", "remove", "replace"]
     alphabet = b'{}[]",:\\ \t\r\n0123456789.eE-+nultrfas\x00\x1f\x7f\x80\xc3\xff'
-    for _ in range(100_000):
+    for _ in range(40_000):
         parts = []
         for _ in range(rng.randint(1, 4)):
             edits = [(rng.randint(0, 400), rng.choice(alphabet), rng.choice(kinds)) for _ in range(rng.randint(0, 3))]

@@ -270,7 +270,7 @@ static int open_handles(tk_run *run, const tk_replay *replay)
     int32_t count = run->how == TK_URING ? 1 : replay->stream_count;
     run->handles = calloc((size_t)(count > 0 ? count : 1), sizeof(tk_handles));
     for (int32_t i = 0; run->handles && i < count; i++)
-        if (tk_handles_open(&run->handles[i], replay->handles))
+        if (tk_handles_open(&run->handles[i], replay->handles, replay->keys))
             return ENOMEM;
     return run->handles ? 0 : ENOMEM;
 }
@@ -285,13 +285,13 @@ static int open_run(tk_run *run, const tk_replay *replay)
     run->gated = replay->max_ops || replay->max_bytes;
     run->worker_count = replay->how == TK_URING ? 1 : replay->workers;
     run->file_count = replay->file_count;
-    run->preopen = replay->handles >= replay->file_count;
+    run->preopen = replay->handles >= replay->keys;
     run->issue.files = replay->files;
     int error = tk_mutex_open(&run->lock);
     error = error ? error : tk_streams_open(&run->streams);
     error = error ? error : tk_gate_open(&run->gate, replay->max_ops, replay->max_bytes);
     error = error ? error : tk_results_open(&run->results, replay->results, replay->results_fd, replay->chunks);
-    error = error ? error : tk_pool_open(&run->pool, replay->spare_bytes);
+    error = error ? error : tk_pool_open(&run->pool, replay->spare_bytes, replay->how == TK_WORKERS);
     error = error ? error : tk_recorded_open(&run->issue.recorded);
     error = error ? error : open_handles(run, replay);
     if (!error && posix_memalign((void **)&run->workers, 64, (size_t)run->worker_count * sizeof(tk_worker)))

@@ -76,13 +76,14 @@ typedef struct {
     tk_block *spare[TK_CLASSES];
     int64_t held;  /* bytes in spare blocks */
     int64_t limit; /* how many of them may be kept */
+    bool shared;   /* by several threads */
 } tk_pool;
 typedef struct {
     void *address;
     int size_class;
 } tk_buffer;
 
-int tk_pool_open(tk_pool *pool, int64_t limit);
+int tk_pool_open(tk_pool *pool, int64_t limit, bool shared);
 void tk_pool_close(tk_pool *pool);
 void tk_pool_give(tk_pool *pool, tk_buffer *buffer);
 bool tk_pool_fit(tk_pool *pool, size_t length, tk_buffer *buffer);
@@ -205,7 +206,7 @@ typedef struct {
     int64_t unmatched;
 } tk_recorded;
 
-int tk_handles_open(tk_handles *handles, int32_t capacity);
+int tk_handles_open(tk_handles *handles, int32_t capacity, int64_t keys);
 void tk_handles_close(tk_handles *handles);
 tk_handle *tk_handle_for(tk_handles *handles, int64_t key, const tk_file *file, bool change, int *error);
 void tk_handle_drop(tk_handles *handles, int64_t key);

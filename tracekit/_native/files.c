@@ -11,10 +11,16 @@
 
 enum { WAYS = 8, BUCKETS = 1 << 12 };
 
-int tk_handles_open(tk_handles *handles, int32_t capacity)
+/* Room for at most `capacity` descriptors; where all of the `keys` that are ever asked for fit, no two of them compete for a
+   place. The number of sets is a power of two. */
+int tk_handles_open(tk_handles *handles, int32_t capacity, int64_t keys)
 {
-    int32_t ways = capacity < 1 ? 1 : capacity < WAYS ? capacity : WAYS;
-    *handles = (tk_handles){.ways = ways, .sets = capacity / ways > 0 ? capacity / ways : 1};
+    int32_t ways = capacity < 1 ? 1 : capacity < WAYS ? capacity : WAYS, sets = 1;
+    while (sets * ways < capacity)
+        sets *= 2;
+    if (capacity < keys && sets * ways > capacity)
+        sets /= 2;
+    *handles = (tk_handles){.ways = ways, .sets = sets};
     size_t count = (size_t)handles->sets * (size_t)ways;
     handles->slots = calloc(count, sizeof(tk_handle));
     if (handles->slots == NULL)
@@ -54,9 +60,9 @@ static int open_for(const tk_file *file, bool change, int *error)
 
 static tk_handle *set_of(const tk_handles *handles, int64_t key)
 {
-    uint64_t mixed = (uint64_t)key;
-    mixed ^= mixed >> 29;
-    return &handles->slots[(mixed % (uint64_t)handles->sets) * (uint64_t)handles->ways];
+    /* Files of one owner are numbered in sequence and so spread evenly. */
+    uint32_t place = (uint32_t)key + (uint32_t)(key >> 31) * 2654435761u;
+    return &handles->slots[(place & (uint32_t)(handles->sets - 1)) * (uint32_t)handles->ways];
 }
 
 /* The handle with this key, opened if it is not; NULL and an errno when that fails, TK_PINNED when all

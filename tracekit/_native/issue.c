@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -188,6 +189,16 @@ static int64_t on_names(tk_issue *issue, tk_handles *handles, int32_t group, int
     }
 }
 
+/* pread(2) without the C library's cancellation point, which costs a tenth of a cached 4 KiB read. */
+static int64_t read_at(int fd, void *address, size_t length, int64_t offset)
+{
+#ifdef __LP64__
+    return syscall(SYS_pread64, fd, address, length, offset);
+#else
+    return pread(fd, address, length, offset);
+#endif
+}
+
 /* Issue an op; bytes moved, or -1 where its kind moves none or it failed, which `error` tells. */
 int64_t tk_issue_op(tk_issue *issue, tk_handles *handles, int32_t group, int64_t key, const tk_op *op, const tk_aim *aim,
                     void *address, int *error)
@@ -199,7 +210,7 @@ int64_t tk_issue_op(tk_issue *issue, tk_handles *handles, int32_t group, int64_t
         return -1;
     }
     if (op->kind == TK_READ)
-        result = pread(aim->handle->fd, address, aim->span, aim->first);
+        result = read_at(aim->handle->fd, address, aim->span, aim->first);
     else if (op->kind == TK_WRITE)
         result = write_filling(issue, aim->handle->fd, op);
     else if (op->kind == TK_MMAP)

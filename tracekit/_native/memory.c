@@ -19,9 +19,9 @@ static int class_of(size_t length)
     return bits;
 }
 
-int tk_pool_open(tk_pool *pool, int64_t limit)
+int tk_pool_open(tk_pool *pool, int64_t limit, bool shared)
 {
-    *pool = (tk_pool){.limit = limit};
+    *pool = (tk_pool){.limit = limit, .shared = shared};
     return tk_mutex_open(&pool->lock);
 }
 
@@ -37,16 +37,28 @@ void tk_pool_close(tk_pool *pool)
     pthread_mutex_destroy(&pool->lock);
 }
 
-bool tk_pool_take(tk_pool *pool, size_t length, tk_buffer *buffer)
+static void lock(tk_pool *pool)
+{
+    if (pool->shared)
+        pthread_mutex_lock(&pool->lock);
+}
+
+static void unlock(tk_pool *pool)
+{
+    if (pool->shared)
+        pthread_mutex_unlock(&pool->lock);
+}
+
+static bool take(tk_pool *pool, size_t length, tk_buffer *buffer)
 {
     int bits = class_of(length);
-    pthread_mutex_lock(&pool->lock);
+    lock(pool);
     tk_block *block = pool->spare[bits];
     if (block) {
         pool->spare[bits] = block->next;
         pool->held -= (int64_t)1 << bits;
     }
-    pthread_mutex_unlock(&pool->lock);
+    unlock(pool);
     if (block == NULL) {
         /* Mapped, hence page-aligned for O_DIRECT, and occupied only where something was read into it. */
         void *fresh = mmap(NULL, (size_t)1 << bits, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -64,14 +76,14 @@ void tk_pool_give(tk_pool *pool, tk_buffer *buffer)
         return;
     tk_block *block = buffer->address;
     int64_t size = (int64_t)1 << buffer->size_class;
-    pthread_mutex_lock(&pool->lock);
+    lock(pool);
     bool keep = pool->held + size <= pool->limit;
     if (keep) {
         block->next = pool->spare[buffer->size_class];
         pool->spare[buffer->size_class] = block;
         pool->held += size;
     }
-    pthread_mutex_unlock(&pool->lock);
+    unlock(pool);
     if (!keep)
         munmap(block, (size_t)size);
     buffer->address = NULL;
@@ -83,5 +95,5 @@ bool tk_pool_fit(tk_pool *pool, size_t length, tk_buffer *buffer)
     if (buffer->address && class_of(length) == buffer->size_class)
         return true;
     tk_pool_give(pool, buffer);
-    return tk_pool_take(pool, length, buffer);
+    return take(pool, length, buffer);
 }

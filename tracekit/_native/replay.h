@@ -28,6 +28,7 @@ typedef struct {
     int64_t max_errors;         /* -1: never stop */
     int32_t workers;
     int32_t handles;     /* kept open at once: native by each stream, uring by all */
+    int64_t keys;        /* how many different ones are asked for at most, in the same sense */
     int64_t spare_bytes; /* destination memory that may be kept while not in use */
     bool in_order, release, realtime;
     /* Called from the calling thread 20 times a second; false stops the run. */

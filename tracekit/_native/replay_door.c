@@ -33,21 +33,21 @@ static bool listen(void *argument, const tk_progress *progress)
 
 static const char *NAMES[] = {"how", "pace", "ops", "op_count", "streams", "stream_count", "files", "file_count", "results",
                               "results_fd", "chunks", "turns", "period", "max_ops", "max_bytes", "max_errors", "workers",
-                              "handles", "spare_bytes", "in_order", "release", "realtime", "outcome", "report", NULL};
+                              "handles", "keys", "spare_bytes", "in_order", "release", "realtime", "outcome", "report", NULL};
 
 PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     tk_replay replay = {0};
     tk_outcome *outcome;
     unsigned long long ops, streams, files, results, answer;
-    long long op_count, turns, period, max_ops, max_bytes, max_errors, spare_bytes;
+    long long op_count, turns, period, max_ops, max_bytes, max_errors, keys, spare_bytes;
     int how, pace, in_order, release, realtime;
     listener mine = {0};
 
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$iiKLKiKiKiiLLLLLiiLpppKO:replay_run", (char **)NAMES, &how, &pace,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$iiKLKiKiKiiLLLLLiiLLpppKO:replay_run", (char **)NAMES, &how, &pace,
                                      &ops, &op_count, &streams, &replay.stream_count, &files, &replay.file_count, &results,
                                      &replay.results_fd, &replay.chunks, &turns, &period, &max_ops, &max_bytes, &max_errors,
-                                     &replay.workers, &replay.handles, &spare_bytes, &in_order, &release, &realtime,
+                                     &replay.workers, &replay.handles, &keys, &spare_bytes, &in_order, &release, &realtime,
                                      &answer, &mine.report))
         return NULL;
     outcome = (tk_outcome *)(uintptr_t)answer;
@@ -68,6 +68,7 @@ PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keyw
     replay.max_ops = max_ops;
     replay.max_bytes = max_bytes;
     replay.max_errors = max_errors;
+    replay.keys = keys;
     replay.spare_bytes = spare_bytes;
     replay.in_order = in_order;
     replay.release = release;

@@ -93,7 +93,7 @@ class NativeEngine:
                 results=_address(results), results_fd=-1, chunks=0, turns=plan.options.loop, period=plan.period,
                 max_ops=plan.options.max_inflight or 0, max_bytes=plan.options.max_inflight_bytes or 0,
                 max_errors=NULL if plan.options.max_errors is None else plan.options.max_errors,
-                workers=max(1, min(len(streams), MAX_WORKERS)), handles=_handles(plan, self.name),
+                workers=max(1, min(len(streams), MAX_WORKERS)), handles=_handles(plan, self.name), keys=_keys(plan, self.name),
                 spare_bytes=plan.options.max_inflight_bytes or _SPARE_BYTES, in_order=plan.options.order == "global",
                 release=False, realtime=plan.options.realtime and plan.pace != "asap", outcome=_address(answer), report=told,
             )  # fmt: skip
@@ -220,15 +220,22 @@ def _ops(plan: Plan, streams: NDArray[np.void]) -> NDArray[np.void]:
     return ops
 
 
+def _keys(plan: Plan, name: str) -> int:
+    """How many different handles each stream (native) or all together (uring) can ask for."""
+    changed = sum(file.changed for file in plan.files)
+    if name == "native":
+        return len(plan.files) + changed
+    direct = sum(file.direct for file in plan.files)
+    return direct + (len(plan.files) - direct + changed) * len(plan.jobs)
+
+
 def _handles(plan: Plan, name: str) -> int:
-    """How many files each stream (native) or all together (uring) may keep open for reading."""
+    """How many of them may be open at once."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     hard = 1 << 20 if hard == resource.RLIM_INFINITY else hard
     room = int((hard - descriptors(plan)) * _SHARE_OF_DESCRIPTORS)
-    changed = sum(file.changed for file in plan.files)
-    wanted = len(plan.files) + changed
     share = room if name == "uring" else room // max(1, len(plan.jobs))
-    return max(1, min(wanted, share))
+    return max(1, min(_keys(plan, name), share))
 
 
 def _logs(plan: Plan, streams: NDArray[np.void], results: NDArray[np.void]) -> list[Log]:

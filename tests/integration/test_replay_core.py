@@ -1,0 +1,53 @@
+"""The replay core without Python, under sanitizers: random plans, every promise checked by the driver itself."""
+
+import shutil
+import subprocess
+
+import pytest
+
+SOURCES = ("pace", "engine", "streams", "gate", "files", "issue", "memory", "results", "workers", "uring", "ring")
+SANITIZERS = {"addresses": "address,undefined", "threads": "thread"}
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")
+
+
+@pytest.fixture(scope="module", params=sorted(SANITIZERS))
+def driver(request, repository, tmp_path_factory):
+    """The driver, built with a sanitizer."""
+    target = tmp_path_factory.mktemp("driver") / "driver"
+    native = repository / "tracekit" / "_native"
+    files = [repository / "tests" / "native" / "engine_driver.c", *(native / f"{name}.c" for name in SOURCES)]
+    flags = ["-std=c11", "-g", "-O1", f"-fsanitize={SANITIZERS[request.param]}", "-fno-sanitize-recover=undefined"]
+    built = subprocess.run(
+        ["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread"], capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        pytest.skip(f"gcc has no {request.param} sanitizer here: {built.stderr[-200:]}")
+    probe = subprocess.run([str(target), "/", "1", "0", "native"], capture_output=True, text=True, check=False)
+    if "unexpected memory mapping" in probe.stderr:
+        pytest.skip("this kernel's address layout does not suit the sanitizer")
+    return target
+
+
+def run(driver, folder, runs, how, seed=1):
+    """Run the driver; it says how many of its checks failed."""
+    return subprocess.run(
+        [str(driver), str(folder), str(seed), str(runs), how], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("how", ["native", "uring"])
+def test_random_plans_keep_every_promise(driver, tmp_path, how):
+    """Order, moments, caps, results and an orderly end, with nothing for the sanitizer to say."""
+    done = run(driver, tmp_path, 40, how)
+    if how == "uring" and "did not start" in done.stderr + done.stdout:
+        pytest.skip("io_uring is not permitted here")
+    assert (done.stdout, done.stderr, done.returncode) == ("40 runs, 0 failures\n", "", 0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["native", "uring"])
+def test_a_thousand_random_plans_keep_every_promise(driver, tmp_path, how):
+    """The same, long enough for rare interleavings."""
+    done = run(driver, tmp_path, 1000, how, seed=100_000)
+    assert (done.stdout, done.stderr, done.returncode) == ("1000 runs, 0 failures\n", "", 0)
