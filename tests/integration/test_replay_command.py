@@ -389,7 +389,20 @@ def test_a_failed_run_stops_when_told_and_says_why_even_when_quiet(data: list[Pa
         "sys.exit(main(sys.argv[1:]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "-q", "replay", str(path), "--max-errors", "4", "-o", str(tmp_path / "out.jsonl")],
+        [
+            sys.executable,
+            "-c",
+            code,
+            "-q",
+            "replay",
+            str(path),
+            "--engine",
+            "threads",
+            "--max-errors",
+            "4",
+            "-o",
+            str(tmp_path / "out.jsonl"),
+        ],
         capture_output=True,
         text=True,
         timeout=60,

@@ -126,7 +126,7 @@ def test_a_mapping_beyond_the_file_is_an_error_of_that_op(folder: Path) -> None:
     )
     plan = make_plan(trace, Options())
     plan.files[0].extent = 0
-    outcome = choose("auto").engine.run(plan, Control())
+    outcome = choose("auto", plan).engine.run(plan, Control())
     assert outcome.logs[0].error.tolist() == [errno.EINVAL, 0]
 
 
@@ -137,7 +137,7 @@ def test_few_handles_are_enough_for_many_files(folder: Path) -> None:
     examine(plan)
     plan.handles_per_stream = 1
     before = len(os.listdir("/proc/self/fd"))
-    log = choose("auto").engine.run(plan, Control()).logs[0]
+    log = choose("auto", plan).engine.run(plan, Control()).logs[0]
     assert log.ret.tolist() == [100] * 40
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -247,7 +247,7 @@ def test_a_stop_from_outside_ends_the_run(folder: Path) -> None:
     control = Control()
     threading.Timer(0.2, control.stop.set).start()
     started = time.monotonic()
-    outcome = choose("threads").engine.run(plan, control)
+    outcome = choose("threads", plan).engine.run(plan, control)
     assert outcome.logs[0].done == 1
     assert time.monotonic() - started < 60
 

@@ -55,9 +55,7 @@ class QuickReader(Reader):
                 rows += 1
             position, number = end + 1, number + 1
         named = zip(OP_KEYS, arrays, strict=True)
-        return {
-            name: array[:rows] for bit, (name, array) in enumerate(named) if name in ALWAYS or present & (1 << bit)
-        }
+        return {name: array[:rows] for bit, (name, array) in enumerate(named) if name in ALWAYS or present & (1 << bit)}
 
     def _unusual(self, line: int, text: bytes, *, last: bool) -> OpLine | None:
         return self._row(line, text, last=last) if text.strip() else None

@@ -26,26 +26,26 @@ class Log:
     """What became of one stream's ops, in order: times in ns on the clock, bytes, errno.
 
     `due` is 0 where there was no schedule; `free` is when the stream had become able to issue the op; `stall` how long it
-    waited at the in-flight gate; `queued` how long no worker was free for it. 56 bytes an op.
+    waited at the in-flight gate; `queued` how long no worker was free for it. 64 bytes an op.
 
     Args:
         count: How many ops there will be.
     """
 
-    NAMES = ("due", "free", "stall", "queued", "submit", "complete", "ret")
+    NAMES = ("due", "free", "stall", "submit", "complete", "ret")
 
     def __init__(self, count: int) -> None:
         self.done = 0
         # One thread per stream: nobody ever waits for one.
-        self.queued: Int64s = np.broadcast_to(np.int64(0), count)
+        self.queued: Int64s = np.zeros(count, np.int64)
         self.due, self.free, self.stall, self.submit, self.complete, self.ret = (
-            np.zeros(count, np.int64) for _ in range(6)
+            np.zeros(count, np.int64) for _ in self.NAMES
         )
         self.error = np.zeros(count, np.int16)
 
     @classmethod
     def of(cls, done: int, columns: Mapping[str, Int64s]) -> Log:
-        """The log of a finished stream: `NAMES` and `error`."""
+        """The log of a finished stream: `NAMES`, `queued` and `error`."""
         log = cls(0)
         log.done = done
         vars(log).update(columns)

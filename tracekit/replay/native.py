@@ -22,9 +22,9 @@ from tracekit.replay import scratch
 from tracekit.replay.engines import Control, Log, Outcome, State
 from tracekit.replay.plan import File, Job, Plan
 from tracekit.replay.preflight import descriptors
-from tracekit.storage.base import MAX_READ_BYTES
-from tracekit.storage.direct import open_direct
+from tracekit.storage.direct import DirectHandle
 from tracekit.storage.local import ADVICE
+from tracekit.storage.base import MAX_READ_BYTES
 from tracekit.trace import NULL
 
 if TYPE_CHECKING:
@@ -176,16 +176,15 @@ class _Files:
             return 0
         if file.in_scratch:
             return _SCRATCH_ALIGN
+        assert file.storage is not None
         try:
-            handle = open_direct(file.place)
+            handle = file.storage.open(file.place, file.access(plan.options))
         except OSError:
-            return _SCRATCH_ALIGN  # the file cannot be opened; its reads will say so
-        if handle is None:
-            if plan.options.direct_fallback:
-                self.fell_back.add(number)
-                return 0
-            return _SCRATCH_ALIGN
+            return _SCRATCH_ALIGN  # its reads will fail in the same way and say so
         handle.close()
+        if not isinstance(handle, DirectHandle):
+            self.fell_back.add(number)
+            return 0
         self.direct.add(number)
         return handle.align
 

@@ -32,10 +32,10 @@ class Done:
     due: Int64s
     free: Int64s
     stall: Int64s
-    queued: Int64s
     submit: Int64s
     complete: Int64s
     ret: Int64s
+    queued: Int64s
     error: NDArray[np.int16]
 
     def __len__(self) -> int:
@@ -70,7 +70,14 @@ def _part(plan: Plan, index: int, log: Log) -> tuple[NDArray[np.generic], ...]:
     job, done = plan.jobs[index], log.done
     again = np.arange(done) % max(1, len(job))
     columns = (getattr(log, name)[:done] for name in Log.NAMES)
-    return (job.stream.rows[again], np.full(done, index, np.int32), job.offsets[again], *columns, log.error[:done])
+    return (
+        job.stream.rows[again],
+        np.full(done, index, np.int32),
+        job.offsets[again],
+        *columns,
+        log.queued[:done],
+        log.error[:done],
+    )
 
 
 def as_trace(plan: Plan, outcome: Outcome, done: Done) -> Trace:
