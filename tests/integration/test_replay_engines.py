@@ -382,6 +382,24 @@ def test_the_engine_is_chosen_with_a_reason(files):
         engines.choose("native", plan)
 
 
+def test_the_python_threads_do_not_pretend_to_keep_global_order(files):
+    """What an engine cannot do is an error, not a silent omission."""
+    plan = make_plan(reads(files), Options(order="global"))
+    with pytest.raises(CannotRunError, match="within each stream only"):
+        engines.choose("threads", plan)
+    assert engines.choose("auto", plan).engine.name == "native"
+
+
+@native_engines
+def test_priority_goes_when_a_core_is_used_up(files, engine):
+    """A run that keeps a core busy throughout loses real-time priority before the kernel stops it for 50 ms."""
+    source = reads(files, streams=1, ops=600_000, gap=100)
+    run = replay(source, Options(engine=engine)).run
+    if run["priority"].startswith("normal"):
+        pytest.skip(run["priority"])
+    assert "taken away" in run["priority"]
+
+
 def test_without_io_uring_threads_do_it_and_say_why(files, monkeypatch):
     """Where the ring is refused, auto takes threads with the reason, and asking for it is an error."""
     monkeypatch.setattr(native, "probe", lambda _: native.Ability(usable=False, reason="io_uring is forbidden here"))
@@ -463,7 +481,7 @@ def test_records_can_go_to_a_file_as_they_come(files, how, tmp_path):
             how=how, pace=2, ops=ops.ctypes.data, op_count=len(ops), streams=streams.ctypes.data, stream_count=8,
             files=table.table.ctypes.data, file_count=len(files), results=0, results_fd=sink.fileno(), chunks=12, turns=1,
             period=1, max_ops=0, max_bytes=0, max_errors=-1, workers=8, handles=4, keys=4, spare_bytes=1 << 20, in_order=False,
-            release=False, realtime=False, outcome=answer.ctypes.data, report=None,
+            release=False, realtime=False, helped=False, outcome=answer.ctypes.data, report=None,
         )  # fmt: skip
     records = np.fromfile(tmp_path / "records", native.RESULT)
     assert sorted(records["row"].tolist()) == list(range(16_000))
@@ -481,7 +499,7 @@ def test_a_full_disk_for_the_records_stops_the_run(files):
             how=0, pace=2, ops=ops.ctypes.data, op_count=len(ops), streams=streams.ctypes.data, stream_count=4,
             files=table.table.ctypes.data, file_count=len(files), results=0, results_fd=sink.fileno(), chunks=8, turns=50,
             period=1, max_ops=0, max_bytes=0, max_errors=-1, workers=4, handles=4, keys=4, spare_bytes=1 << 20, in_order=False,
-            release=False, realtime=False, outcome=answer.ctypes.data, report=None,
+            release=False, realtime=False, helped=False, outcome=answer.ctypes.data, report=None,
         )  # fmt: skip
     assert int(answer["stopped"][0]) == 3
     assert int(answer["trouble"][0]) == errno.ENOSPC
@@ -493,7 +511,7 @@ def test_impossible_arguments_are_refused():
         ["how", "pace", "ops", "op_count", "streams", "stream_count", "files", "file_count", "results", "chunks", "turns",
          "period", "max_ops", "max_bytes", "max_errors", "workers", "handles", "keys", "spare_bytes", "outcome"], 0
     )  # fmt: skip
-    flags = {"in_order": False, "release": False, "realtime": False}
+    flags = {"in_order": False, "release": False, "realtime": False, "helped": False}
     with pytest.raises(ValueError, match="replay_run needs"):
         core.replay_run(**numbers, **flags, results_fd=-1, report=None)
 

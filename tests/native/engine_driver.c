@@ -98,6 +98,7 @@ static void draw_plan(plan *made, const char *directory, enum tk_how how)
     replay->keys = how == TK_URING ? 2 * FILES * STREAMS : 2 * FILES;
     replay->spare_bytes = (int64_t)draw(1 << 20);
     replay->realtime = draw(4) == 0;
+    replay->helped = true;
     replay->listen = hear;
     replay->listener = made;
     made->stop_after = draw(20) == 0 ? 1 : 0;

@@ -285,6 +285,7 @@ static int open_run(tk_run *run, const tk_replay *replay)
     run->gated = replay->max_ops || replay->max_bytes;
     run->worker_count = replay->how == TK_URING ? 1 : replay->workers;
     run->file_count = replay->file_count;
+    run->helped = replay->helped;
     run->preopen = replay->handles >= replay->keys;
     run->issue.files = replay->files;
     int error = tk_mutex_open(&run->lock);

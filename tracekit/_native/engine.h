@@ -264,6 +264,7 @@ struct tk_run {
     tk_results results;
     tk_pool pool;
     tk_handles *handles; /* native: one per stream; uring: one for all */
+    bool helped;  /* uring: there are ops that are no reads */
     bool preopen; /* uring: there is room for a handle on every file */
     int32_t file_count;
     enum tk_how how;

@@ -30,7 +30,10 @@ typedef struct {
     int32_t handles;     /* kept open at once: native by each stream, uring by all */
     int64_t keys;        /* how many different ones are asked for at most, in the same sense */
     int64_t spare_bytes; /* destination memory that may be kept while not in use */
-    bool in_order, release, realtime;
+    bool in_order; /* issue order is kept across streams */
+    bool release;  /* `ops` is a mapped file: pages are given back behind us */
+    bool realtime; /* SCHED_FIFO where it is permitted */
+    bool helped;   /* there are ops that are no reads */
     /* Called from the calling thread 20 times a second; false stops the run. */
     bool (*listen)(void *listener, const tk_progress *progress);
     void *listener;

@@ -33,7 +33,7 @@ static bool listen(void *argument, const tk_progress *progress)
 
 static const char *NAMES[] = {"how", "pace", "ops", "op_count", "streams", "stream_count", "files", "file_count", "results",
                               "results_fd", "chunks", "turns", "period", "max_ops", "max_bytes", "max_errors", "workers",
-                              "handles", "keys", "spare_bytes", "in_order", "release", "realtime", "outcome", "report", NULL};
+                              "handles", "keys", "spare_bytes", "in_order", "release", "realtime", "helped", "outcome", "report", NULL};
 
 PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
@@ -41,13 +41,13 @@ PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keyw
     tk_outcome *outcome;
     unsigned long long ops, streams, files, results, answer;
     long long op_count, turns, period, max_ops, max_bytes, max_errors, keys, spare_bytes;
-    int how, pace, in_order, release, realtime;
+    int how, pace, in_order, release, realtime, helped;
     listener mine = {0};
 
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$iiKLKiKiKiiLLLLLiiLLpppKO:replay_run", (char **)NAMES, &how, &pace,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$iiKLKiKiKiiLLLLLiiLLppppKO:replay_run", (char **)NAMES, &how, &pace,
                                      &ops, &op_count, &streams, &replay.stream_count, &files, &replay.file_count, &results,
                                      &replay.results_fd, &replay.chunks, &turns, &period, &max_ops, &max_bytes, &max_errors,
-                                     &replay.workers, &replay.handles, &keys, &spare_bytes, &in_order, &release, &realtime,
+                                     &replay.workers, &replay.handles, &keys, &spare_bytes, &in_order, &release, &realtime, &helped,
                                      &answer, &mine.report))
         return NULL;
     outcome = (tk_outcome *)(uintptr_t)answer;
@@ -73,6 +73,7 @@ PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keyw
     replay.in_order = in_order;
     replay.release = release;
     replay.realtime = realtime;
+    replay.helped = helped;
     replay.listen = listen;
     replay.listener = &mine;
     mine.state = PyEval_SaveThread();

@@ -105,10 +105,7 @@ static void *helper_main(void *argument)
 static int start_helpers(tk_uring *uring)
 {
     tk_run *run = uring->worker->run;
-    bool needed = false;
-    for (int64_t i = 0; i < run->streams.op_count && !needed; i++)
-        needed = run->streams.ops[i].kind != TK_READ;
-    if (!needed)
+    if (!run->helped)
         return 0;
     uring->bell = eventfd(0, EFD_CLOEXEC);
     if (uring->bell < 0)

@@ -150,9 +150,15 @@ def choose(asked: str, plan: Plan) -> Choice:
 
 
 def _named(asked: str, plan: Plan) -> tuple[str, str]:
-    if asked == "threads":
+    ordered = plan.options.order == "global"
+    if asked == "threads" and not ordered:
         return asked, "asked for"
     problem = _core_problem(plan)
+    if ordered and (problem or asked == "threads"):
+        raise CannotRunError(
+            "the threads engine keeps order within each stream only" + (f", and {problem}" if problem else ""),
+            "leave out --order global, or use --engine native",
+        )
     ring_problem = problem or _ring_problem()
     if asked != "auto":
         wrong = ring_problem if asked == "uring" else problem

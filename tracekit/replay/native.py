@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from tracekit.errors import CannotRunError
 from tracekit.replay import scratch
+from tracekit.replay.compile import Kind
 from tracekit.replay.engines import Control, Log, Outcome, State
 from tracekit.replay.plan import File, Job, Plan
 from tracekit.replay.preflight import descriptors
+from tracekit.storage.base import MAX_READ_BYTES
 from tracekit.storage.direct import DirectHandle
 from tracekit.storage.local import ADVICE
-from tracekit.storage.base import MAX_READ_BYTES
 from tracekit.trace import NULL
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ class NativeEngine:
                 max_errors=NULL if plan.options.max_errors is None else plan.options.max_errors,
                 workers=max(1, min(len(streams), MAX_WORKERS)), handles=_handles(plan, self.name), keys=_keys(plan, self.name),
                 spare_bytes=plan.options.max_inflight_bytes or _SPARE_BYTES, in_order=plan.options.order == "global",
-                release=False, realtime=plan.options.realtime and plan.pace != "asap", outcome=_address(answer), report=told,
+                release=False, realtime=plan.options.realtime and plan.pace != "asap",
+                helped=bool((ops["kind"] != Kind.READ).any()), outcome=_address(answer), report=told,
             )  # fmt: skip
         except KeyboardInterrupt:
             interrupted = True

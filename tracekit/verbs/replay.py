@@ -72,7 +72,10 @@ def _add_pacing(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--engine", default="auto", metavar="auto|native|uring|threads", help="who issues the ops")
     group.add_argument(
-        "--order", default="stream", metavar="stream|global", help="order kept within each stream, or across all of them"
+        "--order",
+        default="stream",
+        metavar="stream|global",
+        help="order kept within each stream, or across all of them",
     )
     group.add_argument(
         "--no-realtime", action="store_true", help="do not ask for real-time priority while a schedule is kept"

@@ -1,0 +1,405 @@
+"""The native engines against fio and against the Python engine, on the same trace, alternately.
+
+    python tests/bench/bench_replay_native.py [--rounds N] [--data DIR] [PART…]      parts: timed direct bursts asap memory think
+
+The figures are medians over the rounds; a run during which the hypervisor took more than 1 % of the CPU time is set aside and
+counted. fio's lateness is taken from its latency log, whose times are milliseconds. Peers that are not installed are left
+out, and that is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tracekit.machine import CpuTimes
+from tracekit.replay import native
+from tracekit.replay.options import Options
+from tracekit.replay.session import Replay, replay
+from tracekit.trace import StringTable, Trace
+from tracekit.uri import file_uri
+
+FILES, FILE_BYTES, BLOCK = 64, 16 << 20, 4096
+SECONDS = 1.5
+FIO = shutil.which("fio")
+Figures = dict[str, float]
+
+
+def main() -> None:
+    """Run the parts and print a table for each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--data", type=Path, help="where the data is made (default: a temporary directory)")
+    parser.add_argument("parts", nargs="*", default=list(PARTS))
+    arguments = parser.parse_args()
+    if FIO is None:
+        print("fio is not installed: the native engines are measured without it")
+    with tempfile.TemporaryDirectory(dir=arguments.data) as folder:
+        data = Path(folder)
+        for number in range(FILES):
+            (data / str(number)).write_bytes(np.random.Generator(np.random.SFC64(number)).bytes(FILE_BYTES))
+        os.sync()
+        for part in arguments.parts:
+            print(f"\n== {part}", flush=True)
+            PARTS[part](data, arguments.rounds)
+
+
+# -- traces -----------------------------------------------------------------------------------------------------------
+
+
+def reads(data: Path, times: np.ndarray, lengths: np.ndarray | int, streams: int, seed: int = 1) -> Trace:
+    """Aligned reads at random places at these times, ops dealt out to the streams in turn."""
+    rng = np.random.default_rng(seed)
+    count = len(times)
+    sizes = np.broadcast_to(np.asarray(lengths, np.int64), count).copy()
+    times = (times - times[0]).astype(np.int64)
+    columns = {
+        "uri": rng.integers(0, FILES, count).astype(np.int32),
+        "offset": rng.integers(0, (FILE_BYTES - int(sizes.max())) // BLOCK, count) * BLOCK,
+        "len": sizes,
+        "t_submit": times,
+        "op": np.zeros(count, np.int32),
+        "pid": np.zeros(count, np.int32),
+        "tid": (np.arange(count) % streams).astype(np.int32),
+    }
+    uris = StringTable(file_uri(data / str(number)) for number in range(FILES))
+    return Trace(columns, {"uri": uris, "op": StringTable(["read"])})
+
+
+def poisson(data: Path, rate: float, streams: int, seconds: float = SECONDS, seed: int = 1) -> Trace:
+    """4 KiB reads at random moments."""
+    gaps = np.random.default_rng(seed).exponential(1e9 / rate, int(rate * seconds))
+    return reads(data, np.cumsum(gaps), BLOCK, streams, seed)
+
+
+# -- one run ----------------------------------------------------------------------------------------------------------
+
+
+def measured(trace: Trace, engine: str, **options: object) -> tuple[Figures, Replay]:
+    """One replay's figures; CPU is that of the whole process from plan to result."""
+    before = os.times()
+    done = replay(trace, Options(engine=engine, **options))  # type: ignore[arg-type]  # by name
+    after = os.times()
+    run = done.run
+    figures = {
+        "steal": run["steal"],
+        "cpu us/op": (after.user + after.system - before.user - before.system) * 1e6 / len(trace),
+        "kops/s": len(trace) / run["duration_s"] / 1e3,
+        "service p50 us": run["service_us"]["p50"],
+    }
+    if "lateness_us" in run:
+        figures |= {f"late {name}": run["lateness_us"][name] for name in ("p50", "p99", "p99.9")}
+    if "makespan_error" in run:
+        figures["makespan %"] = 100 * run["makespan_error"]
+    return figures, done
+
+
+def fio_replay(trace: Trace, folder: Path) -> Figures:
+    """The same ops by fio's read_iolog, one job, psync."""
+    log, paths = folder / "iolog", [uri.removeprefix("file://") for uri in trace.uris]
+    with open(log, "w") as file:
+        file.write("fio version 3 iolog\n")
+        file.writelines(f"0 {path} add\n0 {path} open\n" for path in paths)
+        rows = zip(*(trace.col(name).tolist() for name in ("t_submit", "uri", "offset", "len")), strict=True)
+        file.writelines(f"{t // 1000} {paths[uri]} read {offset} {size}\n" for t, uri, offset, size in rows)
+    job = fio("--ioengine=psync", f"--read_iolog={log}", f"--write_lat_log={folder}/lat", "--log_offset=1")
+    ends, latencies = np.loadtxt(next(folder.glob("lat_lat*.log")), delimiter=",", usecols=(0, 1)).T
+    for name in folder.iterdir():
+        name.unlink()
+    issued = ends * 1e6 - latencies
+    late = (issued - trace.col("t_submit")[: len(issued)]) / 1e3
+    span = float(trace.col("t_submit")[-1])
+    return {
+        "steal": job["steal"],
+        "cpu us/op": job["cpu_s"] * 1e6 / len(trace),
+        "kops/s": job["kops"],
+        "late p50": float(np.quantile(late, 0.5)),
+        "late p99": float(np.quantile(late, 0.99)),
+        "late p99.9": float(np.quantile(late, 0.999)),
+        "makespan %": 100 * (float(issued.max()) - span) / span,
+    }
+
+
+def fio(*options: str) -> Figures:
+    """Run one fio job; its thousands of ops per second and CPU seconds."""
+    assert FIO is not None
+    command = [FIO, "--name=x", "--invalidate=0", "--group_reporting", "--output-format=json", *options]
+    start = CpuTimes.now()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    steal, _ = CpuTimes.now().since(start)
+    job = json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]
+    seconds = job["job_runtime"] / 1e3
+    cpu = (job["usr_cpu"] + job["sys_cpu"]) / 100 * seconds
+    return {"steal": steal, "kops": job["read"]["iops"] / 1e3, "cpu_s": cpu, "ops": float(job["read"]["total_ios"])}
+
+
+def rounds(count: int, candidates: dict[str, Callable[[], Figures]]) -> dict[str, Figures]:
+    """Run the candidates in turn, several times; the medians, and how many runs were set aside."""
+    runs: dict[str, list[Figures]] = defaultdict(list)
+    aside = 0
+    for _ in range(count):
+        for name, run in candidates.items():
+            figures = run()
+            if figures.pop("steal") > 0.01:
+                aside += 1
+            else:
+                runs[name].append(figures)
+    if aside:
+        print(f"   ({aside} runs set aside for steal)")
+    return {name: {key: statistics.median(one[key] for one in many) for key in many[0]} for name, many in runs.items()}
+
+
+def show(title: str, table: dict[str, Figures]) -> None:
+    """Print one line per candidate."""
+    print(f"-- {title}")
+    for name, figures in table.items():
+        print(f"   {name:22}" + "  ".join(f"{key} {value:.4g}" for key, value in figures.items()), flush=True)
+
+
+def warm(data: Path) -> None:
+    """Read every file, so that all pages are in the cache."""
+    for number in range(FILES):
+        (data / str(number)).read_bytes()
+
+
+# -- the parts --------------------------------------------------------------------------------------------------------
+
+
+def timed(data: Path, count: int) -> None:
+    """Poisson arrivals of warm 4 KiB reads."""
+    for rate, streams in ((20_000, 1), (20_000, 8), (100_000, 8), (200_000, 8)):
+        warm(data)
+        trace = poisson(data, rate, streams)
+        candidates: dict[str, Callable[[], Figures]] = {
+            engine: lambda trace=trace, engine=engine: measured(trace, engine)[0]  # type: ignore[misc]  # bound now
+            for engine in ("native", "uring", "threads")
+        }
+        if FIO and streams == 1:
+            candidates["fio read_iolog psync"] = lambda trace=trace: in_folder(fio_replay, trace)  # type: ignore[misc]
+        show(f"{rate} ops/s, {streams} streams", rounds(count, candidates))
+
+
+def in_folder(run: Callable[[Trace, Path], Figures], trace: Trace) -> Figures:
+    """Run with a scratch directory."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run(trace, Path(folder))
+
+
+def direct(data: Path, count: int) -> None:
+    """O_DIRECT at 20,000 ops/s."""
+    trace = poisson(data, 20_000, 64)
+    candidates = {
+        engine: lambda engine=engine: measured(trace, engine, cache="direct")[0]  # type: ignore[misc]  # bound now
+        for engine in ("uring", "native", "threads")
+    }
+    show("O_DIRECT 4 KiB, 20000 ops/s, 64 streams", rounds(count, candidates))
+
+
+def bursts(data: Path, count: int) -> None:
+    """Simultaneous ops of mixed sizes; what is late is held against what the cores allow."""
+    rng = np.random.default_rng(3)
+    for name, choices, rate in (("4 KiB", [4096], 20_000), ("mixed", [4096, 16_384, 65_536, 1 << 20], 5_000)):
+        sizes = np.array([int(s) for s in rng.integers(32, 129, 10_000)])
+        sizes = sizes[: int(np.searchsorted(np.cumsum(sizes), rate * SECONDS))]
+        moments = np.cumsum(rng.exponential(1e9 * 80 / rate, len(sizes)))
+        times = np.concatenate([moment + np.arange(size) * 1000 for moment, size in zip(moments, sizes, strict=True)])
+        lengths = rng.choice(choices, len(times), p=None if len(choices) == 1 else [0.5, 0.3, 0.17, 0.03])
+        order = np.argsort(times, kind="stable")
+        trace = reads(data, times[order], lengths[order], 128)
+        warm(data)
+        candidates = {
+            engine: lambda engine=engine: excess(trace, engine)  # type: ignore[misc]  # noqa: B023 -- called before the next turn;  # bound now
+            for engine in ("native", "uring", "threads")
+        }
+        show(f"bursts of 32 to 128 ops, {name}, {rate} ops/s in the mean", rounds(count, candidates))
+
+
+def excess(trace: Trace, engine: str) -> Figures:
+    """By how much ops complete after the moment at which so many cores could have completed them at best.
+
+    The bound: ops in the order of their due times, each on the first core that is free, for the tenth percentile of the
+    service time that ops of its size had in this run (least disturbed by others).
+    """
+    figures, done = measured(trace, engine)
+    due, complete, size = (done.trace.col(name) for name in ("t_due", "t_complete", "len"))
+    service = complete - done.trace.col("t_submit")
+    best = {value: int(np.quantile(service[size == value], 0.1)) for value in np.unique(size)}
+    cores = [0] * len(os.sched_getaffinity(0))
+    bound = np.zeros(len(due), np.int64)
+    for row in np.argsort(due, kind="stable"):
+        free = heapq.heappop(cores)
+        bound[row] = max(int(due[row]), free) + best[size[row]]
+        heapq.heappush(cores, int(bound[row]))
+    late = (complete - bound) / 1e3
+    return figures | {f"excess {q}": float(np.quantile(late, q)) for q in (0.5, 0.99)}
+
+
+def asap(data: Path, count: int) -> None:
+    """As fast as possible, warm 4 KiB, our per-op times on, against fio with its clock reduced as far as it goes."""
+    names = ":".join(str(data / str(number)) for number in range(FILES))
+    common = [
+        "--rw=randread",
+        "--bs=4k",
+        f"--filename={names}",
+        "--norandommap",
+        "--randrepeat=0",
+        "--time_based",
+        "--runtime=2",
+    ]
+    tuned = ["--gtod_reduce=1", "--numjobs=2"]
+    ring = ["--iodepth=256", "--iodepth_batch=64", "--iodepth_batch_complete=64", "--fixedbufs=1", "--registerfiles=1"]
+    peers = {
+        "fio psync, 1 job": ["--ioengine=psync"],
+        "fio psync, 2 jobs, tuned": ["--ioengine=psync", *tuned],
+        "fio io_uring, 2, tuned": ["--ioengine=io_uring", *ring, *tuned],
+    }
+    candidates: dict[str, Callable[[], Figures]] = {}
+    for streams in (1, 2):
+        trace = poisson(data, 2_000_000, streams, seconds=1)
+        candidates[f"native, {streams} streams"] = lambda trace=trace: core_rate(trace, "native")  # type: ignore[misc]
+    candidates["threads, 1 stream"] = lambda: core_rate(poisson(data, 300_000, 1, seconds=1), "threads")
+    for name, options in peers.items() if FIO else ():
+        candidates[name] = lambda options=options: fio_rate(*common, *options)  # type: ignore[misc]  # bound now
+    warm(data)
+    show("as fast as possible, warm 4 KiB", rounds(count, candidates))
+
+
+def fio_rate(*options: str) -> Figures:
+    """What fio reaches."""
+    job = fio(*options)
+    return {"steal": job["steal"], "kops/s": job["kops"], "cpu us/op": job["cpu_s"] * 1e6 / job["ops"]}
+
+
+def core_rate(trace: Trace, engine: str) -> Figures:
+    """What an engine reaches, and the CPU time of its run alone."""
+    from tracekit.replay import engines
+    from tracekit.replay.engines import Control
+    from tracekit.replay.plan import make_plan
+
+    plan = make_plan(trace, Options(engine=engine, pace="asap"))
+    chosen = engines.choose(engine, plan).engine
+    start, before = CpuTimes.now(), resource.getrusage(resource.RUSAGE_SELF)
+    outcome = chosen.run(plan, Control())
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    first = min(int(log.submit[0]) for log in outcome.logs)
+    last = max(int(log.complete[-1]) for log in outcome.logs)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    steal = CpuTimes.now().since(start)[0]
+    return {"steal": steal, "kops/s": len(trace) * 1e6 / (last - first), "cpu us/op": cpu * 1e6 / len(trace)}
+
+
+MEMORY = """
+import sys, numpy as np
+from tracekit import _core
+from tracekit.replay import native
+folder, count = sys.argv[1], int(sys.argv[2])
+def peak(reset=False):
+    if reset:
+        open("/proc/self/clear_refs", "w").write("5")
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+path = f"{folder}/0".encode() + b"\\0"
+names = np.frombuffer(path, np.uint8)
+files = np.zeros(1, native.FILE); files["path"] = names.ctypes.data; files["advice"] = -1
+streams = np.zeros(4, native.STREAM); streams["count"] = count // 4
+streams["first"] = np.arange(4) * (count // 4); streams["after"] = -1
+ops = np.memmap(f"{folder}/ops", native.OP, "r", shape=count)
+answer = np.zeros(1, native.OUTCOME)
+idle = peak(reset=True)
+with open(f"{folder}/log", "wb") as log:
+    _core.replay_run(how=int(sys.argv[3]), pace=2, ops=ops.ctypes.data, op_count=count, streams=streams.ctypes.data,
+        stream_count=4, files=files.ctypes.data, file_count=1, results=0, results_fd=log.fileno(), chunks=64, turns=1, period=1,
+        max_ops=0, max_bytes=0, max_errors=-1, workers=4, handles=8, keys=8, spare_bytes=1 << 20, in_order=False, release=True,
+        realtime=False, helped=False, outcome=answer.ctypes.data, report=None)
+print(int(answer["done"][0]), (peak() - idle) / 1024, int(answer["stalls"][0]))
+"""
+
+
+def memory(data: Path, count: int) -> None:
+    """Resident memory of a run of ten million ops above the idle process: ops from a mapped file, records to a file."""
+    for ops in (1_000_000, 10_000_000):
+        table = np.zeros(ops, native.OP)
+        table["length"], table["order"] = BLOCK, np.arange(ops)
+        table["offset"] = np.random.default_rng(1).integers(0, FILE_BYTES // BLOCK - 1, ops) * BLOCK
+        table.tofile(data / "ops")
+        for name, how in (("native", 0), ("uring", 1)):
+            command = [sys.executable, "-c", MEMORY, str(data), str(ops), str(how)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            records = os.path.getsize(data / "log") // native.RESULT.itemsize
+            print(
+                f"   {name:8} {int(done[0]):>10} ops  {float(done[1]):6.1f} MiB above idle  {records} records  {done[2]} stalls"
+            )
+            (data / "log").unlink()
+        (data / "ops").unlink()
+
+
+def think(data: Path, count: int) -> None:
+    """A closed-loop program, replayed on the storage it was recorded on and on another, against the program there."""
+    program = data / "closed_loop"
+    source = Path(__file__).with_name("closed_loop.c")
+    subprocess.run(["gcc", "-O2", str(source), "-o", str(program), "-lpthread", "-lm"], check=True)
+    warm(data)
+    for recorded, other in (("cached", "direct"), ("direct", "cached")):
+        table: dict[str, list[Figures]] = defaultdict(list)
+        for seed in range(count):
+            here, there = loop_trace(data, program, recorded, seed), loop_trace(data, program, other, seed)
+            table[f"program on {recorded}"].append(shape(here))
+            table[f"program on {other}"].append(shape(there))
+            for pace, storage in (("think", recorded), ("think", other), ("recorded", other), ("asap", other)):
+                cache = "direct" if storage == "direct" else "default"
+                done = replay(here, Options(pace=pace, cache=cache)).trace
+                table[f"replayed on {storage}, {pace}"].append(shape(done))
+        medians = {
+            name: {key: statistics.median(one[key] for one in many) for key in many[0]} for name, many in table.items()
+        }
+        show(f"recorded on {recorded}", medians)
+
+
+def loop_trace(data: Path, program: Path, storage: str, seed: int) -> Trace:
+    """Run the program; the trace of what it did."""
+    command = [str(program), str(data), str(FILES), str(FILE_BYTES), "2000", storage, str(seed)]
+    rows = np.array(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(), np.int64
+    ).reshape(-1, 5)
+    rows = rows[np.argsort(rows[:, 1], kind="stable")]
+    zero, count = rows[0, 1], len(rows)
+    columns = {
+        "uri": rows[:, 3].astype(np.int32), "offset": rows[:, 4], "len": np.full(count, 65_536), "t_submit": rows[:, 1] - zero,
+        "op": np.zeros(count, np.int32), "t_complete": rows[:, 2] - zero, "ret": np.full(count, 65_536),
+        "pid": np.zeros(count, np.int32), "tid": rows[:, 0].astype(np.int32),
+    }  # fmt: skip
+    uris = StringTable(file_uri(data / str(number)) for number in range(FILES))
+    return Trace(columns, {"uri": uris, "op": StringTable(["read"])})
+
+
+def shape(trace: Trace) -> Figures:
+    """Throughput, mean queue depth and service time of a trace."""
+    submit, complete = trace.col("t_submit"), trace.col("t_complete")
+    span = float(complete.max() - submit.min())
+    return {
+        "makespan s": span / 1e9,
+        "kops/s": len(trace) * 1e6 / span,
+        "mean depth": float((complete - submit).sum()) / span,
+        "service p50 us": float(np.median(complete - submit)) / 1e3,
+    }
+
+
+PARTS: dict[str, Callable[[Path, int], None]] = {
+    "timed": timed, "direct": direct, "bursts": bursts, "asap": asap, "memory": memory, "think": think,
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
