@@ -523,3 +523,34 @@ def test_descriptors_stay_within_the_limit(files):
     plan.files *= 1 + hard // 4
     assert native._handles(plan, "uring") < hard
     assert native._handles(plan, "native") * len(plan.jobs) < hard
+
+
+MEMORY = """
+import sys
+from tracekit.replay import engines
+from tracekit.replay.engines import Control
+from tracekit.replay.options import Options
+from tracekit.replay.plan import make_plan
+from tracekit.trace import Op, Trace
+ops = [Op(sys.argv[2], 0, 4 << 20, n, pid=1, tid=n % 32) for n in range(320)]
+plan = make_plan(Trace.of(ops), Options(engine=sys.argv[1], pace="asap", max_inflight_bytes=8 << 20))
+engine = engines.choose(sys.argv[1], plan).engine
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+open("/proc/self/clear_refs", "w").write("5")
+before = peak()
+outcome = engine.run(plan, Control())
+assert sum(log.ret.sum() for log in outcome.logs) == 320 * (4 << 20)
+print(peak() - before)
+"""
+
+
+@native_engines
+def test_buffers_are_bounded_by_the_byte_cap(tmp_path, engine):
+    """32 streams of 4 MiB reads under a cap of 8 MiB: the process grows by the cap and what may be kept, not by 128 MiB."""
+    file = tmp_path / "large"
+    file.write_bytes(bytes(4 << 20))
+    command = [sys.executable, "-c", MEMORY, engine, f"file://{file}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) / 1024 < 32 + 8

@@ -54,8 +54,17 @@ void tk_run_stop(tk_run *run, enum tk_stop why)
         tk_gate_close(&run->gate);
     atomic_fetch_add(&run->alarm, 1);
     atomic_fetch_add(&run->bell, 1);
+    atomic_store(&run->active, INT_MAX);
     tk_futex_wake(&run->alarm, INT_MAX);
     tk_futex_wake(&run->bell, INT_MAX);
+    tk_futex_wake(&run->active, INT_MAX);
+}
+
+/* Every op is done: those who are parked may go. */
+void tk_run_finish(tk_run *run)
+{
+    atomic_store(&run->active, INT_MAX);
+    tk_futex_wake(&run->active, INT_MAX);
 }
 
 /* Note an op: its record, the counters for progress, and whether the run has failed too often. */
@@ -132,6 +141,7 @@ static int start_threads(tk_run *run)
     pthread_sigmask(SIG_BLOCK, &all, &before);
     for (; started < run->worker_count && !error; started += !error) {
         run->workers[started].run = run;
+        run->workers[started].index = (uint32_t)started;
         atomic_fetch_add(&run->alive, 1);
         error = pthread_create(&run->workers[started].thread, NULL, thread_main, &run->workers[started]);
     }
@@ -170,7 +180,7 @@ typedef struct {
     bool wanted, held;
     int64_t checked, cpu, calm_since;
     int32_t taken_away;
-    int cores, policy; /* of the calling thread, before */
+    int policy; /* of the calling thread, before */
     struct sched_param parameter;
 } tk_guard;
 
@@ -194,9 +204,10 @@ static int raise_priority(tk_run *run, tk_guard *guard)
     int error = set_policy(run, SCHED_FIFO, PRIORITY);
     if (!error && sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &above) < 0)
         error = errno;
+    if (error)
+        set_policy(run, SCHED_OTHER, 0);
     guard->held = guard->wanted = error == 0;
     guard->checked = guard->calm_since = tk_now_ns();
-    guard->cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     return error;
 }
 
@@ -227,8 +238,8 @@ static void guard_priority(tk_run *run, tk_guard *guard)
         sum += used;
     }
     guard->checked = now;
-    bool busy = most > span / 10 * 9 || sum > span / 10 * 9 * guard->cores;
-    bool calm = most < span / 10 * 7 && sum < span / 10 * 7 * guard->cores;
+    bool busy = most > span / 10 * 9 || sum > span / 10 * 9 * run->cores;
+    bool calm = most < span / 10 * 7 && sum < span / 10 * 7 * run->cores;
     if (!calm)
         guard->calm_since = now;
     if (guard->held && busy) {
@@ -275,6 +286,15 @@ static int open_handles(tk_run *run, const tk_replay *replay)
     return run->handles ? 0 : ENOMEM;
 }
 
+/* Ops that the page cache serves keep a core busy each, and more threads than a few per core only make one wake-up per op of
+   a burst. Where ops block, more join in (workers.c). A thread that waits at the gate or for its turn is not there for
+   others, so then every stream has one from the start. */
+static int32_t first_workers(const tk_run *run)
+{
+    int32_t few = 4 * run->cores;
+    return run->gated || run->streams.in_order || run->worker_count < few ? run->worker_count : few;
+}
+
 static int open_run(tk_run *run, const tk_replay *replay)
 {
     run->streams = (tk_streams){.ops = replay->ops, .plans = replay->streams, .op_count = replay->op_count,
@@ -288,6 +308,8 @@ static int open_run(tk_run *run, const tk_replay *replay)
     run->helped = replay->helped;
     run->preopen = replay->handles >= replay->keys;
     run->issue.files = replay->files;
+    run->cores = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    atomic_store(&run->active, (uint32_t)first_workers(run));
     int error = tk_mutex_open(&run->lock);
     error = error ? error : tk_streams_open(&run->streams);
     error = error ? error : tk_gate_open(&run->gate, replay->max_ops, replay->max_bytes);

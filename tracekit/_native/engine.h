@@ -246,6 +246,7 @@ typedef struct {
     pthread_t thread;
     tk_chunk *chunk;
     tk_buffer buffer;
+    uint32_t index;
     int64_t idle_since; /* when it last had nothing to do; 0: it has */
     _Atomic int64_t done;
     _Atomic int64_t bytes; /* asked of the system, after rounding */
@@ -277,6 +278,9 @@ struct tk_run {
     _Atomic uint32_t alarm; /* futex: sleepers look again */
     _Atomic uint32_t bell;  /* futex: idle workers look again */
     _Atomic int32_t idle;
+    _Atomic uint32_t active; /* futex: how many workers take part; the others are parked */
+    _Atomic int32_t in_call; /* ops being done now, where workers are fewer than streams */
+    int32_t cores;
     _Atomic int64_t in_turn; /* order across streams: the number of the op whose turn it is */
     _Atomic int64_t errors;  /* ops that failed and had not in the recording */
     _Atomic int32_t stop;
@@ -285,6 +289,7 @@ struct tk_run {
 };
 
 void tk_run_stop(tk_run *run, enum tk_stop why);
+void tk_run_finish(tk_run *run);
 void tk_run_record(tk_worker *worker, const tk_claim *claim, const tk_aim *aim, tk_result *result);
 
 /* -- workers.c, uring.c -- */

@@ -196,13 +196,14 @@ static bool issue_first(tk_uring *uring)
     if (one->aim.error == TK_PINNED)
         return false;
     one->weight = one->aim.handle && tk_moves(one->claim.op) ? one->aim.span : 0;
-    if (read && !one->aim.error && !tk_pool_fit(&run->pool, one->aim.span, &one->buffer))
-        one->aim.error = ENOMEM;
     if (run->gated && !tk_gate_try(&run->gate, one->weight))
         return false;
+    if (read && !one->aim.error && !tk_pool_fit(&run->pool, one->aim.span, &one->buffer))
+        one->aim.error = ENOMEM;
     int64_t admitted = run->gated ? tk_now_ns() : one->ready;
     uring_sqe *sqe = read && !one->aim.error ? tk_ring_next(&uring->ring) : NULL;
     if (sqe == NULL && read && !one->aim.error) {
+        tk_pool_give(&run->pool, &one->buffer);
         if (run->gated)
             tk_gate_leave(&run->gate, one->weight);
         return false;

@@ -2,7 +2,7 @@
 
    With as many workers as streams each one keeps its stream and no lock is taken between ops. With fewer, the heap of due
    times says who is next; a worker that waits for a moment still to come gives its claim back when something due earlier
-   turns up (`alarm`). Reads through the page cache copy, and a copy is best made by the thread that waits for it: a ring
+   turns up (`alarm`). A run begins with a few workers per core and takes in more when ops are overdue while others block. Reads through the page cache copy, and a copy is best made by the thread that waits for it: a ring
    would make one copy wait for the other. */
 #define _GNU_SOURCE
 #include "engine.h"
@@ -10,6 +10,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+
+/* Whether a worker may only ever have one stream. */
+static bool is_alone(const tk_run *run)
+{
+    return run->worker_count >= run->streams.stream_count &&
+           atomic_load_explicit(&run->active, memory_order_relaxed) >= (uint32_t)run->worker_count;
+}
 
 /* Wake those who can take what was just put into the heap. */
 static void announce(tk_run *run, int pushed)
@@ -20,7 +27,7 @@ static void announce(tk_run *run, int pushed)
         atomic_fetch_add(&run->bell, 1);
         tk_futex_wake(&run->bell, run->streams.in_order ? INT_MAX : pushed);
     }
-    if (run->worker_count < run->streams.stream_count) {
+    if (!is_alone(run)) {
         atomic_fetch_add(&run->alarm, 1);
         tk_futex_wake(&run->alarm, INT_MAX);
     }
@@ -29,6 +36,26 @@ static void announce(tk_run *run, int pushed)
 static bool stopped(const tk_run *run)
 {
     return atomic_load_explicit(&run->stop, memory_order_relaxed) != TK_RUNNING;
+}
+
+/* Take part, or be parked until the run needs more. */
+static void await_call(tk_worker *worker)
+{
+    tk_run *run = worker->run;
+    uint32_t active;
+    while ((active = atomic_load(&run->active)) <= worker->index)
+        tk_futex_wait(&run->active, active, 0);
+}
+
+/* An op was overdue when a worker became free. If more ops are being done than there are cores, some of them wait for
+   storage, and one worker more can do what is overdue. */
+static void call_another(tk_run *run)
+{
+    uint32_t active = atomic_load_explicit(&run->active, memory_order_relaxed);
+    if (active >= (uint32_t)run->worker_count || atomic_load_explicit(&run->in_call, memory_order_relaxed) < run->cores)
+        return;
+    if (atomic_compare_exchange_strong(&run->active, &active, active + 1))
+        tk_futex_wake(&run->active, INT_MAX);
 }
 
 /* The next op of the stream that is next; false when there will be none for this worker. */
@@ -103,13 +130,23 @@ static void pass_turn(tk_run *run)
     tk_futex_wake(&run->bell, INT_MAX);
 }
 
-/* Open and allocate what the op needs. */
+/* Memory for a read. A small buffer is taken ahead and kept; a large one belongs to the bytes in flight, so it is taken when
+   the gate is passed and given back at once. */
+enum { SMALL = 1 << 16 };
+
+static void allocate(tk_worker *worker, const tk_op *op, tk_aim *aim)
+{
+    if (op->kind == TK_READ && !aim->error && !tk_pool_fit(&worker->run->pool, aim->span, &worker->buffer))
+        aim->error = ENOMEM;
+}
+
+/* Open and allocate ahead of time what the op needs. */
 static void prepare(tk_worker *worker, const tk_claim *claim, int64_t key, tk_aim *aim)
 {
     tk_run *run = worker->run;
     tk_aim_at(&run->issue, &run->handles[claim->stream], key, claim->op, aim);
-    if (claim->op->kind == TK_READ && !aim->error && !tk_pool_fit(&run->pool, aim->span, &worker->buffer))
-        aim->error = ENOMEM;
+    if (aim->span <= SMALL)
+        allocate(worker, claim->op, aim);
 }
 
 /* Issue the claimed op, note what became of it; false when the run was stopped before. */
@@ -117,6 +154,7 @@ static bool perform(tk_worker *worker, const tk_claim *claim, tk_aim *aim, int64
 {
     tk_run *run = worker->run;
     tk_ticket ticket;
+    bool shared = !is_alone(run); /* once for both counts: it can change in between */
     int32_t group = run->streams.plans[claim->stream].group;
     int64_t ready = 0;
     if (!await_turn(run, claim))
@@ -130,11 +168,19 @@ static bool perform(tk_worker *worker, const tk_claim *claim, tk_aim *aim, int64
     }
     if (run->gated && !tk_gate_enter(&run->gate, &ticket, weight))
         return false;
+    if (aim->span > SMALL)
+        allocate(worker, claim->op, aim);
+    if (shared)
+        atomic_fetch_add_explicit(&run->in_call, 1, memory_order_relaxed);
     result->submit = tk_now_ns();
     pass_turn(run); /* after the clock reading, so that times and order agree */
     result->result = (int32_t)tk_issue_op(&run->issue, &run->handles[claim->stream], group, key, claim->op, aim,
                                           worker->buffer.address, &result->error);
     result->complete = tk_now_ns();
+    if (shared)
+        atomic_fetch_sub_explicit(&run->in_call, 1, memory_order_relaxed);
+    if (aim->span > SMALL)
+        tk_pool_give(&run->pool, &worker->buffer);
     if (run->gated) {
         tk_gate_leave(&run->gate, weight);
         result->stall = result->submit - ready;
@@ -149,32 +195,39 @@ static int64_t waited(tk_worker *worker, const tk_claim *claim, int64_t claimed)
     return worker->idle_since == 0 && claimed > could ? claimed - could : 0;
 }
 
-/* The stream's next op, if this worker keeps it; false: claim another. */
+/* What this worker does next: its stream's next op where it is alone, else whichever op is next. False: look again. */
 static bool go_on(tk_worker *worker, tk_claim *claim, int64_t complete, uint32_t *alarm)
 {
     tk_run *run = worker->run;
-    bool alone = run->worker_count >= run->streams.stream_count;
-    if (tk_streams_next(&run->streams, claim->stream, complete)) {
-        if (alone) {
-            *alarm = atomic_load_explicit(&run->alarm, memory_order_relaxed);
-            tk_streams_look(&run->streams, claim->stream, claim);
-            return true;
-        }
-        give_back(run, claim);
+    bool alone = is_alone(run);
+    *alarm = atomic_load(&run->alarm);
+    if (!tk_streams_next(&run->streams, claim->stream, complete)) {
+        pthread_mutex_lock(&run->lock);
+        int pushed = tk_streams_end(&run->streams, claim->stream, complete);
+        bool over = run->streams.unfinished == 0;
+        pthread_mutex_unlock(&run->lock);
+        if (over)
+            tk_run_finish(run);
+        announce(run, over ? INT_MAX : pushed);
         return false;
     }
-    pthread_mutex_lock(&run->lock);
-    int pushed = tk_streams_end(&run->streams, claim->stream, complete);
-    bool over = run->streams.unfinished == 0;
-    pthread_mutex_unlock(&run->lock);
-    announce(run, over ? INT_MAX : pushed);
-    return false;
+    int32_t stream = claim->stream;
+    if (!alone) {
+        pthread_mutex_lock(&run->lock);
+        tk_streams_push(&run->streams, stream);
+        stream = tk_streams_pop(&run->streams);
+        pthread_mutex_unlock(&run->lock);
+    }
+    tk_streams_look(&run->streams, stream, claim);
+    return true;
 }
+
+enum { OVERDUE_NS = 20000 };
 
 static void work(tk_worker *worker)
 {
     tk_run *run = worker->run;
-    bool have = false, shared = run->worker_count < run->streams.stream_count;
+    bool have = false;
     tk_claim claim;
     uint32_t alarm = 0;
     for (;;) {
@@ -183,8 +236,8 @@ static void work(tk_worker *worker)
         tk_result result = {0};
         tk_aim aim;
         int64_t key = tk_key(&run->issue, claim.stream, claim.op);
-        if (shared)
-            result.worker = waited(worker, &claim, tk_now_ns());
+        if (!is_alone(run) && (result.worker = waited(worker, &claim, tk_now_ns())) > OVERDUE_NS)
+            call_another(run);
         prepare(worker, &claim, key, &aim);
         if (!await_due(run, &claim, alarm)) {
             if (stopped(run))
@@ -203,6 +256,7 @@ static void work(tk_worker *worker)
 
 void tk_worker_main(tk_worker *worker)
 {
+    await_call(worker);
     work(worker);
     tk_pool_give(&worker->run->pool, &worker->buffer);
 }

@@ -207,7 +207,7 @@ def _blame(plan: Plan, done: Done) -> tuple[str, str]:
     recorded one, waiting at the caps, and lateness of our own.
     """
     held_up = np.append(done.dependency[1:] > 0, False) & np.append(done.stream[1:] == done.stream[:-1], False)
-    own = float(done.own_lateness.sum())
+    own = float(done.own_lateness.sum() + done.queued.sum())
     caps = float(done.stall.sum())
     target = float(_service_excess(plan, done)[held_up].sum())
     if caps > max(own, target):
