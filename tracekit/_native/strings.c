@@ -23,19 +23,23 @@ void tk_strings_close(tk_strings *table)
     *table = (tk_strings){0};
 }
 
-/* Eight bytes at a time, each step a multiplication whose halves are folded together. */
+static uint64_t mixed(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * 0xD6E8FEB86659FD93ULL;
+    return hash ^ (hash >> 32);
+}
+
+/* Eight bytes at a time; the upper half of each product is folded into the lower, which picks the slot. */
 static uint64_t hash_of(const char *text, size_t length)
 {
     uint64_t hash = length * 0x9E3779B97F4A7C15ULL, word;
     for (; length >= 8; text += 8, length -= 8) {
         memcpy(&word, text, 8);
-        __uint128_t product = (__uint128_t)(hash ^ word) * 0xD6E8FEB86659FD93ULL;
-        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
+        hash = mixed(hash, word);
     }
     word = 0;
     memcpy(&word, text, length);
-    __uint128_t product = (__uint128_t)(hash ^ word) * 0xD6E8FEB86659FD93ULL;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
+    return mixed(hash, word);
 }
 
 static int grow_slots(tk_strings *table)
