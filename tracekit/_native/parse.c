@@ -7,12 +7,14 @@
 
 #include <string.h>
 
+#define COLUMN(name, kind) {#name, sizeof #name - 1, kind}
 const tk_column TK_COLUMN[TK_COLUMNS] = {
-    {"uri", TK_TEXT},        {"offset", TK_INT64}, {"len", TK_INT64},          {"t_submit", TK_INT64}, {"op", TK_TEXT},
-    {"t_complete", TK_INT64}, {"ret", TK_INT64},   {"err", TK_TEXT},           {"t_due", TK_INT64},    {"t_first_byte", TK_INT64},
-    {"pid", TK_INT32},       {"tid", TK_INT32},    {"rank", TK_INT32},         {"worker", TK_INT32},   {"epoch", TK_INT32},
-    {"step", TK_INT32},      {"sample_id", TK_SAMPLE}, {"layer", TK_TEXT},     {"level", TK_TEXT},     {"attempts", TK_INT32},
-    {"flags", TK_TEXT},
+    COLUMN(uri, TK_TEXT), COLUMN(offset, TK_INT64), COLUMN(len, TK_INT64), COLUMN(t_submit, TK_INT64),
+    COLUMN(op, TK_TEXT), COLUMN(t_complete, TK_INT64), COLUMN(ret, TK_INT64), COLUMN(err, TK_TEXT),
+    COLUMN(t_due, TK_INT64), COLUMN(t_first_byte, TK_INT64), COLUMN(pid, TK_INT32), COLUMN(tid, TK_INT32),
+    COLUMN(rank, TK_INT32), COLUMN(worker, TK_INT32), COLUMN(epoch, TK_INT32), COLUMN(step, TK_INT32),
+    COLUMN(sample_id, TK_SAMPLE), COLUMN(layer, TK_TEXT), COLUMN(level, TK_TEXT), COLUMN(attempts, TK_INT32),
+    COLUMN(flags, TK_TEXT),
 };
 enum { URI = 0, LEN = 2, T_SUBMIT = 3, OP = 4, UNKNOWN = TK_COLUMNS, NO_KEY = 255 };
 static const uint32_t REQUIRED = 1u << URI | 1u << LEN | 1u << T_SUBMIT;
@@ -124,19 +126,34 @@ static const char *word_at(const char *at, const char *end, const char *word, si
     return (size_t)(end - at) >= length && memcmp(at, word, length) == 0 ? at + length : NULL;
 }
 
-/* Which column a key is; the one that followed in the line before is tried first. */
-static int column_of(tk_parser *parser, int before, const char *key, size_t length)
+static int column_named(const char *key, size_t length)
 {
-    int guess = parser->expected[before];
-    if (guess != NO_KEY && strlen(TK_COLUMN[guess].name) == length && memcmp(TK_COLUMN[guess].name, key, length) == 0)
-        return guess;
-    for (int i = 0; i < TK_COLUMNS; i++) {
-        if (strlen(TK_COLUMN[i].name) == length && memcmp(TK_COLUMN[i].name, key, length) == 0) {
-            parser->expected[before] = (uint8_t)i;
+    for (int i = 0; i < TK_COLUMNS; i++)
+        if (TK_COLUMN[i].length == length && memcmp(TK_COLUMN[i].name, key, length) == 0)
             return i;
+    return UNKNOWN;
+}
+
+/* The key that begins behind the quote at `at`: its column, and where it ends. The key that followed in the line before is
+   tried first, which saves looking for the end. NULL when it is not plain. */
+static const char *key_at(tk_parser *parser, const char *at, const char *end, int *column)
+{
+    int guess = parser->expected[*column];
+    if (guess != NO_KEY) {
+        size_t length = TK_COLUMN[guess].length;
+        if ((size_t)(end - at) > length + 1 && at[length + 1] == '"' && memcmp(at + 1, TK_COLUMN[guess].name, length) == 0) {
+            *column = guess;
+            return at + length + 2;
         }
     }
-    return UNKNOWN;
+    const char *quote = end_of_text(at + 1, end);
+    if (quote == NULL)
+        return NULL;
+    int found = column_named(at + 1, (size_t)(quote - at - 1));
+    if (found != UNKNOWN)
+        parser->expected[*column] = (uint8_t)found;
+    *column = found;
+    return quote + 1;
 }
 
 /* The value of a key nobody knows is passed over if it is plain; a value of any other kind is the reader's. */
@@ -198,11 +215,10 @@ static bool read_line(tk_parser *parser, line *mine, const char *at, const char 
         at = skip_blanks(at, end);
         if (at >= end || *at != '"')
             return false;
-        const char *quote = end_of_text(at + 1, end);
-        if (quote == NULL)
+        at = key_at(parser, at, end, &column);
+        if (at == NULL)
             return false;
-        column = column_of(parser, column, at + 1, (size_t)(quote - at - 1));
-        at = skip_blanks(quote + 1, end);
+        at = skip_blanks(at, end);
         if (at >= end || *at != ':')
             return false;
         at = value_at(mine, column, skip_blanks(at + 1, end), end);

@@ -13,6 +13,7 @@ enum { TK_COLUMNS = 21 };
 enum tk_column_kind { TK_INT64, TK_INT32, TK_TEXT, TK_SAMPLE };
 typedef struct {
     const char *name;
+    size_t length;
     enum tk_column_kind kind;
 } tk_column;
 extern const tk_column TK_COLUMN[TK_COLUMNS];
