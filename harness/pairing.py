@@ -1,12 +1,13 @@
 """Which op of a replay answers which op of its recording.
 
 An op is known by what it does, where, and how much (op, uri, offset, len); the k-th such op of the one trace answers the
-k-th of the other. Within one stream first, where the replay kept the recorded pid and tid; what is left then over all
-streams, in order of time. The pairing is one to one; what remains on either side is missing or extra.
+k-th of the other. Within one stream first: the one that issues the very same ops, else the one of the same rank, pid and tid; what is
+left then over all streams, in order of time. The pairing is one to one; what remains on either side is missing or extra.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,7 +91,7 @@ def pair(recorded: Trace, replayed: Trace, remap: Sequence[tuple[str, str]] = ()
     recorded, replayed = View.of(recorded).trace, View.of(replayed).trace
     count = len(recorded)
     keys = _keys(recorded, replayed, Remap(remap))
-    streams = _both(recorded, replayed, "rank", "pid", "tid")
+    streams = _same_streams(keys, _both(recorded, replayed, "rank", "pid", "tid"), count)
     left, right = _kth_with_kth(codes_of(keys, streams), count)
     rest = np.ones(len(keys), np.bool_)
     rest[left], rest[right] = False, False
@@ -139,6 +140,38 @@ def _keys(recorded: Trace, replayed: Trace, remap: Remap) -> Ints:
 
 def _both(recorded: Trace, replayed: Trace, *names: str) -> Ints:
     return codes_of(*(_stack(recorded, replayed, name) for name in names))
+
+
+def _same_streams(keys: Ints, streams: Ints, count: int) -> Ints:
+    """The streams, those of the replay under the number of the recorded stream that issues the very same ops in the same order.
+
+    Names of threads mean nothing across processes: where several streams read the same places, pairing by name would give
+    one stream's ops to another. A stream that has no twin keeps its name, where no other has taken it.
+    """
+    recorded, replayed = _sequences(keys[:count], streams[:count]), _sequences(keys[count:], streams[count:])
+    waiting: dict[bytes, list[int]] = {}
+    for stream, digest in recorded:
+        waiting.setdefault(digest, []).append(stream)
+    new = np.arange(int(streams.max(initial=0)) + 1)
+    alone = []
+    for stream, digest in replayed:
+        if waiting.get(digest):
+            new[stream] = waiting[digest].pop(0)
+        else:
+            alone.append(stream)
+    taken = {int(new[stream]) for stream, _ in replayed} - set(alone)
+    for number, stream in enumerate(alone):
+        if stream in taken:
+            new[stream] = len(new) + number
+    return np.concatenate([streams[:count], new[streams[count:]]])
+
+
+def _sequences(keys: Ints, streams: Ints) -> list[tuple[int, bytes]]:
+    """Each stream and a digest of its ops in their order; the streams in the order in which they begin."""
+    order = np.argsort(streams, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(streams[order])) + 1) if len(order) else []
+    groups.sort(key=lambda rows: int(rows[0]))
+    return [(int(streams[rows[0]]), hashlib.blake2b(keys[rows].tobytes()).digest()) for rows in groups]
 
 
 def _stack(recorded: Trace, replayed: Trace, name: str) -> Ints:

@@ -494,3 +494,43 @@ def test_a_disturbed_replay_is_judged_and_said_to_be_so(recording):
     verdict = paired(recording, as_replay(recording, run={"verdict": "DEGRADED", "reasons": ["steal 3 %"]}))
     assert verdict.outcome is Outcome.PASS
     assert any("DEGRADED: steal 3 %" in note for note in verdict.notes)
+
+
+@pytest.mark.parametrize("rename", ["renumbered", "swapped"])
+def test_streams_that_read_the_same_places_are_known_by_what_they_do(rename):
+    """Four threads read one file's index over and over; a faithful replay with other thread numbers passes all the same."""
+    chance = np.random.default_rng(0)
+    ops = []
+    for stream in range(4):
+        times = np.cumsum(chance.integers(500_000, 4_000_000, 300)).tolist()
+        places = chance.integers(0, 10, 300).tolist()
+        ops += [
+            Op("file:///index", place * 4096, 4096, at, t_complete=at + 200_000, pid=1, tid=stream, ret=4096)
+            for place, at in zip(places, times, strict=True)
+        ]
+    trace = Trace.of(ops)
+    jitter = chance.integers(0, 250_000, len(trace))
+    tid = trace.col("tid") + 100 if rename == "renumbered" else 3 - trace.col("tid")
+    late = {"t_submit": trace.col("t_submit") + jitter, "t_complete": trace.col("t_complete") + jitter}
+    replay = Trace({**trace.columns, **late, "tid": tid.astype(np.int32)}, trace.tables).sorted()
+    assert paired(trace.sorted(), replay).outcome is Outcome.PASS
+
+
+def test_a_stream_without_a_twin_does_not_take_the_place_of_another():
+    """Thread 1 does what thread 2 was recorded to do, thread 2 something new: its ops are missing, thread 1's are not."""
+    recorded = Trace.of(
+        [
+            *(Op("file:///a", n, 1, n, pid=1, tid=1) for n in range(20)),
+            *(Op("file:///b", n, 1, n, pid=1, tid=2) for n in range(20)),
+        ]
+    )
+    replayed = Trace.of(
+        [
+            *(Op("file:///b", n, 1, n, pid=1, tid=1) for n in range(20)),
+            *(Op("file:///c", n, 1, n, pid=1, tid=2) for n in range(20)),
+        ]
+    )
+    pairs = pair(recorded, replayed)
+    assert len(pairs) == 20
+    assert pairs.moved_share == 0.0
+    assert {recorded.uris[recorded.sorted().col("uri")[row]] for row in pairs.left} == {"file:///b"}
