@@ -66,7 +66,7 @@ def check_output(path: str | os.PathLike[str], *, force: bool = True) -> None:
     if not parent.is_dir():
         raise InputError(f"the directory {parent} does not exist", "create it, or write somewhere else")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"the directory {parent} cannot be written", "choose another with -o")
+        raise InputError(f"the directory {parent} cannot be written", "write somewhere else, or ask for permission")
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, force: bool = True) -> None:

@@ -353,6 +353,17 @@ def test_missing_empty_and_unreadable_files(tmp_path):
         formats.load(tmp_path / ("x" * 300))
 
 
+def test_a_trace_without_permission_says_so(tmp_path, monkeypatch):
+    """The way out of a file one may not read is its permissions (asked of `open`, so that root can test it too)."""
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(InputError, match="cannot be read: Permission denied; check its permissions"):
+        formats.load(tmp_path / "t.jsonl")
+
+
 def test_blank_lines_only_is_no_trace(write):
     """A file of blank lines holds no op."""
     with pytest.raises(InputError, match="holds no op"):

@@ -84,7 +84,7 @@ def test_what_cannot_be_written_is_refused_first(tmp_path):
 def test_a_directory_without_permission_is_refused(tmp_path, monkeypatch):
     """A directory one may not write is refused before the work (asked of the system, so that root can test it too)."""
     monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be written; write somewhere else"):
         check_output(tmp_path / "out")
 
 

@@ -85,7 +85,8 @@ def _readable(path: str | os.PathLike[str]) -> str:
     except FileNotFoundError:
         raise InputError(f"there is no trace {text}", "check the name, or make one with tracekit record") from None
     except OSError as error:
-        raise InputError(f"{text} cannot be read: {error.strerror}", "name a trace file") from None
+        way_out = "check its permissions" if isinstance(error, PermissionError) else "name a trace file"
+        raise InputError(f"{text} cannot be read: {error.strerror}", way_out) from None
     return text
 
 
