@@ -85,6 +85,84 @@ def duplicated(trace: Trace, share: float, seed: int = 0) -> Trace:
     return with_columns(trace, edited, chosen)
 
 
+def merged_reads(trace: Trace) -> Trace:
+    """Two reads that follow each other in a file become one of both their bytes."""
+    trace = trace.sorted()
+    uri, offset, size = (trace.col(name).astype(np.int64) for name in ("uri", "offset", "len"))
+    order = np.lexsort((np.arange(len(trace)), uri))
+    order = order[trace.mask("op", "read")[order]]
+    follows = (uri[order][1:] == uri[order][:-1]) & (offset[order][1:] == (offset + size)[order][:-1])
+    # Every second of a run at most: the one before must not have been swallowed itself.
+    pairs, last = [], -2
+    for place in np.flatnonzero(follows).tolist():
+        if place > last + 1:
+            pairs.append(place)
+            last = place
+    first, second = order[pairs], order[np.asarray(pairs, np.intp) + 1]
+    moved = _moved(trace)
+    size[first] += size[second]
+    moved[first] += moved[second]
+    kept = np.setdiff1d(np.arange(len(trace)), second)
+    return with_columns(trace, {"len": size[kept], "ret": moved[kept]}, kept)
+
+
+def from_the_start(trace: Trace) -> Trace:
+    """Every read starts at the beginning of its file."""
+    return with_columns(trace, {"offset": np.where(trace.col("offset") == NULL, NULL, 0)})
+
+
+def every_second(trace: Trace) -> Trace:
+    """Every second op is not there."""
+    return with_columns(trace, {}, np.arange(0, len(trace), 2))
+
+
+def batches_shuffled(trace: Trace, seed: int = 0) -> Trace:
+    """Within each stream and step the ops change places."""
+    order, chance = np.arange(len(trace)), np.random.default_rng(seed)
+    groups = _streams(trace) * (int(trace.col("step").max(initial=0)) + 2) + trace.col("step") + 1
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        order[members] = chance.permutation(members)
+    moving = [name for name in ("uri", "offset", "len", "op", "ret", "sample_id", "err") if name in trace]
+    return with_columns(trace, {name: trace.columns[name][order] for name in moving})
+
+
+def one_file_halved(trace: Trace) -> Trace:
+    """The requests of one file ask for half as much."""
+    busiest = np.bincount(trace.col("uri")).argmax()
+    size = np.asarray(trace.col("len"), np.int64)
+    return with_columns(trace, {"len": np.where(trace.col("uri") == busiest, size // 2, size)})
+
+
+def other_files(trace: Trace) -> Trace:
+    """The same requests of files with other names."""
+    tables = {**trace.tables, "uri": StringTable(f"{uri}.other" for uri in trace.uris)}
+    return Trace(trace.columns, tables, trace.marks, trace.header, trace.trailer, trace.warnings)
+
+
+def streams_split(trace: Trace) -> Trace:
+    """Every stream's ops take turns on two threads."""
+    tid = np.asarray(trace.col("tid"), np.int64) * 2 + np.arange(len(trace)) % 2
+    return with_columns(trace, {"tid": tid.astype(np.int32)})
+
+
+def bunched(trace: Trace, window_ns: int = 200_000_000) -> Trace:
+    """What was to be issued within a window of time is issued at its end."""
+    submit = np.asarray(trace.col("t_submit"), np.int64)
+    start = int(submit.min())
+    begin = start + -(-(submit - start) // window_ns) * window_ns
+    late = with_columns(trace, {"t_submit": begin, "t_complete": begin + _service(trace)})
+    return _packed(late, _streams(late), keep_times=True)
+
+
+def failing(trace: Trace, every: int = 50) -> Trace:
+    """Some ops fail with EIO."""
+    errors = np.full(len(trace), NULL, np.int32)
+    errors[::every] = 0
+    columns = {**trace.columns, "err": errors}
+    return Trace(columns, {**trace.tables, "err": StringTable(["EIO"])}, trace.marks, trace.header, trace.trailer)
+
+
 def one_at_a_time(trace: Trace) -> Trace:
     """Half the concurrency of two streams: an op waits until the one before, of whatever stream, is done."""
     return _packed(trace, np.zeros(len(trace), np.int64), keep_times=True)
@@ -133,6 +211,15 @@ HARMFUL: Mapping[str, Callable[[Trace], Trace]] = {
     "5 % duplicated": lambda trace: duplicated(trace, 0.05),
     "half the concurrency": one_at_a_time,
     "one stream": one_stream,
+    "reads merged": merged_reads,
+    "reads from the start": from_the_start,
+    "every second dropped": every_second,
+    "batches shuffled": batches_shuffled,
+    "sizes of one file halved": one_file_halved,
+    "other files": other_files,
+    "streams split": streams_split,
+    "bunched": bunched,
+    "failing": failing,
 }
 HARMLESS: Mapping[str, Callable[[Trace], Trace]] = {"streams renumbered": renumbered, "another time origin": later}
 

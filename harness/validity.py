@@ -8,6 +8,8 @@
 | valid.clock        | an op completes before it begins                                              | ERROR        |
 |                    | no op takes any time                                                          | INCONCLUSIVE |
 | valid.overlap      | more than 1 % of the ops begin while their own thread is still in another op  | ERROR        |
+| valid.evidence     | the trace is silent about what its reference tells (harness.evidence)         | INCONCLUSIVE |
+| valid.time-unit    | bytes move 100 times as fast or as slowly as in the golden (harness.repeat)    | INCONCLUSIVE |
 | valid.size         | fewer than 10 reads and writes                                                | INCONCLUSIVE |
 | valid.run          | a replay that did not keep up by its own account, was interrupted, or did not issue every op | INCONCLUSIVE |
 

@@ -64,6 +64,16 @@ def test_a_trace_passes_against_itself(recording):
         ("5 % duplicated", "ops.extra"),
         ("half the concurrency", "depth.ceiling"),
         ("one stream", "streams.count"),
+        ("reads merged", "size.match"),
+        ("reads merged", "ops.extra"),
+        ("reads from the start", "order.sequential"),
+        ("every second dropped", "ops.missing"),
+        ("batches shuffled", "order.stream"),
+        ("sizes of one file halved", "ops.missing"),
+        ("other files", "ops.missing"),
+        ("streams split", "streams.moved"),
+        ("bunched", "arrival.rate"),
+        ("failing", "ops.errors"),
     ],
 )
 def test_a_harmful_edit_fails_by_name(recording, edit, criterion):
@@ -71,6 +81,14 @@ def test_a_harmful_edit_fails_by_name(recording, edit, criterion):
     verdict = paired(recording, mutations.HARMFUL[edit](recording))
     assert verdict.outcome is Outcome.FAIL
     assert criterion in named(verdict)
+
+
+@pytest.mark.parametrize("edit", [*mutations.HARMFUL, *mutations.HARMLESS])
+def test_edits_leave_their_original_alone(recording, edit):
+    """What an edit is held against is still what it was."""
+    before = {name: column.copy() for name, column in recording.columns.items()}
+    {**mutations.HARMFUL, **mutations.HARMLESS}[edit](recording)
+    assert all(np.array_equal(before[name], column) for name, column in recording.columns.items())
 
 
 @pytest.mark.parametrize("edit", mutations.HARMLESS)
