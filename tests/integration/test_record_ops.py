@@ -199,3 +199,14 @@ def test_recording_inside_a_recording(tmp_path):
         for name in ("inner", "outer")
     }
     assert seen == {"inner": 1, "outer": 0}
+
+
+def test_parent_directories_in_names_cost_no_op(tmp_path):
+    """A name with `..` in it is resolved without an op of our own, also through a link, and is the file's own name."""
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    (tmp_path / "data" / "x").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("data/deep")
+    program = "for name in ('link/../x', 'data/../data/x', './data//deep/../x'): open(name).read()"
+    _, trace = run_recorded(tmp_path, program)
+    assert [op.op for op in trace] == ["open", "read", "read", "close"] * 3
+    assert {op.uri for op in trace} == {(tmp_path / "data" / "x").resolve().as_uri()}

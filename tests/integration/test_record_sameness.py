@@ -142,3 +142,33 @@ def _interpreter(name: str) -> str | None:
         return None
     works = subprocess.run([found, "-c", "pass"], capture_output=True, timeout=60).returncode == 0
     return found if works else None
+
+
+def test_warnings_and_tracebacks_name_the_programs_lines(tmp_path):
+    """An unclosed file is reported at the program's line; in a traceback we are at most two lines without source."""
+    program = """
+        import traceback
+        def forget():
+            open("program.py", "rb", buffering=0)
+        forget()
+        try:
+            open("missing")
+        except OSError:
+            traceback.print_exc()
+    """
+    done, _ = run_recorded(tmp_path, program, options=("-q",), env={**os.environ, "PYTHONWARNINGS": "always"})
+    lines = [line for line in done.stderr.splitlines() if "^" not in line]
+    assert any("program.py" in line and "ResourceWarning: unclosed file <_io.FileIO" in line for line in lines)
+    assert sum("tracekit" in line for line in lines) <= 2
+    assert all(line.lstrip().startswith('File "<tracekit record>"') for line in lines if "tracekit" in line)
+
+
+def test_streams_have_nothing_of_ours_over_them(tmp_path):
+    """A pipe that is opened by its descriptor gets Python's own raw file, so nothing of it can be lost or slowed down."""
+    program = """
+        import _io, os
+        r, w = os.pipe()
+        print(type(open(r, "rb").raw) is _io.FileIO, isinstance(open(w, "wb", 0), _io.FileIO))
+    """
+    done, _ = run_recorded(tmp_path, program)
+    assert done.stdout == "True True\n"

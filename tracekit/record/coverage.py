@@ -83,14 +83,15 @@ def not_followed(parts: Sequence[Part]) -> list[dict[str, Any]]:
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for part in parts:
         for launch in part.launches:
-            why = _why_not(launch)
+            why = why_not(launch)
             if why:
                 entry = found.setdefault((*launch["launch"], why), {"argv": launch["launch"], "why": why, "times": 0})
                 entry["times"] += 1
     return list(found.values())
 
 
-def _why_not(launch: dict[str, Any]) -> str:
+def why_not(launch: dict[str, Any]) -> str:
+    """Why a program that was started this way cannot be recorded; empty where nothing speaks against it."""
     argv = list(launch["launch"])
     name = os.path.basename(launch["executable"])
     if not launch["equipped"]:

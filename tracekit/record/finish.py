@@ -14,7 +14,7 @@ from tracekit import __version__, formats
 from tracekit.errors import RecorderError
 from tracekit.machine import host_facts
 from tracekit.record import launch
-from tracekit.record.coverage import coverage_of
+from tracekit.record.coverage import coverage_of, why_not
 from tracekit.record.merge import describe, merge_parts
 from tracekit.record.parts import Part, failures
 from tracekit.trace import Header, StringTable, Trace, Trailer
@@ -104,7 +104,10 @@ def _warnings(run: launch.Run, trace: Trace, parts: Sequence[Part]) -> list[str]
     trailer = trace.trailer or Trailer()
     warnings = [f"process {pid} was not recorded: {why}" for pid, why in failures(run.parts).items()]
     if not parts and not warnings:
-        warnings.append("no Python interpreter that could be recorded was started; the trace holds no op")
+        why = why_not({"launch": run.command, "executable": run.command[0], "equipped": True})
+        warnings.append(
+            f"no Python interpreter that could be recorded was started{f' ({why})' if why else ''}; the trace holds no op"
+        )
     if trailer.lost:
         lost = counted(trailer.lost, "op")
         warnings.append(f"{lost} could not be recorded: no room beside the output, or a signal came in between")
