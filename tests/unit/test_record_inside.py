@@ -13,7 +13,7 @@ import pytest
 
 import tracekit
 from tracekit.record import callables, context, launch, startup
-from tracekit.record.coverage import _why_not, not_followed
+from tracekit.record.coverage import not_followed, why_not
 from tracekit.record.files import FOREIGN, IGNORED, Files, Filter, interpreter_directories
 from tracekit.record.imports import ImportHook
 from tracekit.record.parts import read_parts
@@ -247,7 +247,7 @@ def _launch(*argv, equipped=True):
 )  # fmt: skip
 def test_reason_for_not_following(launch_line, why):
     """A child that cannot be followed is named with the reason, any other is not named."""
-    found = _why_not(launch_line)
+    found = why_not(launch_line)
     assert (why in found) if why else found == ""
 
 
