@@ -132,7 +132,20 @@ def _time_unit(trial: Trial, name: str, run: Figures) -> Iterator[Finding]:
 
 def findings(trial: Trial) -> list[Finding]:
     """What every criterion of the mode says about runs."""
-    return [_finding(criterion, trial) for criterion in REPEAT_CRITERIA.values()]
+    together = [_finding(criterion, trial) for criterion in REPEAT_CRITERIA.values()]
+    return [_or_single_failure(finding, trial) for finding in together] if len(trial.runs) > 1 else together
+
+
+def _or_single_failure(finding: Finding, trial: Trial) -> Finding:
+    """What was asked of the storage is decided from one run: several must not hide one among them that fails by itself."""
+    criterion = REPEAT_CRITERIA[finding.id]
+    if criterion.klass != INTENT or not finding.gates or finding.outcome is Outcome.FAIL:
+        return finding
+    for number, run in enumerate(trial.runs, 1):
+        alone = _finding(criterion, Trial(trial.standard, [run]))
+        if alone.gates and alone.outcome is Outcome.FAIL:
+            return replace(alone, notes=[*alone.notes, f"run {number} of {len(trial.runs)} by itself"])
+    return finding
 
 
 def _finding(criterion: Criterion, trial: Trial) -> Finding:

@@ -91,6 +91,15 @@ def test_several_runs_are_judged_together(envelope):
     assert "step.bytes" in named(judged(envelope, job(30), job(31, batch=32)))
 
 
+def test_good_runs_do_not_hide_a_bad_one(envelope):
+    """One run of four reads a fifth less per step: the mean is within the band, the run is not, and it is named."""
+    bad = job(22)
+    short = Trace({**bad.columns, "ret": bad.col("ret") * 8 // 10}, bad.tables, bad.marks, bad.header, bad.trailer)
+    verdict = judged(envelope, job(20), job(21), short, job(23))
+    assert "step.bytes" in named(verdict)
+    assert "run 3 of 4 by itself" in finding(verdict, "step.bytes").notes
+
+
 def test_other_hosts_are_shown_only(envelope):
     """A third more service time on another class of host is no failure; on the same, over three runs, it is."""
     slow = {"read_ns": 2_000_000}
