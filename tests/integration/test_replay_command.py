@@ -102,6 +102,7 @@ def test_a_replay_does_every_op_again_under_its_own_name(data: list[Path], tmp_p
     assert result.trailer is not None
     assert result.trailer.run["undelivered_ops"] == 0
     assert "harness check" in done.stderr.splitlines()[-1]
+    assert f"engine    {result.header.producer['reason']}\n" in done.stderr
     assert done.stdout == ""
 
 

@@ -70,12 +70,17 @@ def _add_pacing(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-inflight-bytes", metavar="SIZE", help="most bytes outstanding at once; a larger op goes alone"
     )
-    group.add_argument("--engine", default="auto", metavar="auto|native|uring|threads", help="who issues the ops")
+    group.add_argument(
+        "--engine",
+        default="auto",
+        metavar="auto|native|uring|threads",
+        help="who issues the ops (default: auto, which says what it takes and why)",
+    )
     group.add_argument(
         "--order",
         default="stream",
         metavar="stream|global",
-        help="order kept within each stream, or across all of them",
+        help="order kept within each stream (default), or across all of them",
     )
     group.add_argument(
         "--no-realtime", action="store_true", help="do not ask for real-time priority while a schedule is kept"
@@ -311,6 +316,7 @@ def _summary(done: Replay, statement: dict[str, Any]) -> list[str]:
     lines = [
         f"replayed {ops}, {format_bytes(moved)} in {format_ns(duration * 1e9)}{rate}",
         f"pace      {done.plan.pace} ({done.plan.pace_reason}), speed {statement['speed']:g}",
+        f"engine    {_engine(done)}",
     ]
     if "makespan_s" in statement:
         span = statement["makespan_s"]
@@ -325,6 +331,11 @@ def _summary(done: Replay, statement: dict[str, Any]) -> list[str]:
             f" (a plain sleep here: p99 {_us(statement['noise_floor_us']['p99'])})"
         )
     return [*lines, _depth_line(statement), *_cache_lines(done, statement)]
+
+
+def _engine(done: Replay) -> str:
+    assert done.trace.header is not None
+    return str(done.trace.header.producer["reason"])
 
 
 def _depth_line(statement: dict[str, Any]) -> str:
