@@ -26,8 +26,9 @@ Files of the interpreter itself (standard library, installed packages, *.py, *.s
 only their bytes are counted. With --include only what matches is recorded, whatever it is; --exclude always wins. A GLOB
 without a slash is held against the file's name, another against its absolute path; * crosses slashes.
 
-example:
+examples:
   tracekit record -o train.jsonl -- python train.py --epochs 2
+  tracekit record -o train.jsonl.zst --include 'data/*' -- python train.py     compressed, and only what is below data
 """
 
 
