@@ -19,6 +19,7 @@ from tracekit import __version__
 from tracekit.errors import InputError, UsageError
 from tracekit.output import check_output, write_text
 from tracekit.trace import Trace
+from tracekit.units import counted
 
 LEAST_RUNS = 5
 # From ten runs on the t interval is not much wider than with twenty; with five it is twice as wide.
@@ -101,7 +102,8 @@ def prepare(
         raise UsageError("--reason is empty", "say in a sentence why the golden changes; it is kept in CHANGES.md")
     if len(runs) < LEAST_RUNS:
         raise UsageError(
-            f"{len(runs)} runs are too few for a golden", f"record at least {LEAST_RUNS}, better {ENOUGH_RUNS}"
+            f"{counted(len(runs), 'run is', 'runs are')} too few for a golden",
+            f"record at least {LEAST_RUNS}, better {ENOUGH_RUNS}",
         )
     before = _golden_to_be(name)
     for path, trace in runs:

@@ -88,8 +88,7 @@ def judge(
     problems += evidence.problems(EVIDENCE, comparison.figures[0], [(names[1], comparison.figures[1])], "recording")
     notes += differences
     findings = [*problems, *(_finding(criterion, comparison) for criterion in PAIRED_CRITERIA.values())]
-    if _is_source(recorded, replayed, options) is False:
-        notes.append(f"{names[1]} says that it replays {options.get('source')}, which is not {names[0]}")
+    notes += _source(recorded, options, names)
     return Verdict(
         PAIRED,
         _described(recorded, names[0]),
@@ -116,10 +115,14 @@ def _options(trace: Trace) -> Mapping[str, Any]:
     return options if producer.get("verb") == "replay" and isinstance(options, Mapping) else {}
 
 
-def _is_source(recorded: Trace, replayed: Trace, options: Mapping[str, Any]) -> bool | None:
-    """Whether the replay says it was made from this recording; None where it does not say."""
-    said = options.get("source_ops")
-    return None if not isinstance(said, int) or not len(replayed) else said == len(recorded)
+def _source(recorded: Trace, options: Mapping[str, Any], names: tuple[str, str]) -> list[str]:
+    """What the replay says it was made from, where that may be something else."""
+    source, ops = str(options.get("source") or ""), options.get("source_ops")
+    if isinstance(ops, int) and ops != len(recorded):
+        return [f"{names[1]} says that it replays {source} with {ops} ops, which is not {names[0]}"]
+    if source and os.path.basename(source) != os.path.basename(names[0]):
+        return [f"{names[1]} says that it replays {source}"]
+    return []
 
 
 # -- what each criterion measures -------------------------------------------------------------------------------------

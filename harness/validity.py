@@ -28,6 +28,7 @@ from harness.pairing import streams_of
 from harness.verdict import Finding, Outcome
 from tracekit.metrics.view import View
 from tracekit.trace import NULL, Trace, Trailer
+from tracekit.units import counted
 
 LOST_SHARE = 0.001
 OVERLAP_SHARE = 0.01
@@ -50,7 +51,7 @@ def remarks(trace: Trace, name: str) -> list[str]:
     if trailer is None:
         return notes
     if 0 < trailer.lost <= LOST_SHARE * max(1, len(trace)):
-        notes.append(f"{name}: the recorder lost {trailer.lost} ops")
+        notes.append(f"{name}: the recorder lost {counted(trailer.lost, 'op')}")
     verdict = trailer.run.get("verdict")
     if verdict in {"DEGRADED", "TARGET LIMITED"}:
         reasons = "; ".join(str(reason) for reason in trailer.run.get("reasons", ()))
@@ -67,7 +68,7 @@ def _problems(trace: Trace, name: str) -> Iterator[Finding]:
         yield unsettled(
             "valid.size",
             "enough ops",
-            f"{name} holds {len(view.data)} reads and writes; at least {MINIMUM_OPS} are needed to judge anything",
+            f"{name} holds {counted(len(view.data), 'read or write', 'reads and writes')}; at least {MINIMUM_OPS} are needed to judge anything",
             "record for longer",
         )
     yield from _cut(trace, name)
@@ -89,13 +90,13 @@ def _cut(trace: Trace, name: str) -> Iterator[Finding]:
         yield _error(
             "valid.complete",
             "whole trace",
-            f"{name} holds {len(trace)} ops, its trailer counts {trailer.ops}: lines are missing",
+            f"{name} holds {counted(len(trace), 'op')}, its trailer counts {trailer.ops}: lines are missing",
         )
     if trailer.lost > LOST_SHARE * max(1, len(trace)):
         yield _error(
             "valid.lost",
             "no ops lost",
-            f"the recorder of {name} lost {trailer.lost} of {trailer.lost + len(trace)} ops",
+            f"the recorder of {name} lost {trailer.lost} of {counted(trailer.lost + len(trace), 'op')}",
         )
 
 
@@ -104,7 +105,9 @@ def _clock(view: View, name: str) -> Iterator[Finding]:
     count = int(((complete != NULL) & (complete < submit)).sum())
     if count:
         yield _error(
-            "valid.clock", "clock", f"{count} ops of {name} complete before they begin: their clock cannot be trusted"
+            "valid.clock",
+            "clock",
+            f"in {name} {counted(count, 'op completes before it begins', 'ops complete before they begin')}: the clock cannot be trusted",
         )
     if bool(view.timed.any()) and bool((view.complete == view.submit)[view.timed].all()):
         yield unsettled(
@@ -129,7 +132,7 @@ def _overlaps(view: View, name: str) -> Iterator[Finding]:
         yield _error(
             "valid.overlap",
             "one op at a time per thread",
-            f"{count} ops of {name} begin while their own thread is still in another op: times or thread ids are not true",
+            f"in {name} {counted(count, 'op begins', 'ops begin')} while their own thread is still in another op: times or thread ids are not true",
         )
 
 
@@ -149,7 +152,7 @@ def _run(trailer: Trailer, name: str) -> Iterator[Finding]:
         yield unsettled(
             "valid.run",
             "whole replay",
-            f"the replay {name} {what}: {undelivered} ops were not issued",
+            f"the replay {name} {what}: {counted(undelivered, 'op was', 'ops were')} not issued",
             "let the replay finish",
         )
 

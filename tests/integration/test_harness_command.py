@@ -158,7 +158,7 @@ def test_modes_can_be_chosen(files):
         (("check", "--explain", "size.mach"), "did you mean 'size.match'?"),
         (("show", "torchlike"), "did you mean 'torch-like'?"),
         (("chek",), "did you mean 'check'?"),
-        (("bless", "torch-like", "same.jsonl", "--reason", "x"), "1 runs are too few"),
+        (("bless", "torch-like", "same.jsonl", "--reason", "x"), "1 run is too few"),
         (("bless", "new", *["same.jsonl"] * 5, "--reason", "x"), "make the directory new with a profile.yaml in it"),
         (("check", "same.jsonl", "--golden", "train.jsonl", "--time-unit", "h"), "'h' is not a time unit; use one of"),
         (("demo", "--dir", "."), "exists and is not empty"),

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from harness import cli
+from harness import cli, validity
 from harness.criteria import CRITERIA, explain
 from harness.envelope import Envelope
 from harness.figures import Figures, Table
@@ -16,6 +16,7 @@ from harness.repeat import judge as judge_repeat
 from harness.report import csv, text
 from tracekit.errors import InputError
 from tracekit.testing import training_trace
+from tracekit.trace import Header, Op, Trace, Trailer
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,30 @@ def test_showing_a_golden_is_short_about_its_commands_and_plain_about_sizes(caps
 def test_figures_know_failing_ops(trace):
     """No read fails in the job: the share is 0, not unknown."""
     assert Figures.of(trace).scalars["ops.errors"] == 0.0
+
+
+def test_a_replay_of_something_else_is_said_to_be_one(trace):
+    """The header names what was replayed; another name, or another number of ops, is a note."""
+
+    def notes(**options):
+        header = Header(producer={"verb": "replay", "options": options})
+        replay = Trace(trace.columns, trace.tables, [], header, Trailer(ops=len(trace)))
+        return judge(trace, replay, names=("dir/train.jsonl", "again.jsonl")).notes
+
+    assert list(notes(source="elsewhere/train.jsonl", source_ops=len(trace))) == []
+    assert list(notes(source="other.jsonl", source_ops=len(trace))) == ["again.jsonl says that it replays other.jsonl"]
+    assert "with 7 ops, which is not dir/train.jsonl" in notes(source="train.jsonl", source_ops=7)[0]
+
+
+def test_counts_and_their_nouns_agree():
+    """One op completes before it begins, two complete before they begin."""
+    one = Trace.of(
+        [
+            Op("file:///a", 0, 1, 100, t_complete=50),
+            *(Op("file:///a", 0, 1, 200 + n, t_complete=201 + n) for n in range(12)),
+        ]
+    )
+    (finding,) = validity.problems(one, "it.jsonl")
+    assert finding.reason.startswith("in it.jsonl 1 op completes before it begins")
+    (finding,) = validity.problems(Trace.of([Op("file:///a", 0, 1, 0)]), "it.jsonl")
+    assert "holds 1 read or write;" in finding.reason

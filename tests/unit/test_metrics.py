@@ -163,8 +163,8 @@ def test_an_op_that_never_ended_is_left_out_and_said():
     assert metrics.queue_depth.unfinished == 1
     assert metrics.completeness.negative_service == 1
     assert metrics.max_qd == 1
-    assert any("1 data ops have no t_complete" in warning for warning in metrics.warnings)
-    assert any("complete before they begin" in warning for warning in metrics.warnings)
+    assert any("1 data op has no t_complete" in warning for warning in metrics.warnings)
+    assert any("completes before it begins" in warning for warning in metrics.warnings)
 
 
 def test_only_data_ops_are_in_flight():

@@ -20,6 +20,7 @@ from tracekit.metrics.shares import Shares
 from tracekit.metrics.steps import TABLE_LIMIT, Samples, Steps
 from tracekit.metrics.view import Ints, View, distinct
 from tracekit.trace import NULL, Trace
+from tracekit.units import counted
 
 if TYPE_CHECKING:
     import os
@@ -238,10 +239,12 @@ def _warnings(view: View, metrics: Metrics) -> Iterable[str]:
     if "t_complete" not in view.trace:
         yield "no op has t_complete: latency and queue depth are not known"
     elif metrics.queue_depth.unfinished:
-        yield f"{metrics.queue_depth.unfinished} data ops have no t_complete: they are left out of latency and queue depth"
+        number = counted(metrics.queue_depth.unfinished, "data op has no t_complete", "data ops have no t_complete")
+        yield f"{number}: left out of latency and queue depth"
     if metrics.completeness.negative_service:
         count = metrics.completeness.negative_service
-        yield f"{count} data ops complete before they begin: their clock cannot be trusted and they are left out of times"
+        what = counted(count, "data op completes before it begins", "data ops complete before they begin")
+        yield f"{what}: the clock cannot be trusted; left out of times"
     if "ret" not in view.trace:
         yield "no op has ret: bytes are those asked for, and short reads are not known"
     if metrics.shares.streams is None:
@@ -265,6 +268,6 @@ def _step_warnings(steps: Steps) -> Iterable[str]:
 def _loss_warnings(metrics: Metrics) -> Iterable[str]:
     complete = metrics.completeness
     if complete.lost:
-        yield f"the recorder lost {complete.lost} ops: every count is too low"
+        yield f"the recorder lost {counted(complete.lost, 'op')}: every count is too low"
     if complete.trailer_ops is not None and complete.trailer_ops > metrics.ops + metrics.backend_counters.wire_requests:
         yield f"the trailer counts {complete.trailer_ops} ops, the trace has {metrics.ops}: some lines are missing"
