@@ -36,7 +36,11 @@ def chaotic(seed):
 @pytest.fixture(params=["training", *range(6)])
 def trace(request):
     """A training job, and six traces without rhyme or reason."""
-    return training_trace(files=48, batch=8, compute_ns=33_000_000) if request.param == "training" else chaotic(request.param)
+    return (
+        training_trace(files=48, batch=8, compute_ns=33_000_000)
+        if request.param == "training"
+        else chaotic(request.param)
+    )
 
 
 def data_ops(trace):
