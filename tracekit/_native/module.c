@@ -4,10 +4,13 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "door.h"
 #include "pace.h"
+#include "recorder.h"
 
 static PyObject *now_ns(PyObject *self, PyObject *unused)
 {
@@ -77,7 +80,110 @@ static PyObject *timed_pread(PyObject *self, PyObject *arguments)
     return Py_BuildValue("LLni", (long long)submitted, (long long)completed, result, error);
 }
 
+/* -- the recorder ------------------------------------------------------------------------------------------------- */
+
+static PyObject *left_out(const struct tk_interposed *state)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < state->left_count; i++) {
+        PyObject *pair = Py_BuildValue("ss", state->left[i].name, state->left[i].reason);
+        if (pair == NULL || PyList_Append(list, pair) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    return list;
+}
+
+static PyObject *record_start(PyObject *self, PyObject *arguments)
+{
+    static const char *const names[] = {"none", "detour", "got"};
+    static struct tk_interposed state;
+    const char *directory;
+    int tsc, detour, got;
+    PyObject *left;
+
+    if (!PyArg_ParseTuple(arguments, "sppp:record_start", &directory, &tsc, &detour, &got))
+        return NULL;
+    tk_recorder_start(directory, tsc, detour, got, &state);
+    left = left_out(&state);
+    return left ? Py_BuildValue("sznN", names[state.method], state.reason, (Py_ssize_t)state.hooked, left) : NULL;
+}
+
+static PyObject *record_pause(PyObject *self, PyObject *argument)
+{
+    int paused = PyObject_IsTrue(argument);
+    if (paused < 0)
+        return NULL;
+    tk_recorder_pause(paused);
+    Py_RETURN_NONE;
+}
+
+/* -1 stands for "none"; the caller sees to the ranges. */
+static PyObject *record_context(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    long long values[4];
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "record_context takes sample, step, epoch and worker");
+        return NULL;
+    }
+    for (int i = 0; i < 4; i++) {
+        values[i] = PyLong_AsLongLong(arguments[i]);
+        if (values[i] == -1 && PyErr_Occurred())
+            return NULL;
+    }
+    tk_recorder_context(values[0], (int32_t)values[1], (int32_t)values[2], (int32_t)values[3]);
+    Py_RETURN_NONE;
+}
+
+static PyObject *record_environment(PyObject *self, PyObject *arguments)
+{
+    PyObject *list, *text;
+    const char *entry;
+    char **variables;
+    Py_ssize_t count;
+
+    if (!PyArg_ParseTuple(arguments, "Oz:record_environment", &list, &entry))
+        return NULL;
+    count = PyList_Size(list);
+    if (count < 0)
+        return NULL;
+    /* Kept for the life of the process: a program may be started from any thread at any time. */
+    variables = calloc((size_t)count + 1, sizeof *variables);
+    if (variables == NULL)
+        return PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < count; i++) {
+        text = PyList_GetItem(list, i);
+        const char *bytes = text ? PyBytes_AsString(text) : NULL;
+        if (bytes == NULL)
+            return NULL;
+        variables[i] = strdup(bytes);
+    }
+    tk_exec_environment(variables, entry ? strdup(entry) : NULL);
+    Py_RETURN_NONE;
+}
+
+static PyObject *record_rescan(PyObject *self, PyObject *unused)
+{
+    return PyLong_FromLong(tk_interpose_again());
+}
+
+static PyObject *clock_anchor(PyObject *self, PyObject *unused)
+{
+    uint64_t ticks;
+    int64_t ns = tk_recorder_anchor(&ticks);
+    return Py_BuildValue("LK", (long long)ns, (unsigned long long)ticks);
+}
+
 static PyMethodDef methods[] = {
+    {"record_start", record_start, METH_VARARGS,
+     "record_start(directory, tsc, detour, got) -> (method, reason, hooked, left)."},
+    {"record_pause", record_pause, METH_O, "Stop noting I/O (True) or go on (False)."},
+    {"record_context", (PyCFunction)(void (*)(void))record_context, METH_FASTCALL,
+     "record_context(sample, step, epoch, worker): what this thread's ops serve from here on; -1 is none."},
+    {"record_environment", record_environment, METH_VARARGS,
+     "record_environment(variables, path_entry): what a started program gets back when its environment lacks it."},
+    {"record_rescan", record_rescan, METH_NOARGS, "Hook libraries loaded since, where tables are rewritten."},
+    {"clock_anchor", clock_anchor, METH_NOARGS, "(CLOCK_MONOTONIC ns, time stamp counter) at one moment."},
     {"now_ns", now_ns, METH_NOARGS, "CLOCK_MONOTONIC in nanoseconds."},
     {"precise_timers", precise_timers, METH_NOARGS, "Set the calling thread's timer slack to 1 ns."},
     {"sleep_until", sleep_until, METH_O, "Sleep to an absolute CLOCK_MONOTONIC time; return the time after waking."},

@@ -1,0 +1,96 @@
+/* The C library's I/O entry points and what stands in for them. */
+#ifndef TRACEKIT_HOOKS_H
+#define TRACEKIT_HOOKS_H
+
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* name, result, parameters. In a C library with two names for one function the first that is found is patched; every
+   row has its hook_NAME and its tk_original.NAME. */
+#define TK_DATA_CALLS(X) \
+    X(read, ssize_t, (int fd, void *to, size_t bytes)) \
+    X(__read_nocancel, ssize_t, (int fd, void *to, size_t bytes)) \
+    X(pread64, ssize_t, (int fd, void *to, size_t bytes, off_t offset)) \
+    X(__pread64_nocancel, ssize_t, (int fd, void *to, size_t bytes, off_t offset)) \
+    X(readv, ssize_t, (int fd, const struct iovec *vector, int count)) \
+    X(preadv64, ssize_t, (int fd, const struct iovec *vector, int count, off_t offset)) \
+    X(preadv64v2, ssize_t, (int fd, const struct iovec *vector, int count, off_t offset, int flags)) \
+    X(write, ssize_t, (int fd, const void *from, size_t bytes)) \
+    X(__write_nocancel, ssize_t, (int fd, const void *from, size_t bytes)) \
+    X(pwrite64, ssize_t, (int fd, const void *from, size_t bytes, off_t offset)) \
+    X(writev, ssize_t, (int fd, const struct iovec *vector, int count)) \
+    X(pwritev64, ssize_t, (int fd, const struct iovec *vector, int count, off_t offset)) \
+    X(pwritev64v2, ssize_t, (int fd, const struct iovec *vector, int count, off_t offset, int flags)) \
+    X(sendfile64, ssize_t, (int to, int from, off_t *offset, size_t bytes)) \
+    X(copy_file_range, ssize_t, (int from, off_t *in, int to, off_t *out, size_t bytes, unsigned flags)) \
+    X(splice, ssize_t, (int from, off_t *in, int to, off_t *out, size_t bytes, unsigned flags)) \
+    X(lseek64, off_t, (int fd, off_t offset, int whence)) \
+    X(mmap64, void *, (void *at, size_t bytes, int protection, int flags, int fd, off_t offset)) \
+    X(fsync, int, (int fd)) \
+    X(fdatasync, int, (int fd)) \
+    X(ftruncate64, int, (int fd, off_t bytes)) \
+    X(posix_fadvise64, int, (int fd, off_t offset, off_t bytes, int advice)) \
+    X(readahead, ssize_t, (int fd, off_t offset, size_t bytes)) \
+    X(getdents64, ssize_t, (int fd, void *to, size_t bytes))
+
+#define TK_NAME_CALLS(X) \
+    X(open64, int, (const char *path, int flags, mode_t mode)) \
+    X(__open64_nocancel, int, (const char *path, int flags, mode_t mode)) \
+    X(openat64, int, (int directory, const char *path, int flags, mode_t mode)) \
+    X(creat64, int, (const char *path, mode_t mode)) \
+    X(close, int, (int fd)) \
+    X(__close_nocancel, int, (int fd)) \
+    X(close_range, int, (unsigned first, unsigned last, int flags)) \
+    X(closefrom, void, (int first)) \
+    X(dup, int, (int fd)) \
+    X(dup2, int, (int fd, int copy)) \
+    X(dup3, int, (int fd, int copy, int flags)) \
+    X(fcntl64, int, (int fd, int command, long argument)) \
+    X(fstatat64, int, (int directory, const char *path, struct stat *to, int flags)) \
+    X(statx, int, (int directory, const char *path, int flags, unsigned mask, struct statx *to)) \
+    X(truncate64, int, (const char *path, off_t bytes)) \
+    X(unlink, int, (const char *path)) \
+    X(unlinkat, int, (int directory, const char *path, int flags)) \
+    X(mkdir, int, (const char *path, mode_t mode)) \
+    X(rmdir, int, (const char *path)) \
+    X(rename, int, (const char *from, const char *to)) \
+    X(renameat, int, (int from_directory, const char *from, int to_directory, const char *to)) \
+    X(renameat2, int, (int from_directory, const char *from, int to_directory, const char *to, unsigned flags)) \
+    X(chdir, int, (const char *path)) \
+    X(fchdir, int, (int fd))
+
+#define TK_EXEC_CALLS(X) \
+    X(execve, int, (const char *path, char *const *arguments, char *const *environment)) \
+    X(execveat, int, (int directory, const char *path, char *const *arguments, char *const *environment, int flags)) \
+    X(fexecve, int, (int fd, char *const *arguments, char *const *environment)) \
+    X(posix_spawn, int, (pid_t *pid, const char *path, const void *actions, const void *attributes, \
+                         char *const *arguments, char *const *environment)) \
+    X(posix_spawnp, int, (pid_t *pid, const char *file, const void *actions, const void *attributes, \
+                          char *const *arguments, char *const *environment))
+
+/* Calls that return twice or take what they are given: entered in assembler, without a frame of ours (gates.c). */
+#define TK_GATED_CALLS(X) \
+    X(vfork, int, (void)) \
+    X(syscall, long, (long number, long a, long b, long c, long d, long e, long f))
+
+#define TK_ALL_CALLS(X) TK_DATA_CALLS(X) TK_NAME_CALLS(X) TK_EXEC_CALLS(X) TK_GATED_CALLS(X)
+
+struct tk_originals {
+#define FIELD(name, result, parameters) result(*name) parameters;
+    TK_ALL_CALLS(FIELD)
+#undef FIELD
+};
+extern struct tk_originals tk_original __attribute__((visibility("hidden")));
+
+#define DECLARE(name, result, parameters) result hook_##name parameters;
+TK_ALL_CALLS(DECLARE)
+#undef DECLARE
+
+/* Variables a program started without ours gets back: "NAME=value", a NULL at the end; `path_entry` (may be NULL) goes to
+   the front of PYTHONPATH. The strings stay the caller's and must live on. */
+void tk_exec_environment(char **variables, const char *path_entry);
+
+#endif

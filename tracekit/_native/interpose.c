@@ -1,0 +1,212 @@
+#define _GNU_SOURCE
+#include "interpose.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "detour.h"
+#include "gotpatch.h"
+#include "hooks.h"
+#include "spool.h"
+
+struct tk_originals tk_original;
+
+struct call {
+    const char *name;
+    void *hook;
+    void **original;
+    void *found;
+};
+
+#define ROW(call_name, result, parameters) {#call_name, (void *)hook_##call_name, (void **)&tk_original.call_name, NULL},
+static struct call calls[] = {
+    TK_DATA_CALLS(ROW) TK_NAME_CALLS(ROW) TK_EXEC_CALLS(ROW)
+#if defined(__x86_64__) && defined(__GLIBC__)
+        TK_GATED_CALLS(ROW)
+#endif
+};
+#undef ROW
+enum { CALLS = sizeof calls / sizeof *calls };
+
+/* Names under which libraries import the same calls. */
+static const char *const aliases[][2] = {
+    {"pread", "pread64"}, {"preadv", "preadv64"}, {"preadv2", "preadv64v2"}, {"pwrite", "pwrite64"},
+    {"pwritev", "pwritev64"}, {"pwritev2", "pwritev64v2"}, {"sendfile", "sendfile64"}, {"lseek", "lseek64"},
+    {"mmap", "mmap64"}, {"ftruncate", "ftruncate64"}, {"posix_fadvise", "posix_fadvise64"}, {"open", "open64"},
+    {"openat", "openat64"}, {"creat", "creat64"}, {"fcntl", "fcntl64"}, {"fstatat", "fstatat64"},
+    {"truncate", "truncate64"}, {"__read", "read"}, {"__open64", "open64"}, {"__pread64", "pread64"},
+};
+enum { ALIASES = sizeof aliases / sizeof *aliases };
+static struct tk_symbol symbols[CALLS + ALIASES];
+
+#if defined(__x86_64__) && defined(__GLIBC__)
+extern int (*tk_gate_vfork)(void) __attribute__((visibility("hidden")));
+extern long (*tk_gate_syscall)(long, long, long, long, long, long, long) __attribute__((visibility("hidden")));
+
+static void set_gates(void)
+{
+    tk_gate_vfork = tk_original.vfork;
+    tk_gate_syscall = tk_original.syscall;
+}
+#else
+static void set_gates(void)
+{
+}
+#endif
+
+static void find_calls(void)
+{
+    void *library = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    for (size_t i = 0; i < CALLS; i++) {
+        calls[i].found = dlsym(library ? library : RTLD_DEFAULT, calls[i].name);
+        *calls[i].original = calls[i].found;
+    }
+    set_gates();
+}
+
+static struct call *find_call(const char *name)
+{
+    for (size_t i = 0; i < CALLS; i++)
+        if (strcmp(calls[i].name, name) == 0)
+            return &calls[i];
+    return NULL;
+}
+
+/* Threads of this process, by the kernel's count; 0 when it does not say. */
+static int thread_count(void)
+{
+    char text[4096];
+    long fd = TK_RAW4(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC, 0), bytes;
+    const char *line;
+    if (fd < 0)
+        return 0;
+    bytes = TK_RAW3(SYS_read, fd, text, sizeof text - 1);
+    TK_RAW1(SYS_close, fd);
+    text[bytes > 0 ? bytes : 0] = 0;
+    line = strstr(text, "\nThreads:");
+    return line ? (int)strtol(line + 9, NULL, 10) : 0;
+}
+
+static void leave(struct tk_interposed *out, const char *name, const char *reason)
+{
+    if (out->left_count < sizeof out->left / sizeof *out->left)
+        out->left[out->left_count++] = (struct tk_left){name, reason};
+}
+
+#if defined(__x86_64__) && defined(__GLIBC__)
+
+static size_t function_bytes(const void *function)
+{
+    Dl_info info;
+    const ElfW(Sym) *symbol = NULL;
+    if (!dladdr1(function, &info, (void **)&symbol, RTLD_DL_SYMENT) || symbol == NULL || info.dli_saddr != function)
+        return 0;
+    return symbol->st_size;
+}
+
+/* Two rows may name one function (plain and _nocancel in a C library that has them as one): patched once. */
+static int planned_before(size_t row)
+{
+    for (size_t i = 0; i < row; i++)
+        if (calls[i].found == calls[row].found) {
+            *calls[row].original = *calls[i].original;
+            return 1;
+        }
+    return 0;
+}
+
+static void plan(struct tk_interposed *out)
+{
+    for (size_t i = 0; i < CALLS; i++) {
+        enum tk_detour_result result;
+        if (calls[i].found == NULL || planned_before(i))
+            continue;
+        result = tk_detour_plan(calls[i].found, function_bytes(calls[i].found), calls[i].hook, calls[i].original);
+        if (result == TK_DETOURED)
+            out->hooked++;
+        else
+            leave(out, calls[i].name, tk_detour_reason(result));
+    }
+}
+
+static const char *try_detour(struct tk_interposed *out)
+{
+    const char *reason;
+    if (thread_count() != 1)
+        return "the process has more than one thread already";
+    reason = tk_detour_prepare((const void *)tk_original.read);
+    if (reason)
+        return reason;
+    plan(out);
+    set_gates();
+    reason = tk_detour_commit();
+    if (reason) {
+        find_calls();
+        out->hooked = out->left_count = 0;
+    }
+    return reason;
+}
+
+#else
+
+static const char *try_detour(struct tk_interposed *out)
+{
+    (void)out;
+    return tk_detour_prepare(NULL);
+}
+
+#endif
+
+static void collect_symbols(void)
+{
+    for (size_t i = 0; i < CALLS; i++)
+        symbols[i] = (struct tk_symbol){calls[i].name, calls[i].found, calls[i].hook};
+    for (size_t i = 0; i < ALIASES; i++) {
+        const struct call *call = find_call(aliases[i][1]);
+        symbols[CALLS + i] = (struct tk_symbol){aliases[i][0], call->found, call->hook};
+    }
+}
+
+static const char *try_got(struct tk_interposed *out)
+{
+    collect_symbols();
+    out->hooked = (size_t)tk_interpose_again();
+    leave(out, "stdio, aio", "calls inside the C library are not seen by this way");
+    return out->hooked ? NULL : "no call of the C library's I/O was found in the libraries loaded";
+}
+
+int tk_interpose_again(void)
+{
+    return tk_got_patch(symbols, CALLS + ALIASES, (const void *)&tk_interpose);
+}
+
+void tk_interpose(int detour, int got, struct tk_interposed *out)
+{
+    sigset_t all, before;
+    const char *refused = "not asked for";
+
+    memset(out, 0, sizeof *out);
+    find_calls();
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    if (detour && (refused = try_detour(out)) == NULL) {
+        out->method = TK_DETOUR;
+    } else if (got) {
+        const char *reason = try_got(out);
+        out->method = reason ? TK_NONE : TK_GOT;
+        out->reason = reason ? reason : refused;
+    } else {
+        out->reason = refused;
+    }
+    if (find_call("vfork") == NULL || out->method == TK_NONE)
+        tk_always_ask = 1;
+    for (size_t i = 0; i < out->left_count; i++)
+        if (strcmp(out->left[i].name, "vfork") == 0)
+            tk_always_ask = 1;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}

@@ -1,0 +1,19 @@
+/* The recorder as the rest of the core sees it. */
+#ifndef TRACEKIT_RECORDER_H
+#define TRACEKIT_RECORDER_H
+
+#include <stdint.h>
+
+#include "interpose.h"
+
+/* Spool into `directory` and hook the C library. Once per process; whatever cannot be done leaves the process as it was
+   and says why in `out`. */
+void tk_recorder_start(const char *directory, int tsc, int detour, int got, struct tk_interposed *out);
+void tk_recorder_pause(int paused);
+void tk_recorder_context(int64_t sample, int32_t step, int32_t epoch, int32_t worker);
+void tk_exec_environment(char **variables, const char *path_entry);
+
+/* CLOCK_MONOTONIC in ns and the time stamp counter (0 where there is none) at one moment. */
+int64_t tk_recorder_anchor(uint64_t *ticks);
+
+#endif

@@ -1,0 +1,423 @@
+/* The slow side of the spool: files, threads coming and going, forked children. Everything here may run inside a signal
+   handler or on a thread whose locks are held, so it uses system calls made by hand and no allocation. */
+#define _GNU_SOURCE
+#include "spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+enum { POOL = 64, PATH = 512, PAGE = 4096, KEYS_INLINE = 32 };
+
+__thread struct tk_local tk_local TK_TLS;
+struct tk_process *tk_process;
+volatile uint32_t *tk_live;
+uint32_t tk_generation;
+int tk_on;
+int tk_clock_tsc;
+uint8_t tk_always_ask;
+void (*tk_spool_reborn)(void);
+
+static char directory[PATH];
+static _Atomic(struct tk_thread *) pool[POOL];
+static pthread_key_t exit_key;
+static int have_exit_key;
+
+/* -- files -------------------------------------------------------------------------------------------------------- */
+
+static char *append_text(char *at, const char *text)
+{
+    while (*text)
+        *at++ = *text++;
+    *at = 0;
+    return at;
+}
+
+static char *append_number(char *at, uint64_t number)
+{
+    char digits[24];
+    int count = 0;
+    do
+        digits[count++] = (char)('0' + number % 10);
+    while (number /= 10);
+    while (count)
+        *at++ = digits[--count];
+    *at = 0;
+    return at;
+}
+
+static void block_signals(uint64_t *before)
+{
+    uint64_t all = ~UINT64_C(0);
+    TK_RAW4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, before, 8);
+}
+
+static void restore_signals(const uint64_t *before)
+{
+    TK_RAW4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, before, NULL, 8);
+}
+
+/* Growing a file beyond RLIMIT_FSIZE raises SIGXFSZ, which kills: look first. */
+static int within_limit(uint64_t bytes)
+{
+    struct rlimit limit = {0, 0};
+    if (TK_RAW4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) != 0)
+        return 1;
+    return limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= bytes;
+}
+
+/* Real blocks for the whole file, so that no store into the mapping can fail later. */
+static int allocate(int fd, uint64_t bytes)
+{
+    static const char zeros[PAGE];
+    long result = TK_RAW4(SYS_fallocate, fd, 0, 0, bytes);
+    if (result != -EOPNOTSUPP && result != -ENOSYS)
+        return result == 0;
+    for (uint64_t at = 0; at < bytes; at += PAGE)
+        if (TK_RAW4(SYS_pwrite64, fd, zeros, PAGE, at) != PAGE)
+            return 0;
+    return 1;
+}
+
+/* A new file of `bytes` zero bytes, mapped; NULL when it cannot be had. */
+static void *map_new(const char *path, uint64_t bytes)
+{
+    long mapped = -1;
+    int fd;
+    if (!within_limit(bytes))
+        return NULL;
+    fd = (int)TK_RAW4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return NULL;
+    if (allocate(fd, bytes))
+        mapped = TK_RAW(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    TK_RAW1(SYS_close, fd);
+    if (mapped < 0 && mapped > -4096) {
+        TK_RAW3(SYS_unlinkat, AT_FDCWD, path, 0);
+        return NULL;
+    }
+    return (void *)mapped;
+}
+
+static char *begin_name(char *path, int pid, uint64_t start)
+{
+    char *at = append_text(path, directory);
+    at = append_text(at, "/");
+    at = append_number(at, (uint64_t)pid);
+    at = append_text(at, ".");
+    return append_number(at, start);
+}
+
+static int64_t monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* -- processes ---------------------------------------------------------------------------------------------------- */
+
+static struct tk_process *new_process(void)
+{
+    char path[PATH + 64];
+    int pid = (int)TK_RAW0(SYS_getpid);
+    uint64_t start = tk_ticks();
+    struct tk_process *process;
+
+    append_text(begin_name(path, pid, start), ".head");
+    process = map_new(path, PAGE);
+    if (process == NULL)
+        return NULL;
+    process->layout = TK_LAYOUT;
+    process->clock = (uint32_t)tk_clock_tsc;
+    process->start = start;
+    process->start_ns = monotonic_ns();
+    process->pid = pid;
+    process->parent = (int)TK_RAW0(SYS_getppid);
+    atomic_store(&process->files, 1);
+    atomic_store(&process->cwd, 1);
+    memcpy(process->magic, "tkproc\0", 8);
+    return process;
+}
+
+/* A forked child, at its first hook: a process of its own, which must forget what was the parent's. The word after the
+   generation, on the same page, lets exactly one thread do it. Returns 0 when nothing may be recorded (yet). */
+static int reborn(void)
+{
+    _Atomic uint32_t *turn = (_Atomic uint32_t *)(uintptr_t)(tk_live + 1);
+    uint32_t free = 0;
+    struct tk_process *process;
+
+    if (*tk_live != 0)
+        return *tk_live == tk_generation;
+    if (!atomic_compare_exchange_strong(turn, &free, 1))
+        return 0;
+    for (int i = 0; i < POOL; i++)
+        atomic_store(&pool[i], NULL);
+    process = new_process();
+    if (process == NULL) {
+        tk_on = 0;
+        return 0;
+    }
+    tk_process = process;
+    tk_generation++;
+    if (tk_spool_reborn)
+        tk_spool_reborn();
+    *tk_live = tk_generation;
+    return 1;
+}
+
+/* -- threads ------------------------------------------------------------------------------------------------------ */
+
+static struct tk_thread nowhere; /* where threads write while no chunk can be had: it has no room, so all is counted */
+
+static uint64_t chunk_bytes(uint32_t sequence_of_thread)
+{
+    return sequence_of_thread == 0 ? 1 << 16 : sequence_of_thread == 1 ? 1 << 18 : 1 << 20;
+}
+
+static struct tk_thread *new_chunk(const struct tk_context *context, uint64_t bytes)
+{
+    char path[PATH + 64], *at;
+    uint32_t number = atomic_fetch_add(&tk_process->chunks, 1);
+    struct tk_thread *thread;
+
+    at = append_text(begin_name(path, tk_process->pid, tk_process->start), ".");
+    append_text(append_number(at, number), ".ops");
+    thread = map_new(path, bytes);
+    if (thread == NULL)
+        return NULL;
+    thread->layout = TK_LAYOUT;
+    thread->header_bytes = TK_HEADER;
+    thread->process_start = tk_process->start;
+    thread->pid = tk_process->pid;
+    thread->tid = (int)TK_RAW0(SYS_gettid);
+    thread->sequence = (int)number;
+    thread->clock = tk_clock_tsc;
+    thread->bytes = bytes;
+    thread->vforked = tk_always_ask;
+    thread->anchor_ns = monotonic_ns();
+    thread->anchor_ticks = tk_ticks();
+    thread->context = thread->now = *context;
+    memcpy(thread->magic, "tkops\0\0", 8);
+    return thread;
+}
+
+static void note_context(struct tk_thread *thread, const struct tk_context *context)
+{
+    struct tk_record *record = tk_take(&thread, 0, NULL);
+    thread->now = *context;
+    if (record == NULL)
+        return;
+    record->offset = context->sample;
+    record->len = context->step;
+    record->ret = (int32_t)context->epoch;
+    record->dur = context->worker;
+    record->what = TK_CONTEXT;
+    atomic_store_explicit(&record->t, tk_ticks(), memory_order_release);
+}
+
+static struct tk_thread *from_pool(const struct tk_context *context)
+{
+    for (int i = 0; i < POOL; i++) {
+        struct tk_thread *thread = atomic_exchange(&pool[i], NULL);
+        if (thread == NULL)
+            continue;
+        uint64_t now = tk_ticks();
+        thread->seen_cwd = 0;
+        thread->vforked = tk_always_ask;
+        thread->now = *context;
+        tk_note(thread, TK_THREAD, 0, 0, TK_RAW0(SYS_gettid), now, now);
+        note_context(thread, context);
+        return thread;
+    }
+    return NULL;
+}
+
+/* Another thread may go on in the chunk of one that ended, while there is room worth the trouble. */
+void tk_thread_ends(void *unused)
+{
+    struct tk_thread *thread = tk_local.thread;
+    uint64_t cursor;
+    (void)unused;
+    if (thread == NULL || thread == &nowhere || tk_local.generation != *tk_live || thread->pid != tk_process->pid)
+        return;
+    tk_local.thread = NULL;
+    if (thread->before)
+        TK_RAW2(SYS_munmap, thread->before, thread->before->bytes);
+    thread->before = NULL;
+    cursor = atomic_load(&thread->cursor);
+    if (TK_HEADER + (uint32_t)cursor * UINT64_C(32) + (cursor >> 32) + 4096 < thread->bytes)
+        for (int i = 0; i < POOL; i++) {
+            struct tk_thread *empty = NULL;
+            if (atomic_compare_exchange_strong(&pool[i], &empty, thread))
+                return;
+        }
+    TK_RAW2(SYS_munmap, thread, thread->bytes);
+}
+
+static const struct tk_context nothing = {-1, UINT32_MAX, UINT32_MAX, UINT32_MAX, 0};
+
+struct tk_thread *tk_attach(void)
+{
+    struct tk_thread *thread = NULL, *inherited;
+    struct tk_context context = nothing;
+    uint64_t signals;
+
+    if (!tk_on || tk_process == NULL)
+        return NULL;
+    inherited = tk_local.thread;
+    block_signals(&signals);
+    if (*tk_live != tk_generation ? reborn() : TK_RAW0(SYS_getpid) == tk_process->pid) {
+        /* The thread that forked has the parent's chunk in its hand: its context holds in the child. */
+        if (inherited && inherited != &nowhere)
+            context = inherited->now;
+        thread = from_pool(&context);
+        if (thread == NULL)
+            thread = new_chunk(&context, chunk_bytes(0));
+        if (thread == NULL)
+            thread = &nowhere;
+        tk_local.thread = thread;
+        tk_local.generation = *tk_live;
+        /* Values of the first keys lie in the thread itself; a later key would call malloc here. */
+        if (have_exit_key && exit_key < KEYS_INLINE)
+            pthread_setspecific(exit_key, thread);
+    }
+    restore_signals(&signals);
+    return thread;
+}
+
+/* Either the parent, which goes on after its child has exec'd or gone, or that child itself: it has the parent's memory
+   and must leave no trace in it. */
+struct tk_thread *tk_after_vfork(struct tk_thread *thread)
+{
+    if (TK_RAW0(SYS_getpid) != tk_process->pid)
+        return NULL;
+    thread->vforked = tk_always_ask;
+    return thread;
+}
+
+/* The next chunk of a thread whose chunk is full; NULL when there is none to be had. The full one stays mapped until the
+   next turn, because the hook that a signal handler interrupted may still have to fill its slot. */
+struct tk_thread *tk_turn(struct tk_thread *full)
+{
+    static _Atomic uint32_t refused;
+    struct tk_thread *next = NULL;
+    uint64_t signals;
+
+    if (full == &nowhere && atomic_fetch_add(&refused, 1) % 4096 != 4095)
+        return NULL;
+    block_signals(&signals);
+    if (tk_local.thread != full) { /* a handler has turned already */
+        next = tk_local.thread;
+    } else {
+        uint32_t size = full == &nowhere ? 0 : full->bytes < 1 << 18 ? 1 : 2;
+        next = new_chunk(full == &nowhere ? &nothing : &full->now, chunk_bytes(size));
+        if (next) {
+            if (full != &nowhere) {
+                if (full->before)
+                    TK_RAW2(SYS_munmap, full->before, full->before->bytes);
+                full->before = NULL;
+                next->before = full;
+            }
+            tk_local.thread = next;
+        }
+    }
+    restore_signals(&signals);
+    return next;
+}
+
+/* -- counting and noting ------------------------------------------------------------------------------------------ */
+
+void tk_count_lost(void)
+{
+    if (tk_process)
+        atomic_fetch_add_explicit(&tk_process->lost, 1, memory_order_relaxed);
+}
+
+/* Bytes of threads that have no chunk, having done nothing worth one. */
+void tk_count_apart(ssize_t read, ssize_t written)
+{
+    if (!tk_on || tk_process == NULL || (*tk_live != tk_generation && !reborn()))
+        return;
+    atomic_fetch_add_explicit(&tk_process->ignored_read, (uint64_t)read, memory_order_relaxed);
+    atomic_fetch_add_explicit(&tk_process->ignored_written, (uint64_t)written, memory_order_relaxed);
+}
+
+/* 0 when the numbers are used up. */
+uint32_t tk_new_file(void)
+{
+    uint32_t file = atomic_fetch_add_explicit(&tk_process->files, 1, memory_order_relaxed);
+    if (file <= TK_LAST_FILE)
+        return file;
+    atomic_store(&tk_process->files, TK_LAST_FILE + 1);
+    return 0;
+}
+
+void tk_set_context(const struct tk_context *context)
+{
+    struct tk_thread *thread = tk_self();
+    if (thread)
+        note_context(thread, context);
+}
+
+void tk_note_text(struct tk_thread *thread, uint32_t what, uint64_t len, int64_t ret, uint64_t begin, uint64_t end,
+                  const void *first, size_t first_bytes, const void *second, size_t second_bytes)
+{
+    uint64_t at = 0, bytes = first_bytes + second_bytes;
+    uint64_t room = (bytes + 7) & ~UINT64_C(7);
+    struct tk_record *record = tk_take(&thread, (uint32_t)room, &at);
+    char *text;
+    if (record == NULL)
+        return;
+    text = (char *)thread + at;
+    memcpy(text, first, first_bytes);
+    if (second_bytes)
+        memcpy(text + first_bytes, second, second_bytes);
+    tk_fill(record, what, (int64_t)(at << 32 | bytes), len, ret, begin, end);
+}
+
+/* -- start -------------------------------------------------------------------------------------------------------- */
+
+static void forking(void)
+{
+    if (tk_process)
+        atomic_fetch_add_explicit(&tk_process->forks, 1, memory_order_relaxed);
+}
+
+const char *tk_spool_start(const char *where, int tsc)
+{
+    void *page;
+    if (strlen(where) + 1 > PATH || where[0] != '/')
+        return "the spool's directory must be an absolute path of less than 512 bytes";
+    page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return "no memory";
+    if (madvise(page, PAGE, MADV_WIPEONFORK) != 0) {
+        munmap(page, PAGE);
+        return "the kernel cannot wipe a page on fork (Linux 4.14)";
+    }
+    strcpy(directory, where);
+#if !defined(__x86_64__)
+    tsc = 0;
+#endif
+    tk_clock_tsc = tsc;
+    tk_live = page;
+    tk_process = new_process();
+    if (tk_process == NULL) {
+        munmap(page, PAGE);
+        return "no file can be made in the spool's directory";
+    }
+    if (!have_exit_key)
+        have_exit_key = pthread_key_create(&exit_key, tk_thread_ends) == 0;
+    pthread_atfork(forking, NULL, NULL);
+    *tk_live = tk_generation = 1;
+    return NULL;
+}
