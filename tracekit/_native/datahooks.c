@@ -221,12 +221,18 @@ int hook_posix_fadvise64(int fd, off_t offset, off_t bytes, int advice)
     return result;
 }
 
+static int is_hushed(void)
+{
+    struct tk_thread *thread = tk_self();
+    return thread == NULL || thread->hushed;
+}
+
 /* A directory is listed by several calls; the first one at its beginning stands for the listing. */
 ssize_t hook_getdents64(int fd, void *to, size_t bytes)
 {
     uint64_t begin = tk_ticks();
     ssize_t result = tk_original.getdents64(fd, to, bytes);
-    if (result >= 0 && !is_ignored(fd) && (uint32_t)fd < tk_fd_count && tk_fd_word(fd) &&
+    if (result >= 0 && !is_ignored(fd) && (uint32_t)fd < tk_fd_count && tk_fd_word(fd) && !is_hushed() &&
         atomic_exchange_explicit(&tk_fds[fd].position, 1, memory_order_relaxed) == 0)
         done(TK_LIST, fd, 0, 0, 0, begin);
     return result;

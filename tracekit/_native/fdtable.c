@@ -132,13 +132,16 @@ static uint64_t learn_unknown(struct tk_thread *thread, int fd, struct tk_identi
     char name[NAME];
     uint32_t file;
     uint64_t word;
+    long flags;
 
     identity->path_bytes = (uint32_t)tk_fd_name(fd, name, sizeof name);
     if (is_kernels_own(name, identity->path_bytes) || (file = tk_new_file()) == 0)
         return TK_FD_IGNORED;
     word = (uint64_t)file << 32 | TK_FD_KNOWN | TK_FD_TRACKED | TK_FD_SHARED;
-    word |= status_bits(TK_RAW3(SYS_fcntl, fd, F_GETFL, 0));
-    tk_note_text(thread, TK_FILE | file << TK_FILE_SHIFT, 0, fd, now, now, identity, sizeof *identity, name,
+    flags = TK_RAW3(SYS_fcntl, fd, F_GETFL, 0);
+    flags = flags < 0 ? 0 : flags;
+    word |= status_bits(flags);
+    tk_note_text(thread, TK_FILE | file << TK_FILE_SHIFT, (uint64_t)flags, fd, now, now, identity, sizeof *identity, name,
                  identity->path_bytes);
     return word;
 }

@@ -118,20 +118,27 @@ static PyObject *record_pause(PyObject *self, PyObject *argument)
     Py_RETURN_NONE;
 }
 
+static PyObject *record_hush(PyObject *self, PyObject *argument)
+{
+    int hushed = PyObject_IsTrue(argument);
+    return hushed < 0 ? NULL : PyBool_FromLong(tk_recorder_hush(hushed));
+}
+
 /* -1 stands for "none"; the caller sees to the ranges. */
 static PyObject *record_context(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    long long values[4];
-    if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "record_context takes sample, step, epoch and worker");
+    long long values[5];
+    if (count != 5) {
+        PyErr_SetString(PyExc_TypeError, "record_context takes sample, step, epoch, worker and run");
         return NULL;
     }
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         values[i] = PyLong_AsLongLong(arguments[i]);
         if (values[i] == -1 && PyErr_Occurred())
             return NULL;
     }
-    tk_recorder_context(values[0], (int32_t)values[1], (int32_t)values[2], (int32_t)values[3]);
+    tk_recorder_context(values[0], (int32_t)values[1], (int32_t)values[2], (int32_t)values[3],
+                        (uint32_t)values[4]);
     Py_RETURN_NONE;
 }
 
@@ -167,10 +174,15 @@ static PyObject *record_rescan(PyObject *self, PyObject *unused)
     return PyLong_FromLong(tk_interpose_again());
 }
 
+static PyObject *record_process(PyObject *self, PyObject *unused)
+{
+    return PyLong_FromUnsignedLongLong(tk_recorder_process());
+}
+
 static PyObject *clock_anchor(PyObject *self, PyObject *unused)
 {
     uint64_t ticks;
-    int64_t ns = tk_recorder_anchor(&ticks);
+    int64_t ns = tk_anchor(&ticks);
     return Py_BuildValue("LK", (long long)ns, (unsigned long long)ticks);
 }
 
@@ -178,11 +190,14 @@ static PyMethodDef methods[] = {
     {"record_start", record_start, METH_VARARGS,
      "record_start(directory, tsc, detour, got) -> (method, reason, hooked, left)."},
     {"record_pause", record_pause, METH_O, "Stop noting I/O (True) or go on (False)."},
+    {"record_hush", record_hush, METH_O,
+     "Do not note (True) or note (False) what this thread looks up and lists; returns how it was."},
     {"record_context", (PyCFunction)(void (*)(void))record_context, METH_FASTCALL,
-     "record_context(sample, step, epoch, worker): what this thread's ops serve from here on; -1 is none."},
+     "record_context(sample, step, epoch, worker, run): what this thread's ops serve from here on; -1 is none."},
     {"record_environment", record_environment, METH_VARARGS,
      "record_environment(variables, path_entry): what a started program gets back when its environment lacks it."},
     {"record_rescan", record_rescan, METH_NOARGS, "Hook libraries loaded since, where tables are rewritten."},
+    {"record_process", record_process, METH_NOARGS, "The number that, with the pid, names this process's spool, or 0."},
     {"clock_anchor", clock_anchor, METH_NOARGS, "(CLOCK_MONOTONIC ns, time stamp counter) at one moment."},
     {"now_ns", now_ns, METH_NOARGS, "CLOCK_MONOTONIC in nanoseconds."},
     {"precise_timers", precise_timers, METH_NOARGS, "Set the calling thread's timer slack to 1 ns."},

@@ -38,7 +38,8 @@ static void note_name(uint32_t what, int directory, const char *path, uint64_t l
     char name[DIRECTORY_ROOM];
     size_t bytes = 0;
 
-    if (thread == NULL || path == NULL || ret == -EFAULT || ret == -ENAMETOOLONG)
+    if (thread == NULL || path == NULL || ret == -EFAULT || ret == -ENAMETOOLONG ||
+        ((what & 63) == TK_STAT && thread->hushed))
         return;
     if (path[0] != '/' && directory == AT_FDCWD) {
         note_directory(thread, begin);
@@ -216,21 +217,11 @@ int hook_fcntl64(int fd, int command, long argument)
 
 /* -- names -------------------------------------------------------------------------------------------------------- */
 
+/* Of a name; what an open descriptor says about itself costs the storage nothing. */
 static void stat_done(int directory, const char *path, int result, uint64_t begin)
 {
-    uint64_t word, end;
-    struct tk_thread *thread;
-    if (!tk_on || (result < 0 && errno == EFAULT))
-        return;
-    if (path && path[0]) {
-        if (!is_kernels_own(path))
-            note_name(TK_STAT, directory, path, 0, outcome(result), begin);
-        return;
-    }
-    word = tk_fd_word(directory);
-    end = tk_ticks();
-    if (word & TK_FD_TRACKED && (thread = tk_self()) != NULL)
-        tk_note(thread, TK_STAT | (uint32_t)(word >> 32) << TK_FILE_SHIFT, 0, 0, outcome(result), begin, end);
+    if (tk_on && !(result < 0 && errno == EFAULT) && path && path[0] && !is_kernels_own(path))
+        note_name(TK_STAT, directory, path, 0, outcome(result), begin);
 }
 
 int hook_fstatat64(int directory, const char *path, struct stat *to, int flags)

@@ -2,7 +2,6 @@
 #include "recorder.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "fdtable.h"
 #include "spool.h"
@@ -49,34 +48,26 @@ void tk_recorder_pause(int paused)
         tk_on = !paused;
 }
 
-void tk_recorder_context(int64_t sample, int32_t step, int32_t epoch, int32_t worker)
+void tk_recorder_context(int64_t sample, int32_t step, int32_t epoch, int32_t worker, uint32_t run)
 {
-    struct tk_context context = {sample, (uint32_t)step, (uint32_t)epoch, (uint32_t)worker, 0};
+    struct tk_context context = {sample, (uint32_t)step, (uint32_t)epoch, (uint32_t)worker, run & TK_LAST_FILE};
     if (tk_on)
         tk_set_context(&context);
 }
 
-int64_t tk_recorder_anchor(uint64_t *ticks)
+uint64_t tk_recorder_process(void)
 {
-    struct timespec now;
-    uint64_t before = 0, after = 0;
-    /* The middle of the tightest of a few tries, so that being put aside in between does not count. */
-    uint64_t best = UINT64_MAX;
-    int64_t ns = 0;
-    *ticks = 0;
-    for (int i = 0; i < 8; i++) {
-#if defined(__x86_64__)
-        before = __builtin_ia32_rdtsc();
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        after = __builtin_ia32_rdtsc();
-#else
-        clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
-        if (after - before < best) {
-            best = after - before;
-            *ticks = before + best / 2;
-            ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-        }
+    tk_count_apart(0, 0); /* a forked child becomes a process of its own here */
+    return tk_on && tk_process && *tk_live == tk_generation ? tk_process->start : 0;
+}
+
+int tk_recorder_hush(int hushed)
+{
+    struct tk_thread *thread = tk_on ? tk_self() : NULL;
+    int before = 0;
+    if (thread) {
+        before = thread->hushed;
+        thread->hushed = (uint8_t)hushed;
     }
-    return ns;
+    return before;
 }

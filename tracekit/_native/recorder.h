@@ -10,10 +10,16 @@
    and says why in `out`. */
 void tk_recorder_start(const char *directory, int tsc, int detour, int got, struct tk_interposed *out);
 void tk_recorder_pause(int paused);
-void tk_recorder_context(int64_t sample, int32_t step, int32_t epoch, int32_t worker);
+void tk_recorder_context(int64_t sample, int32_t step, int32_t epoch, int32_t worker, uint32_t run);
 void tk_exec_environment(char **variables, const char *path_entry);
 
+/* Whether this thread notes names it looks up and directories it lists; returns how it was. */
+int tk_recorder_hush(int hushed);
+
 /* CLOCK_MONOTONIC in ns and the time stamp counter (0 where there is none) at one moment. */
-int64_t tk_recorder_anchor(uint64_t *ticks);
+int64_t tk_anchor(uint64_t *ticks);
+
+/* What, with the pid, names this process's part of the spool; 0 when it has none. */
+uint64_t tk_recorder_process(void);
 
 #endif

@@ -115,11 +115,28 @@ static char *begin_name(char *path, int pid, uint64_t start)
     return append_number(at, start);
 }
 
-static int64_t monotonic_ns(void)
+int64_t tk_anchor(uint64_t *ticks)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    uint64_t before = 0, after = 0, best = UINT64_MAX;
+    int64_t ns = 0;
+    *ticks = 0;
+    /* The tightest of a few tries, so that being put aside in between does not count. */
+    for (int i = 0; i < 8; i++) {
+#if defined(__x86_64__)
+        before = __builtin_ia32_rdtsc();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        after = __builtin_ia32_rdtsc();
+#else
+        clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+        if (after - before < best) {
+            best = after - before;
+            *ticks = before + best / 2;
+            ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+        }
+    }
+    return ns;
 }
 
 /* -- processes ---------------------------------------------------------------------------------------------------- */
@@ -128,9 +145,11 @@ static struct tk_process *new_process(void)
 {
     char path[PATH + 64];
     int pid = (int)TK_RAW0(SYS_getpid);
-    uint64_t start = tk_ticks();
+    uint64_t start, ticks;
+    int64_t start_ns = tk_anchor(&ticks);
     struct tk_process *process;
 
+    start = tk_clock_tsc ? ticks : (uint64_t)start_ns;
     append_text(begin_name(path, pid, start), ".head");
     process = map_new(path, PAGE);
     if (process == NULL)
@@ -138,7 +157,7 @@ static struct tk_process *new_process(void)
     process->layout = TK_LAYOUT;
     process->clock = (uint32_t)tk_clock_tsc;
     process->start = start;
-    process->start_ns = monotonic_ns();
+    process->start_ns = start_ns;
     process->pid = pid;
     process->parent = (int)TK_RAW0(SYS_getppid);
     atomic_store(&process->files, 1);
@@ -203,8 +222,7 @@ static struct tk_thread *new_chunk(const struct tk_context *context, uint64_t by
     thread->clock = tk_clock_tsc;
     thread->bytes = bytes;
     thread->vforked = tk_always_ask;
-    thread->anchor_ns = monotonic_ns();
-    thread->anchor_ticks = tk_ticks();
+    thread->anchor_ns = tk_anchor(&thread->anchor_ticks);
     thread->context = thread->now = *context;
     memcpy(thread->magic, "tkops\0\0", 8);
     return thread;
@@ -220,7 +238,7 @@ static void note_context(struct tk_thread *thread, const struct tk_context *cont
     record->len = context->step;
     record->ret = (int32_t)context->epoch;
     record->dur = context->worker;
-    record->what = TK_CONTEXT;
+    record->what = TK_CONTEXT | context->run << TK_FILE_SHIFT;
     atomic_store_explicit(&record->t, tk_ticks(), memory_order_release);
 }
 
@@ -233,6 +251,7 @@ static struct tk_thread *from_pool(const struct tk_context *context)
         uint64_t now = tk_ticks();
         thread->seen_cwd = 0;
         thread->vforked = tk_always_ask;
+        thread->hushed = 0;
         thread->now = *context;
         tk_note(thread, TK_THREAD, 0, 0, TK_RAW0(SYS_gettid), now, now);
         note_context(thread, context);
@@ -326,6 +345,7 @@ struct tk_thread *tk_turn(struct tk_thread *full)
                     TK_RAW2(SYS_munmap, full->before, full->before->bytes);
                 full->before = NULL;
                 next->before = full;
+                next->hushed = full->hushed;
             }
             tk_local.thread = next;
         }

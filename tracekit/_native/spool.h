@@ -25,12 +25,11 @@ enum tk_kind {
     TK_FADVISE, TK_READAHEAD, TK_MKDIR, TK_RMDIR,
     TK_SPLICE_READ, /* a read the kernel does not count as one (splice) */
     TK_SPLICE_WRITE,
-    TK_FILE = 32, /* text: struct tk_identity and the path, where the file was not opened by name before our eyes */
+    TK_FILE = 32, /* text: struct tk_identity; where the file was not opened by name before our eyes, its path, and len: flags */
     TK_CWD,       /* text: the directory that this thread's relative paths are relative to, from here on */
     TK_THREAD,    /* from here on the chunk belongs to thread `ret` */
-    TK_CONTEXT,   /* offset: sample, len: step, ret: epoch, dur: worker; all ones is "none" */
-    TK_EXEC,      /* text: path and arguments, each ended by a zero byte; ret: pid */
-    TK_ANCHOR,    /* t: ticks, offset: CLOCK_MONOTONIC ns */
+    TK_CONTEXT,   /* offset: sample, len: step, ret: epoch, dur: worker, file: run; all ones is "none", of run 0 */
+    TK_EXEC,      /* text: path and arguments, each ended by a zero byte; ret: pid; len: errno when it failed */
 };
 
 struct tk_record {
@@ -52,7 +51,7 @@ struct tk_identity {
 
 struct tk_context {
     int64_t sample;
-    uint32_t step, epoch, worker, unused;
+    uint32_t step, epoch, worker, run;
 };
 
 /* The header of a chunk, and the state of the thread that writes it. */
@@ -70,6 +69,7 @@ struct tk_thread {
     uint64_t ignored_read, ignored_written, ignored_calls;
     uint32_t seen_cwd; /* version of the working directory last noted */
     uint8_t vforked;   /* a child of vfork may be running on this thread's memory */
+    uint8_t hushed;    /* names looked up and directories listed are not noted */
     struct tk_context now;
     struct tk_thread *before; /* the chunk this thread filled last, still mapped */
 };
@@ -122,6 +122,9 @@ static inline uint64_t tk_ticks(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
+
+/* CLOCK_MONOTONIC in ns and the time stamp counter (0 where there is none) at one moment. */
+int64_t tk_anchor(uint64_t *ticks);
 
 /* Begin spooling into `directory`. Returns NULL or the reason it cannot be done. */
 const char *tk_spool_start(const char *directory, int tsc);

@@ -25,47 +25,68 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
 
     Args:
         modules: The sibling modules by name, loaded under private names.
-        settings: directory, t0, include, exclude, home (the directory of sitecustomize), t0.
+        settings: directory, t0, include, exclude, home (the directory of sitecustomize), native (see `native.start`).
 
     Returns:
         The `structure.Recorder` that `tracekit.step()` and its kin find.
     """
-    parts = modules["spool"]
-    spool = parts.Spool(settings["directory"], settings["t0"])
+    parts, native = modules["spool"], modules["native"]
+    code = _code_directories(modules["files"])
+    engine = native.start(settings["native"], settings)
+    kind = parts.Spool if engine.core is None else native.quiet(parts.Spool)
+    spool = kind(settings["directory"], settings["t0"])
+    if engine.core is not None:
+        spool.context = native.Context(parts.NOWHERE, engine.core.record_context)
     if not parts.append(spool.lines_path, "\n"):
         raise OSError("the parts directory cannot be written")
-    files = modules["files"].Files(spool, _filter(modules["files"], settings), parts.FLAGS)
     recorder = modules["structure"].Recorder(spool)
-    _say_who(spool)
-    spool.on_fork.append(lambda: _say_who(spool))
-    _wrap_os(modules, spool, files)
-    _wrap_files(modules, spool, files)
+    say_who = _introduction(spool, engine, code)
+    say_who()
+    spool.on_fork.append(say_who)
+    files = None
+    if engine.core is None:
+        own = [settings["directory"], settings["home"]]
+        chosen = modules["files"].Filter(settings["include"], settings["exclude"], own=own, code=code)
+        files = modules["files"].Files(spool, chosen, parts.FLAGS)
+        _wrap_os(modules, spool, files)
+        _wrap_files(modules, spool, files)
+        _count_imports(spool)
+    else:
+        _hush_imports(engine.core)
     _watch_imports(modules, spool, files, recorder)
-    _count_imports(spool)
-    sys.addaudithook(_launch_watcher(spool, settings))
+    sys.addaudithook(_launch_watcher(spool, settings, followed=engine.core is not None))
+    if engine.way == "got":
+        sys.addaudithook(_library_watcher(engine.core))
     os.register_at_fork(after_in_child=_guarded(spool.after_fork))
     return recorder
 
 
-def _filter(module: Any, settings: dict[str, Any]) -> Any:
+def _code_directories(module: Any) -> list[str]:
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     user = getattr(sys.modules.get("site"), "USER_SITE", None)
     more = [os.path.dirname(os.__file__), *([user] if user else [])]
-    code = module.interpreter_directories(prefixes, version, more, os.path.realpath)
-    own = [settings["directory"], settings["home"]]
-    return module.Filter(settings["include"], settings["exclude"], own=own, code=code)
+    directories: list[str] = module.interpreter_directories(prefixes, version, more, os.path.realpath)
+    return directories
 
 
-def _say_who(spool: Any) -> None:
-    argv = list(getattr(sys, "orig_argv", None) or [sys.executable])
-    version = ".".join(map(str, sys.version_info[:3]))
-    spool.line(
-        process=spool.pid, ppid=posix.getppid(), argv=[str(word)[:4096] for word in argv[:256]],
-        executable=sys.executable or "", python=version, rank=rank(),
-    )  # fmt: skip
-    # The first chunk exists before the first op, so that losses have a place to be counted.
-    spool._new_stream()
+def _introduction(spool: Any, engine: Any, code: list[str]) -> Any:
+    """What each process says first. A process of the native engine is filtered when it is merged, by `code`."""
+
+    def say_who() -> None:
+        argv = list(getattr(sys, "orig_argv", None) or [sys.executable])
+        version = ".".join(map(str, sys.version_info[:3]))
+        facts = engine.facts()
+        if engine.core is not None:
+            facts["code"] = code
+        spool.line(
+            process=spool.pid, ppid=posix.getppid(), argv=[str(word)[:4096] for word in argv[:256]],
+            executable=sys.executable or "", python=version, rank=rank(), **facts,
+        )  # fmt: skip
+        # The first chunk exists before the first op, so that losses have a place to be counted.
+        spool._new_stream()
+
+    return say_who
 
 
 def rank() -> int:
@@ -100,8 +121,9 @@ def _wrap_files(modules: dict[str, Any], spool: Any, files: Any) -> None:
 def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, recorder: Any) -> None:
     imports = modules["imports"]
     after = {name: imports.note_framework(spool, name) for name in imports.FRAMEWORKS}
-    hooks = imports.NumpyHooks(spool, files, modules["spool"].CODE)
-    after["numpy"] = _both(after["numpy"], hooks.install)
+    if files is not None:  # the core sees numpy's C by itself
+        hooks = imports.NumpyHooks(spool, files, modules["spool"].CODE)
+        after["numpy"] = _both(after["numpy"], hooks.install)
     note_rank = _guarded(lambda: spool.line(rank=rank()) if rank() >= 0 else None)
     torch = modules["torch_hooks"].TorchHooks(recorder, modules["structure"].Loop, note_rank)
     after["torch.utils.data.dataloader"] = torch.install
@@ -133,15 +155,48 @@ def _count_imports(spool: Any) -> None:
     FileLoader.get_data = get_data  # type: ignore[method-assign]  # as above
 
 
-def _launch_watcher(spool: Any, settings: dict[str, Any]) -> Any:
-    """An audit hook that writes which programs this process starts, and whether they can be followed."""
+def _hush_imports(core: Any) -> None:
+    """What the import system looks up in directories is no I/O of the program: the Python engine leaves it out as well."""
+    from _frozen_importlib_external import PathFinder
+
+    original = PathFinder.__dict__["find_spec"].__func__
+
+    def find_spec(cls: Any, fullname: str, path: Any = None, target: Any = None) -> Any:
+        before = core.record_hush(True)
+        try:
+            return original(cls, fullname, path, target)
+        finally:
+            core.record_hush(before)
+
+    find_spec.__doc__, find_spec.__qualname__ = original.__doc__, original.__qualname__
+    find_spec.__module__ = original.__module__
+    PathFinder.find_spec = classmethod(find_spec)  # type: ignore[method-assign,assignment]  # the replacement is the point
+
+
+def _library_watcher(core: Any) -> Any:
+    """An audit hook for the way that rewrites tables: libraries loaded since have tables of their own."""
+
+    def watch(event: str, _args: Any) -> None:
+        if event in ("import", "ctypes.dlopen"):
+            core.record_rescan()
+
+    return watch
+
+
+def _launch_watcher(spool: Any, settings: dict[str, Any], *, followed: bool) -> Any:
+    """An audit hook that writes which programs this process starts, and whether they can be followed.
+
+    With `followed`, the core gives a started program back what its environment lacks.
+    """
     variable, home = settings["variable"], settings["home"]
 
     def watch(event: str, args: Any) -> None:
         if event not in _AUDITED:
             return
         try:
-            spool.line(**_launched(event, args, variable, home))
+            line = _launched(event, args, variable, home)
+            line["equipped"] = line["equipped"] or followed
+            spool.line(**line)
         except Exception:
             spool.lose(0)
 

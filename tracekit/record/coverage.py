@@ -15,11 +15,22 @@ WHY_UNKNOWN = (
     "the Python engine sees what goes through Python's own functions; what native code reads by itself it can only "
     "compare with the kernel's count"
 )
+WHY_KNOWN = (
+    "the C library's own entry points were hooked in every process, and the bytes held against the kernel's count for the "
+    "whole tree"
+)
+# Of the bytes the kernel counted, so many must be accounted for.
+COMPLETE = 0.995
 _BLIND = (
     "reads by native code (HDF5, Arrow, safetensors, PyTorch's own C++ readers, dlopen, programs that are not Python)",
     "accesses to mapped files after the mmap itself",
     "ndarray.tofile, and other writes through C stdio",
     "io_uring and POSIX AIO",
+)
+_BLIND_NATIVE = (
+    "accesses to mapped files after the mmap itself",
+    "io_uring, and system calls that do not go through the C library",
+    "programs that are no Python, beyond their bytes",
 )
 _NATIVE_READERS = (
     "h5py", "netCDF4", "tables", "pyarrow", "safetensors", "tensorflow", "cv2", "rasterio", "lmdb", "polars", "soundfile",
@@ -27,6 +38,8 @@ _NATIVE_READERS = (
 )  # fmt: skip
 # Below this the difference is what ld.so and interpreters read before the hooks are in.
 _START_UP_BYTES = 4 << 20
+# What ld.so reads of one process's libraries, by system calls of its own.
+_START_UP_BYTES_NATIVE = 256 << 10
 
 
 def read_characters() -> int | None:
@@ -39,28 +52,73 @@ def read_characters() -> int | None:
 
 
 def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None) -> dict[str, Any]:
-    """The trailer's `coverage`."""
+    """The trailer's `coverage`: what was recorded and knowingly left out, against the kernel's own count.
+
+    Where the native engine recorded every process the count is a certificate: below `COMPLETE` the trace is incomplete,
+    and `missing` says what of. The Python engine cannot know what native code read, and says so.
+    """
+    native = bool(parts) and all(part.layer == "libc" for part in parts)
     ret = trace.col("ret")
     reads, mmaps = trace.mask("op", "read"), trace.mask("op", "mmap")
-    traced, ignored = int(ret[reads].sum()), sum(part.ignored_bytes for part in parts)
     coverage: dict[str, Any] = {
-        "engine": "python",
-        "known": False,
-        "why": WHY_UNKNOWN,
-        "traced_read_bytes": traced,
-        "ignored_read_bytes": ignored,
+        "engine": "native" if native else "python",
+        "known": native,
+        "why": WHY_KNOWN if native else WHY_UNKNOWN,
+        "traced_read_bytes": int(ret[reads].sum()),
+        "ignored_read_bytes": sum(part.ignored_bytes + part.startup_bytes for part in parts),
         "mapped_bytes": int(ret[mmaps].sum()),
         "mmaps": int(mmaps.sum()),
-        "blind": list(_BLIND),
+        "blind": list(_BLIND_NATIVE if native else _BLIND),
         "not_followed": not_followed(parts),
     }
+    if native:
+        coverage.update(_ways(parts))
     if kernel_bytes is not None:
         coverage["kernel_read_bytes"] = kernel_bytes
-        coverage["share"] = round(min((traced + ignored) / kernel_bytes, 1.0), 4) if kernel_bytes else 1.0
-        missing = kernel_bytes - traced - ignored
-        if missing > max(_START_UP_BYTES * max(len(parts), 1), kernel_bytes // 20):
+        uncounted = sum(part.uncounted_bytes for part in parts)
+        seen = coverage["traced_read_bytes"] + coverage["ignored_read_bytes"] - uncounted
+        coverage["share"] = round(min(seen / kernel_bytes, 1.0), 4) if kernel_bytes else 1.0
+        missing = kernel_bytes - seen
+        if native:
+            coverage["complete"] = coverage["share"] >= COMPLETE or missing <= _START_UP_BYTES_NATIVE * (len(parts) + 1)
+            coverage["missing_bytes"] = max(missing, 0)
+            if not coverage["complete"]:
+                coverage["missing"] = _named(missing, parts)
+        elif missing > max(_START_UP_BYTES * max(len(parts), 1), kernel_bytes // 20):
             coverage["missing"] = _explained(missing, parts)
     return coverage
+
+
+def _ways(parts: Sequence[Part]) -> dict[str, Any]:
+    """How the C library was hooked in each process, and which of its calls were left alone."""
+    ways = sorted({part.about["way"] for part in parts if part.about.get("way")})
+    left = {call: why for part in parts for call, why in part.about.get("left", ())}
+    return {"way": ",".join(ways), **({"unseen_calls": left} if left else {})}
+
+
+def _named(missing: int, parts: Sequence[Part]) -> str:
+    programs = sorted({os.path.basename(words[0]) for words in _unfollowed(parts)})
+    causes = []
+    if programs:
+        causes.append(f"programs that were not followed ({', '.join(programs[:8])})")
+    if any(part.about.get("way") == "got" for part in parts):
+        causes.append("stdio inside the C library, which this way of hooking does not see")
+    causes.append("shared libraries being loaded" if causes else "shared libraries being loaded, or raw system calls")
+    return f"incomplete: the kernel counted {format_bytes(missing)} of reads that are not in the trace, by {' or '.join(causes)}"
+
+
+def _unfollowed(parts: Sequence[Part]) -> list[list[str]]:
+    """Programs the core saw being started (path, then arguments) whose process said nothing afterwards."""
+    births: dict[int, list[int]] = {}
+    for part in parts:
+        births.setdefault(part.pid, []).append(int(part.token.partition("-")[2] or "0", 16))
+    found = []
+    starts = sorted((start for part in parts for start in part.execs), key=lambda start: start[0])
+    for number, (time, pid, words) in enumerate(starts):
+        later = next((other[0] for other in starts[number + 1 :] if other[1] == pid), None)
+        if not any(time <= birth and (later is None or birth < later) for birth in births.get(pid, ())):
+            found.append(words)
+    return found
 
 
 def _explained(missing: int, parts: Sequence[Part]) -> str:
@@ -81,12 +139,14 @@ def _explained(missing: int, parts: Sequence[Part]) -> str:
 def not_followed(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Children that could not be recorded, each with the reason; the same command is named once, with its count."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for part in parts:
-        for launch in part.launches:
-            why = why_not(launch)
-            if why:
-                entry = found.setdefault((*launch["launch"], why), {"argv": launch["launch"], "why": why, "times": 0})
-                entry["times"] += 1
+    native = [part for part in parts if part.layer == "libc"]
+    launches = [launch for part in parts if part.layer != "libc" for launch in part.launches]
+    launches += [{"launch": words[1:] or words, "executable": words[0], "equipped": True} for words in _unfollowed(native)]
+    for launch in launches:
+        why = why_not(launch)
+        if why:
+            entry = found.setdefault((*launch["launch"], why), {"argv": launch["launch"], "why": why, "times": 0})
+            entry["times"] += 1
     return list(found.values())
 
 

@@ -44,7 +44,7 @@ def finish(run: launch.Run) -> Recording:
     """
     if not os.path.isdir(run.parts):
         raise RecorderError(f"the parts directory {run.parts} is gone", "was it moved or removed by the program?")
-    merged, parts = merge_parts(run.parts, run.t0)
+    merged, parts = merge_parts(run.parts, run.t0, run.clock_anchors(), run.globs())
     coverage = coverage_of(merged, parts, run.kernel_bytes)
     header = _header(run, merged, parts)
     trailer = _trailer(run, merged, parts, coverage)

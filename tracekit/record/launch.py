@@ -19,14 +19,9 @@ from typing import Any
 
 from tracekit.errors import RecorderError
 from tracekit.record.coverage import read_characters
+from tracekit.record.engine import Choice, anchor, choose
 from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
 
-# Why a faster engine is not used is part of every header; the native engine goes in here.
-ENGINES = ("auto", "python")
-_REASONS = {
-    "auto": "this tracekit has no native recorder; Python's own functions are wrapped",
-    "python": "asked for with --engine python",
-}
 # Sent on to the program; INT and QUIT only when they were sent to us, because a terminal sends them to both.
 _FORWARDED = {
     signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGINT, signal.SIGQUIT,
@@ -68,6 +63,8 @@ class Run:
     pid: int = 0
     status: int | None = None
     kernel_bytes: int | None = None
+    anchors: list[list[int]] = field(default_factory=list)
+    directory: str = field(default_factory=os.getcwd)
 
     def note(self) -> None:
         """Write it into the parts directory, as well as that goes: it is for those who merge later."""
@@ -76,6 +73,14 @@ class Run:
             with open(temporary, "w", encoding="utf-8") as file:
                 json.dump(self.__dict__, file)
             os.replace(temporary, os.path.join(self.parts, "run.json"))
+
+    def globs(self) -> dict[str, list[str]]:
+        """The include and exclude globs, those about paths made absolute where the run began."""
+        return {name: [_glob(text, self.directory) for text in self.options[name]] for name in ("include", "exclude")}
+
+    def clock_anchors(self) -> list[list[int]]:
+        """(CLOCK_MONOTONIC ns, time stamp counter) from before and after the run; after is now where it was cut short."""
+        return self.anchors if len(self.anchors) > 1 else self.anchors + [list(pair) for pair in anchor()]
 
     @classmethod
     def load(cls, parts: str) -> Run:
@@ -99,19 +104,20 @@ def prepare(plan: Plan) -> Run:
     """Make the parts directory; everything that can fail before the program starts fails here.
 
     Raises:
-        RecorderError: If there is no place for the parts.
+        RecorderError: If there is no place for the parts, or the engine asked for cannot be used.
     """
+    choice = choose(plan.engine)
     now = time.time_ns()
     t0 = time.monotonic_ns()
     parts = _parts_directory(plan)
     output = os.path.abspath(plan.output) if plan.output else ""
     options = {"include": list(plan.include), "exclude": list(plan.exclude)}
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now / 1e9))
-    engine, reason = "python", _REASONS[plan.engine]
-    rest = (created, engine, reason, options, plan.redact, plan.force)
+    rest = (created, choice.name, choice.reason, options, plan.redact, plan.force)
     run = Run(parts, output, list(plan.command), t0, now, *rest)
+    run.anchors = [list(pair) for pair in anchor()]
     try:
-        _write_startup(run)
+        _write_startup(run, choice)
     except OSError as error:
         remove_parts(run)
         raise RecorderError(f"{parts} cannot be written: {error.strerror}", "make room there, or pass -o") from error
@@ -136,6 +142,7 @@ def follow(run: Run) -> int:
     run.note()
     run.status = _wait(run.pid)
     after = read_characters()
+    run.anchors += [list(pair) for pair in anchor()]
     run.kernel_bytes = after - before if before is not None and after is not None else None
     run.note()
     return run.status
@@ -188,25 +195,24 @@ def _parts_directory(plan: Plan) -> str:
     )
 
 
-def _write_startup(run: Run) -> None:
+def _write_startup(run: Run, choice: Choice) -> None:
     home = os.path.join(run.parts, "start")
     os.mkdir(home)
     settings = {
         "directory": run.parts, "home": home, "package": os.path.dirname(os.path.abspath(__file__)), "modules": MODULES,
-        "private": PRIVATE, "variable": VARIABLE, "t0": run.t0,
-        "include": [_glob(text) for text in run.options["include"]],
-        "exclude": [_glob(text) for text in run.options["exclude"]],
+        "private": PRIVATE, "variable": VARIABLE, "t0": run.t0, "native": choice.options, "reason": choice.reason,
+        **run.globs(),
     }  # fmt: skip
     with open(os.path.join(home, "sitecustomize.py"), "w", encoding="ascii") as file:
         file.write(sitecustomize_text(settings))
 
 
-def _glob(text: str) -> str:
+def _glob(text: str, directory: str) -> str:
     """A glob with a slash is about absolute paths: `~` and what is relative are taken from here and now."""
     expanded = os.path.expanduser(text)
     if "/" not in expanded or expanded.startswith(("/", "*")):
         return expanded
-    return os.path.join(os.getcwd(), expanded.removeprefix("./"))
+    return os.path.join(directory, expanded.removeprefix("./"))
 
 
 def _environment(parts: str) -> dict[str, str]:

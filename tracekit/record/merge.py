@@ -11,21 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.record import spool
-from tracekit.record.parts import Part, read_parts
+from tracekit.record.gather import gather
+from tracekit.record.parts import Part
 from tracekit.trace import COLUMNS, NULL, Header, Mark, StringTable, Trace, Trailer, encode_samples
 from tracekit.uri import file_uri
 
 _Ints = NDArray[np.int64]
 
 
-def merge_parts(directory: str | os.PathLike[str], t0: int) -> tuple[Trace, list[Part]]:
+def merge_parts(
+    directory: str | os.PathLike[str], t0: int, anchors: Sequence[Sequence[int]] = (), filters: Any = None
+) -> tuple[Trace, list[Part]]:
     """The ops and marks of every process of a run, and the parts they came from.
 
     Args:
         directory: The run's parts directory.
         t0: CLOCK_MONOTONIC ns that becomes time zero.
+        anchors: (CLOCK_MONOTONIC ns, time stamp counter) pairs from before and after the run, for the native engine.
+        filters: The run's include and exclude globs, for the native engine.
     """
-    parts = read_parts(directory)
+    parts = gather(directory, anchors, filters or {})
     tables = {name: StringTable() for name in ("uri", "op", "err", "flags", "layer", "sample_id")}
     batches = _Batches(parts)
     columns: dict[str, list[Any]] = {}
@@ -105,7 +110,7 @@ def _columns(part: Part, t0: int, tables: dict[str, StringTable], batches: _Batc
         "epoch": epoch,
         "step": step,
         "sample_id": _samples(part, tables["sample_id"]),
-        "layer": np.full(count, tables["layer"].code("python")),
+        "layer": np.full(count, tables["layer"].code(part.layer)),
         "flags": _coded(slots["flags"] & ~np.uint8(spool.VALID), _flag_names, tables["flags"]),
     }
 

@@ -48,6 +48,13 @@ class Part:
     launches: list[Line] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     rank: int = -1
+    # Of the native engine: reads the kernel does not count as such, what was read before the hooks were in, programs
+    # started as (time, pid, words), and device, inode, size and mode by path number.
+    layer: str = "python"
+    uncounted_bytes: int = 0
+    startup_bytes: int = 0
+    execs: list[tuple[int, int, list[str]]] = field(default_factory=list)
+    identities: dict[int, Any] = field(default_factory=dict)
 
     @property
     def pid(self) -> int:
@@ -62,7 +69,7 @@ def read_parts(directory: str | os.PathLike[str]) -> list[Part]:
     """
     root = Path(directory)
     chunks: dict[str, list[Path]] = {}
-    for path in root.glob("*.ops"):
+    for path in root.glob("*-*.ops"):
         chunks.setdefault(path.name.split(".", 1)[0], []).append(path)
     tokens = {path.name.removesuffix(".jsonl") for path in root.glob("*.jsonl")} | set(chunks)
     return [_part(root, token, chunks.get(token, [])) for token in sorted(tokens, key=_started)]

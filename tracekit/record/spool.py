@@ -41,7 +41,8 @@ VALID = 0x80
 
 # The position in this tuple is the op's code in a slot; code 0 is a change of context. Append only.
 OPS = (
-    "context", "read", "write", "open", "close", "stat", "list", "mmap", "fsync", "delete", "truncate",
+    "context", "read", "write", "open", "close", "stat", "list", "mmap", "fsync", "delete", "truncate", "rename",
+    "fadvise", "readahead", "mkdir", "rmdir",
 )  # fmt: skip
 CODE = {name: code for code, name in enumerate(OPS)}
 FLAGS = {"direct": 1, "o_append": 2, "o_sync": 4, "o_creat": 8, "o_trunc": 16, "o_wronly": 32, "o_rdwr": 64}

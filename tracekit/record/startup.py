@@ -8,8 +8,8 @@ from __future__ import annotations
 
 # The order is that of use; every one of them stands alone and gets the others as arguments.
 MODULES = (
-    "spool", "files", "callables", "interrupts", "rawio", "opening", "osio", "structure", "imports", "torch_hooks",
-    "bootstrap",
+    "native", "spool", "files", "callables", "interrupts", "rawio", "opening", "osio", "structure", "imports",
+    "torch_hooks", "bootstrap",
 )  # fmt: skip
 VARIABLE = "TRACEKIT_RECORD"
 PRIVATE = "_tracekit_recorder"

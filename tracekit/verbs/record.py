@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from tracekit import console
 from tracekit.errors import EXIT_NOT_FOUND, EXIT_RECORDER, RecorderError, TracekitError, UsageError
 from tracekit.record import launch
+from tracekit.record.engine import ENGINES
 
 _EXIT_NOT_EXECUTABLE = 126
 _DESCRIPTION = """\
@@ -45,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--include", metavar="GLOB", action="append", default=[], help="record only files that match")
     parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="do not record files that match")
-    parser.add_argument("--engine", choices=launch.ENGINES, default="auto", help="how to record (default: auto)")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="how to record (default: auto)")
     parser.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
     parser.add_argument(

@@ -1,0 +1,84 @@
+"""All parts of a run: what each process wrote itself, with what the core noted for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tracekit.record import chunks
+from tracekit.record.files import Filter
+from tracekit.record.parts import Part, read_parts
+
+
+def gather(
+    directory: str | os.PathLike[str], anchors: Sequence[Sequence[int]], filters: Mapping[str, Any]
+) -> list[Part]:
+    """The parts of every process of a run, of whichever engine.
+
+    A process that forked and never came back to Python has no part of its own; it gets one here, and is filtered as its
+    parent was.
+
+    Args:
+        directory: The run's parts directory.
+        anchors: (CLOCK_MONOTONIC ns, time stamp counter) pairs from outside the processes.
+        filters: include and exclude globs.
+    """
+    root = Path(directory)
+    parts = read_parts(root)
+    natives = chunks.heads(root)
+    if not natives:
+        return parts
+    files = chunks.chunk_files(root)
+    clock = chunks.Clock([(int(pair[0]), int(pair[1])) for pair in anchors] + chunks.anchors(files))
+    by_name = {(part.pid, part.about.get("native")): part for part in parts if part.about.get("native")}
+    code = {native.pid: by_name[key].about.get("code", []) for native in natives if (key := _key(native)) in by_name}
+    everywhere = sorted({path for paths in code.values() for path in paths})
+    own = [str(root), os.path.join(root, "start")]
+    for native in natives:
+        chosen = Filter(
+            filters.get("include", ()), filters.get("exclude", ()), own=own,
+            code=code.get(native.pid) or code.get(native.parent) or everywhere,
+        )  # fmt: skip
+        chunks.fill(native, files.get(_key(native), []), clock if native.clock and clock.usable else None, chosen)
+        part = by_name.get(_key(native))
+        if part is None:
+            part = _unspoken(native)
+            parts.append(part)
+        _join(part, native)
+    _subtract_images(natives, by_name)
+    return parts
+
+
+def _key(native: chunks.Native) -> tuple[int, int]:
+    return native.pid, native.start
+
+
+def _unspoken(native: chunks.Native) -> Part:
+    part = Part(f"{native.pid}-{native.start_ns:x}", native.slots, native.contexts, native.tids)
+    part.about = {"process": native.pid, "ppid": native.parent, "argv": [], "engine": "native"}
+    return part
+
+
+def _join(part: Part, native: chunks.Native) -> None:
+    part.slots, part.contexts, part.tids = native.slots, native.contexts, native.tids
+    part.paths, part.identities = native.paths, native.identities
+    part.lost, part.ignored_bytes = native.lost, native.ignored_read
+    part.uncounted_bytes = native.uncounted_read
+    part.startup_bytes = int(part.about.get("startup", 0))
+    part.execs = native.execs
+    part.layer = "libc"
+
+
+def _subtract_images(natives: Sequence[chunks.Native], by_name: Mapping[tuple[int, Any], Part]) -> None:
+    """The kernel's count goes on through exec: what an image found counted at its start, the one before it may have noted."""
+    noted: dict[int, int] = {}
+    for native in natives:
+        part = by_name.get(_key(native))
+        if part is None:
+            continue
+        part.startup_bytes = max(part.startup_bytes - noted.get(native.pid, 0), 0)
+        reads = part.slots["op"] == 1
+        seen = int(part.slots["ret"][reads].sum()) + part.ignored_bytes - part.uncounted_bytes + part.startup_bytes
+        noted[native.pid] = noted.get(native.pid, 0) + seen

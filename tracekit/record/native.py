@@ -1,0 +1,142 @@
+"""The native engine in a recorded process: the core hooks the C library, and Python only says what the I/O is for.
+
+Everything that stands in its way is an ordinary outcome with a reason, and the Python engine does the job instead.
+
+Runs inside the recorded program: standard library and the core only.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+# What the core is called here; a tracekit that the program itself imports has its own copy, which never records.
+_NAME = "_tracekit_native._core"
+
+
+class Engine:
+    """How this process is recorded.
+
+    `name` is native or python; `way` detour or got; `reason` says why not the better one; `left` which calls stay unseen.
+    `startup` is what the kernel had counted as read before the hooks were in.
+    """
+
+    def __init__(self, name: str, reason: str, core: Any = None) -> None:
+        self.name = name
+        self.reason = reason
+        self.core = core
+        self.way = ""
+        self.left: list[list[str]] = []
+        self.startup = 0
+
+    def facts(self) -> dict[str, Any]:
+        """What a process says about its engine; `native` names its part of the spool."""
+        facts: dict[str, Any] = {"engine": self.name, "why": self.reason}
+        if self.core is not None:
+            facts.update(way=self.way, left=self.left, native=self.core.record_process(), startup=self.startup)
+            self.startup = 0  # a forked child has read nothing yet
+        return facts
+
+
+def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
+    """Hook the C library, if that is wanted and possible here.
+
+    Args:
+        options: core (the extension's path), tsc, detour, got; None when the native engine is not to be used.
+        settings: directory, home and variable of the run.
+    """
+    if options is None:
+        return Engine("python", settings.get("reason", ""))
+    reason = _unfit()
+    if reason:
+        return Engine("python", reason)
+    try:
+        core = _load(options["core"])
+    except Exception as error:
+        return Engine("python", f"the core cannot be loaded: {error}")
+    startup = read_so_far()
+    way, reason, _hooked, left = core.record_start(
+        settings["directory"], options["tsc"], options["detour"], options["got"]
+    )
+    if way == "none":
+        return Engine("python", reason or "")
+    engine = Engine("native", reason or "", core)
+    engine.way, engine.left, engine.startup = way, [list(pair) for pair in left], startup
+    variable = f"{settings['variable']}={settings['directory']}".encode()
+    core.record_environment([variable], settings["home"])
+    return engine
+
+
+def _unfit() -> str:
+    if sys.implementation.name != "cpython":
+        return f"the core is made for CPython, this is {sys.implementation.name}"
+    if "t" in getattr(sys, "abiflags", ""):
+        return "the core is not made for free-threaded Python"
+    return ""
+
+
+def _load(path: str) -> Any:
+    from _frozen_importlib import ModuleSpec
+    from _frozen_importlib_external import ExtensionFileLoader
+
+    loader: Any = ExtensionFileLoader(_NAME, path)
+    module = loader.create_module(ModuleSpec(_NAME, loader, origin=path))
+    loader.exec_module(module)
+    return module
+
+
+def read_so_far() -> int:
+    """Bytes the kernel counted as read by this process; 0 where /proc does not tell."""
+    try:
+        fd = posix.open("/proc/self/io", posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            return int(posix.read(fd, 200).split(None, 2)[1])
+        finally:
+            posix.close(fd)
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def quiet(kind: Any) -> Any:
+    """The class of spool for a process whose ops the core notes: lines are written, ops and counts are not its business.
+
+    Args:
+        kind: `spool.Spool`.
+    """
+
+    class LinesOnly(kind):  # type: ignore[misc]  # the class comes as a value
+        def ignore(self, moved: int) -> None:
+            """The core counts."""
+
+        def lose(self, count: int = 1) -> None:
+            """The core counts."""
+
+        def _new_stream(self) -> None:
+            """Streams are the core's."""
+
+    return LinesOnly
+
+
+class Context:
+    """The context variable of a process recorded by the core: a change reaches the thread's own stream at once.
+
+    An asyncio task keeps its context while another runs, but the stream belongs to the thread: ops between two changes
+    carry the last one.
+    """
+
+    def __init__(self, nowhere: Any, push: Callable[[int, int, int, int, int], None]) -> None:
+        self._variable: ContextVar[Any] = ContextVar("tracekit_context", default=nowhere)
+        self._push = push
+
+    def get(self) -> Any:
+        """What the calling thread or task is at."""
+        return self._variable.get()
+
+    def set(self, value: Any) -> None:
+        """The calling thread is at `value` from here on."""
+        self._variable.set(value)
+        worker, epoch, step, sample, run = value
+        self._push(sample, step, epoch, worker, run)
