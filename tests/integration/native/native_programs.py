@@ -1,0 +1,69 @@
+"""What the tests of the native engine share: C compiled on the spot, programs recorded, traces looked at."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tracekit.record.engine import choose
+from tracekit.trace import Trace
+from tracekit.uri import local_path
+
+HERE = Path(__file__).parent
+TRACEKIT = (sys.executable, "-m", "tracekit")
+NATIVE = choose("auto").name == "native"
+needs_native = pytest.mark.skipif(not NATIVE, reason=f"no native engine here: {choose('auto').reason}")
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is the ground truth and is not installed")
+
+
+def compiled(source: Path, target: Path, *flags: str) -> Path:
+    """A shared library made of one C file."""
+    command = ["cc", "-O2", "-shared", "-fPIC", "-w", *flags, "-o", str(target), str(source)]
+    subprocess.run([*command, "-ldl", "-lrt", "-lpthread"], check=True, capture_output=True, timeout=120)
+    return target
+
+
+def record(directory: Path, program: str, *args: str, options=(), environment=None, python=sys.executable, **rest):
+    """Write `program` to a file, record it with the native engine, and give (finished process, trace)."""
+    script = directory / "program.py"
+    script.write_text(textwrap.dedent(program))
+    output = directory / "trace.jsonl"
+    command = [*TRACEKIT, "record", "-o", str(output), "--force", "--engine", "native", *options, "--", python, str(script)]
+    done = subprocess.run(
+        [*command, *args], cwd=directory, capture_output=True, text=True, timeout=rest.pop("timeout", 120),
+        env=environment, **rest,
+    )  # fmt: skip
+    return done, Trace.read(output) if output.exists() else None
+
+
+def reads_of(trace: Trace, path: Path) -> list[tuple[int, int, int]]:
+    """(offset, asked, got) of every read of one file, in order."""
+    wanted = os.path.realpath(path)
+    return [
+        (op.offset, op.len, op.ret)
+        for op in trace
+        if op.op == "read" and op.err is None and os.path.realpath(local_path(op.uri)) == wanted
+    ]
+
+
+def covers_once(reads: list[tuple[int, int, int]], size: int) -> bool:
+    """Whether the bytes that were got are all of the file, each once."""
+    spans = sorted((offset, got) for offset, _, got in reads if got > 0)
+    ends = [offset + got for offset, got in spans]
+    return bool(spans) and spans[0][0] == 0 and ends[-1] == size and [span[0] for span in spans[1:]] == ends[:-1]
+
+
+def counted(trace: Trace, root: Path) -> Counter:
+    """(file name, asked, got) of every read below `root`, as a multiset."""
+    below = os.path.realpath(root) + "/"
+    return Counter(
+        (os.path.basename(local_path(op.uri)), op.len, op.ret)
+        for op in trace
+        if op.op == "read" and op.err is None and os.path.realpath(local_path(op.uri)).startswith(below)
+    )
