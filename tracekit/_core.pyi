@@ -110,3 +110,45 @@ def parser_intern(parser: object, column: int, text: str, /) -> int:
         ValueError: If the column has no table.
         MemoryError: If the table cannot grow.
     """
+
+def record_start(
+    directory: str, tsc: bool, detour: bool, got: bool, /
+) -> tuple[str, str | None, int, list[tuple[str, str]]]:
+    """Hook the C library's I/O and spool what it does into `directory` (an absolute path). Once per process.
+
+    Args:
+        directory: Where the head and the chunks go.
+        tsc: Take times from the time stamp counter, not from CLOCK_MONOTONIC.
+        detour: Whether the functions themselves may be patched.
+        got: Whether the tables through which libraries call them may be rewritten instead.
+
+    Returns:
+        (way, reason, count, left): "detour", "got" or "none"; why not the better way, or None; how many functions (table
+        entries) were hooked; and the calls that stay unseen, each with its reason.
+    """
+
+def record_pause(paused: bool, /) -> None:
+    """Note nothing (True) or go on (False); the hooks stay in place."""
+
+def record_hush(hushed: bool, /) -> bool:
+    """Do not note what this thread looks up by name and lists (True), or do (False); returns how it was."""
+
+def record_context(sample: int, step: int, epoch: int, worker: int, run: int, /) -> None:
+    """What the calling thread's ops serve from here on; -1 is none (0 for `run`)."""
+
+def record_environment(variables: list[bytes], path_entry: str | None, /) -> None:
+    """What a program started by this process gets back when its environment lacks it.
+
+    Args:
+        variables: b"NAME=value" each.
+        path_entry: Goes to the front of PYTHONPATH where it is not in it.
+    """
+
+def record_rescan() -> int:
+    """Hook the libraries loaded since, where tables are rewritten; returns the entries rewritten."""
+
+def record_process() -> int:
+    """The number that, with the pid, names this process's part of the spool; 0 when it has none."""
+
+def clock_anchor() -> tuple[int, int]:
+    """CLOCK_MONOTONIC in ns and the time stamp counter (0 where there is none) at one moment."""

@@ -355,7 +355,8 @@ def _absolute(directory: bytes, name: bytes) -> str:
 def _duration(packed: NDArray[np.uint32]) -> NDArray[np.uint64]:
     """32 bits of the core: 29 bits shifted left by 5 times the upper 3."""
     mantissa = (packed & np.uint32(0x1FFFFFFF)).astype(np.uint64)
-    return mantissa << ((packed >> np.uint32(29)).astype(np.uint64) * np.uint64(5))
+    result: NDArray[np.uint64] = mantissa << ((packed >> np.uint32(29)).astype(np.uint64) * np.uint64(5))
+    return result
 
 
 def _contexts(chunk: _Chunk) -> NDArray[np.int64]:

@@ -141,7 +141,9 @@ def not_followed(parts: Sequence[Part]) -> list[dict[str, Any]]:
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     native = [part for part in parts if part.layer == "libc"]
     launches = [launch for part in parts if part.layer != "libc" for launch in part.launches]
-    launches += [{"launch": words[1:] or words, "executable": words[0], "equipped": True} for words in _unfollowed(native)]
+    launches += [
+        {"launch": words[1:] or words, "executable": words[0], "equipped": True} for words in _unfollowed(native)
+    ]
     for launch in launches:
         why = why_not(launch)
         if why:

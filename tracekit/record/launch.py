@@ -198,7 +198,7 @@ def _parts_directory(plan: Plan) -> str:
 def _write_startup(run: Run, choice: Choice) -> None:
     home = os.path.join(run.parts, "start")
     os.mkdir(home)
-    settings = {
+    settings: dict[str, object] = {
         "directory": run.parts, "home": home, "package": os.path.dirname(os.path.abspath(__file__)), "modules": MODULES,
         "private": PRIVATE, "variable": VARIABLE, "t0": run.t0, "native": choice.options, "reason": choice.reason,
         **run.globs(),

@@ -19,7 +19,9 @@ TRACEKIT = (sys.executable, "-m", "tracekit")
 NATIVE = choose("auto").name == "native"
 needs_native = pytest.mark.skipif(not NATIVE, reason=f"no native engine here: {choose('auto').reason}")
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is the ground truth and is not installed")
+needs_strace = pytest.mark.skipif(
+    shutil.which("strace") is None, reason="strace is the ground truth and is not installed"
+)
 
 
 def compiled(source: Path, target: Path, *flags: str) -> Path:
@@ -34,7 +36,19 @@ def record(directory: Path, program: str, *args: str, options=(), environment=No
     script = directory / "program.py"
     script.write_text(textwrap.dedent(program))
     output = directory / "trace.jsonl"
-    command = [*TRACEKIT, "record", "-o", str(output), "--force", "--engine", "native", *options, "--", python, str(script)]
+    command = [
+        *TRACEKIT,
+        "record",
+        "-o",
+        str(output),
+        "--force",
+        "--engine",
+        "native",
+        *options,
+        "--",
+        python,
+        str(script),
+    ]
     done = subprocess.run(
         [*command, *args], cwd=directory, capture_output=True, text=True, timeout=rest.pop("timeout", 120),
         env=environment, **rest,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from native_programs import TRACEKIT, needs_native, reads_of, record  # noqa: E402  # see there
+from native_programs import TRACEKIT, needs_native, reads_of, record  # see there
 
-from tracekit.trace import Trace  # noqa: E402
+from tracekit.trace import Trace
 
 pytestmark = needs_native
 
@@ -80,7 +80,18 @@ def _kill_at_random(directory: Path, seed: int, number: int) -> int:
 
     script.write_text(textwrap.dedent(READER))
     output = directory / "trace.jsonl"
-    command = [*TRACEKIT, "record", "-o", str(output), "--force", "--include", str(data), "--", sys.executable, str(script)]
+    command = [
+        *TRACEKIT,
+        "record",
+        "-o",
+        str(output),
+        "--force",
+        "--include",
+        str(data),
+        "--",
+        sys.executable,
+        str(script),
+    ]
     with subprocess.Popen([*command, str(data), str(progress), "wait"], stderr=subprocess.DEVNULL) as launcher:
         while not progress.read_bytes()[:1].strip(b"\0") and launcher.poll() is None:
             time.sleep(0.01)
@@ -213,5 +224,3 @@ def test_a_process_without_executable_memory(tmp_path):
     trace = Trace.read(output)
     assert [read for read in reads_of(trace, data) if read[1] == 5] == [(number, 5, 5) for number in range(9)]
     assert "got" in trace.trailer.coverage["way"]
-
-

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from native_programs import TRACEKIT, counted, needs_native, needs_strace, record  # noqa: E402  # see there
+from native_programs import TRACEKIT, counted, needs_native, needs_strace, record  # see there
 
-from tracekit.trace import Trace  # noqa: E402
-from tracekit.uri import local_path  # noqa: E402
+from tracekit.trace import Trace
+from tracekit.uri import local_path
 
 pytestmark = [needs_native, needs_strace]
 
@@ -241,9 +241,17 @@ def test_names_that_are_hard(tmp_path):
         """,
     )
     assert done.returncode == 0, done.stderr
-    reads = {(os.fsencode(os.path.relpath(local_path(op.uri), tmp_path)), op.offset, op.ret) for op in trace if op.op == "read"}
+    reads = {
+        (os.fsencode(os.path.relpath(local_path(op.uri), tmp_path)), op.offset, op.ret)
+        for op in trace
+        if op.op == "read"
+    }
     assert {(b"sub/relative", 0, 3), (b"sub/relative", 3, 3), (b"sub/relative", 6, 3)} <= reads
     assert (b"n\xff\xe9", 0, 7) in reads
     assert (b"sub/under", 0, 5) in reads
-    child = [op for op in trace if op.uri.endswith("/sub/under") and op.op == "read" and op.pid != trace.trailer.processes[0]["pid"]]
+    child = [
+        op
+        for op in trace
+        if op.uri.endswith("/sub/under") and op.op == "read" and op.pid != trace.trailer.processes[0]["pid"]
+    ]
     assert [(op.offset, op.ret) for op in child][:2] == [(0, 5), (5, 0)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from native_programs import HERE, compiled, covers_once, needs_compiler, needs_native, reads_of, record  # noqa: E402  # see there
+from native_programs import HERE, compiled, covers_once, needs_compiler, needs_native, reads_of, record  # see there
 
 pytestmark = [needs_native, needs_compiler]
 SIZE = 65536
@@ -109,8 +109,8 @@ def test_runpath_of_the_caller_still_counts(tmp_path):
     inner, outer = tmp_path / "inner.c", tmp_path / "outer.c"
     inner.write_text("int answer(void) { return 42; }\n")
     outer.write_text(
-        "#include <dlfcn.h>\nint ask(void) { void *l = dlopen(\"libinner.so\", RTLD_NOW);"
-        " return l ? ((int (*)(void))dlsym(l, \"answer\"))() : -1; }\n"
+        '#include <dlfcn.h>\nint ask(void) { void *l = dlopen("libinner.so", RTLD_NOW);'
+        ' return l ? ((int (*)(void))dlsym(l, "answer"))() : -1; }\n'
     )  # fmt: skip
     (tmp_path / "sub").mkdir()
     compiled(inner, tmp_path / "sub" / "libinner.so")
