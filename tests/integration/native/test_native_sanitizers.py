@@ -1,0 +1,64 @@
+"""The recorder's C under the tools that find what tests do not."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from native_programs import HERE, needs_compiler, needs_native
+
+pytestmark = [needs_native, needs_compiler]
+NATIVE = HERE.parents[2] / "tracekit" / "_native"
+SOURCES = [
+    str(NATIVE / f"{name}.c")
+    for name in (
+        "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "fdtable", "datahooks", "namehooks", "exechooks",
+        "gates",
+    )
+]  # fmt: skip
+
+
+def _driver(directory: Path, *flags: str) -> list[str]:
+    """The C driver, built without Python, and its arguments."""
+    target = directory / "driver"
+    command = ["cc", "-g", "-O1", "-std=gnu11", "-w", *flags, f"-I{NATIVE}", *SOURCES, str(HERE / "driver.c")]
+    built = subprocess.run(
+        [*command, "-o", str(target), "-lpthread", "-lrt", "-ldl"], capture_output=True, text=True, timeout=200
+    )
+    if built.returncode and flags and "sanitize" in built.stderr:
+        pytest.skip(f"the compiler has no sanitizers: {built.stderr[:200]}")
+    assert built.returncode == 0, built.stderr
+    (directory / "spool").mkdir()
+    (directory / "data").write_bytes(os.urandom(65536))
+    return [str(target), str(directory / "spool"), str(directory / "data"), "detour"]
+
+
+def test_no_warning_with_everything_on(tmp_path):
+    """The sources compile without a warning at -Wall -Wextra -Wshadow."""
+    flags = ("-std=c11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-fvisibility=hidden", "-c")
+    for source in SOURCES:
+        done = subprocess.run(["cc", *flags, source, "-o", str(tmp_path / "o")], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+
+
+def test_address_and_undefined_behaviour_sanitizers(tmp_path):
+    """Every hazard, churn of threads, and the decoder on arbitrary bytes: no report."""
+    command = _driver(tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}  # the driver's own line buffer lives to the end
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "runtime error" not in done.stderr
+    assert done.stdout.endswith("0 wrong, 0 lost, 0 positions corrected\n")
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_valgrind(tmp_path):
+    """The same under valgrind: no invalid access, no use of what was never set."""
+    command = ["valgrind", "-q", "--error-exitcode=99", "--smc-check=all", *_driver(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.stdout.endswith("0 wrong, 0 lost, 0 positions corrected\n")
