@@ -15,6 +15,7 @@ import os
 import platform
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from tracekit.errors import CannotRunError, InputError
 from tracekit.machine import mount_of
+from tracekit.record.engine import choose
 from tracekit.units import format_bytes, format_ns
 from tracekit.uri import local_path, scheme_of
 
@@ -75,6 +77,41 @@ def check_core() -> Check:
         way_out = "install a C compiler and reinstall tracekit"
         return Check("native core", "limited", f"Python twins are used: {error}", way_out)
     return Check("native core", "ok", "loaded")
+
+
+_TRY_RECORDER = """
+import sys, tempfile
+from tracekit import _core
+from tracekit.record.engine import time_stamp_counter
+with tempfile.TemporaryDirectory() as directory:
+    way, reason, count, left = _core.record_start(directory, time_stamp_counter()[0], True, True)
+print(way, count, ", ".join(f"{name} ({why})" for name, why in left), reason or "", sep="|")
+"""
+
+
+def check_recorder() -> Check:
+    """How `record` would see I/O here: the C library's calls hooked and in which way, or the Python engine and why."""
+    choice = choose("auto")
+    if choice.options is None:
+        return Check(
+            "recorder", "limited", f"the Python engine: {choice.reason}", "what native code reads is not recorded"
+        )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _TRY_RECORDER], capture_output=True, text=True, timeout=30, check=True
+        )
+        way, count, left, reason = done.stdout.strip().split("|")
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return Check(
+            "recorder", "limited", f"the native engine fails: {error}", "use record --engine python, and report this"
+        )
+    if way == "detour" and not left:
+        return Check(
+            "recorder", "ok", f"native: {count} calls of the C library are hooked; {choice.reason.partition('; ')[2]}"
+        )
+    detail = f"native by way of {way}" if way != "none" else "the Python engine"
+    missing = f"; not seen: {left}" if left else ""
+    return Check("recorder", "limited", f"{detail}: {reason}{missing}", "the trace's trailer says what was missed")
 
 
 def check_clock() -> Check:
@@ -257,6 +294,7 @@ def check_residency(path: str) -> Check:
 MACHINE_CHECKS: tuple[Callable[[], Check], ...] = (
     check_python,
     check_core,
+    check_recorder,
     check_clock,
     check_timer,
     check_strace,

@@ -170,7 +170,9 @@ def _starts(root: Path, rounds: int) -> None:
     launch.remove_parts(run)
     added = min(times["recorded"]) - min(times["untraced"])
     middle = statistics.median(times["recorded"]) - statistics.median(times["untraced"])
-    print(f"\ninterpreter start, {rounds * 8} pairs: {min(times['untraced']):.1f} ms, added {added:.1f} ms (minima), {middle:.1f} ms (medians)")
+    print(
+        f"\ninterpreter start, {rounds * 8} pairs: {min(times['untraced']):.1f} ms, added {added:.1f} ms (minima), {middle:.1f} ms (medians)"
+    )
 
 
 if __name__ == "__main__":

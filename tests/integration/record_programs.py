@@ -18,12 +18,12 @@ TRACEKIT = [sys.executable, "-m", "tracekit"]
 def run_recorded(
     tmp_path: Path, program: str, *args: str, options: tuple[str, ...] = (), python: str = sys.executable, **rest
 ):
-    """Write `program` to a file, record it, and give (finished process, trace)."""
+    """Write `program` to a file, record it with the Python engine, and give (finished process, trace)."""
     script = tmp_path / "program.py"
     script.write_text(textwrap.dedent(program))
     output = tmp_path / "trace.jsonl"
     done = subprocess.run(
-        [*TRACEKIT, "record", "-o", str(output), "--force", *options, "--", python, str(script), *args],
+        [*TRACEKIT, "record", "-o", str(output), "--force", "--engine", "python", *options, "--", python, str(script), *args],
         cwd=rest.pop("cwd", tmp_path), capture_output=True, text=True, timeout=120, **rest,
     )  # fmt: skip
     return done, Trace.read(output) if output.exists() else None

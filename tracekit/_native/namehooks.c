@@ -56,7 +56,8 @@ static void note_name(uint32_t what, int directory, const char *path, uint64_t l
 
 static int is_kernels_own(const char *path)
 {
-    return strncmp(path, "/proc/", 6) == 0 || strncmp(path, "/sys/", 5) == 0;
+    return path[0] == '/' && ((path[1] == 'p' && strncmp(path, "/proc/", 6) == 0) ||
+                              (path[1] == 's' && strncmp(path, "/sys/", 5) == 0));
 }
 
 static void opened(int fd, int directory, const char *path, int flags, uint64_t begin)

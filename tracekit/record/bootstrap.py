@@ -31,7 +31,6 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
         The `structure.Recorder` that `tracekit.step()` and its kin find.
     """
     parts, native = modules["spool"], modules["native"]
-    code = _code_directories(modules["files"])
     engine = native.start(settings["native"], settings)
     kind = parts.Spool if engine.core is None else native.quiet(parts.Spool)
     spool = kind(settings["directory"], settings["t0"])
@@ -40,12 +39,14 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
     if not parts.append(spool.lines_path, "\n"):
         raise OSError("the parts directory cannot be written")
     recorder = modules["structure"].Recorder(spool)
-    say_who = _introduction(spool, engine, code)
+    places = _places()
+    say_who = _introduction(spool, engine, places)
     say_who()
     spool.on_fork.append(say_who)
     files = None
     if engine.core is None:
         own = [settings["directory"], settings["home"]]
+        code = modules["files"].interpreter_directories(*places, os.path.realpath)
         chosen = modules["files"].Filter(settings["include"], settings["exclude"], own=own, code=code)
         files = modules["files"].Files(spool, chosen, parts.FLAGS)
         _wrap_os(modules, spool, files)
@@ -61,24 +62,23 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
     return recorder
 
 
-def _code_directories(module: Any) -> list[str]:
+def _places() -> tuple[list[str], str, list[str]]:
+    """Prefixes, version and further directories of this interpreter, for `files.interpreter_directories`."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     user = getattr(sys.modules.get("site"), "USER_SITE", None)
-    more = [os.path.dirname(os.__file__), *([user] if user else [])]
-    directories: list[str] = module.interpreter_directories(prefixes, version, more, os.path.realpath)
-    return directories
+    return sorted(prefixes), version, [os.path.dirname(os.__file__), *([user] if user else [])]
 
 
-def _introduction(spool: Any, engine: Any, code: list[str]) -> Any:
-    """What each process says first. A process of the native engine is filtered when it is merged, by `code`."""
+def _introduction(spool: Any, engine: Any, places: Any) -> Any:
+    """What each process says first. What the native engine notes is filtered when it is merged, by `places`."""
 
     def say_who() -> None:
         argv = list(getattr(sys, "orig_argv", None) or [sys.executable])
         version = ".".join(map(str, sys.version_info[:3]))
         facts = engine.facts()
         if engine.core is not None:
-            facts["code"] = code
+            facts["places"] = places
         spool.line(
             process=spool.pid, ppid=posix.getppid(), argv=[str(word)[:4096] for word in argv[:256]],
             executable=sys.executable or "", python=version, rank=rank(), **facts,
@@ -125,8 +125,11 @@ def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, recorder: An
         hooks = imports.NumpyHooks(spool, files, modules["spool"].CODE)
         after["numpy"] = _both(after["numpy"], hooks.install)
     note_rank = _guarded(lambda: spool.line(rank=rank()) if rank() >= 0 else None)
-    torch = modules["torch_hooks"].TorchHooks(recorder, modules["structure"].Loop, note_rank)
-    after["torch.utils.data.dataloader"] = torch.install
+
+    def watch_loaders(module: Any) -> None:
+        modules["torch_hooks"].TorchHooks(recorder, modules["structure"].Loop, note_rank).install(module)
+
+    after["torch.utils.data.dataloader"] = watch_loaders
     hook = imports.ImportHook(after, lambda name, error: spool.line(problem=f"no hooks for {name}: {error!r}"))
     sys.meta_path.insert(0, hook)
 

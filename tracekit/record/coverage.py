@@ -38,8 +38,8 @@ _NATIVE_READERS = (
 )  # fmt: skip
 # Below this the difference is what ld.so and interpreters read before the hooks are in.
 _START_UP_BYTES = 4 << 20
-# What ld.so reads of one process's libraries, by system calls of its own.
-_START_UP_BYTES_NATIVE = 256 << 10
+# What ld.so reads of libraries that one process loads later, by system calls of its own: no more is ever forgiven.
+_START_UP_BYTES_NATIVE = 16 << 10
 
 
 def read_characters() -> int | None:
@@ -80,7 +80,7 @@ def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None) -
         coverage["share"] = round(min(seen / kernel_bytes, 1.0), 4) if kernel_bytes else 1.0
         missing = kernel_bytes - seen
         if native:
-            coverage["complete"] = coverage["share"] >= COMPLETE or missing <= _START_UP_BYTES_NATIVE * (len(parts) + 1)
+            coverage["complete"] = coverage["share"] >= COMPLETE or missing <= _START_UP_BYTES_NATIVE * len(parts)
             coverage["missing_bytes"] = max(missing, 0)
             if not coverage["complete"]:
                 coverage["missing"] = _named(missing, parts)

@@ -19,9 +19,11 @@ from tracekit.record.merge import describe, merge_parts
 from tracekit.record.parts import Part, failures
 from tracekit.trace import Header, StringTable, Trace, Trailer
 from tracekit.units import counted
-from tracekit.uri import local_path
+from tracekit.uri import file_uri, local_path
 
 _MOST_ROOTS = 32
+# The trailer is one line, and a line has its limit.
+_MOST_FILES = 50_000
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,24 @@ def _trailer(run: launch.Run, trace: Trace, parts: Sequence[Part], coverage: dic
         lost=sum(part.lost for part in parts),
         processes=[_process(part, run, alive) for part in parts],
         coverage=coverage,
+        extra={"files": files} if (files := _files(parts)) else {},
     )
+
+
+def _files(parts: Sequence[Part]) -> dict[str, Any]:
+    """What the files were when they were first read or written, so that a replayer can make others like them.
+
+    In columns: `uri`, `device`, `inode`, `size`; the first `_MOST_FILES` of them, and how many there were.
+    """
+    known: dict[str, Any] = {}
+    for part in parts:
+        for number, identity in part.identities.items():
+            known.setdefault(file_uri(part.paths[number]), identity)
+    if not known:
+        return {}
+    chosen = list(known.items())[:_MOST_FILES]
+    columns = {name: [getattr(identity, name) for _, identity in chosen] for name in ("device", "inode", "size")}
+    return {"count": len(known), "uri": [uri for uri, _ in chosen], **columns}
 
 
 def _process(part: Part, run: launch.Run, alive: Sequence[int]) -> dict[str, Any]:
@@ -134,13 +153,16 @@ def redacted(trace: Trace) -> Trace:
         raise AssertionError("two names have one digest")
     header, trailer = trace.header or Header(), trace.trailer or Trailer()
     coverage = dict(trailer.coverage)
+    extra = dict(trailer.extra)
+    if "files" in extra:
+        extra["files"] = {**extra["files"], "uri": [_redacted_uri(uri) for uri in extra["files"]["uri"]]}
     coverage["not_followed"] = [{**entry, "argv": _first(entry["argv"])} for entry in coverage.get("not_followed", ())]
     processes = [{**process, "argv": _first(process["argv"])} for process in trailer.processes]
     header = Header(**{**header.__dict__, "command": _first(header.command), "filters": {}, "redacted": True})
     header = Header(
         **{**header.__dict__, "producer": {**header.producer, "options": {}}, "host": _anonymous(header.host)}
     )
-    trailer = Trailer(**{**trailer.__dict__, "coverage": coverage, "processes": processes})
+    trailer = Trailer(**{**trailer.__dict__, "coverage": coverage, "processes": processes, "extra": extra})
     columns = {name: np.asarray(values) for name, values in trace.columns.items()}
     return Trace(columns, tables, trace.marks, header, trailer, trace.warnings)
 

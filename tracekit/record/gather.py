@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracekit.record import chunks
-from tracekit.record.files import Filter
+from tracekit.record.files import Filter, interpreter_directories
 from tracekit.record.parts import Part, read_parts
 
 
@@ -33,7 +33,7 @@ def gather(
     files = chunks.chunk_files(root)
     clock = chunks.Clock([(int(pair[0]), int(pair[1])) for pair in anchors] + chunks.anchors(files))
     by_name = {(part.pid, part.about.get("native")): part for part in parts if part.about.get("native")}
-    code = {native.pid: by_name[key].about.get("code", []) for native in natives if (key := _key(native)) in by_name}
+    code = {native.pid: _code(by_name[key]) for native in natives if (key := _key(native)) in by_name}
     everywhere = sorted({path for paths in code.values() for path in paths})
     own = [str(root), os.path.join(root, "start")]
     for native in natives:
@@ -49,6 +49,11 @@ def gather(
         _join(part, native)
     _subtract_images(natives, by_name)
     return parts
+
+
+def _code(part: Part) -> list[str]:
+    prefixes, version, more = part.about.get("places") or ([], "", [])
+    return interpreter_directories(prefixes, version, more, os.path.realpath)
 
 
 def _key(native: chunks.Native) -> tuple[int, int]:

@@ -19,7 +19,6 @@ are wrapped.
 from __future__ import annotations
 
 import _thread
-import mmap as _mmap
 import posix
 import sys
 import time
@@ -295,6 +294,7 @@ def _raw_mmap() -> Callable[[int, int], Any]:
     whoever owns it by then: a program that closes all descriptors, as daemons do, would lose a file of its own.
     """
     import _ctypes as door
+    import mmap as _mmap
 
     _ctypes: Any = door  # what stands below ctypes is not made to be typed
     simple, array, function = _ctypes._SimpleCData, _ctypes.Array, _ctypes.CFuncPtr
@@ -316,6 +316,8 @@ def _raw_mmap() -> Callable[[int, int], Any]:
 
 
 def _choose_mmap() -> Callable[[int, int], Any]:
+    import mmap as _mmap
+
     if sys.version_info >= (3, 13):
         return lambda fd, size: _mmap.mmap(fd, size, trackfd=False)
     try:
@@ -324,7 +326,14 @@ def _choose_mmap() -> Callable[[int, int], Any]:
         return _mmap.mmap
 
 
-_map_fd = _choose_mmap()
+_mapper: Callable[[int, int], Any] | None = None
+
+
+def _map_fd(fd: int, size: int) -> Any:
+    global _mapper  # noqa: PLW0603  # chosen at first use: what it needs costs a start-up that the native engine can spare
+    if _mapper is None:
+        _mapper = _choose_mmap()
+    return _mapper(fd, size)
 
 
 def append(path: str, text: str) -> bool:

@@ -6,7 +6,7 @@ found, that one stands in sys.modules as if we had never been there; missing or 
 
 from __future__ import annotations
 
-# The order is that of use; every one of them stands alone and gets the others as arguments.
+# Every one of them stands alone and gets the others as arguments; each is loaded when it is first asked for.
 MODULES = (
     "native", "spool", "files", "callables", "interrupts", "rawio", "opening", "osio", "structure", "imports",
     "torch_hooks", "bootstrap",
@@ -28,18 +28,21 @@ def _record(settings):
     from _frozen_importlib_external import SourceFileLoader
     from _imp import _fix_co_filename
     kind = type(sys)
-    modules = {}
-    for name in settings["modules"]:
-        path = settings["package"] + "/" + name + ".py"
-        module = kind("_tracekit_" + name)
-        module.__file__ = path
-        # Our frames are one line each in the program's tracebacks, and none in pytest's.
-        module.__tracebackhide__ = True
-        sys.modules["_tracekit_" + name] = module
-        code = SourceFileLoader("_tracekit_" + name, path).get_code("_tracekit_" + name)
-        _fix_co_filename(code, "<tracekit record>")
-        exec(code, module.__dict__)
-        modules[name] = module
+
+    class Modules(dict):
+        def __missing__(self, name):
+            path = settings["package"] + "/" + name + ".py"
+            module = kind("_tracekit_" + name)
+            module.__file__ = path
+            # Our frames are one line each in the program's tracebacks, and none in pytest's.
+            module.__tracebackhide__ = True
+            code = SourceFileLoader("_tracekit_" + name, path).get_code("_tracekit_" + name)
+            _fix_co_filename(code, "<tracekit record>")
+            self[name] = sys.modules["_tracekit_" + name] = module
+            exec(code, module.__dict__)
+            return module
+
+    modules = Modules()
     holder = kind(settings["private"])
     holder.recorder = modules["bootstrap"].start(modules, settings)
     sys.modules[settings["private"]] = holder

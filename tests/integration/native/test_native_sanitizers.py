@@ -41,7 +41,9 @@ def test_no_warning_with_everything_on(tmp_path):
     """The sources compile without a warning at -Wall -Wextra -Wshadow."""
     flags = ("-std=c11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-fvisibility=hidden", "-c")
     for source in SOURCES:
-        done = subprocess.run(["cc", *flags, source, "-o", str(tmp_path / "o")], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            ["cc", *flags, source, "-o", str(tmp_path / "o")], capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr
 
 
