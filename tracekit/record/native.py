@@ -67,7 +67,21 @@ def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
     engine.way, engine.left, engine.startup = way, [list(pair) for pair in left], startup
     variable = f"{settings['variable']}={settings['directory']}".encode()
     core.record_environment([variable], settings["home"])
+    if way == "detour" and "execve" not in dict(left):
+        _leave_no_trace(settings)
     return engine
+
+
+def _leave_no_trace(settings: dict[str, Any]) -> None:
+    """Take what led here out of the environment: the program finds it as it was, and the core gives it to what it starts."""
+    import os
+
+    os.environ.pop(settings["variable"], None)
+    others = [entry for entry in os.environ.get("PYTHONPATH", "").split(":") if entry != settings["home"]]
+    if others:
+        os.environ["PYTHONPATH"] = ":".join(others)
+    else:
+        os.environ.pop("PYTHONPATH", None)
 
 
 def _unfit() -> str:
