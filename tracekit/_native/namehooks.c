@@ -218,10 +218,13 @@ int hook_fcntl64(int fd, int command, long argument)
 
 /* -- names -------------------------------------------------------------------------------------------------------- */
 
-/* Of a name; what an open descriptor says about itself costs the storage nothing. */
-static void stat_done(int directory, const char *path, int result, uint64_t begin)
+/* Of a name; what an open descriptor says about itself costs the storage nothing. Directories are left out as the Python
+   engine leaves them out: resolving one path looks at each on the way. */
+static void stat_done(int directory, const char *path, int result, unsigned mode, uint64_t begin)
 {
-    if (tk_on && !(result < 0 && errno == EFAULT) && path && path[0] && !is_kernels_own(path))
+    if (!tk_on || (result < 0 && errno == EFAULT) || path == NULL || path[0] == 0 || is_kernels_own(path))
+        return;
+    if (result < 0 || S_ISREG(mode) || S_ISLNK(mode))
         note_name(TK_STAT, directory, path, 0, outcome(result), begin);
 }
 
@@ -229,7 +232,7 @@ int hook_fstatat64(int directory, const char *path, struct stat *to, int flags)
 {
     uint64_t begin = tk_ticks();
     int result = tk_original.fstatat64(directory, path, to, flags);
-    stat_done(directory, path, result, begin);
+    stat_done(directory, path, result, result == 0 ? to->st_mode : 0, begin);
     return result;
 }
 
@@ -237,7 +240,8 @@ int hook_statx(int directory, const char *path, int flags, unsigned mask, struct
 {
     uint64_t begin = tk_ticks();
     int result = tk_original.statx(directory, path, flags, mask, to);
-    stat_done(directory, path, result, begin);
+    unsigned mode = result == 0 && to->stx_mask & STATX_TYPE ? to->stx_mode : S_IFREG;
+    stat_done(directory, path, result, mode, begin);
     return result;
 }
 

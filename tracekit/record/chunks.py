@@ -35,7 +35,7 @@ _OPS = {
     1: "read", 2: "write", 3: "open", 4: "close", 5: "stat", 6: "list", 7: "mmap", 8: "delete", 9: "rename",
     10: "truncate", 11: "fsync", 12: "fadvise", 13: "readahead", 14: "mkdir", 15: "rmdir", 16: "read", 17: "write",
 }  # fmt: skip
-_OPEN, _STAT, _LIST, _MMAP, _SPLICE_READ = 3, 5, 6, 7, 16
+_OPEN, _LIST, _MMAP, _SPLICE_READ = 3, 6, 7, 16
 _FILE, _CWD, _THREAD, _CONTEXT, _EXEC = 32, 33, 34, 35, 36
 _WIDE = 64
 _FILE_SHIFT = 7
@@ -221,7 +221,6 @@ class _Reader:
         self.clock = clock
         self.chosen = chosen
         self.chunks: list[_Chunk] = []
-        self.ancestors = {f"{parent}/" for path in chosen.code for parent in Path(path).parents}
         self.numbers: dict[str, int] = {}
         # By the core's file number.
         self.path_of: dict[int, int] = {}
@@ -247,10 +246,7 @@ class _Reader:
                     time = int(self._ns(chunk.records["t"][index : index + 1])[0])
                     self.native.execs.append((time, int(ret[index]), words))
             elif kind == _OPEN or not file:
-                path = _absolute(directory, chunk.text(index))
-                # Looking up what leads to the interpreter's own files is as little the program's I/O as reading them.
-                number = IGNORED if kind == _STAT and f"{path}/" in self.ancestors else self._number(path)
-                chunk.numbers[index] = number
+                number = chunk.numbers[index] = self._number(_absolute(directory, chunk.text(index)))
                 if file:
                     self.path_of[file] = number
                     self.flags_of[file] = int(length[index])

@@ -19,16 +19,17 @@ pytestmark = needs_native
 
 # Reads the file again and again by two threads, and says after every read, in memory that outlives it, how many it has done.
 READER = """
-    import ctypes, mmap, os, signal, struct, sys, threading
+    import ctypes, mmap, os, signal, sys, threading
     data, progress, ending = sys.argv[1:4]
     fd = os.open(data, os.O_RDONLY)
-    memory = mmap.mmap(os.open(progress, os.O_RDWR), 4096)
+    # Stored eight bytes at once: struct.pack_into would write zeros first, and may be killed before the rest.
+    memory = memoryview(mmap.mmap(os.open(progress, os.O_RDWR), 4096)).cast("q")
     def work(slot, limit):
         done = 0
         while done < limit:
             os.pread(fd, 1 + done % 50, slot * 1000 + done % 900)
             done += 1
-            struct.pack_into("<q", memory, slot * 8, done)
+            memory[slot] = done
     other = threading.Thread(target=work, args=(1, 1 << 40), daemon=True)
     other.start()
     if ending == "wait":
