@@ -35,7 +35,8 @@ def gather(
     by_name = {(part.pid, part.about.get("native")): part for part in parts if part.about.get("native")}
     code = {native.pid: _code(by_name[key]) for native in natives if (key := _key(native)) in by_name}
     everywhere = sorted({path for paths in code.values() for path in paths})
-    own = [str(root), os.path.join(root, "start")]
+    # The interpreter may compile our own modules when it first meets them.
+    own = [str(root), os.path.dirname(os.path.abspath(__file__))]
     for native in natives:
         chosen = Filter(
             filters.get("include", ()), filters.get("exclude", ()), own=own,
