@@ -129,7 +129,7 @@ def _paired(block: Callable[[], float], core: object, pairs: int) -> tuple[float
 
 
 def _programs(root: Path, rounds: int) -> None:
-    programs = {"pread loop": (LOOP, 40_000)}
+    programs = {"pread loop": (LOOP, 200_000)}
     if importlib.util.find_spec("torch"):
         programs["DataLoader epochs"] = (EPOCH, 3000)
     record = [sys.executable, "-m", "tracekit", "record", "--force", "-o", "trace.jsonl", "--engine", "native", "--"]
