@@ -24,7 +24,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracekit.errors import CannotRunError, InputError
+from tracekit.errors import CannotRunError, InputError, RecorderError
 from tracekit.machine import mount_of
 from tracekit.record.engine import choose
 from tracekit.units import format_bytes, format_ns
@@ -90,11 +90,12 @@ print(way, count, ", ".join(f"{name} ({why})" for name, why in left), reason or 
 
 
 def check_recorder() -> Check:
-    """How `record` would see I/O here: the C library's calls hooked and in which way, or the Python engine and why."""
-    choice = choose("auto")
-    if choice.options is None:
+    """How `record --engine native` would see I/O here: the C library's calls hooked and in which way, or why it cannot."""
+    try:
+        choice = choose("native")
+    except RecorderError as error:
         return Check(
-            "recorder", "limited", f"the Python engine: {choice.reason}", "what native code reads is not recorded"
+            "recorder", "limited", f"Python engine only: {error.cause}", "what native code reads is not recorded"
         )
     try:
         done = subprocess.run(
@@ -103,11 +104,13 @@ def check_recorder() -> Check:
         way, count, left, reason = done.stdout.strip().split("|")
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         return Check(
-            "recorder", "limited", f"the native engine fails: {error}", "use record --engine python, and report this"
+            "recorder", "limited", f"the native engine fails: {error}", "leave out --engine native, and report this"
         )
     if way == "detour" and not left:
         return Check(
-            "recorder", "ok", f"native: {count} calls of the C library are hooked; {choice.reason.partition('; ')[2]}"
+            "recorder",
+            "ok",
+            f"record --engine native hooks {count} calls of the C library; {choice.reason.partition('; ')[2]}",
         )
     detail = f"native by way of {way}" if way != "none" else "the Python engine"
     missing = f"; not seen: {left}" if left else ""

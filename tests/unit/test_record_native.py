@@ -194,8 +194,10 @@ def test_an_exec_that_was_followed_is_not_missing():
 
 
 def test_the_engine_asked_for_is_used_or_refused(monkeypatch):
-    """Python is always there; auto falls back with the reason; native is an error where it cannot be."""
+    """Python is always there and what auto takes, with the reason; native is an error where it cannot be."""
     assert engine.choose("python").options is None
+    assert engine.choose("auto").name == "python"
+    assert "native" in engine.choose("auto").reason
     monkeypatch.setattr(engine, "_core", lambda: (None, "no compiler was there"))
     assert engine.choose("auto") == engine.Choice("python", "no compiler was there")
     with pytest.raises(RecorderError, match="no compiler was there"):

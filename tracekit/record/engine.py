@@ -12,6 +12,10 @@ from tracekit.errors import RecorderError
 
 ENGINES = ("auto", "native", "python")
 
+# `auto` stays with the engine that wraps Python's own functions until the native one, which patches the C library inside
+# the user's program, has been proven on more machines than it was written on.
+_NOT_YET = "the native engine is used when it is asked for, with --engine native"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -38,6 +42,8 @@ def choose(wanted: str) -> Choice:
         if wanted == "native":
             raise RecorderError(f"the native engine cannot be used: {why}", "use --engine auto")
         return Choice("python", why)
+    if wanted == "auto":
+        return Choice("python", _NOT_YET)
     tsc, clock = time_stamp_counter()
     options = {"core": core, "tsc": tsc, "detour": True, "got": True}
     return Choice("native", f"the C library's own entry points are hooked; time is read from {clock}", options)

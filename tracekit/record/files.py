@@ -60,7 +60,9 @@ class Filter:
             return False
         if self.include:
             return self._matches(path, self.include)
-        return not (f"{path}/".startswith(self.code) or path.endswith(_CODE_SUFFIXES) or ".so." in path or ".pyc." in path)
+        return not (
+            f"{path}/".startswith(self.code) or path.endswith(_CODE_SUFFIXES) or ".so." in path or ".pyc." in path
+        )
 
     def _matches(self, path: str, globs: Sequence[str]) -> bool:
         name = path.rpartition("/")[2]

@@ -46,7 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--include", metavar="GLOB", action="append", default=[], help="record only files that match")
     parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="do not record files that match")
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="how to record (default: auto)")
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="how to record: python wraps Python's own functions, native hooks the C library and sees native readers too (default: auto, which is python)",
+    )
     parser.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
     parser.add_argument(

@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from tracekit.errors import RecorderError
 from tracekit.record.engine import choose
 from tracekit.trace import Trace
 from tracekit.uri import local_path
 
 HERE = Path(__file__).parent
 TRACEKIT = (sys.executable, "-m", "tracekit")
-NATIVE = choose("auto").name == "native"
-needs_native = pytest.mark.skipif(not NATIVE, reason=f"no native engine here: {choose('auto').reason}")
+try:
+    WHY_NOT = "" if choose("native").options else "there is none"
+except RecorderError as error:
+    WHY_NOT = error.cause
+needs_native = pytest.mark.skipif(bool(WHY_NOT), reason=f"no native engine here: {WHY_NOT}")
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None, reason="strace is the ground truth and is not installed"

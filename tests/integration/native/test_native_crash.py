@@ -87,6 +87,8 @@ def _kill_at_random(directory: Path, seed: int, number: int) -> int:
         "-o",
         str(output),
         "--force",
+        "--engine",
+        "native",
         "--include",
         str(data),
         "--",
@@ -219,7 +221,19 @@ def test_a_process_without_executable_memory(tmp_path):
         "for n in range(9): os.pread(fd, 5, n)\nimport zlib\nopen(sys.argv[1], 'rb').read(50)\n"
     )
     output = tmp_path / "trace.jsonl"
-    command = [*TRACEKIT, "record", "-o", str(output), "--", sys.executable, str(launcher), str(script), str(data)]
+    command = [
+        *TRACEKIT,
+        "record",
+        "-o",
+        str(output),
+        "--engine",
+        "native",
+        "--",
+        sys.executable,
+        str(launcher),
+        str(script),
+        str(data),
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     if done.returncode == 77:
         pytest.skip("this kernel has no PR_SET_MDWE")
