@@ -8,7 +8,7 @@ import pytest
 
 from tracekit.errors import RecorderError
 from tracekit.record import chunks, engine, native
-from tracekit.record.coverage import coverage_of
+from tracekit.record.coverage import coverage_of, moved_bytes
 from tracekit.record.files import Filter
 from tracekit.record.gather import gather
 from tracekit.record.parts import SLOT, Part
@@ -185,6 +185,20 @@ def test_the_certificate_says_complete_or_what_is_missing():
     assert found["missing_bytes"] == 2_002_000
     assert "md5sum" in found["missing"]
     assert found["not_followed"] == [{"argv": ["md5sum", "x"], "why": "it is no Python program", "times": 1}]
+
+
+def test_readers_of_their_own_are_named_however_little_is_missing():
+    """Where the Python engine recorded, an imported pyarrow is said to read unseen; torch is not, nor is the native engine."""
+    trace, part = _part([1000], layer="python", frameworks={"torch": "2", "pyarrow": "20"})
+    assert coverage_of(trace, [part], 1000)["unseen_readers"] == ["pyarrow"]
+    part.layer = "libc"
+    assert "unseen_readers" not in coverage_of(trace, [part], 1000)
+
+
+def test_failed_ops_move_nothing():
+    """The bytes of a recording are those of the ops that succeeded; a missing result is not minus one."""
+    trace = Trace.of([Op("file:///x", 0, 10, 0, ret=10), Op("file:///x", 0, 10, 1, err="EIO")])
+    assert moved_bytes(trace, "read") == 10
 
 
 def test_an_exec_that_was_followed_is_not_missing():

@@ -36,6 +36,9 @@ _NATIVE_READERS = (
     "h5py", "netCDF4", "tables", "pyarrow", "safetensors", "tensorflow", "cv2", "rasterio", "lmdb", "polars", "soundfile",
     "torchaudio", "decord", "pandas", "torch",
 )  # fmt: skip
+# Those that open files by themselves whenever they are used: their presence is reason enough to say what is not seen,
+# however little the kernel's count shows. pandas and torch mostly read through Python.
+_OWN_READERS = tuple(name for name in _NATIVE_READERS if name not in {"pandas", "torch"})
 # Below this the difference is what ld.so and interpreters read before the hooks are in.
 _START_UP_BYTES = 4 << 20
 # What ld.so reads of libraries that one process loads later, by system calls of its own: no more is ever forgiven.
@@ -58,15 +61,14 @@ def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None) -
     and `missing` says what of. The Python engine cannot know what native code read, and says so.
     """
     native = bool(parts) and all(part.layer == "libc" for part in parts)
-    ret = trace.col("ret")
-    reads, mmaps = trace.mask("op", "read"), trace.mask("op", "mmap")
+    mmaps = trace.mask("op", "mmap")
     coverage: dict[str, Any] = {
         "engine": "native" if native else "python",
         "known": native,
         "why": WHY_KNOWN if native else WHY_UNKNOWN,
-        "traced_read_bytes": int(ret[reads].sum()),
+        "traced_read_bytes": moved_bytes(trace, "read"),
         "ignored_read_bytes": sum(part.ignored_bytes + part.startup_bytes for part in parts),
-        "mapped_bytes": int(ret[mmaps].sum()),
+        "mapped_bytes": moved_bytes(trace, "mmap"),
         "mmaps": int(mmaps.sum()),
         "blind": list(_BLIND_NATIVE if native else _BLIND),
         "not_followed": not_followed(parts),
@@ -86,7 +88,20 @@ def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None) -
                 coverage["missing"] = _named(missing, parts)
         elif missing > max(_START_UP_BYTES * max(len(parts), 1), kernel_bytes // 20):
             coverage["missing"] = _explained(missing, parts)
+    if not native and (readers := _imported(parts, _OWN_READERS)):
+        coverage["unseen_readers"] = readers
     return coverage
+
+
+def moved_bytes(trace: Trace, *kinds: str) -> int:
+    """Bytes that the ops of these kinds moved; failed ones moved none."""
+    ret = trace.col("ret")
+    return int(ret[trace.mask("op", *kinds) & (ret > 0)].sum())
+
+
+def _imported(parts: Sequence[Part], names: Sequence[str]) -> list[str]:
+    seen = {name for part in parts for name in part.frameworks}
+    return [name for name in names if name in seen]
 
 
 def _ways(parts: Sequence[Part]) -> dict[str, Any]:
@@ -122,8 +137,7 @@ def _unfollowed(parts: Sequence[Part]) -> list[list[str]]:
 
 
 def _explained(missing: int, parts: Sequence[Part]) -> str:
-    seen = {name for part in parts for name in part.frameworks}
-    readers = [name for name in _NATIVE_READERS if name in seen]
+    readers = _imported(parts, _NATIVE_READERS)
     others = sorted({entry["argv"][0] for entry in not_followed(parts)})
     causes = []
     if readers:

@@ -14,7 +14,7 @@ from tracekit import __version__, formats
 from tracekit.errors import RecorderError
 from tracekit.machine import host_facts
 from tracekit.record import launch
-from tracekit.record.coverage import coverage_of, why_not
+from tracekit.record.coverage import coverage_of, moved_bytes, why_not
 from tracekit.record.merge import describe, merge_parts
 from tracekit.record.parts import Part, failures
 from tracekit.trace import Header, StringTable, Trace, Trailer
@@ -80,10 +80,9 @@ def _roots(trace: Trace) -> list[str]:
 
 def _trailer(run: launch.Run, trace: Trace, parts: Sequence[Part], coverage: dict[str, Any]) -> Trailer:
     alive = launch.still_running([part.pid for part in parts], run.parts)
-    moved = trace.mask("op", "read", "write")
     return Trailer(
         ops=len(trace),
-        bytes=int(trace.col("ret")[moved].sum()),
+        bytes=moved_bytes(trace, "read", "write"),
         lost=sum(part.lost for part in parts),
         processes=[_process(part, run, alive) for part in parts],
         coverage=coverage,
@@ -140,6 +139,11 @@ def _warnings(run: launch.Run, trace: Trace, parts: Sequence[Part]) -> list[str]
         warnings.append(f"not followed: {' '.join(entry['argv'])[:80]}: {entry['why']}")
     if "missing" in trailer.coverage:
         warnings.append(trailer.coverage["missing"])
+    elif readers := trailer.coverage.get("unseen_readers"):
+        warnings.append(
+            f"the program imported {', '.join(readers)}: files that native code opens by itself are not in the trace; "
+            "record --engine native sees them"
+        )
     return warnings
 
 

@@ -19,7 +19,7 @@ from tracekit.replay.plan import File, Plan
 from tracekit.storage import Look
 from tracekit.storage.cache import holes
 from tracekit.storage.direct import open_direct
-from tracekit.units import format_bytes
+from tracekit.units import counted, format_bytes
 
 # One Python thread per stream; beyond this the interpreter lock, not the storage, is what would be measured.
 MAX_STREAMS = 4096
@@ -268,8 +268,9 @@ def _remark(plan: Plan) -> None:
     mapped = kinds == Kind.MMAP
     if bool(mapped.any()):
         plan.warnings.append(
-            f"{int(mapped.sum())} mappings ({format_bytes(int(lengths[mapped].sum()))}) are made and undone again; "
-            "the page reads behind them are not in the trace and are not replayed"
+            f"the trace's mmap ops ({counted(int(mapped.sum()), 'mapping')}, "
+            f"{format_bytes(int(lengths[mapped].sum()))}) only map and unmap; the page reads behind them are not in the "
+            "trace and are not replayed"
         )
     if "t_complete" not in plan.trace and len(plan.trace):
         plan.warnings.append(

@@ -144,11 +144,11 @@ def _finish(recording: launch.Run) -> None:
 
 
 def _summarise(done: Any) -> None:
+    from tracekit.record.coverage import moved_bytes
     from tracekit.units import counted, format_bytes
 
     trace, trailer = done.trace, done.trace.trailer
-    read = int(trace.col("ret")[trace.mask("op", "read")].sum())
-    written = int(trace.col("ret")[trace.mask("op", "write")].sum())
+    read, written = moved_bytes(trace, "read"), moved_bytes(trace, "write")
     name = os.path.relpath(done.output)
     name = done.output if name.startswith("..") else name
     console.say(
