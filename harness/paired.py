@@ -128,6 +128,10 @@ def _source(recorded: Trace, options: Mapping[str, Any], names: tuple[str, str])
 # -- what each criterion measures -------------------------------------------------------------------------------------
 
 
+# They ask when each op came; a replay that lets the storage decide that is judged by how long it took in all.
+_OF_A_SCHEDULE = {"time.shift-p50", "time.shift-p99", "arrival.rate"}
+
+
 def _finding(criterion: Criterion, comparison: Comparison) -> Finding:
     measured = MEASURES[criterion.id](comparison)
     if isinstance(measured, str):
@@ -135,11 +139,9 @@ def _finding(criterion: Criterion, comparison: Comparison) -> Finding:
     needed = _count_for(criterion, comparison)
     gates = criterion.gate == "always"
     notes: Sequence[str] = ()
-    if criterion.id.startswith("time.shift") and comparison.options.get("pace") in {"think", "asap"}:
-        gates, notes = (
-            False,
-            [f"shown only: the replay's pace was {comparison.options['pace']}, which keeps no schedule"],
-        )
+    pace = comparison.options.get("pace")
+    if criterion.id in _OF_A_SCHEDULE and pace in {"think", "asap"}:
+        gates, notes = False, [f"shown only: the replay's pace was {pace}, which keeps no schedule"]
     finding = finding_of(criterion, measured, needed, gates=gates, notes=notes)
     if finding.outcome is Outcome.FAIL and criterion.id in LATE and _is_disturbed(comparison.replayed):
         settle = "by its own account the replay was disturbed by other work: replay on a quieter machine"

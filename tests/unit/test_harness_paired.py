@@ -271,12 +271,14 @@ def test_a_faster_storage_is_not_taken_for_a_cap(recording):
 
 
 def test_think_pace_is_not_judged_by_a_schedule(recording):
-    """A closed-loop replay keeps no schedule: the shift is shown, the duration decides."""
+    """A closed-loop replay keeps no schedule: shift and rate of arrivals are shown, the duration decides."""
     slower = as_replay(mutations.faster(recording, 0.95), options={"pace": "think"})
     verdict = paired(recording, slower)
-    shift = next(finding for finding in verdict.findings if finding.id == "time.shift-p50")
-    assert not shift.gates
+    shown = {finding.id for finding in verdict.findings if not finding.gates}
+    assert {"time.shift-p50", "time.shift-p99", "arrival.rate"} <= shown
     assert verdict.outcome is Outcome.PASS
+    much_slower = as_replay(mutations.faster(recording, 0.8), options={"pace": "think"})
+    assert "time.duration" in named(paired(recording, much_slower))
 
 
 def test_a_short_recording_cannot_tell_its_speed():
