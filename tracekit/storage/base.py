@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,6 +86,36 @@ class Handle(Protocol):
 
     def close(self) -> None:
         """Give the place back; a second call does nothing."""
+
+
+class OpenFile:
+    """What every handle on a descriptor of this machine does, whichever way its reads go.
+
+    Args:
+        fd: The descriptor; the handle closes it.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @property
+    def size(self) -> int:
+        """Bytes the file holds now."""
+        return os.fstat(self._fd).st_size
+
+    def fileno(self) -> int:
+        """The file descriptor."""
+        return self._fd
+
+    def pread(self, buffer: Buffer, length: int, offset: int) -> int:
+        """preadv(2) into the buffer."""
+        return os.preadv(self._fd, [buffer.view[:length]], offset)
+
+    def close(self) -> None:
+        """Close the descriptor once."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class Storage(Protocol):

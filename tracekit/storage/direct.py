@@ -14,7 +14,7 @@ import os
 import sys
 from functools import lru_cache
 
-from tracekit.storage.base import Buffer
+from tracekit.storage.base import OpenFile
 
 _AT_EMPTY_PATH = 0x1000
 _STATX_DIOALIGN = 0x2000
@@ -23,8 +23,8 @@ _STATX_BYTES, _MEM_ALIGN_AT, _OFFSET_ALIGN_AT = 256, 0x98, 0x9C
 _PROBED = (512, 4096)
 
 
-class DirectHandle:
-    """A file opened with O_DIRECT.
+class DirectHandle(OpenFile):
+    """A file opened with O_DIRECT; `pread` takes aligned ranges, and buffers are page-aligned.
 
     Args:
         fd: A descriptor opened with O_DIRECT.
@@ -35,17 +35,8 @@ class DirectHandle:
     fell_back = False
 
     def __init__(self, fd: int, align: int) -> None:
-        self._fd = fd
+        super().__init__(fd)
         self.align = align
-
-    @property
-    def size(self) -> int:
-        """Bytes the file holds now."""
-        return os.fstat(self._fd).st_size
-
-    def fileno(self) -> int:
-        """The file descriptor."""
-        return self._fd
 
     def span(self, offset: int, length: int) -> tuple[int, int]:
         """The request rounded outwards: its start down, its end up."""
@@ -54,16 +45,6 @@ class DirectHandle:
     def delivered(self, offset: int, length: int, result: int) -> int:
         """The part of the returned bytes that the request asked for."""
         return max(0, min(length, result - offset % self.align))
-
-    def pread(self, buffer: Buffer, length: int, offset: int) -> int:
-        """preadv(2) of an aligned range into the buffer, which is page-aligned."""
-        return os.preadv(self._fd, [buffer.view[:length]], offset)
-
-    def close(self) -> None:
-        """Close the descriptor once."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
 
 
 def round_outwards(offset: int, length: int, align: int) -> tuple[int, int]:

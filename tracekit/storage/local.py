@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from tracekit.storage.base import Access, Buffer, Handle, Look
+from tracekit.storage.base import Access, Handle, Look, OpenFile
 from tracekit.storage.direct import open_direct
 from tracekit.uri import local_path
 
@@ -18,23 +18,14 @@ ADVICE = {
 }
 
 
-class FileHandle:
+class FileHandle(OpenFile):
     """A file read through the page cache; what is asked for is what is issued."""
 
     direct = False
 
     def __init__(self, fd: int, *, fell_back: bool = False) -> None:
-        self._fd = fd
+        super().__init__(fd)
         self.fell_back = fell_back
-
-    @property
-    def size(self) -> int:
-        """Bytes the file holds now."""
-        return os.fstat(self._fd).st_size
-
-    def fileno(self) -> int:
-        """The file descriptor."""
-        return self._fd
 
     def span(self, offset: int, length: int) -> tuple[int, int]:
         """The request itself."""
@@ -43,16 +34,6 @@ class FileHandle:
     def delivered(self, offset: int, length: int, result: int) -> int:  # noqa: ARG002 -- the seam's signature
         """All of it."""
         return result
-
-    def pread(self, buffer: Buffer, length: int, offset: int) -> int:
-        """preadv(2) into the buffer."""
-        return os.preadv(self._fd, [buffer.view[:length]], offset)
-
-    def close(self) -> None:
-        """Close the descriptor once."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
 
 
 class LocalStorage:
