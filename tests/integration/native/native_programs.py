@@ -35,24 +35,18 @@ def compiled(source: Path, target: Path, *flags: str) -> Path:
     return target
 
 
-def record(directory: Path, program: str, *args: str, options=(), environment=None, python=sys.executable, **rest):
-    """Write `program` to a file, record it with the native engine, and give (finished process, trace)."""
+def command_for(directory: Path, program: str, *, options=(), python=sys.executable) -> list[str]:
+    """The command that records `program`, written to a file here, with the native engine into trace.jsonl."""
     script = directory / "program.py"
     script.write_text(textwrap.dedent(program))
+    output = str(directory / "trace.jsonl")
+    return [*TRACEKIT, "record", "-o", output, "--force", "--engine", "native", *options, "--", python, str(script)]
+
+
+def record(directory: Path, program: str, *args: str, options=(), environment=None, python=sys.executable, **rest):
+    """Write `program` to a file, record it with the native engine, and give (finished process, trace)."""
+    command = command_for(directory, program, options=options, python=python)
     output = directory / "trace.jsonl"
-    command = [
-        *TRACEKIT,
-        "record",
-        "-o",
-        str(output),
-        "--force",
-        "--engine",
-        "native",
-        *options,
-        "--",
-        python,
-        str(script),
-    ]
     done = subprocess.run(
         [*command, *args], cwd=directory, capture_output=True, text=True, timeout=rest.pop("timeout", 120),
         env=environment, **rest,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from native_programs import TRACEKIT, needs_native, reads_of, record  # see there
+from native_programs import TRACEKIT, command_for, needs_native, reads_of, record  # see there
 
 from tracekit.trace import Trace
 
@@ -76,32 +76,14 @@ def test_every_completed_op_survives_the_end(tmp_path, ending):
 def _kill_at_random(directory: Path, seed: int, number: int) -> int:
     data, progress = _files(directory)
     chance = random.Random(seed)
-    script = directory / "program.py"
-    import textwrap
-
-    script.write_text(textwrap.dedent(READER))
-    output = directory / "trace.jsonl"
-    command = [
-        *TRACEKIT,
-        "record",
-        "-o",
-        str(output),
-        "--force",
-        "--engine",
-        "native",
-        "--include",
-        str(data),
-        "--",
-        sys.executable,
-        str(script),
-    ]
+    command = command_for(directory, READER, options=("--include", str(data)))
     with subprocess.Popen([*command, str(data), str(progress), "wait"], stderr=subprocess.DEVNULL) as launcher:
         while not progress.read_bytes()[:1].strip(b"\0") and launcher.poll() is None:
             time.sleep(0.01)
         time.sleep(chance.random() * 0.15)
         child = int(Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()[0])
         os.kill(child, number)
-    return _check(Trace.read(output), data, progress)
+    return _check(Trace.read(directory / "trace.jsonl"), data, progress)
 
 
 @pytest.mark.parametrize("seed", range(4))
