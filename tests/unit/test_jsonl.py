@@ -529,3 +529,40 @@ def test_a_column_that_begins_late_is_null_before(write):
     assert (trace.columns["worker"][:-1] == NULL).all()
     assert trace[0].err is None
     assert trace[60_000].err == "EIO"
+
+
+# -- piece by piece ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.zst"])
+def test_written_in_pieces_it_is_the_same_file(tmp_path, name):
+    """Pieces of a trace that share growing tables make the file that writing it whole makes, byte for byte."""
+    whole = training_trace()
+    formats.save(whole, tmp_path / f"whole-{name}")
+    with formats.writing(tmp_path / name) as writer:
+        writer.header(whole.header)
+        writer.marks(whole.marks)
+        for piece in formats.chunks(tmp_path / f"whole-{name}", ops=7):
+            writer.ops(piece)
+        writer.trailer(whole.trailer)
+
+    assert formats.load(tmp_path / name).uris == whole.uris
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+
+
+def test_pieces_may_bring_their_own_tables(tmp_path):
+    """Codes are read against the table of the piece they came with."""
+    with formats.writing(tmp_path / "t.jsonl") as writer:
+        writer.ops(Trace.of([Op("/a", 0, 1, 1), Op("/b", 0, 1, 2)]))
+        writer.ops(Trace.of([Op("/c", 0, 1, 3)]))
+
+    assert [op.uri for op in formats.load(tmp_path / "t.jsonl")] == ["/a", "/b", "/c"]
+
+
+def test_a_failed_writing_leaves_nothing(tmp_path):
+    """When the block raises, neither the file nor a part of it stays."""
+    with pytest.raises(RuntimeError), formats.writing(tmp_path / "t.jsonl") as writer:
+        writer.ops(Trace.of([Op("/a", 0, 1, 1)]))
+        raise RuntimeError
+
+    assert os.listdir(tmp_path) == []

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 
 from tracekit.errors import InputError, UsageError
 from tracekit.formats import jsonl
+from tracekit.formats.writer import Writer
 from tracekit.output import check_output
 from tracekit.trace import Trace
 from tracekit.units import TIME_UNITS_NS
@@ -54,6 +56,15 @@ def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True) -> N
     """
     check_save(path, force=force)
     jsonl.save(trace, path)
+
+
+def writing(path: str | os.PathLike[str], *, force: bool = True) -> AbstractContextManager[Writer]:
+    """Write a trace piece by piece in bounded memory; the suffix says how (errors as for `save`).
+
+    The file appears under its name when the block ends well; when it raises, nothing is left.
+    """
+    check_save(path, force=force)
+    return jsonl.writing(path, force=force)
 
 
 def check_save(path: str | os.PathLike[str], *, force: bool = True) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import repeat
 from typing import IO, Any
 
@@ -21,11 +21,13 @@ from tracekit.errors import InputError
 from tracekit.formats.lines import MarkLine, OpLine, header_line, trailer_json, utf8
 from tracekit.formats.quick import QuickReader
 from tracekit.formats.reader import ALWAYS, LINE_LIMIT, OP_KEYS, Columns, Reader, empty_columns
+from tracekit.formats.writer import Writer
 from tracekit.output import replacing
-from tracekit.trace import COLUMNS, NULL, IntArray, Trace, name_code
+from tracekit.trace import COLUMNS, NULL, Header, IntArray, Mark, StringTable, Trace, Trailer, name_code
 
 # Small enough that the rows of a block stay in the processor's cache while they become columns.
 _BLOCK_BYTES = 1 << 20
+_OPS_AT_ONCE = 16_384
 
 
 def load(path: str, *, time_unit: int, skip_bad: bool) -> Trace:
@@ -67,13 +69,20 @@ def _reader(path: str, time_unit: int, *, skip_bad: bool) -> Reader:
 
 def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True) -> None:
     """Write a trace; `.zst` in the name compresses it; `-` is standard output."""
+    with writing(path, force=force) as writer:
+        writer.whole(trace)
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str], *, force: bool = True) -> Iterator[LineWriter]:
+    """A writer of the file piece by piece (see `tracekit.formats.writing`)."""
     name = os.fspath(path)
     if name == "-":
-        _write(trace, sys.stdout.buffer)
+        yield LineWriter(sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
     with replacing(name, force=force) as file, _compressing(file, name) as sink:
-        _write(trace, sink)
+        yield LineWriter(sink)
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:
@@ -160,18 +169,43 @@ def _compressing(file: IO[bytes], name: str) -> AbstractContextManager[IO[bytes]
     return sink
 
 
-def _write(trace: Trace, sink: IO[bytes], ops: int = 16_384) -> None:
-    encoder = msgspec.json.Encoder()
-    if trace.header is not None:
-        sink.write(encoder.encode(header_line(trace.header)) + b"\n")
-    for mark in trace.marks:
-        line = MarkLine(mark.mark, mark.t, mark.t_end, mark.step, mark.epoch, mark.pid)
-        sink.write(encoder.encode(line) + b"\n")
-    tables = {name: [utf8(text) for text in trace.strings(name)] for name in trace.columns}
-    for start in range(0, len(trace), ops):
-        sink.write(encoder.encode_lines(_rows(trace, tables, slice(start, start + ops))))
-    if trace.trailer is not None:
-        sink.write(encoder.encode({"end": trailer_json(trace.trailer)}) + b"\n")
+class LineWriter(Writer):
+    """Writes the lines of a trace to an open file, in the order in which they are given."""
+
+    def __init__(self, sink: IO[bytes]) -> None:
+        self._sink = sink
+        self._encoder = msgspec.json.Encoder()
+        self._tables: dict[str, tuple[StringTable | None, list[str]]] = {}
+
+    def header(self, header: Header) -> None:
+        """Write the first line."""
+        self._sink.write(self._encoder.encode(header_line(header)) + b"\n")
+
+    def marks(self, marks: Sequence[Mark]) -> None:
+        """Write mark lines."""
+        for mark in marks:
+            line = MarkLine(mark.mark, mark.t, mark.t_end, mark.step, mark.epoch, mark.pid)
+            self._sink.write(self._encoder.encode(line) + b"\n")
+
+    def ops(self, piece: Trace) -> None:
+        """Write the op lines of a piece."""
+        tables = {name: self._table(piece, name) for name in piece.columns}
+        for start in range(0, len(piece), _OPS_AT_ONCE):
+            self._sink.write(self._encoder.encode_lines(_rows(piece, tables, slice(start, start + _OPS_AT_ONCE))))
+
+    def trailer(self, trailer: Trailer) -> None:
+        """Write the last line."""
+        self._sink.write(self._encoder.encode({"end": trailer_json(trailer)}) + b"\n")
+
+    def _table(self, piece: Trace, name: str) -> list[str]:
+        """The strings of a table as UTF-8; of a table that has grown, only what is new is looked at."""
+        table = piece.tables.get(name)
+        seen, known = self._tables.get(name, (None, []))
+        if table is None or seen is not table:
+            known = []
+            self._tables[name] = (table, known)
+        known += [utf8(text) for text in piece.strings(name)[len(known) :]]
+        return known
 
 
 def _rows(trace: Trace, tables: Mapping[str, Sequence[str]], part: slice) -> list[OpLine]:
