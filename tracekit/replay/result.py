@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,37 @@ _NOT_DONE = -(2**31)
 
 
 @dataclass(frozen=True)
-class Done:
-    """The ops that were issued, all streams together, in the order of their streams.
+class Recorded:
+    """What the recording says of some ops, one element per op: `NULL` where it does not say.
 
-    `rows` are positions in the plan's trace, `first` marks the first op of each stream and repetition. Times are ns on the
-    run's clock; `due` is 0 where there was no schedule.
+    `failed` are those that failed then; times are ns since the recording's t0.
+    """
+
+    kinds: NDArray[np.int8]
+    length: Int64s
+    ret: Int64s
+    failed: NDArray[np.bool_]
+    t_submit: Int64s
+    t_complete: Int64s
+
+    @classmethod
+    def of(cls, plan: Plan, rows: NDArray[np.intp]) -> Recorded:
+        """What it says of these rows of the plan's trace."""
+        names = ("len", "ret", "err", "t_submit", "t_complete")
+        length, ret, err, submit, complete = (plan.trace.col(name)[rows] for name in names)
+        return cls(plan.program.kinds[rows], length, ret, err != NULL, submit, complete)
+
+
+@dataclass(frozen=True)
+class Done:
+    """Ops that were issued, a stream's in the order of the stream: all of them, or a part of a run.
+
+    `rows` are positions in the plan's trace, `recorded` is what the recording says of each. Times are ns on the run's clock;
+    `due` is 0 where there was no schedule.
     """
 
     rows: NDArray[np.intp]
+    recorded: Recorded
     stream: NDArray[np.int32]
     offsets: Int64s
     due: Int64s
@@ -63,10 +87,11 @@ class Done:
 def collect(plan: Plan, outcome: Outcome) -> Done:
     """Put the streams' logs together."""
     parts = [_part(plan, index, log) for index, log in enumerate(outcome.logs)]
-    return Done(*map(np.concatenate, zip(*parts, strict=True)))
+    rows, *columns = map(np.concatenate, zip(*parts, strict=True))
+    return Done(rows, Recorded.of(plan, rows), *columns)
 
 
-def _part(plan: Plan, index: int, log: Log) -> tuple[NDArray[np.generic], ...]:
+def _part(plan: Plan, index: int, log: Log) -> tuple[NDArray[Any], ...]:
     job, done = plan.jobs[index], log.done
     again = np.arange(done) % max(1, len(job))
     columns = (getattr(log, name)[:done] for name in Log.NAMES)

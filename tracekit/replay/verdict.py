@@ -98,12 +98,12 @@ def _facts(plan: Plan, outcome: Outcome, done: Done, disturbance: Disturbance) -
         "streams": len(plan.jobs),
         "threads": outcome.threads,
         "priority": outcome.priority,
-        "recorded_bytes": _recorded_bytes(plan, done),
+        "recorded_bytes": _recorded_bytes(done),
         "moved_bytes": bytes_read,
         "issued_bytes": outcome.issued_bytes,
         "errors": _errors(done),
-        "unexpected_errors": _unexpected(plan, done),
-        "short_reads": _short(plan, done),
+        "unexpected_errors": _unexpected(done),
+        "short_reads": _short(done),
         "service_us": _microseconds(done.complete - done.submit),
         "duration_s": float(done.complete.max() - outcome.t0) / 1e9 if len(done) else 0.0,
         "queue_depth": {"recorded": _recorded_depth(plan), "achieved": depth(done.submit, done.complete)},
@@ -209,7 +209,7 @@ def _blame(plan: Plan, done: Done) -> tuple[str, str]:
     held_up = np.append(done.dependency[1:] > 0, False) & np.append(done.stream[1:] == done.stream[:-1], False)
     own = float(done.own_lateness.sum() + done.queued.sum())
     caps = float(done.stall.sum())
-    target = float(_service_excess(plan, done)[held_up].sum())
+    target = float(_service_excess(done)[held_up].sum())
     if caps > max(own, target):
         return TARGET_LIMITED, "most of the waiting was at the in-flight caps (--max-inflight, --max-inflight-bytes)"
     if target > own:
@@ -219,10 +219,10 @@ def _blame(plan: Plan, done: Done) -> tuple[str, str]:
     return NOT_SUSTAINED, "the replayer itself issued ops too late"
 
 
-def _service_excess(plan: Plan, done: Done) -> Int64s:
+def _service_excess(done: Done) -> Int64s:
     service = done.complete - done.submit
-    completes, submits = plan.trace.col("t_complete")[done.rows], plan.trace.col("t_submit")[done.rows]
-    recorded = np.where(completes == NULL, 0, completes - submits)
+    then = done.recorded
+    recorded = np.where(then.t_complete == NULL, 0, then.t_complete - then.t_submit)
     return np.asarray(np.maximum(service - recorded, 0), np.int64)
 
 
@@ -265,31 +265,29 @@ def _makespan_error(outcome: Outcome, done: Done) -> float:
     return round((achieved - planned) / planned, 6) if planned > 0 else 0.0
 
 
-def _recorded_bytes(plan: Plan, done: Done) -> int:
-    moving = np.isin(plan.program.kinds[done.rows], (Kind.READ, Kind.WRITE))
-    return int(plan.trace.col("len")[done.rows][moving].sum())
+def _recorded_bytes(done: Done) -> int:
+    moving = np.isin(done.recorded.kinds, (Kind.READ, Kind.WRITE))
+    return int(done.recorded.length[moving].sum())
 
 
 def _errors(done: Done) -> dict[str, int]:
     return _counted(done.error[done.error != 0])
 
 
-def _unexpected(plan: Plan, done: Done) -> dict[str, int]:
-    as_recorded = plan.trace.col("err")[done.rows] != NULL
-    return _counted(done.error[(done.error != 0) & ~as_recorded])
+def _unexpected(done: Done) -> dict[str, int]:
+    return _counted(done.error[(done.error != 0) & ~done.recorded.failed])
 
 
 def _counted(numbers: NDArray[np.int16]) -> dict[str, int]:
     return {error_name(int(number)): count for number, count in Counter(numbers.tolist()).most_common()}
 
 
-def _short(plan: Plan, done: Done) -> int:
+def _short(done: Done) -> int:
     """Reads that returned less than the recording's; where it has no results, less than was asked for."""
-    reads = (plan.program.kinds[done.rows] == Kind.READ) & (done.error == 0)
-    rets, lengths = plan.trace.col("ret")[done.rows], plan.trace.col("len")[done.rows]
-    expected = np.where(rets == NULL, lengths, rets)
-    failed_then = plan.trace.col("err")[done.rows] != NULL
-    return int((reads & ~failed_then & (done.ret < expected)).sum())
+    then = done.recorded
+    reads = (then.kinds == Kind.READ) & ~then.failed & (done.error == 0)
+    expected = np.where(then.ret == NULL, then.length, then.ret)
+    return int((reads & (done.ret < expected)).sum())
 
 
 def _microseconds(values: Int64s) -> dict[str, float]:
