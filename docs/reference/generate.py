@@ -99,7 +99,10 @@ TRAILER = {
                     "description": "pid, argv, ops, exit of each",
                 },
                 "coverage": _object("bytes traced and ignored against the kernel's own count"),
-                "residency": _object("what of the data was in the page cache, before and after"),
+                "residency": _object(
+                    "what of the data was in the page cache: before (a recording: when each file was first read; a replay: when "
+                    "it began), after, verified, and files: the pages of each"
+                ),
                 "run": _object("a replay's or driver's statement about its own run"),
             },
         }

@@ -166,7 +166,7 @@ def test_warm_and_cold_starts_are_measured(folder: Path) -> None:
 
 def test_pages_that_stay_are_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run asked to be cold that is not says so, to the listener, in the trailer and among the reasons."""
-    monkeypatch.setattr(cache, "residency", lambda _: Residency(100, 40))
+    monkeypatch.setattr(cache, "of_file", lambda _: Residency(100, 40))
     listener = Listening()
     done = replay(ops_of(folder, ("read", "0", 0, 10)), Options(cache_start="cold"), listener=listener)
     sentence = "asked to start cold, but 40 of 100 pages stayed in the page cache"

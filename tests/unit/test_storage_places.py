@@ -210,7 +210,7 @@ def test_mincore_agrees_with_cachestat(path: str, monkeypatch: pytest.MonkeyPatc
     """The way for older kernels counts the same pages."""
     cache.fill(path)
     before = cache.residency([path])
-    monkeypatch.setattr(cache, "_cachestat", lambda _: None)
+    monkeypatch.setattr(cache, "cached_pages", lambda *_: None)
     assert cache.residency([path]) == Residency(74, 74)
     assert before in (None, Residency(74, 74))
     cache.drop(path)
@@ -219,8 +219,8 @@ def test_mincore_agrees_with_cachestat(path: str, monkeypatch: pytest.MonkeyPatc
 
 def test_a_system_that_does_not_tell_is_none(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not knowing is not zero."""
-    monkeypatch.setattr(cache, "_cachestat", lambda _: None)
-    monkeypatch.setattr(cache, "_mincore", lambda _fd, _size: None)
+    monkeypatch.setattr(cache, "cached_pages", lambda *_: None)
+    monkeypatch.setattr(cache, "incore", lambda *_: None)
     assert cache.residency([path]) is None
 
 

@@ -10,7 +10,7 @@ from tracekit.errors import UnknownNameError, UsageError
 from tracekit.storage.base import POLICIES
 
 PACES = ("auto", "recorded", "think", "asap")
-CACHE_STARTS = ("as-is", "cold", "warm")
+CACHE_STARTS = ("as-is", "cold", "warm", "recorded")
 FILLS = ("random", "zero")
 WRITES = ("scratch", "skip")
 NULL_OFFSETS = ("refuse", "zero", "sequential")
@@ -29,7 +29,8 @@ class Options:
         max_inflight: Most ops outstanding at once; None is no limit.
         max_inflight_bytes: Most bytes outstanding at once; an op larger than that goes alone.
         cache: What the page cache is told about our reads, or `direct` to go past it.
-        cache_start: What is done to the page cache before the run, for the trace's files.
+        cache_start: What is done to the page cache before the run, for the trace's files; `recorded` restores what the
+            recording found in it.
         drop_cache: Also drop the whole machine's page cache where that is permitted.
         remap: (from, to) prefixes of URIs; the longest that fits is used.
         prepare: Make missing files, filled with this; None makes none.

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tracekit.errors import CannotRunError, InputError, TracekitError
+from tracekit.replay import start_state
 from tracekit.replay.compile import Kind
 from tracekit.replay.plan import File, Plan
 from tracekit.storage import Look
@@ -141,7 +142,7 @@ def _compare(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
 
 
 def _refuse_holes(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
-    cold = plan.options.cache_start == "cold" or plan.options.drop_cache
+    cold = start_state.is_cold(plan)
     sparse = [
         f"{file.place} ({format_bytes(empty)})"
         for file, look in looks.values()

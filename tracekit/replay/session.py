@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tracekit import __version__
-from tracekit.errors import CannotRunError
 from tracekit.machine import host_facts
-from tracekit.replay import engines, prepare, scratch
+from tracekit.replay import engines, prepare, scratch, start_state
 from tracekit.replay.clock import noise_floor
 from tracekit.replay.engines import Choice, Control, Outcome, State
 from tracekit.replay.options import Options
@@ -25,12 +24,8 @@ from tracekit.replay.plan import Plan, data_roots, make_plan
 from tracekit.replay.preflight import examine, raise_for
 from tracekit.replay.result import Done, as_trace, collect
 from tracekit.replay.verdict import Disturbance, Moment, statement
-from tracekit.storage import Storage, cache, storage_for
-from tracekit.storage.cache import Residency
+from tracekit.storage import Storage, storage_for
 from tracekit.trace import Header, Trace, Trailer
-
-# A few pages stay without meaning anything: the kernel reads ahead while residency is measured.
-_COLD_SHARE = 0.01
 
 
 class Listener(Protocol):
@@ -103,17 +98,17 @@ def replay(
     listener = listener or Silent()
     plan = make_plan(source, options, storage_of=storage_of)
     base = options.scratch or scratch_base or tempfile.gettempdir()
+    recorded = start_state.of_recording(source.trailer.residency if source.trailer else {}, plan)
+    plan.problems += start_state.problems(plan, recorded)
     _make_ready(plan, base, listener)
     choice = choice or engines.choose(options.engine, plan)
-    residency: dict[str, Any] = {}
     with _enough_descriptors(), scratch.made(plan, base):
-        _set_cache(plan, residency, listener)
+        residency = start_state.set_state(plan, recorded, listener.warn)
         outcome, disturbance = _run(plan, choice, listener)
-        residency["after"] = _measured(plan)
+        residency["after"] = start_state.measured(plan)
     done = collect(plan, outcome)
     run = statement(plan, outcome, done, disturbance)
-    if "note" in residency:
-        run["reasons"].append(residency["note"])
+    run["reasons"] += residency.get("notes", [])
     return Replay(_described(plan, outcome, done, choice, run, residency, source_name, len(source)), plan, outcome)
 
 
@@ -140,38 +135,6 @@ def _enough_descriptors() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def _set_cache(plan: Plan, residency: dict[str, Any], listener: Listener) -> None:
-    """Bring the page cache into the state asked for, and measure what it is."""
-    options, paths = plan.options, _read_paths(plan)
-    cold = options.cache_start == "cold" or options.drop_cache
-    try:
-        for path in paths:
-            if cold:
-                cache.drop(path)
-            elif options.cache_start == "warm":
-                cache.fill(path)
-    except OSError as error:
-        raise CannotRunError(f"the page cache of {error.filename} cannot be set: {error.strerror}") from None
-    if options.drop_cache and (problem := cache.drop_everything()):
-        listener.warn(f"{problem}; the trace's own files were dropped one by one")
-    residency["start"] = "cold" if cold else options.cache_start
-    before = residency["before"] = _measured(plan)
-    if cold and before and before["resident"] > _COLD_SHARE * before["pages"]:
-        residency["note"] = (
-            f"asked to start cold, but {before['resident']} of {before['pages']} pages stayed in the page cache"
-        )
-        listener.warn(residency["note"])
-
-
-def _read_paths(plan: Plan) -> list[str]:
-    return sorted({file.place for file in plan.files if file.read and file.needed})
-
-
-def _measured(plan: Plan) -> dict[str, int] | None:
-    found: Residency | None = cache.residency(_read_paths(plan))
-    return None if found is None else {"pages": found.pages, "resident": found.resident}
 
 
 def _run(plan: Plan, choice: Choice, listener: Listener) -> tuple[Outcome, Disturbance]:

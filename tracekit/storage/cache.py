@@ -53,7 +53,7 @@ def residency(paths: Iterable[str]) -> Residency | None:
     total = Residency()
     for path in paths:
         with suppress(OSError):
-            one = _of_file(path)
+            one = of_file(path)
             if one is None:
                 return None
             total += one
@@ -66,7 +66,7 @@ def drop(path: str) -> None:
     Raises:
         OSError: If the file cannot be opened or flushed.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         with suppress(OSError):  # EROFS, EINVAL: nothing can be dirty there
             os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -80,7 +80,7 @@ def fill(path: str) -> int:
     """
     data = bytearray(_FILL_BYTES)
     total = 0
-    with _opened(path) as file:
+    with opened(path) as file:
         while count := file.readinto(data):
             total += count
     return total
@@ -97,18 +97,29 @@ def drop_everything() -> str:
     return ""
 
 
-def _opened(path: str) -> io.FileIO:
+def opened(path: str) -> io.FileIO:
+    """A file opened for looking at its pages.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
     # O_NONBLOCK keeps a FIFO in a data directory from holding us.
     return io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
 
 
-def _of_file(path: str) -> Residency | None:
-    with _opened(path) as file:
+def of_file(path: str) -> Residency | None:
+    """How much of one file is in the page cache; None where the system does not tell.
+
+    Raises:
+        OSError: If the file cannot be opened.
+    """
+    with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         pages = -(-size // mmap.PAGESIZE)
-        cached = _cachestat(file.fileno())
+        cached = cached_pages(file.fileno())
         if cached is None:
-            cached = _mincore(file.fileno(), size)
+            vector = incore(file.fileno(), 0, pages)
+            cached = None if vector is None else sum(byte & 1 for byte in vector)
         return None if cached is None else Residency(pages, min(cached, pages))
 
 
@@ -117,30 +128,43 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _cachestat(fd: int) -> int | None:
-    everything, result = _Range(0, 0), _CacheStat()
-    if _libc().syscall(_CACHESTAT, fd, ctypes.byref(everything), ctypes.byref(result), 0) != 0:
+def cached_pages(fd: int, offset: int = 0, length: int = 0) -> int | None:
+    """Pages of a range of an open file in the cache by cachestat(2), length 0 meaning up to the end; None without it."""
+    span, result = _Range(offset, length), _CacheStat()
+    if _libc().syscall(_CACHESTAT, fd, ctypes.byref(span), ctypes.byref(result), 0) != 0:
         return None
     return int(result.cached)
 
 
-def _mincore(fd: int, size: int) -> int | None:
-    """Pages of a file in the cache by mincore(2), for kernels before cachestat."""
-    if size == 0:
-        return 0
+def incore(fd: int, offset: int, pages: int) -> bytes | None:
+    """One byte per page of an open file from `offset` on, its lowest bit set where the page is in the cache; by mincore(2).
+
+    None where the system does not tell: to one who neither owns the file nor may write to it, mincore shows every page as
+    resident (Linux 5.2).
+    """
+    if pages == 0:
+        return b""
+    if not _may_know(fd):
+        return None
     call = _libc().mmap
     call.restype = ctypes.c_void_p
     call.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
-    address = call(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+    size = pages * mmap.PAGESIZE
+    address = call(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, offset)
     if address in (None, ctypes.c_void_p(-1).value):
         return None
     try:
-        vector = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
+        vector = ctypes.create_string_buffer(pages)
         if _libc().mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), vector) != 0:
             return None
-        return sum(byte & 1 for byte in vector.raw[: -(-size // mmap.PAGESIZE)])
+        return vector.raw
     finally:
         _libc().munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
+
+
+def _may_know(fd: int) -> bool:
+    user = os.geteuid()
+    return user == 0 or os.fstat(fd).st_uid == user or os.access(f"/proc/self/fd/{fd}", os.W_OK, effective_ids=True)
 
 
 def holes(path: str) -> int:
@@ -149,7 +173,7 @@ def holes(path: str) -> int:
     Reading a hole costs no device access: a stand-in file with holes makes a cold or direct replay look forty times
     too fast.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         fd = file.fileno()
         size = os.fstat(fd).st_size
         position = missing = 0

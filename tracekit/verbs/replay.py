@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -99,8 +100,9 @@ def _add_cache(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cache-start",
         default="as-is",
-        metavar="as-is|cold|warm",
-        help="what is done to the trace's files before the run: nothing, drop their pages, read them in",
+        metavar="as-is|cold|warm|recorded",
+        help="what is done to the trace's files before the run: nothing, drop their pages, read them in, or make resident "
+        "exactly the pages that were when it was recorded; verified page by page",
     )
     group.add_argument(
         "--drop-cache", action="store_true", help="start cold, and drop the whole machine's page cache too"
@@ -352,13 +354,21 @@ def _cache_lines(done: Replay, statement: dict[str, Any]) -> list[str]:
         f"{100 * state['resident'] / state['pages']:.0f} %" if state and state["pages"] else "unknown"
         for state in states
     ]
-    lines = [f"cache     {shown[0]} of the files' pages resident before, {shown[1]} after"]
+    lines = [f"cache     {shown[0]} of the files' pages resident before, {shown[1]} after{_verified(residency)}"]
     issued, recorded = statement["issued_bytes"], statement["recorded_bytes"]
     if done.outcome.went_direct:
         lines.append(f"direct    {format_bytes(issued)} issued for {format_bytes(recorded)} recorded")
     if statement["direct_fallback_files"]:
         lines.append(f"fallback  {statement['direct_fallback_files']} files were read through the page cache instead")
     return lines
+
+
+def _verified(residency: Mapping[str, Any]) -> str:
+    verified = residency.get("verified")
+    if not verified or not verified["pages"]:
+        return ""
+    agreeing = 1 - (verified["missing"] + verified["extra"]) / verified["pages"]
+    return f" ({residency['start']} start: {100 * agreeing:.3f} % of them as asked)"
 
 
 def _tell_verdict(statement: dict[str, Any]) -> None:
