@@ -173,6 +173,7 @@ class LineWriter(Writer):
     """Writes the lines of a trace to an open file, in the order in which they are given."""
 
     def __init__(self, sink: IO[bytes]) -> None:
+        super().__init__()
         self._sink = sink
         self._encoder = msgspec.json.Encoder()
         self._tables: dict[str, tuple[StringTable | None, list[str]]] = {}
