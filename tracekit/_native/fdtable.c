@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "sightings.h"
+
 struct tk_fd *tk_fds;
 uint32_t tk_fd_count;
 static _Atomic uint32_t highest; /* descriptors at or above were never set */
@@ -56,7 +58,7 @@ void tk_fd_status(int fd, long flags)
         tk_fd_set(fd, (word & ~(uint64_t)(TK_FD_APPEND | TK_FD_DIRECT)) | status_bits(flags));
 }
 
-void tk_fd_opened(int fd, uint32_t file, int flags)
+void tk_fd_opened(int fd, uint32_t file, int flags, uint64_t name)
 {
     struct tk_fd *entry;
     if ((uint32_t)fd >= tk_fd_count)
@@ -66,13 +68,15 @@ void tk_fd_opened(int fd, uint32_t file, int flags)
     atomic_store_explicit(&entry->position, 0, memory_order_relaxed);
     entry->forks = atomic_load_explicit(&tk_process->forks, memory_order_relaxed);
     entry->moves = 0;
+    entry->name = name;
     /* O_PATH allows no I/O; what O_TMPFILE opened has another name than the one given. */
     if (flags & O_PATH)
         tk_fd_set(fd, TK_FD_IGNORED);
     else if ((flags & O_TMPFILE) == O_TMPFILE || file == 0)
         tk_fd_set(fd, 0);
     else
-        tk_fd_set(fd, (uint64_t)file << 32 | TK_FD_KNOWN | TK_FD_TRACKED | TK_FD_UNSEEN | status_bits(flags));
+        tk_fd_set(fd, (uint64_t)file << 32 | TK_FD_KNOWN | TK_FD_TRACKED | status_bits(flags) |
+                          (tk_was_seen(name) ? 0 : TK_FD_UNSEEN));
 }
 
 void tk_fd_duplicated(int fd, int copy)
@@ -85,6 +89,7 @@ void tk_fd_duplicated(int fd, int copy)
         word |= TK_FD_SHARED;
         tk_fd_set(fd, word);
     }
+    tk_fds[copy].name = tk_fds[fd].name;
     tk_fd_set(copy, word);
 }
 
@@ -157,7 +162,9 @@ uint64_t tk_fd_learn(struct tk_thread *thread, int fd)
         uint32_t file = (uint32_t)(word >> 32);
         word &= ~(uint64_t)TK_FD_UNSEEN;
         tk_note_text(thread, TK_FILE | file << TK_FILE_SHIFT, 0, fd, now, now, &identity, sizeof identity, NULL, 0);
-        if (!S_ISREG(identity.mode) && !S_ISDIR(identity.mode))
+        if (S_ISREG(identity.mode) && (uint32_t)fd < tk_fd_count)
+            tk_saw(tk_fds[fd].name);
+        else if (!S_ISREG(identity.mode) && !S_ISDIR(identity.mode))
             word = TK_FD_IGNORED;
     } else if (S_ISREG(identity.mode) || S_ISDIR(identity.mode)) {
         word = learn_unknown(thread, fd, &identity, now);

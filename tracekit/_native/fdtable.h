@@ -25,6 +25,7 @@ struct tk_fd {
     _Atomic int64_t position;
     uint32_t forks; /* how often the process had forked when the position was ours alone */
     uint32_t moves;
+    uint64_t name; /* fingerprint of what it was opened by, 0: unknown */
 };
 
 extern struct tk_fd *tk_fds;
@@ -50,8 +51,8 @@ static inline void tk_fd_set(int fd, uint64_t word)
         atomic_store_explicit(&tk_fds[fd].word, word, memory_order_relaxed);
 }
 
-/* A descriptor just opened by name: a new file at position 0 that nobody shares. */
-void tk_fd_opened(int fd, uint32_t file, int flags);
+/* A descriptor just opened by name (its fingerprint, or 0): a new file at position 0 that nobody shares. */
+void tk_fd_opened(int fd, uint32_t file, int flags, uint64_t name);
 
 /* `copy` now refers to what `fd` refers to; from now on both share their position. */
 void tk_fd_duplicated(int fd, int copy);

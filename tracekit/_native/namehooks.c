@@ -6,6 +6,7 @@
 
 #include "fdtable.h"
 #include "hooks.h"
+#include "sightings.h"
 #include "spool.h"
 
 enum { DIRECTORY_ROOM = 1024 };
@@ -30,17 +31,13 @@ static void note_directory(struct tk_thread *thread, uint64_t now)
     tk_note_text(thread, TK_CWD, 0, 0, now, now, name, (size_t)bytes - 1, NULL, 0);
 }
 
-/* Note an op on a name; `directory` is where a relative one starts. A path the kernel could not read is not read here. */
-static void note_name(uint32_t what, int directory, const char *path, uint64_t len, int64_t ret, uint64_t begin)
+/* Note an op on a name of `length` bytes; `directory` is where a relative one starts. */
+static void note_known_name(struct tk_thread *thread, uint32_t what, int directory, const char *path, size_t length,
+                            uint64_t len, int64_t ret, uint64_t begin, uint64_t end)
 {
-    uint64_t end = tk_ticks();
-    struct tk_thread *thread = tk_self();
     char name[DIRECTORY_ROOM];
     size_t bytes = 0;
 
-    if (thread == NULL || path == NULL || ret == -EFAULT || ret == -ENAMETOOLONG ||
-        ((what & 63) == TK_STAT && thread->hushed))
-        return;
     if (path[0] != '/' && directory == AT_FDCWD) {
         note_directory(thread, begin);
         thread = tk_local.thread;
@@ -49,7 +46,19 @@ static void note_name(uint32_t what, int directory, const char *path, uint64_t l
         if (bytes)
             name[bytes++] = '/';
     }
-    tk_note_text(thread, what, len, ret, begin, end, name, bytes, path, strlen(path));
+    tk_note_text(thread, what, len, ret, begin, end, name, bytes, path, length);
+}
+
+/* The same for a path that may be anything: one that the kernel could not read is not read here. */
+static void note_name(uint32_t what, int directory, const char *path, uint64_t len, int64_t ret, uint64_t begin)
+{
+    uint64_t end = tk_ticks();
+    struct tk_thread *thread = tk_self();
+
+    if (thread == NULL || path == NULL || ret == -EFAULT || ret == -ENAMETOOLONG ||
+        ((what & 63) == TK_STAT && thread->hushed))
+        return;
+    note_known_name(thread, what, directory, path, strlen(path), len, ret, begin, end);
 }
 
 /* -- open --------------------------------------------------------------------------------------------------------- */
@@ -62,9 +71,11 @@ static int is_kernels_own(const char *path)
 
 static void opened(int fd, int directory, const char *path, int flags, uint64_t begin)
 {
+    uint64_t end = tk_ticks();
     struct tk_thread *thread;
     uint32_t file;
     int64_t ret = outcome(fd);
+    size_t bytes;
 
     if (!tk_on || (thread = tk_self()) == NULL)
         return;
@@ -74,9 +85,10 @@ static void opened(int fd, int directory, const char *path, int flags, uint64_t 
         tk_fd_set(fd, TK_FD_IGNORED);
     } else {
         file = tk_new_file();
-        tk_fd_opened(fd, file, flags);
+        bytes = strlen(path);
+        tk_fd_opened(fd, file, flags, path[0] == '/' || directory == AT_FDCWD ? tk_fingerprint(path, bytes) : 0);
         if (file)
-            note_name(TK_OPEN | file << TK_FILE_SHIFT, directory, path, (uint32_t)flags, ret, begin);
+            note_known_name(thread, TK_OPEN | file << TK_FILE_SHIFT, directory, path, bytes, (uint32_t)flags, ret, begin, end);
         else
             tk_count_lost();
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fdtable.h"
+#include "sightings.h"
 #include "spool.h"
 
 static void reborn(void)
@@ -31,6 +32,7 @@ void tk_recorder_start(const char *directory, int tsc, int detour, int got, stru
         refuse(out, "no memory for the table of file descriptors");
         return;
     }
+    tk_sightings_start();
     tk_spool_reborn = reborn;
     reason = tk_spool_start(directory, tsc);
     if (reason) {

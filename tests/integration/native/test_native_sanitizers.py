@@ -16,8 +16,8 @@ NATIVE = HERE.parents[2] / "tracekit" / "_native"
 SOURCES = [
     str(NATIVE / f"{name}.c")
     for name in (
-        "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "fdtable", "datahooks", "namehooks", "exechooks",
-        "gates",
+        "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "fdtable", "sightings", "datahooks", "namehooks",
+        "exechooks", "gates",
     )
 ]  # fmt: skip
 
