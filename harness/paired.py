@@ -150,7 +150,10 @@ def _finding(criterion: Criterion, comparison: Comparison) -> Finding:
 
 
 def _is_disturbed(replayed: Trace) -> bool:
-    return replayed.trailer is not None and replayed.trailer.run.get("verdict") == "DEGRADED"
+    """Whether others may have made the replay late; not where by its own account it kept the recorded schedule."""
+    run = replayed.trailer.run if replayed.trailer is not None else {}
+    kept = run.get("delivered") is True and run.get("pace") == "recorded"
+    return run.get("verdict") == "DEGRADED" and not kept
 
 
 def _count_for(criterion: Criterion, comparison: Comparison) -> int:

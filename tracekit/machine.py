@@ -91,7 +91,10 @@ def _cpu_model() -> str:
 
 @dataclass(frozen=True)
 class CpuTimes:
-    """CPU time of the whole machine and of this process (with reaped children), in seconds, at one moment."""
+    """CPU time of the cores this process may use, and of the process with its reaped children, in seconds, at one moment.
+
+    `busy_s` is the time of processes; that of interrupts is left out, because a replay's own I/O makes them.
+    """
 
     steal_s: float
     busy_s: float
@@ -104,18 +107,54 @@ class CpuTimes:
         own = os.times()
         own_s = own.user + own.system + own.children_user + own.children_system
         try:
-            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+            lines = Path("/proc/stat").read_text().splitlines()
         except OSError:
             return cls(0.0, 0.0, 0.0, own_s)
+        ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
         # proc_stat(5): user nice system idle iowait irq softirq steal; guest times are part of user already.
-        ticks = [int(field) / os.sysconf("SC_CLK_TCK") for field in fields[:8]]
-        idle, steal = ticks[3] + ticks[4], ticks[7]
-        return cls(steal, sum(ticks) - idle - steal, sum(ticks), own_s)
+        cores = [[int(field) for field in line.split()[1:9]] for line in lines if line.split(" ", 1)[0] in ours]
+        ticks = [sum(core) / os.sysconf("SC_CLK_TCK") for core in zip(*cores, strict=True)] or [0.0] * 8
+        return cls(ticks[7], sum(ticks[:3]), sum(ticks), own_s)
 
-    def since(self, earlier: CpuTimes) -> tuple[float, float]:
-        """(steal share, foreign share) of all CPU time since `earlier`: taken by the hypervisor, by other processes."""
-        total = self.total_s - earlier.total_s
-        if total <= 0:
-            return 0.0, 0.0
-        foreign = (self.busy_s - earlier.busy_s) - (self.own_s - earlier.own_s)
-        return (self.steal_s - earlier.steal_s) / total, max(0.0, foreign) / total
+    def since(self, earlier: CpuTimes, *, others_s: float = 0.0) -> tuple[float, float]:
+        """(steal, foreign), in seconds of CPU time since `earlier`: taken by the hypervisor, by other processes.
+
+        Args:
+            earlier: The moment before.
+            others_s: CPU time of processes that are not foreign though they are not this one.
+        """
+        foreign = (self.busy_s - earlier.busy_s) - (self.own_s - earlier.own_s) - others_s
+        return max(0.0, self.steal_s - earlier.steal_s), max(0.0, foreign)
+
+
+def pressure() -> dict[str, int]:
+    """For how many ns something on this machine has waited for `cpu`, `io` and `memory` since it was started.
+
+    Pressure stall information (Linux 4.20); what the kernel does not tell is left out.
+    """
+    found = {}
+    for resource in ("cpu", "io", "memory"):
+        try:
+            line = Path(f"/proc/pressure/{resource}").read_text().split("\n", 1)[0]
+        except OSError:
+            continue
+        found[resource] = 1000 * int(line.rpartition("total=")[2])
+    return found
+
+
+def clock_source() -> str:
+    """What the kernel reads the time from (tsc, kvm-clock, hpet…); empty where it does not tell."""
+    return _line("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+
+
+def realtime_share() -> float | None:
+    """The share of each second that real-time threads may use before the kernel stops them; None is no limit."""
+    runtime, period = (_line(f"/proc/sys/kernel/sched_rt_{name}_us") for name in ("runtime", "period"))
+    return None if not runtime or not period or int(runtime) < 0 else int(runtime) / int(period)
+
+
+def _line(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.metrics import Metrics
+from tracekit.replay.statement import Statement
 from tracekit.trace import COLUMNS, SCHEMA_VERSION
 
 REQUIRED = ("uri", "len", "t_submit")
@@ -150,9 +151,14 @@ SECTIONS = {
     "metrics keys": lambda: table(Metrics.json_schema()),
     "op keys": lambda: table(_op()),
     "other keys": _others,
+    "run keys": lambda: table(Statement.json_schema()),
 }
-SCHEMAS = {"reference/metrics.schema.json": Metrics.json_schema, "reference/trace.schema.json": trace_schema}
-FILES = (*SCHEMAS, "metrics.md", "trace.md")
+SCHEMAS = {
+    "reference/metrics.schema.json": Metrics.json_schema,
+    "reference/trace.schema.json": trace_schema,
+    "reference/run.schema.json": Statement.json_schema,
+}
+FILES = (*SCHEMAS, "metrics.md", "trace.md", "explanation/cadence.md")
 
 
 def text_of(name: str) -> str:

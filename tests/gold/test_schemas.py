@@ -9,6 +9,8 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from tracekit import Header, Mark, Metrics, Op, Trace, Trailer, formats
+from tracekit.replay.options import Options
+from tracekit.replay.session import replay
 from tracekit.testing import trace_of, training_trace
 
 FULL = Trace.of(
@@ -40,14 +42,22 @@ def schema(repository, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["reference/metrics.schema.json", "reference/trace.schema.json", "metrics.md", "trace.md"]
+    "name",
+    [
+        "reference/metrics.schema.json",
+        "reference/trace.schema.json",
+        "reference/run.schema.json",
+        "metrics.md",
+        "trace.md",
+        "explanation/cadence.md",
+    ],
 )
 def test_the_published_reference_is_the_generated_one(repository, generator, name):
     """A new, renamed or removed key fails here until the reference is generated again (and the version thought about)."""
     assert (repository / "docs" / name).read_text() == generator.text_of(name), "run: python docs/reference/generate.py"
 
 
-@pytest.mark.parametrize("name", ["metrics.schema.json", "trace.schema.json"])
+@pytest.mark.parametrize("name", ["metrics.schema.json", "trace.schema.json", "run.schema.json"])
 def test_the_published_schemas_are_schemas(repository, name):
     """They follow JSON Schema draft 2020-12."""
     Draft202012Validator.check_schema(schema(repository, name))
@@ -86,12 +96,26 @@ def test_every_published_key_has_a_description(repository):
                 missing.append(path + key)
             look(value, f"{path}{key}.")
 
-    for name in ("metrics.schema.json", "trace.schema.json"):
+    for name in ("metrics.schema.json", "trace.schema.json", "run.schema.json"):
         document = schema(repository, name)
         look(document, "")
         for kind, value in document["$defs"].items():
             look(value, f"{kind}.")
     assert missing == []
+
+
+@pytest.mark.parametrize("pace", ["recorded", "think", "asap"])
+def test_a_run_states_exactly_the_published_keys(repository, tmp_path, pace):
+    """A replay's statement is valid in every pace: every key required, none beyond, its version first."""
+    path = tmp_path / "data"
+    path.write_bytes(b"x" * 100)
+    source = Trace.of(
+        [Op(str(path), i, 5, i * 10**6, t_complete=i * 10**6 + 10, ret=5, pid=1, tid=1) for i in range(5)]
+    )
+    run = replay(source, Options(pace=pace)).run
+
+    Draft202012Validator(schema(repository, "run.schema.json")).validate(json.loads(json.dumps(run)))
+    assert next(iter(run)) == "run"
 
 
 @pytest.mark.parametrize("name", TRACES)

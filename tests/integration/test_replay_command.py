@@ -134,6 +134,26 @@ def test_json_on_stdout_is_the_statement_of_the_trailer(data: list[Path], tmp_pa
     assert json.loads(done.stdout) == trailer.run
 
 
+def test_a_degraded_run_can_be_accepted(data: list[Path], tmp_path: Path) -> None:
+    """With a busy process on every core the run is DEGRADED, exit 3; --accept-degraded ends with 0 where it was delivered."""
+    path = saved(recording(data, 60, 5 * MS), tmp_path)
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        time.sleep(0.5)
+        plain = replay(path, "--json", "-o", tmp_path / "plain.jsonl")
+        accepted = replay(path, "--json", "--accept-degraded", "-o", tmp_path / "accepted.jsonl")
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    run = json.loads(accepted.stdout)
+    assert plain.returncode == 3
+    assert "other processes used" in plain.stderr
+    assert "(taskset)" in plain.stderr
+    assert accepted.returncode == (0 if run["delivered"] else 3)
+    assert run["verdict"] != "VALID"
+
+
 def test_compressed_traces_stay_compressed(data: list[Path], tmp_path: Path) -> None:
     """The default name of a .zst trace is one too."""
     replay(saved(recording(data, 10), tmp_path, "t.jsonl.zst"))

@@ -503,6 +503,15 @@ def test_lateness_of_a_disturbed_replay_decides_nothing(recording):
     assert "time.shift-p50" in named(paired(recording, as_replay(slow)))
 
 
+def test_a_disturbed_replay_that_kept_its_schedule_has_no_excuse(recording):
+    """The machine was busy and the ops still came when planned: lateness is then the plan's, and fails."""
+    late = np.where(np.arange(len(recording)) < len(recording) // 20, 0, 300_000_000)
+    slow = mutations.with_columns(recording, {name: recording.col(name) + late for name in ("t_submit", "t_complete")})
+    run = {"verdict": "DEGRADED", "delivered": True, "pace": "recorded"}
+    assert "time.shift-p50" in named(paired(recording, as_replay(slow, run=run)))
+    assert "time.shift-p50" not in named(paired(recording, as_replay(slow, run=run | {"pace": "think"})))
+
+
 def test_a_disturbed_replay_at_twice_the_speed_still_fails(recording):
     """Other work makes ops late, it does not make them early."""
     hasty = as_replay(mutations.faster(recording, 2), run={"verdict": "DEGRADED"})

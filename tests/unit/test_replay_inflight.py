@@ -72,3 +72,20 @@ def test_closing_sends_waiters_away() -> None:
     assert gate.enter(1) is None
     gate.leave(inside)
     assert gate.rule.ops == 0
+
+
+def test_a_ticket_says_whether_it_waited() -> None:
+    """An open gate is no waiting; a closed one is."""
+    gate = Gate(1, None)
+    first = gate.enter(1)
+    assert first is not None
+    assert not first.waited
+    second: list[Ticket | None] = []
+    waiter = threading.Thread(target=lambda: second.append(gate.enter(1)))
+    waiter.start()
+    while not gate.rule.queue:
+        time.sleep(0.001)
+    gate.leave(first)
+    waiter.join(10)
+    assert second[0] is not None
+    assert second[0].waited

@@ -12,13 +12,14 @@ from collections import deque
 
 
 class Ticket:
-    """One op's place in the queue."""
+    """One op's place in the queue; `waited` says that the gate was not open when it came."""
 
-    __slots__ = ("admitted", "door", "size")
+    __slots__ = ("admitted", "door", "size", "waited")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.admitted = False
+        self.waited = False
         self.door = threading.Lock()
 
 
@@ -91,7 +92,8 @@ class Gate:
             if self._closed:
                 return None
             ticket.door.acquire()
-            if self.rule.arrive(ticket):
+            ticket.waited = not self.rule.arrive(ticket)
+            if not ticket.waited:
                 return ticket
         ticket.door.acquire()
         return ticket if ticket.admitted else None

@@ -16,14 +16,17 @@ from typing import Any, Protocol
 
 from tracekit import __version__
 from tracekit.machine import host_facts
-from tracekit.replay import engines, prepare, scratch, start_state
+from tracekit.replay import engines, flow, prepare, scratch, start_state
+from tracekit.replay.account import Account
 from tracekit.replay.clock import noise_floor
+from tracekit.replay.disturbance import Disturbance, Moment
 from tracekit.replay.engines import Choice, Control, Outcome, State
 from tracekit.replay.options import Options
 from tracekit.replay.plan import Plan, data_roots, make_plan
 from tracekit.replay.preflight import examine, raise_for
 from tracekit.replay.result import Done, as_trace, collect
-from tracekit.replay.verdict import Disturbance, Moment, statement
+from tracekit.replay.statement import statement
+from tracekit.replay.summary import Summary
 from tracekit.storage import Storage, storage_for
 from tracekit.trace import Header, Trace, Trailer
 
@@ -107,7 +110,7 @@ def replay(
         outcome, disturbance = _run(plan, choice, listener)
         residency["after"] = start_state.measured(plan)
     done = collect(plan, outcome)
-    run = statement(plan, outcome, done, disturbance)
+    run = _stated(plan, outcome, done, disturbance)
     run["reasons"] += residency.get("notes", [])
     return Replay(_described(plan, outcome, done, choice, run, residency, source_name, len(source)), plan, outcome)
 
@@ -138,11 +141,27 @@ def _enough_descriptors() -> Iterator[None]:
 
 
 def _run(plan: Plan, choice: Choice, listener: Listener) -> tuple[Outcome, Disturbance]:
-    noise = noise_floor(choice.clock)
+    # From before the calibration on: the longer the look at the machine, the finer what /proc/stat tells.
     start = Moment.now()
+    noise = noise_floor(choice.clock)
     control = Control(lambda state: listener.running(state, plan.ops))
     outcome = choice.engine.run(plan, control)
     return outcome, Disturbance.between(start, Moment.now(), noise)
+
+
+def _stated(plan: Plan, outcome: Outcome, done: Done, disturbance: Disturbance) -> dict[str, Any]:
+    """The run's statement about itself, as it stands in the trailer."""
+    summary = Summary(outcome.t0)
+    summary.add(done)
+    return statement(Account.of(plan, outcome, disturbance), summary, recorded_depth(plan)).to_json()
+
+
+def recorded_depth(plan: Plan) -> dict[str, float] | None:
+    """Ops in flight in the recording; None where it does not tell."""
+    if not plan.program.has_service_times:
+        return None
+    submit, complete = (plan.trace.col(name).astype("int64") for name in ("t_submit", "t_complete"))
+    return flow.depth(submit, complete)
 
 
 def _described(

@@ -209,7 +209,8 @@ class _Worker(threading.Thread):
                 self.issuer.buffer.trim(keep)
         finally:
             gate.leave(ticket)
-        self._stall[place] = submit - ready
+        if ticket.waited:
+            self._stall[place] = submit - ready
         return True
 
     def _weight(self, index: int) -> int:

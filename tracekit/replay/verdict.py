@@ -1,31 +1,21 @@
-"""The run's statement about itself: was the recorded load really delivered, and if not, whose fault was it?
+"""The run's verdict about itself: was the recorded load really delivered, undisturbed, and if not, whose fault was it?
 
-    VALID            the load was delivered as planned
-    DEGRADED         it was not, the replayer was late, and the machine was taken by others meanwhile
-    NOT SUSTAINED    it was not: the replayer could not keep up, or the run was stopped
+    VALID            the load was delivered as planned, and nobody else was at work to speak of
+    DEGRADED         the machine was taken by others meanwhile: the load may have been delivered, its latencies may be theirs
+    NOT SUSTAINED    it was not delivered: the replayer could not keep up, was stopped, or a rank was lost
     TARGET LIMITED   it was not: the storage, or the caps the user set, held the streams up
 
-The measures and their bounds are those of docs/explanation/cadence.md. A busy machine alone is no verdict: on a shared
-machine somebody is always busy, so it counts when the schedule was missed, and is a remark otherwise.
+The measures and their bounds are those of docs/explanation/cadence.md.
 """
 
 from __future__ import annotations
 
-import resource
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tracekit.machine import CpuTimes
-from tracekit.replay.compile import Kind
-from tracekit.replay.engines import Outcome
-from tracekit.replay.plan import Plan
-from tracekit.replay.result import Done, error_name
-from tracekit.trace import NULL
-from tracekit.units import format_ns
+from tracekit.replay.account import Account
+from tracekit.replay.flow import window_error
+from tracekit.replay.summary import Summary
+from tracekit.units import counted, format_ns
 
 VALID, DEGRADED, NOT_SUSTAINED, TARGET_LIMITED = "VALID", "DEGRADED", "NOT SUSTAINED", "TARGET LIMITED"
 
@@ -35,272 +25,151 @@ LATE_P99_NS = 20_000_000
 LATE_P50_NS = 4_000_000
 MAKESPAN_SHARE, MAKESPAN_NS = 0.01, 10_000_000
 # Share of ops issued in another 100 ms window than planned.
-WINDOW_NS, WINDOW_SHARE = 100_000_000, 0.05
-STEAL_SHARE, FOREIGN_SHARE = 0.01, 0.10
-
-Int64s = NDArray[np.int64]
+WINDOW_SHARE = 0.05
+# A cap that is never reached stalls nothing; one that is too small holds many ops up, for a good part of their time.
+STALLED_SHARE, STALL_SHARE = 0.01, 0.05
+# Storage is slower when it is so for most ops; a machine that puts threads aside makes only some of them long.
+SLOWER_FACTOR, SLOWER_NS = 1.5, 50_000
 
 
 @dataclass(frozen=True)
-class Moment:
-    """The machine and this process at one moment."""
+class Verdict:
+    """The verdict, why, and whether the load was delivered all the same.
 
-    cpu: CpuTimes
-    switches: int
+    `reasons` are sentences; those of a VALID run are remarks.
+    """
 
-    @classmethod
-    def now(cls) -> Moment:
-        """Read both."""
-        return cls(CpuTimes.now(), resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw)
-
-
-@dataclass
-class Disturbance:
-    """What the machine did besides: shares of all its CPU time, switches we did not want, and sleep overshoot before."""
-
-    steal: float
-    foreign_cpu: float
-    involuntary_switches: int
-    noise_floor_ns: list[int] = field(default_factory=list)
-
-    @classmethod
-    def between(cls, start: Moment, end: Moment, noise_floor: list[int]) -> Disturbance:
-        """What happened from `start` to `end`."""
-        steal, foreign = end.cpu.since(start.cpu)
-        return cls(steal, foreign, end.switches - start.switches, noise_floor)
-
-    @property
-    def sentence(self) -> str:
-        """What disturbed the run, or nothing."""
-        parts = []
-        if self.steal > STEAL_SHARE:
-            parts.append(f"the hypervisor took {100 * self.steal:.1f} % of the CPU time")
-        if self.foreign_cpu > FOREIGN_SHARE:
-            parts.append(f"other processes used {100 * self.foreign_cpu:.0f} % of the CPU time")
-        return " and ".join(parts)
+    word: str
+    reasons: list[str] = field(default_factory=list)
+    delivered: bool = True
 
 
-def statement(plan: Plan, outcome: Outcome, done: Done, disturbance: Disturbance) -> dict[str, Any]:
-    """The statement, as it stands under `run` in the trailer (docs/explanation/cadence.md names every key)."""
-    facts = _facts(plan, outcome, done, disturbance)
-    verdict, reasons = _judge(plan, outcome, done, facts, disturbance)
-    return {"verdict": verdict, "reasons": reasons, **facts}
+def judge(account: Account, summary: Summary) -> Verdict:
+    """The verdict on a run."""
+    lost = account.planned_ops - summary.ops
+    disturbed = account.sentences
+    if account.stopped or account.lost:
+        stops = [text for text in (*account.lost, account.stopped) if text]
+        stops[-1] += f"; {lost} of {account.planned_ops} ops were not issued"
+        return Verdict(NOT_SUSTAINED, [*stops, *disturbed], delivered=False)
+    failures, missed = _failures(summary), _missed(account, summary)
+    capped = _capped(account, summary)
+    if missed:
+        word, cause = _blame(account, summary)
+        return Verdict(word, [*missed, cause, *failures, *capped, *disturbed], delivered=False)
+    if failures or capped:
+        return Verdict(TARGET_LIMITED, [*failures, *capped, *disturbed], delivered=False)
+    if disturbed:
+        return Verdict(DEGRADED, disturbed)
+    return Verdict(VALID, _remarks(summary))
 
 
-def _facts(plan: Plan, outcome: Outcome, done: Done, disturbance: Disturbance) -> dict[str, Any]:
-    bytes_read = int(done.ret[done.ret > 0].sum())
-    facts: dict[str, Any] = {
-        "pace": plan.pace,
-        "speed": plan.options.speed,
-        "ops": len(done),
-        "undelivered_ops": plan.ops - len(done),
-        "interrupted": outcome.interrupted,
-        "streams": len(plan.jobs),
-        "threads": outcome.threads,
-        "priority": outcome.priority,
-        "recorded_bytes": _recorded_bytes(done),
-        "moved_bytes": bytes_read,
-        "issued_bytes": outcome.issued_bytes,
-        "errors": _errors(done),
-        "unexpected_errors": _unexpected(done),
-        "short_reads": _short(done),
-        "service_us": _microseconds(done.complete - done.submit),
-        "duration_s": float(done.complete.max() - outcome.t0) / 1e9 if len(done) else 0.0,
-        "queue_depth": {"recorded": _recorded_depth(plan), "achieved": depth(done.submit, done.complete)},
-        "steal": round(disturbance.steal, 4),
-        "foreign_cpu": round(disturbance.foreign_cpu, 4),
-        "involuntary_switches": disturbance.involuntary_switches,
-        "noise_floor_us": _microseconds(np.array(disturbance.noise_floor_ns, np.int64)),
-        "peak_inflight_gate": {"ops": outcome.peak_ops, "bytes": outcome.peak_bytes},
-        "direct_fallback_files": len(outcome.fell_back),
-        "unmatched_closes": outcome.unmatched_closes,
-        "skipped": dict(plan.skipped),
-    }
-    if plan.pace != "asap":
-        facts |= _schedule_facts(plan, outcome, done)
-    return facts
-
-
-def _schedule_facts(plan: Plan, outcome: Outcome, done: Done) -> dict[str, Any]:
-    causes = {
-        "replayer": done.own_lateness,
-        "cap_stall": done.stall,
-        "no_free_worker": done.queued,
-        "dependency": done.dependency,
-    }
-    facts: dict[str, Any] = {
-        "lateness_us": _microseconds(done.lateness),
-        "lateness_by_cause_us": {
-            cause: {"p99": _quantile(values, 0.99) / 1e3, "sum": float(values.sum()) / 1e3}
-            for cause, values in causes.items()
-        },
-        "response_us": _microseconds(np.maximum(done.complete - np.maximum(done.due, outcome.t0), 0)),
-    }
-    if plan.pace == "recorded" and len(done):
-        facts["makespan_s"] = {
-            "planned": float(done.due.max() - outcome.t0) / 1e9,
-            "achieved": float(done.submit.max() - outcome.t0) / 1e9,
-        }
-        facts["makespan_error"] = _makespan_error(outcome, done)
-        facts["window_rate_error"] = window_error(done.due - outcome.t0, done.submit - outcome.t0)
-    return facts
-
-
-def _judge(
-    plan: Plan, outcome: Outcome, done: Done, facts: dict[str, Any], disturbance: Disturbance
-) -> tuple[str, list[str]]:
-    if outcome.stopped:
-        lost = facts["undelivered_ops"]
-        return NOT_SUSTAINED, [f"{outcome.stopped}; {lost} of {plan.ops} ops were not issued"]
-    failures = _failures(facts)
-    missed = _missed(plan, done, facts)
-    remarks = [f"{disturbance.sentence}; latencies may say more about that than about the storage"]
-    if failures and not missed:
-        return TARGET_LIMITED, failures
-    if not missed:
-        return VALID, remarks if disturbance.sentence else []
-    verdict, cause = _blame(plan, done)
-    if verdict == NOT_SUSTAINED and disturbance.sentence:
-        verdict, cause = DEGRADED, f"{cause}, while {disturbance.sentence}"
-    return verdict, [*missed, cause, *failures]
-
-
-def _failures(facts: dict[str, Any]) -> list[str]:
+def _failures(summary: Summary) -> list[str]:
     reasons = []
-    if facts["unexpected_errors"]:
-        names = ", ".join(f"{name} {count}" for name, count in facts["unexpected_errors"].items())
-        reasons.append(f"ops failed that had not failed in the recording: {names}")
-    if facts["short_reads"]:
-        reasons.append(f"{facts['short_reads']} reads returned less than in the recording")
+    if summary.unexpected_errors:
+        names = ", ".join(f"{name} {count}" for name, count in summary.unexpected_errors.most_common())
+        reasons.append(f"ops failed that had not failed in the recording: {names}; look at `err` in the output's ops")
+    if summary.short_reads:
+        reasons.append(
+            f"{counted(summary.short_reads, 'read')} returned less than in the recording: the data is not the recorded "
+            "one, or changed meanwhile"
+        )
     return reasons
 
 
-def _missed(plan: Plan, done: Done, facts: dict[str, Any]) -> list[str]:
+def _missed(account: Account, summary: Summary) -> list[str]:
     """In which respects the planned load was not the delivered one. A closed loop promises only its think times."""
-    if plan.pace == "asap" or not len(done):
+    if account.pace == "asap" or not summary.ops:
         return []
-    late = done.lateness if plan.pace == "recorded" else done.own_lateness
-    p50, p99 = _quantile(late, 0.5), _quantile(late, 0.99)
+    late = summary.lateness if account.pace == "recorded" else summary.causes["replayer"]
+    p50, p99 = (value or 0.0 for value in late.quantiles(0.5, 0.99))
     missed = []
     if p99 > LATE_P99_NS:
         missed.append(f"1 % of the ops were more than {format_ns(p99)} late (bound {format_ns(LATE_P99_NS)})")
     if p50 > LATE_P50_NS:
         missed.append(f"half of the ops were more than {format_ns(p50)} late (bound {format_ns(LATE_P50_NS)})")
-    if plan.pace == "recorded":
-        makespan, window = facts["makespan_error"], facts["window_rate_error"]
-        span = facts["makespan_s"]["planned"]
-        if abs(makespan) > MAKESPAN_SHARE and abs(makespan) * span * 1e9 > MAKESPAN_NS:
-            missed.append(
-                f"the run took {100 * makespan:+.1f} % longer than planned (bound {100 * MAKESPAN_SHARE:g} %)"
-            )
-        if window > WINDOW_SHARE:
-            text = f"{100 * window:.1f} % of the ops fell into another 100 ms than planned"
-            missed.append(f"{text} (bound {100 * WINDOW_SHARE:g} %)")
+    return missed + (_off_schedule(summary) if account.pace == "recorded" else [])
+
+
+def _off_schedule(summary: Summary) -> list[str]:
+    missed = []
+    error = makespan_error(summary)
+    if abs(error) > MAKESPAN_SHARE and abs(summary.last_submit - summary.last_due) > MAKESPAN_NS:
+        missed.append(f"the run took {100 * error:+.1f} % longer than planned (bound {100 * MAKESPAN_SHARE:g} %)")
+    moved = window_error(summary.flow.planned, summary.flow.issued)
+    if moved > WINDOW_SHARE:
+        text = f"{100 * moved:.1f} % of the ops fell into another 100 ms than planned"
+        missed.append(f"{text} (bound {100 * WINDOW_SHARE:g} %)")
     return missed
 
 
-def _blame(plan: Plan, done: Done) -> tuple[str, str]:
+def makespan_error(summary: Summary) -> float:
+    """How much later than planned the last op was issued, as a share of the planned time."""
+    planned = summary.last_due
+    return round((summary.last_submit - planned) / planned, 6) if planned > 0 else 0.0
+
+
+def _capped(account: Account, summary: Summary) -> list[str]:
+    """Whether the caps changed the load; where there is no schedule they are what was asked for."""
+    stalled, stall = summary.stalled / max(1, summary.ops), summary.causes["cap_stall"]
+    if account.pace == "asap" or stalled <= STALLED_SHARE or stall.total <= STALL_SHARE * summary.service.total:
+        return []
+    average = format_ns(stall.total / max(1, summary.stalled))
+    text = f"{100 * stalled:.0f} % of the ops waited at the in-flight caps, {average} on average"
+    return [f"{text}: raise --max-inflight or --max-inflight-bytes, or leave them out"]
+
+
+def _blame(account: Account, summary: Summary) -> tuple[str, str]:
     """Whose fault lateness was, by what made it grow.
 
     An op that starts late because the one before it was still running says nothing by itself: that one may have been slow,
     or been late itself. So for every op that held up the next, three growths are added up: service time beyond the
     recorded one, waiting at the caps, and lateness of our own.
     """
-    held_up = np.append(done.dependency[1:] > 0, False) & np.append(done.stream[1:] == done.stream[:-1], False)
-    own = float(done.own_lateness.sum() + done.queued.sum())
-    caps = float(done.stall.sum())
-    target = float(_service_excess(done)[held_up].sum())
+    causes = {cause: histogram.total for cause, histogram in summary.causes.items()}
+    own, caps, target = causes["replayer"] + causes["no_free_worker"], causes["cap_stall"], summary.held_up_ns
     if caps > max(own, target):
-        return TARGET_LIMITED, "most of the waiting was at the in-flight caps (--max-inflight, --max-inflight-bytes)"
-    if target > own:
-        known = "t_complete" in plan.trace
+        return TARGET_LIMITED, (
+            f"most of the waiting ({format_ns(caps)} in all) was at the in-flight caps: raise --max-inflight or "
+            "--max-inflight-bytes, or leave them out"
+        )
+    known = bool(summary.recorded_service)
+    slower = _is_slower(summary) if known else not account.sentences
+    if target > own and (slower or not account.sentences):
         text = "took longer than in the recording" if known else "took longer than the schedule left room for"
-        return TARGET_LIMITED, f"ops {text} and held up those behind them in their streams"
-    return NOT_SUSTAINED, "the replayer itself issued ops too late"
+        return TARGET_LIMITED, (
+            f"ops {text}{_services(summary)} and held up those behind them in their streams by {format_ns(target)} in all: "
+            "replay with --pace think to see how the program would fare here, or with a smaller --speed"
+        )
+    return (DEGRADED if account.sentences else NOT_SUSTAINED), _own_fault(account, summary)
 
 
-def _service_excess(done: Done) -> Int64s:
-    service = done.complete - done.submit
-    then = done.recorded
-    recorded = np.where(then.t_complete == NULL, 0, then.t_complete - then.t_submit)
-    return np.asarray(np.maximum(service - recorded, 0), np.int64)
+def _own_fault(account: Account, summary: Summary) -> str:
+    causes = summary.causes
+    if causes["no_free_worker"].total > causes["replayer"].total:
+        return (
+            f"ops waited {format_ns(causes['no_free_worker'].total)} in all for a free thread: the trace has "
+            f"{account.streams} streams and the engine {account.threads} threads; replay on several machines, or with a "
+            "smaller --speed"
+        )
+    floor = max((max(one.noise_floor_ns, default=0) for one in account.disturbances), default=0)
+    return (
+        f"the replayer itself issued ops too late, by {format_ns(causes['replayer'].total)} in all (a plain sleep was up to "
+        f"{format_ns(floor)} late here): use --engine native, permit real-time priority, or take a smaller --speed"
+    )
 
 
-def window_error(due: Int64s, submit: Int64s) -> float:
-    """The share of ops that were issued in another window of 100 ms than planned, net of those that took their place.
-
-    Half the sum of |planned − issued| over the windows, divided by the number of ops (total variation distance).
-    """
-    if not len(due):
-        return 0.0
-    count = int(max(due.max(), submit.max()) // WINDOW_NS) + 1
-    planned = np.bincount(np.maximum(due, 0) // WINDOW_NS, minlength=count)
-    issued = np.bincount(np.maximum(submit, 0) // WINDOW_NS, minlength=count)
-    return float(np.abs(planned - issued).sum() / (2 * len(due)))
+def _is_slower(summary: Summary) -> bool:
+    now, then = summary.service.quantile(0.5) or 0.0, summary.recorded_service.quantile(0.5) or 0.0
+    return now > SLOWER_FACTOR * then and now - then > SLOWER_NS
 
 
-def depth(submit: Int64s, complete: Int64s) -> dict[str, float]:
-    """Ops in flight: `max`, and `mean` over the time from the first submit to the last completion."""
-    if not len(submit):
-        return {"mean": 0.0, "max": 0}
-    span = int(complete.max() - submit.min())
-    busy = float((complete - submit).sum())
-    moments = np.concatenate([complete, submit])
-    steps = np.concatenate([np.full(len(complete), -1), np.ones(len(submit), np.int64)])
-    # Completions first where both happen at once: an op that ends as the next begins does not overlap it.
-    order = np.argsort(moments, kind="stable")
-    peak = int(np.cumsum(steps[order]).max(initial=0))
-    return {"mean": round(busy / span, 4) if span else 0.0, "max": peak}
+def _services(summary: Summary) -> str:
+    now, then = summary.service.quantile(0.5), summary.recorded_service.quantile(0.5)
+    return f" (half of them over {format_ns(now)}, recorded {format_ns(then)})" if now and then is not None else ""
 
 
-def _recorded_depth(plan: Plan) -> dict[str, float] | None:
-    if not plan.program.has_service_times:
-        return None
-    trace = plan.trace
-    return depth(trace.col("t_submit").astype(np.int64), trace.col("t_complete").astype(np.int64))
-
-
-def _makespan_error(outcome: Outcome, done: Done) -> float:
-    planned, achieved = int(done.due.max() - outcome.t0), int(done.submit.max() - outcome.t0)
-    return round((achieved - planned) / planned, 6) if planned > 0 else 0.0
-
-
-def _recorded_bytes(done: Done) -> int:
-    moving = np.isin(done.recorded.kinds, (Kind.READ, Kind.WRITE))
-    return int(done.recorded.length[moving].sum())
-
-
-def _errors(done: Done) -> dict[str, int]:
-    return _counted(done.error[done.error != 0])
-
-
-def _unexpected(done: Done) -> dict[str, int]:
-    return _counted(done.error[(done.error != 0) & ~done.recorded.failed])
-
-
-def _counted(numbers: NDArray[np.int16]) -> dict[str, int]:
-    return {error_name(int(number)): count for number, count in Counter(numbers.tolist()).most_common()}
-
-
-def _short(done: Done) -> int:
-    """Reads that returned less than the recording's; where it has no results, less than was asked for."""
-    then = done.recorded
-    reads = (then.kinds == Kind.READ) & ~then.failed & (done.error == 0)
-    expected = np.where(then.ret == NULL, then.length, then.ret)
-    return int((reads & (done.ret < expected)).sum())
-
-
-def _microseconds(values: Int64s) -> dict[str, float]:
-    if not len(values):
-        return {}
-    p50, p99, p999 = np.quantile(values, [0.5, 0.99, 0.999])
-    return {
-        "p50": round(float(p50) / 1e3, 3),
-        "p99": round(float(p99) / 1e3, 3),
-        "p99.9": round(float(p999) / 1e3, 3),
-        "max": round(float(values.max()) / 1e3, 3),
-    }
-
-
-def _quantile(values: Int64s, share: float) -> float:
-    return float(np.quantile(values, share)) if len(values) else 0.0
+def _remarks(summary: Summary) -> list[str]:
+    if not summary.recorded_service or not _is_slower(summary):
+        return []
+    return [f"the storage was slower than the recorded one{_services(summary)}, and kept the schedule all the same"]

@@ -32,7 +32,7 @@ examples:
   tracekit replay train.jsonl -o direct.jsonl --cache direct   past the page cache
   tracekit replay train.jsonl --json > run.json                what the run says about itself, for other programs
 
-exit codes: 0 the load was delivered (VALID), 3 it was not (the reasons are said), 2 bad input, 4 no permission,
+exit codes: 0 the load was delivered undisturbed (VALID), 3 it was not (the reasons are said), 2 bad input, 4 no permission,
 130 interrupted (what was done is written)
 """
 _SUFFIXES = (".jsonl.zst", ".jsonl")
@@ -52,6 +52,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_reading(parser)
     parser.add_argument("--force", action="store_true", help="replace the output if it exists")
     parser.add_argument("--json", action="store_true", help="print the run's statement about itself as JSON")
+    parser.add_argument(
+        "--accept-degraded",
+        action="store_true",
+        help="exit with 0 also when others used the machine, as long as the load was delivered",
+    )
 
 
 def _add_pacing(parser: argparse.ArgumentParser) -> None:
@@ -194,7 +199,13 @@ def run(args: argparse.Namespace) -> int:
     _tell(args, done, output)
     if done.outcome.interrupted:
         return 128 + ending[0] if ending else EXIT_INTERRUPTED
-    return EXIT_PASS if done.run["verdict"] == "VALID" else EXIT_INCONCLUSIVE
+    return EXIT_PASS if _is_accepted(args, done.run) else EXIT_INCONCLUSIVE
+
+
+def _is_accepted(args: argparse.Namespace, statement: dict[str, Any]) -> bool:
+    if statement["verdict"] == "DEGRADED":
+        return bool(args.accept_degraded and statement["delivered"])
+    return bool(statement["verdict"] == "VALID")
 
 
 class _terminable:  # noqa: N801 -- reads as a word: with _terminable() as ending
@@ -320,13 +331,13 @@ def _summary(done: Replay, statement: dict[str, Any]) -> list[str]:
         f"pace      {done.plan.pace} ({done.plan.pace_reason}), speed {statement['speed']:g}",
         f"engine    {_engine(done)}",
     ]
-    if "makespan_s" in statement:
+    if statement["makespan_s"]:
         span = statement["makespan_s"]
         lines.append(
             f"makespan  {format_ns(span['achieved'] * 1e9)}, planned {format_ns(span['planned'] * 1e9)} "
             f"({100 * statement['makespan_error']:+.3f} %)"
         )
-    if statement.get("lateness_us"):
+    if statement["lateness_us"]:
         late = statement["lateness_us"]
         lines.append(
             f"lateness  p50 {_us(late['p50'])}, p99 {_us(late['p99'])}, max {_us(late['max'])}"

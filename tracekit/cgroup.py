@@ -1,0 +1,93 @@
+"""The CPU limit that control groups put on this process, and how often it was stopped by it: cgroup v1 and v2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CpuLimit:
+    """The CPU limit of this process's control groups at one moment, its own and those above it.
+
+    Args:
+        cores: The tightest limit, in cores; None is no limit.
+        periods: Scheduling periods in which the limit stopped a group, added up over the groups.
+        throttled_ns: How long it did.
+    """
+
+    cores: float | None = None
+    periods: int = 0
+    throttled_ns: int = 0
+
+    @classmethod
+    def now(cls) -> CpuLimit:
+        """Read it; no limit where control groups cannot be read."""
+        cores, periods, throttled = None, 0, 0
+        for group in _groups():
+            limit = _cores(group)
+            if limit is not None:
+                cores = limit if cores is None else min(cores, limit)
+            stat = _stat(group)
+            periods += stat.get("nr_throttled", 0)
+            throttled += stat.get("throttled_time", 0) + 1000 * stat.get("throttled_usec", 0)
+        return cls(cores, periods, throttled)
+
+
+def _groups() -> Iterator[Path]:
+    """The directories of this process's groups that have a say about the CPU, from its own up."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        # cgroups(7): version 2 is hierarchy 0 and names no controllers.
+        if number == "0" or "cpu" in controllers.split(","):
+            top = _mount(mounts, "cgroup2" if number == "0" else "cgroup", path)
+            if top is not None:
+                yield from _upwards(*top)
+
+
+def _mount(lines: list[str], kind: str, path: str) -> tuple[Path, Path] | None:
+    """(where the hierarchy is mounted, the group's directory in it)."""
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        root, point = left.split()[3:5]
+        found, _, options = right.split(" ", 2)
+        if found != kind or (kind == "cgroup" and "cpu" not in options.split()[-1].split(",")):
+            continue
+        # A container may see only a part of the hierarchy, mounted from the group that is its root.
+        inside = path.removeprefix(root.rstrip("/")) if root != "/" else path
+        return Path(point), Path(point + "/" + inside.strip("/"))
+    return None
+
+
+def _upwards(top: Path, group: Path) -> Iterator[Path]:
+    while True:
+        if group.is_dir():
+            yield group
+        if group == top or top not in group.parents:
+            return
+        group = group.parent
+
+
+def _cores(group: Path) -> float | None:
+    try:
+        quota, period = (group / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+        except OSError:
+            return None
+    return None if quota in {"max", "-1"} else int(quota) / int(period)
+
+
+def _stat(group: Path) -> dict[str, int]:
+    try:
+        lines = (group / "cpu.stat").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: int(value) for name, _, value in (line.partition(" ") for line in lines) if value.isdigit()}
