@@ -1,0 +1,355 @@
+"""Operation logs of object-store tools: s3dlio's op-log and MinIO warp's `--full` log, in and out.
+
+Both are tables of tab-separated values, usually compressed with zstd, read by the names in their header: s3dlio's 13 columns,
+warp's 12 of 2019, 13 until 2026 and 15 since. They say how many bytes a request moved, not where in the object: the offset of a
+ranged GET is null. The times of s3dlio end with Z, those of warp have the offset of their time zone.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, ClassVar
+
+import numpy as np
+
+from tracekit.errors import InputError, UsageError
+from tracekit.formats.foreign import Foreign, blocks
+from tracekit.formats.writer import Writer
+from tracekit.output import replacing
+from tracekit.trace import NULL, Header, IntArray, Trace
+from tracekit.uri import file_uri, local_path
+
+_OPS = {
+    "GET": "read", "GET_RANGE": "read", "PUT": "write", "HEAD": "stat", "STAT": "stat", "LIST": "list", "DELETE": "delete",
+    "DELETE_BATCH": "delete", "DELETE_PREFIX": "delete", "PUTPART": "write", "MULTIPART": "write",
+}  # fmt: skip
+_MOVES = ("read", "write")
+_NEEDED = ("op", "bytes", "file", "start")
+_KNOWN = (
+    "idx", "thread", "op", "client_id", "n_objects", "bytes", "endpoint", "file", "error", "start", "first_byte", "last_byte",
+    "end", "duration_ns", "cat",
+)  # fmt: skip
+_BLOCK_BYTES = 1 << 22
+
+
+class OpLog(Foreign):
+    """A log of requests of s3dlio or warp; which of the two shows in its endpoints."""
+
+    NAME: ClassVar[str] = "oplog"
+    TOOL: ClassVar[str] = "s3dlio or warp"
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "err", "t_first_byte", "tid", "level",
+    )  # fmt: skip
+    OPTIONS: ClassVar[Mapping[str, str]] = {"bucket": "the bucket of a warp log, which does not name it"}
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Not used: this format is read as columns."""
+        raise AssertionError
+
+    def pieces(self, ops: int) -> Iterator[Trace]:
+        """Pieces of the table, in its own order, which is that of completion."""
+        import pyarrow as pa
+
+        try:
+            for batch in self._batches():
+                columns = self._columns(batch)
+                count = len(columns["t_submit"])
+                for start in range(0, count, ops):
+                    part = {name: array[start : start + ops] for name, array in columns.items()}
+                    self.told.ops += len(part["t_submit"])
+                    yield self.piece(part)
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"{self.path} is no table of tab-separated values ({str(error).splitlines()[0][:120]})",
+                f"is it a log of {self.TOOL}?",
+            ) from None
+
+    # -- the table ----------------------------------------------------------------------------------------------------
+
+    def _batches(self) -> Iterator[Any]:
+        import pyarrow as pa
+        from pyarrow import csv
+
+        def wrong(row: Any) -> str:
+            # warp ends its log with the command line, as a comment.
+            if not row.text.startswith("#"):
+                self.told.bad += 1
+                self.told.first_bad = (
+                    self.told.first_bad
+                    or f"{self.path}: a row of {row.actual_columns} columns instead of {row.expected_columns}"
+                )
+                if not self.skip_bad:
+                    return "error"
+            return "skip"
+
+        stream = io.BufferedReader(_Joined(blocks(self)), _BLOCK_BYTES)
+        self._check_header(stream.peek(1 << 12))
+        yield from csv.open_csv(
+            pa.PythonFile(stream, "r"),
+            read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+            parse_options=csv.ParseOptions(delimiter="\t", invalid_row_handler=wrong),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(_KNOWN, pa.binary()), check_utf8=False, strings_can_be_null=False
+            ),
+        )
+
+    def _check_header(self, start: bytes) -> None:
+        names = [name.strip() for name in start.split(b"\n", 1)[0].decode("utf-8", "replace").split("\t")]
+        missing = [name for name in _NEEDED if name not in names]
+        if missing:
+            raise InputError(
+                f"{self.path}:1: the header has no column {', '.join(missing)}", f"is it a log of {self.TOOL}?"
+            )
+
+    def _columns(self, batch: Any) -> dict[str, IntArray]:
+        start, first, end = (_times(batch, name) for name in ("start", "first_byte", "end"))
+        moved = _numbers(batch, "bytes")
+        took = _numbers(batch, "duration_ns")
+        end = np.where((end == NULL) & (start != NULL) & (took >= 0), start + took, end)
+        good = (start > 0) & (moved >= 0) & ((end == NULL) | (end >= start))
+        self._count_bad(batch, good)
+        words = _texts(batch, "op")
+        ops = [_OPS.get(word.upper(), word.lower()) for word in words]
+        moving = np.array([op in _MOVES for op in ops], bool)
+        whole = np.array([word.upper() in ("GET", "PUT") and op in _MOVES for word, op in zip(words, ops, strict=True)])
+        errors = _texts(batch, "error")
+        columns = {
+            "uri": self.table("uri").encode(self._uris(_texts(batch, "endpoint"), _texts(batch, "file"))),
+            # A whole object begins at its beginning; a range begins nobody knows where.
+            "offset": np.where(whole | ~moving, 0, NULL),
+            "len": np.where(moving, moved, 0),
+            "t_submit": start,
+            "op": self.table("op").encode(ops),
+            "t_complete": end,
+            "ret": np.where(moving, moved, 0),
+            "err": self.table("err").encode([_error(text) for text in errors]),
+            "t_first_byte": np.where(moving, first, NULL),
+            "tid": self._threads(_texts(batch, "thread")),
+            "level": self.table("level").encode(["logical"] * len(ops)),
+        }
+        return {name: np.asarray(array)[good] for name, array in columns.items()}
+
+    def _count_bad(self, batch: Any, good: Any) -> None:
+        for row in np.flatnonzero(~good)[: None if self.skip_bad else 1].tolist():
+            values = {
+                name: batch.column(name)[row].as_py()
+                for name in ("start", "end", "bytes")
+                if name in batch.schema.names
+            }
+            self.reject(self.told.ops + row + 2, f"the row has no usable times or bytes: {values}")
+
+    def _threads(self, texts: Sequence[str]) -> IntArray:
+        known = {text: self.small("tid", text or None) for text in dict.fromkeys(texts)}
+        return np.array([NULL if known[text] is None else known[text] for text in texts], np.int32)
+
+    def _uris(self, endpoints: Sequence[str], files: Sequence[str]) -> list[str]:
+        known: dict[tuple[str, str], str] = {}
+        pairs = list(zip(endpoints, files, strict=True))
+        for pair in dict.fromkeys(pairs):
+            known[pair] = self._uri(*pair)
+        return [known[pair] for pair in pairs]
+
+    def _uri(self, endpoint: str, file: str) -> str:
+        scheme = endpoint.partition("://")[0]
+        if scheme in ("file", "direct"):
+            return file_uri(file, scheme) if file.startswith("/") else file
+        if scheme in ("s3", "az", "gs"):
+            # s3dlio names the bucket in both columns.
+            return f"{scheme}://{file}"
+        bucket = self.options.get("bucket")
+        return f"s3://{bucket}/{file.lstrip('/')}" if bucket else f"s3://{file.lstrip('/')}"
+
+
+class _Joined(io.RawIOBase):
+    """Blocks of bytes as one stream."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = next(self._parts, b"")
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+def _texts(batch: Any, name: str) -> list[str]:
+    if name not in batch.schema.names:
+        return [""] * batch.num_rows
+    return [os.fsdecode(value or b"") for value in batch.column(name).to_pylist()]
+
+
+def _numbers(batch: Any, name: str) -> IntArray:
+    """A column of whole numbers; NULL for what is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name not in batch.schema.names:
+        return np.full(batch.num_rows, NULL, np.int64)
+    column = batch.column(name)
+    try:
+        return np.asarray(pc.cast(column.cast(pa.string()), pa.int64()).fill_null(NULL).to_numpy(zero_copy_only=False))
+    except pa.ArrowInvalid:
+        return np.array([_number(value) for value in column.to_pylist()], np.int64)
+
+
+def _number(value: bytes | None) -> int:
+    try:
+        number = int(value or b"")
+    except ValueError:
+        return NULL
+    return number if 0 <= number < 2**62 else NULL
+
+
+def _times(batch: Any, name: str) -> IntArray:
+    """A column of RFC 3339 times as ns since 1970; NULL for what is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name not in batch.schema.names:
+        return np.full(batch.num_rows, NULL, np.int64)
+    column = batch.column(name)
+    texts = column.cast(pa.string()) if _is_ascii(column) else pa.array([None] * batch.num_rows, pa.string())
+    texts = pc.if_else(pc.equal(texts, ""), None, texts)
+    stamp = pa.timestamp("ns", "UTC")
+    try:
+        parsed = pc.cast(texts, stamp)
+    except pa.ArrowInvalid:
+        parsed = pa.array([_stamp(text) for text in texts.to_pylist()], stamp)
+    return np.asarray(parsed.cast(pa.int64()).fill_null(NULL).to_numpy(zero_copy_only=False))
+
+
+def _is_ascii(column: Any) -> bool:
+    return all((value or b"").isascii() for value in column.to_pylist())
+
+
+def _stamp(text: str | None) -> Any:
+    import pyarrow as pa
+
+    try:
+        return None if text is None else pa.scalar(text).cast(pa.timestamp("ns", "UTC"))
+    except pa.ArrowInvalid:
+        return None
+
+
+def _error(text: str) -> str | None:
+    """The error of a request in one word where it has a status, else as it is, without line ends."""
+    return " ".join(text.split())[:200] or None
+
+
+# -- out --------------------------------------------------------------------------------------------------------------
+
+LAYOUTS = {
+    "s3dlio": (*_KNOWN[:11], "end", "duration_ns"),
+    "warp13": (*_KNOWN[:11], "end", "duration_ns"),
+    "warp15": _KNOWN,
+}
+_WORDS = {"read": "GET", "write": "PUT", "stat": "HEAD", "list": "LIST", "delete": "DELETE"}
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str], *, force: bool = True, layout: str = "s3dlio") -> Iterator[Writer]:
+    """A writer of a log in one of the `LAYOUTS`, compressed where the name ends in .zst.
+
+    Raises:
+        UsageError: If there is no such layout.
+    """
+    import pyarrow as pa
+
+    if layout not in LAYOUTS:
+        raise UsageError(f"there is no layout {layout!r}", f"use one of {', '.join(LAYOUTS)}")
+    with replacing(path, force=force) as file:
+        if os.fspath(path).endswith(".zst"):
+            with pa.CompressedOutputStream(pa.PythonFile(file, "w"), "zstd") as sink:
+                yield _LogWriter(sink, layout)
+        else:
+            yield _LogWriter(file, layout)
+
+
+class _LogWriter(Writer):
+    """Writes rows that s3dlio's and warp's readers take. Where in an object a read began is not in them."""
+
+    def __init__(self, sink: IO[bytes], layout: str) -> None:
+        super().__init__()
+        self._sink = sink
+        self._layout = layout
+        self._names = LAYOUTS[layout]
+        self._index = 0
+        self._t0 = 0
+        self._sink.write("\t".join(self._names).encode() + b"\n")
+
+    def header(self, header: Header) -> None:
+        """The moment that times are counted from."""
+        self._t0 = int(header.clock.get("t0_unix_ns") or 0)
+
+    def ops(self, piece: Trace) -> None:
+        """Write the requests among the ops; opens and closes are none."""
+        words = [_WORDS.get(op) for op in piece.strings("op")]
+        if self._layout != "s3dlio":
+            words = ["STAT" if word == "HEAD" else word for word in words]
+        places = [_place(uri, self._layout) for uri in piece.uris]
+        names = ("uri", "op", "err", "tid", "offset", "len", "ret", "t_submit", "t_first_byte", "t_complete")
+        errors = [*piece.strings("err"), ""]
+        lines = []
+        for uri, op, err, tid, offset, *numbers in zip(*(piece.col(name).tolist() for name in names), strict=True):
+            word = words[op]
+            if word is None:
+                self.drop(f"{piece.strings('op')[op]} ops")
+                continue
+            if word == "GET" and offset:
+                self.drop("offsets of reads")
+            lines.append(self._row(word, places[uri], errors[err], max(tid, 0), *numbers))
+        if lines:
+            self._sink.write(("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
+
+    def _row(
+        self,
+        word: str,
+        place: tuple[str, str],
+        error: str,
+        tid: int,
+        size: int,
+        ret: int,
+        start: int,
+        first: int,
+        end: int,
+    ) -> str:
+        end = start if end == NULL else end
+        if first == NULL:
+            # As the tools themselves put it: a GET is timed to its end, a PUT has nothing to wait for.
+            first = {"GET": end, "PUT": start}.get(word, NULL)
+        moved = size if ret == NULL else ret
+        values = {
+            "idx": self._index, "thread": tid if self._layout == "s3dlio" else tid & 0xFFFF, "op": word, "client_id": "",
+            "n_objects": 1, "bytes": moved if word in ("GET", "PUT") else 0, "endpoint": place[0], "file": place[1],
+            "error": error.replace("\t", " "), "start": self._stamp(start), "first_byte": self._stamp(first),
+            "last_byte": self._stamp(end), "end": self._stamp(end), "duration_ns": end - start, "cat": 0,
+        }  # fmt: skip
+        self._index += 1
+        return "\t".join([str(values[name]) for name in self._names])
+
+    def _stamp(self, time: int) -> str:
+        if time == NULL:
+            return ""
+        total = self._t0 + time
+        return f"{np.datetime64(total // 1_000_000_000, 's')}.{total % 1_000_000_000:09d}Z"
+
+
+def _place(uri: str, layout: str) -> tuple[str, str]:
+    """Endpoint and file of a URI: s3dlio repeats the bucket in the file, warp leaves it out."""
+    try:
+        scheme, name = uri.partition("://")[0], local_path(uri)
+    except InputError:
+        scheme, _, name = uri.partition("://")
+        bucket, _, key = name.partition("/")
+        return (f"{scheme}://{bucket}", name) if layout == "s3dlio" else ("http://127.0.0.1:9000", key)
+    scheme = scheme if scheme in ("file", "direct") else "file"
+    return f"{scheme}://", name.replace("\t", " ")
