@@ -23,7 +23,7 @@ demo: $(VENV)/.installed $(VENV)/.torch
 test: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests
 	TRACEKIT_TESTS_USE_INSTALLED=1 $(BIN)/pytest -m "not long" $(PYTEST_ARGS)
 
-check-long: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests
+check-long: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests $(VENV)/.peers
 	TRACEKIT_TESTS_USE_INSTALLED=1 $(BIN)/pytest -m long $(PYTEST_ARGS)
 
 check: $(VENV)/.installed $(VENV)/.checks
@@ -37,7 +37,7 @@ check: $(VENV)/.installed $(VENV)/.checks
 	    -c $$source -o /dev/null || exit 1; done; echo "C: no warnings"; \
 	else echo "C: not checked, there is no $(CC) here"; fi
 
-bench: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests
+bench: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests $(VENV)/.peers
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
 docs: $(VENV)/.installed $(VENV)/.docs
@@ -72,6 +72,15 @@ $(VENV)/.torch: $(VENV)/.pip pyproject.toml
 
 $(VENV)/.tests: $(VENV)/.pip pyproject.toml
 	$(BIN)/python -m pip install -q --group test
+	@touch $@
+
+# What the recorder is held against, each apart because its dependencies do not go with ours. What cannot be installed here
+# is left out, and the tests and benchmarks that want it say so.
+$(VENV)/.peers: $(VENV)/.pip
+	@for peer in tensorflow=tensorflow-cpu dftracer=dftracer; do \
+	  $(PYTHON) -m venv $(VENV)/peers/$${peer%%=*} && \
+	  $(VENV)/peers/$${peer%%=*}/bin/python -m pip install -q $${peer##*=} \
+	    || { echo "note: $${peer##*=} cannot be installed here"; rm -rf $(VENV)/peers/$${peer%%=*}; }; done
 	@touch $@
 
 $(VENV)/.checks: $(VENV)/.pip pyproject.toml

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -69,13 +68,3 @@ def covers_once(reads: list[tuple[int, int, int]], size: int) -> bool:
     spans = sorted((offset, got) for offset, _, got in reads if got > 0)
     ends = [offset + got for offset, got in spans]
     return bool(spans) and spans[0][0] == 0 and ends[-1] == size and [span[0] for span in spans[1:]] == ends[:-1]
-
-
-def counted(trace: Trace, root: Path) -> Counter:
-    """(file name, asked, got) of every read below `root`, as a multiset."""
-    below = os.path.realpath(root) + "/"
-    return Counter(
-        (os.path.basename(local_path(op.uri)), op.len, op.ret)
-        for op in trace
-        if op.op == "read" and op.err is None and os.path.realpath(local_path(op.uri)).startswith(below)
-    )
