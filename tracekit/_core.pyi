@@ -130,6 +130,9 @@ def record_start(
 def record_pause(paused: bool, /) -> None:
     """Note nothing (True) or go on (False); the hooks stay in place."""
 
+def record_line(path: str, text: str, /) -> bool:
+    """Append `text` to a file with one write, which is not noted; whether all of it is there."""
+
 def record_hush(hushed: bool, /) -> bool:
     """Do not note what this thread looks up by name and lists (True), or do (False); returns how it was."""
 

@@ -79,8 +79,11 @@ def check_core() -> Check:
     return Check("native core", "ok", "loaded")
 
 
+# Our own sys.path, not one with the working directory in front: from the source folder, which holds no core, the package
+# found there would be another.
 _TRY_RECORDER = """
 import sys, tempfile
+sys.path[:] = sys.argv[1:]
 from tracekit import _core
 from tracekit.record.engine import time_stamp_counter
 with tempfile.TemporaryDirectory() as directory:
@@ -99,7 +102,7 @@ def check_recorder() -> Check:
         )
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _TRY_RECORDER], capture_output=True, text=True, timeout=30, check=True
+            [sys.executable, "-I", "-c", _TRY_RECORDER, *sys.path], capture_output=True, text=True, timeout=30, check=True
         )
         way, count, left, reason = done.stdout.strip().split("|")
     except (OSError, ValueError, subprocess.SubprocessError) as error:

@@ -8,8 +8,8 @@ import zipfile
 import pytest
 
 
-def build_wheel(repository, target, **environment):
-    """Build a wheel from a copy of the committed and uncommitted sources; return its path."""
+def build_wheel(repository, target, *, wheel=True, **environment):
+    """Build a wheel from a copy of the committed and uncommitted sources, in target/sources; return its path."""
     sources = target / "sources"
     sources.mkdir(parents=True)
     listed = subprocess.run(
@@ -21,6 +21,8 @@ def build_wheel(repository, target, **environment):
             copy = sources / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes((repository / name).read_bytes())
+    if not wheel:
+        return None
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(target), str(sources)],
         check=True, capture_output=True, env={**os.environ, **environment},
@@ -46,6 +48,12 @@ def bare_wheel(repository, tmp_path_factory):
     return build_wheel(repository, tmp_path_factory.mktemp("bare"), CC="/bin/false", CXX="/bin/false")
 
 
+@pytest.fixture(scope="module")
+def full_wheel(repository, tmp_path_factory):
+    """A wheel built with a compiler."""
+    return build_wheel(repository, tmp_path_factory.mktemp("full"))
+
+
 def test_without_a_compiler_the_wheel_has_no_core(bare_wheel):
     """The install succeeds and simply lacks the extension."""
     with zipfile.ZipFile(bare_wheel) as archive:
@@ -64,10 +72,9 @@ def test_without_the_core_the_doctor_says_so(bare_wheel, tmp_path):
     assert "compiler" in done.stdout
 
 
-def test_the_wheel_is_complete(repository, tmp_path):
+def test_the_wheel_is_complete(full_wheel):
     """With a compiler the wheel holds the core, its typed door, and the golden profiles as package data."""
-    wheel = build_wheel(repository, tmp_path / "full")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(full_wheel) as archive:
         names = set(archive.namelist())
     assert {"tracekit/py.typed", "tracekit/_core.pyi"} <= names
     assert {
@@ -76,12 +83,45 @@ def test_the_wheel_is_complete(repository, tmp_path):
         "golden/torch-like/envelope.json",
     } <= names
     assert any(name.startswith("tracekit/_core.") and name.endswith(".so") for name in names)
+    assert "_tracekit_record.pth" in names
     assert not any(name.startswith("tests") for name in names)
 
 
-def test_the_wheel_serves_every_python_from_3_10(repository, tmp_path):
+def test_the_source_distribution_builds_the_same_wheel(repository, tmp_path):
+    """What is needed to build, the .pth file's part included, is in the source distribution."""
+    build_wheel(repository, tmp_path / "sources", wheel=False)
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--skip-dependency-check",
+        "--sdist",
+        "-o",
+        str(tmp_path),
+    ]
+    subprocess.run([*command, str(tmp_path / "sources" / "sources")], check=True, capture_output=True)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    quick = {**os.environ, "CC": "/bin/false"}
+    subprocess.run([*command, str(next(tmp_path.glob("*.tar.gz")))], check=True, capture_output=True, env=quick)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
+        assert "_tracekit_record.pth" in archive.namelist()
+
+
+def test_uninstalling_takes_the_way_in_away(full_wheel, tmp_path):
+    """A pip install puts our .pth file where `site` looks, and pip uninstall leaves nothing of it."""
+    environment = tmp_path / "env"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
+    subprocess.run([*pip, "install", "-q", "--no-deps", "--no-index", str(full_wheel)], check=True, capture_output=True)
+    assert len(list(environment.glob("lib/python*/site-packages/_tracekit_record.pth"))) == 1
+    subprocess.run([*pip, "uninstall", "-q", "-y", "tracekit-io"], check=True, capture_output=True)
+    assert not list(environment.rglob("*tracekit*"))
+
+
+def test_the_wheel_serves_every_python_from_3_10(full_wheel):
     """The wheel's tag is the stable ABI of 3.10."""
-    assert "-cp310-abi3-" in build_wheel(repository, tmp_path / "tagged").name
+    assert "-cp310-abi3-" in full_wheel.name
 
 
 def test_make_looks_for_the_core_in_what_is_installed(repository):

@@ -310,12 +310,12 @@ def test_children_of_every_kind_are_followed(tmp_path):
     done, trace = run_recorded(tmp_path, program)
     assert done.returncode == 0, done.stderr
     whole = [op for op in trace if op.op == "read" and op.ret == 5000]
-    assert len(whole) == 4 + 4 + 1 + 1 + 1
+    assert len(whole) == 4 + 4 + 1 + 1 + 1 + 1
     whys = {entry["argv"][0]: entry["why"] for entry in trace.trailer.coverage["not_followed"]}
     assert "no Python" in whys["cat"]
     reasons = [entry["why"] for entry in trace.trailer.coverage["not_followed"]]
     assert sum("environment of its own" in why for why in reasons) == 1
-    assert sum("-I" in why for why in reasons) == 1
+    assert not any("-I" in why for why in reasons)
     assert not os.path.exists(tmp_path / ".tracekit-x.parts")
     assert [name for name in os.listdir(tmp_path) if name.endswith(".parts")] == []
 

@@ -11,6 +11,7 @@
 #if defined(__x86_64__) && defined(__GLIBC__)
 
 #include <fcntl.h>
+#include <link.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -122,6 +123,45 @@ static int put_through_mprotect(uint8_t *at, const uint8_t *bytes)
     return TK_RAW3(SYS_mprotect, first, span, PROT_READ | PROT_EXEC) == 0 ? 0 : -1;
 }
 
+struct span {
+    uintptr_t first, end;
+    int inside;
+};
+
+static int holds_span(struct dl_phdr_info *info, size_t size, void *wanted)
+{
+    struct span *span = wanted;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        uintptr_t begin = info->dlpi_addr + segment->p_vaddr;
+        if (segment->p_type == PT_LOAD && segment->p_flags == (PF_R | PF_X) && begin <= span->first
+            && span->end <= begin + segment->p_memsz)
+            span->inside = 1;
+    }
+    return span->inside;
+}
+
+/* All entries lie in one segment of code as a rule: two calls of mprotect then do for all of them, where two for each would
+   be a third of an interpreter's start. Returns 0 when that was not possible; nothing has changed then. */
+static int put_all_at_once(void)
+{
+    struct span span = {UINTPTR_MAX, 0, 0};
+    for (unsigned i = 0; i < planned; i++) {
+        uintptr_t entry = (uintptr_t)patches[i].entry;
+        span.first = entry < span.first ? entry : span.first;
+        span.end = entry + JUMP > span.end ? entry + JUMP : span.end;
+    }
+    if (planned == 0 || !dl_iterate_phdr(holds_span, &span))
+        return 0;
+    span.first &= ~(uintptr_t)4095;
+    span.end = (span.end + 4095) & ~(uintptr_t)4095;
+    if (TK_RAW3(SYS_mprotect, span.first, span.end - span.first, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
+        return 0;
+    for (unsigned i = 0; i < planned; i++)
+        put(patches[i].entry, patches[i].after);
+    return TK_RAW3(SYS_mprotect, span.first, span.end - span.first, PROT_READ | PROT_EXEC) == 0;
+}
+
 static int put_through_mem(int memory, uint8_t *at, const uint8_t *bytes)
 {
     return TK_RAW4(SYS_pwrite64, memory, bytes, JUMP, at) == JUMP ? 0 : -1;
@@ -147,6 +187,8 @@ const char *tk_detour_commit(void)
         TK_RAW2(SYS_munmap, islands, PAGES);
         return "the kernel forbids new executable memory";
     }
+    if (put_all_at_once())
+        return NULL;
     while (done < planned && put_one(&memory, patches[done].entry, patches[done].after) == 0)
         done++;
     if (done < planned) /* what was patched works through its island until it is put back */

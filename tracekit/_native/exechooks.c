@@ -122,6 +122,63 @@ static int lacks(char *const *environment, size_t *bytes)
         } \
     } while (0)
 
+/* -- env(1), which wipes the environment by itself -------------------------------------------------------------------- */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Where in the words of `env -i COMMAND` assignments of ours belong; 0 when it wipes nothing, starts nothing, or is not
+   understood. */
+static size_t place_in_env(const char *path, char *const *words)
+{
+    size_t at = 1, command;
+    int wipes = 0;
+    if (!tk_on || ours == NULL || path == NULL || words == NULL || words[0] == NULL || strcmp(base_name(path), "env") != 0)
+        return 0;
+    for (; words[at] && words[at][0] == '-'; at++) {
+        if (strcmp(words[at], "--") == 0) {
+            at++;
+            break;
+        }
+        if (strcmp(words[at], "-") == 0 || strcmp(words[at], "-i") == 0 || strcmp(words[at], "--ignore-environment") == 0)
+            wipes = 1;
+        else if (strcmp(words[at], "-u") == 0 && words[at + 1])
+            at++;
+        else if (strncmp(words[at], "--unset=", 8) != 0)
+            return 0;
+    }
+    for (command = at; words[command] && strchr(words[command], '=');)
+        command++;
+    return wipes && words[command] ? at : 0;
+}
+
+/* `to` has room for the words, all of ours, PYTHONPATH and an end; `path` for PYTHONPATH. */
+static void add_assignments(char **to, char *const *words, size_t at, char *path)
+{
+    size_t end = at;
+    memcpy(to, words, at * sizeof *to);
+    for (size_t i = 0; ours[i]; i++)
+        to[end++] = ours[i];
+    if (path) {
+        strcpy(path, python_path);
+        to[end++] = strcat(path, path_entry);
+    }
+    memcpy(to + end, words + at, (count(words + at) + 1) * sizeof *to);
+}
+
+#define COMPLETE_ENV(path, words) \
+    do { \
+        size_t at_ = place_in_env(path, words); \
+        if (at_ && count(words) <= MOST_VARIABLES) { \
+            char **all_ = alloca((count(words) + count(ours) + 2) * sizeof *all_); \
+            add_assignments(all_, words, at_, path_entry ? alloca(sizeof python_path + strlen(path_entry)) : NULL); \
+            (words) = all_; \
+        } \
+    } while (0)
+
 /* -- noting the start --------------------------------------------------------------------------------------------- */
 
 static struct tk_record *note_start(const char *path, char *const *arguments)
@@ -168,6 +225,7 @@ int hook_execve(const char *path, char *const *arguments, char *const *environme
 {
     struct tk_record *record = note_start(path, arguments);
     COMPLETE(environment);
+    COMPLETE_ENV(path, arguments);
     int result = tk_original.execve(path, arguments, environment);
     note_failure(record);
     return result;

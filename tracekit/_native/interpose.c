@@ -21,9 +21,11 @@ struct call {
     void *hook;
     void **original;
     void *found;
+    size_t bytes; /* of the function; 0 when its library does not say */
 };
 
-#define ROW(call_name, result, parameters) {#call_name, (void *)hook_##call_name, (void **)&tk_original.call_name, NULL},
+#define ROW(call_name, result, parameters) \
+    {#call_name, (void *)hook_##call_name, (void **)&tk_original.call_name, NULL, 0},
 static struct call calls[] = {
     TK_DATA_CALLS(ROW) TK_NAME_CALLS(ROW) TK_EXEC_CALLS(ROW)
 #if defined(__x86_64__) && defined(__GLIBC__)
@@ -100,11 +102,57 @@ static void leave(struct tk_interposed *out, const char *name, const char *reaso
 
 #if defined(__x86_64__) && defined(__GLIBC__)
 
-static size_t function_bytes(const void *function)
+static int by_address(const void *left, const void *right)
+{
+    uintptr_t a = (uintptr_t)(*(struct call *const *)left)->found, b = (uintptr_t)(*(struct call *const *)right)->found;
+    return (a > b) - (a < b);
+}
+
+static void take_size(struct call **sorted, uintptr_t address, size_t bytes)
+{
+    size_t low = 0, high = CALLS;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if ((uintptr_t)sorted[middle]->found < address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < CALLS && (uintptr_t)sorted[low]->found == address; low++)
+        sorted[low]->bytes = bytes;
+}
+
+/* One pass over the C library's symbols: dladdr would go through all of them for every call, which was half of the time
+   that hooking took. In what the linker writes the names follow the symbols. */
+static void find_sizes(void)
+{
+    struct call *sorted[CALLS];
+    struct link_map *map = NULL;
+    Dl_info info;
+    const ElfW(Sym) *first = NULL, *end = NULL;
+    if (!dladdr1((const void *)tk_original.read, &info, (void **)&map, RTLD_DL_LINKMAP) || map == NULL)
+        return;
+    for (const ElfW(Dyn) *entry = map->l_ld; entry->d_tag != DT_NULL; entry++) {
+        if (entry->d_tag == DT_SYMTAB)
+            first = (const ElfW(Sym) *)entry->d_un.d_ptr;
+        if (entry->d_tag == DT_STRTAB)
+            end = (const ElfW(Sym) *)entry->d_un.d_ptr;
+    }
+    for (size_t i = 0; i < CALLS; i++)
+        sorted[i] = &calls[i];
+    qsort(sorted, CALLS, sizeof *sorted, by_address);
+    for (const ElfW(Sym) *symbol = first; symbol && symbol + 1 <= end; symbol++)
+        if (symbol->st_value)
+            take_size(sorted, map->l_addr + symbol->st_value, symbol->st_size);
+}
+
+static size_t function_bytes(const struct call *call)
 {
     Dl_info info;
     const ElfW(Sym) *symbol = NULL;
-    if (!dladdr1(function, &info, (void **)&symbol, RTLD_DL_SYMENT) || symbol == NULL || info.dli_saddr != function)
+    if (call->bytes)
+        return call->bytes;
+    if (!dladdr1(call->found, &info, (void **)&symbol, RTLD_DL_SYMENT) || symbol == NULL || info.dli_saddr != call->found)
         return 0;
     return symbol->st_size;
 }
@@ -126,7 +174,7 @@ static void plan(struct tk_interposed *out)
         enum tk_detour_result result;
         if (calls[i].found == NULL || planned_before(i))
             continue;
-        result = tk_detour_plan(calls[i].found, function_bytes(calls[i].found), calls[i].hook, calls[i].original);
+        result = tk_detour_plan(calls[i].found, function_bytes(&calls[i]), calls[i].hook, calls[i].original);
         if (result == TK_DETOURED)
             out->hooked++;
         else
@@ -142,6 +190,7 @@ static const char *try_detour(struct tk_interposed *out)
     reason = tk_detour_prepare((const void *)tk_original.read);
     if (reason)
         return reason;
+    find_sizes();
     plan(out);
     set_gates();
     reason = tk_detour_commit();

@@ -118,6 +118,19 @@ static PyObject *record_pause(PyObject *self, PyObject *argument)
     Py_RETURN_NONE;
 }
 
+static PyObject *record_line(PyObject *self, PyObject *arguments)
+{
+    PyObject *path = NULL;
+    const char *text;
+    Py_ssize_t bytes;
+    int whole;
+    if (!PyArg_ParseTuple(arguments, "O&s#:record_line", PyUnicode_FSConverter, &path, &text, &bytes))
+        return NULL;
+    whole = tk_recorder_line(PyBytes_AsString(path), text, (size_t)bytes);
+    Py_DECREF(path);
+    return PyBool_FromLong(whole);
+}
+
 static PyObject *record_hush(PyObject *self, PyObject *argument)
 {
     int hushed = PyObject_IsTrue(argument);
@@ -190,6 +203,8 @@ static PyMethodDef methods[] = {
     {"record_start", record_start, METH_VARARGS,
      "record_start(directory, tsc, detour, got) -> (method, reason, hooked, left)."},
     {"record_pause", record_pause, METH_O, "Stop noting I/O (True) or go on (False)."},
+    {"record_line", record_line, METH_VARARGS,
+     "record_line(path, text) -> bool: append with one write that is not noted; whether all of it is there."},
     {"record_hush", record_hush, METH_O,
      "Do not note (True) or note (False) what this thread looks up and lists; returns how it was."},
     {"record_context", (PyCFunction)(void (*)(void))record_context, METH_FASTCALL,

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "recorder.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #include "fdtable.h"
@@ -42,6 +43,17 @@ void tk_recorder_start(const char *directory, int tsc, int detour, int got, stru
     tk_interpose(detour, got, out);
     tk_on = out->method != TK_NONE;
 #endif
+}
+
+/* By hand, so that what the recorder writes about the program is no I/O of the program. */
+int tk_recorder_line(const char *path, const char *text, size_t bytes)
+{
+    long fd = TK_RAW4(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600), written;
+    if (fd < 0)
+        return 0;
+    written = TK_RAW3(SYS_write, fd, text, bytes);
+    TK_RAW1(SYS_close, fd);
+    return written == (long)bytes;
 }
 
 void tk_recorder_pause(int paused)

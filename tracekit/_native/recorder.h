@@ -2,6 +2,7 @@
 #ifndef TRACEKIT_RECORDER_H
 #define TRACEKIT_RECORDER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "interpose.h"
@@ -10,6 +11,10 @@
    and says why in `out`. */
 void tk_recorder_start(const char *directory, int tsc, int detour, int got, struct tk_interposed *out);
 void tk_recorder_pause(int paused);
+
+/* Append to a file with one write; whether all of it is there. */
+int tk_recorder_line(const char *path, const char *text, size_t bytes);
+
 void tk_recorder_context(int64_t sample, int32_t step, int32_t epoch, int32_t worker, uint32_t run);
 void tk_exec_environment(char **variables, const char *path_entry);
 

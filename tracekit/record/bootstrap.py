@@ -9,8 +9,6 @@ Standard library only.
 
 from __future__ import annotations
 
-import builtins
-import io
 import os
 import posix
 import sys
@@ -28,20 +26,20 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
         settings: directory, t0, include, exclude, home (the directory of sitecustomize), native (see `native.start`).
 
     Returns:
-        The `structure.Recorder` that `tracekit.step()` and its kin find.
+        A module whose `recorder`, the `structure.Recorder` that `tracekit.step()` and its kin find, is made when asked for.
     """
     parts, native = modules["spool"], modules["native"]
     engine = native.start(settings["native"], settings)
     kind = parts.Spool if engine.core is None else native.quiet(parts.Spool)
-    spool = kind(settings["directory"], settings["t0"])
+    context = None if engine.core is None else native.Context(parts.NOWHERE, engine.core.record_context)
+    spool = kind(settings["directory"], settings["t0"], context)
     if engine.core is not None:
-        spool.context = native.Context(parts.NOWHERE, engine.core.record_context)
-    if not parts.append(spool.lines_path, "\n"):
-        raise OSError("the parts directory cannot be written")
-    recorder = modules["structure"].Recorder(spool)
+        spool.append = engine.core.record_line
     places = _places()
     say_who = _introduction(spool, engine, places)
     say_who()
+    if spool.pending:
+        raise OSError("the parts directory cannot be written")
     spool.on_fork.append(say_who)
     files = None
     if engine.core is None:
@@ -54,12 +52,26 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
         _count_imports(spool)
     else:
         _hush_imports(engine.core)
-    _watch_imports(modules, spool, files, recorder)
+    holder = _holder(settings["private"], lambda: modules["structure"].Recorder(spool))
+    _watch_imports(modules, spool, files, holder)
     sys.addaudithook(_launch_watcher(spool, settings, followed=engine.core is not None))
     if engine.way == "got":
         sys.addaudithook(_library_watcher(engine.core))
     os.register_at_fork(after_in_child=_guarded(spool.after_fork))
-    return recorder
+    return holder
+
+
+def _holder(name: str, make: Any) -> Any:
+    holder: Any = type(sys)(name)
+
+    def find(wanted: str) -> Any:
+        if wanted != "recorder":
+            raise AttributeError(wanted)
+        # Two threads may come here at once; one recorder stays.
+        return holder.__dict__.setdefault("recorder", make())
+
+    holder.__getattr__ = find
+    return holder
 
 
 def _places() -> tuple[list[str], str, list[str]]:
@@ -106,6 +118,9 @@ def _wrap_os(modules: dict[str, Any], spool: Any, files: Any) -> None:
 
 
 def _wrap_files(modules: dict[str, Any], spool: Any, files: Any) -> None:
+    import builtins
+    import io
+
     parts, rawio = modules["spool"], modules["rawio"]
     raw_file = rawio.recording_file(spool, files, parts.CODE, parts.FLAGS, modules["interrupts"])
     original = io.open
@@ -118,7 +133,7 @@ def _wrap_files(modules: dict[str, Any], spool: Any, files: Any) -> None:
     mmap.mmap = modules["osio"].recording_mmap(spool, files, parts.CODE, rawio.Kind)  # type: ignore[misc]  # as above
 
 
-def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, recorder: Any) -> None:
+def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, holder: Any) -> None:
     imports = modules["imports"]
     after = {name: imports.note_framework(spool, name) for name in imports.FRAMEWORKS}
     if files is not None:  # the core sees numpy's C by itself
@@ -127,7 +142,7 @@ def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, recorder: An
     note_rank = _guarded(lambda: spool.line(rank=rank()) if rank() >= 0 else None)
 
     def watch_loaders(module: Any) -> None:
-        modules["torch_hooks"].TorchHooks(recorder, modules["structure"].Loop, note_rank).install(module)
+        modules["torch_hooks"].TorchHooks(holder.recorder, modules["structure"].Loop, note_rank).install(module)
 
     after["torch.utils.data.dataloader"] = watch_loaders
     hook = imports.ImportHook(after, lambda name, error: spool.line(problem=f"no hooks for {name}: {error!r}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -154,13 +155,16 @@ def not_followed(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Children that could not be recorded, each with the reason; the same command is named once, with its count."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     native = [part for part in parts if part.layer == "libc"]
+    seen = Counter(tuple(part.about.get("argv", ())) for part in parts)
     launches = [launch for part in parts if part.layer != "libc" for launch in part.launches]
     launches += [
         {"launch": words[1:] or words, "executable": words[0], "equipped": True} for words in _unfollowed(native)
     ]
     for launch in launches:
         why = why_not(launch)
-        if why:
+        if why and launch["equipped"] and seen[tuple(launch["launch"])] > 0:
+            seen[tuple(launch["launch"])] -= 1  # its environment has a way in of its own, whatever the flags
+        elif why:
             entry = found.setdefault((*launch["launch"], why), {"argv": launch["launch"], "why": why, "times": 0})
             entry["times"] += 1
     return list(found.values())
@@ -179,8 +183,11 @@ def why_not(launch: dict[str, Any]) -> str:
     flags = "".join(word[1:] for word in _interpreter_flags(argv))
     for flag, what in (("I", "-I"), ("E", "-E"), ("S", "-S")):
         if flag in flags:
-            return f"Python was started with {what}, which leaves the recorder out"
+            return f"Python was started with {what}, which leaves the recorder out{_UNLESS.get(flag, '')}"
     return ""
+
+
+_UNLESS = dict.fromkeys("IE", " where tracekit is not installed beside it")
 
 
 def _interpreter_flags(argv: Sequence[str]) -> list[str]:

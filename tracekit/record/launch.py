@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tracekit.errors import RecorderError
+from tracekit.record import bundle
 from tracekit.record.coverage import read_characters
 from tracekit.record.engine import Choice, anchor, choose
 from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
@@ -203,8 +204,10 @@ def _write_startup(run: Run, choice: Choice) -> None:
         "private": PRIVATE, "variable": VARIABLE, "t0": run.t0, "native": choice.options, "reason": choice.reason,
         **run.globs(),
     }  # fmt: skip
+    text = sitecustomize_text(settings)
     with open(os.path.join(home, "sitecustomize.py"), "w", encoding="ascii") as file:
-        file.write(sitecustomize_text(settings))
+        file.write(text)
+    bundle.write(home, str(settings["package"]), MODULES, text)
 
 
 def _glob(text: str, directory: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import posix
 import sys
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 # What the core is called here; a tracekit that the program itself imports has its own copy, which never records.
@@ -142,12 +141,23 @@ class Context:
     """
 
     def __init__(self, nowhere: Any, push: Callable[[int, int, int, int, int], None]) -> None:
-        self._variable: ContextVar[Any] = ContextVar("tracekit_context", default=nowhere)
+        self._nowhere = nowhere
         self._push = push
+        self._made: Any = None
+
+    @property
+    def _variable(self) -> Any:
+        """Made when it is first needed: most programs never say where they are at."""
+        if self._made is None:
+            from _contextvars import ContextVar
+
+            # Two threads may come here at once; one variable stays.
+            self._made = self.__dict__.setdefault("_first", ContextVar("tracekit_context", default=self._nowhere))
+        return self._made
 
     def get(self) -> Any:
         """What the calling thread or task is at."""
-        return self._variable.get()
+        return self._nowhere if self._made is None else self._variable.get()
 
     def set(self, value: Any) -> None:
         """The calling thread is at `value` from here on."""

@@ -20,6 +20,7 @@ SLOT = np.dtype(
         ("file", "<u4"), ("err", "<u2"), ("op", "u1"), ("flags", "u1"),
     ]
 )  # fmt: skip
+spool.layouts()
 Slots = NDArray[np.void]
 Line = dict[str, Any]
 

@@ -22,19 +22,16 @@ import _thread
 import posix
 import sys
 import time
-from _json import encode_basestring_ascii as _quoted
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
-from struct import Struct
 from typing import Any
 
-# t_submit, t_complete, offset, len, ret, file, errno, op, flags with the bit that says "valid".
-SLOT = Struct("<qqqqqIHBB")
-SLOT_BYTES = SLOT.size
-# magic, pid, tid, t_start, and the counters at COUNTERS_AT.
-HEADER = Struct("<8sIIq")
-COUNTERS = Struct("<qqq")
-COUNTERS_AT = HEADER.size
+# Three `struct.Struct`s, made by `layouts`. SLOT: t_submit, t_complete, offset, len, ret, file, errno, op, flags with the
+# bit that says "valid". HEADER: magic, pid, tid, t_start, and the COUNTERS at COUNTERS_AT.
+SLOT: Any = None
+SLOT_BYTES = 48
+HEADER: Any = None
+COUNTERS: Any = None
+COUNTERS_AT = 24
 MAGIC = b"tkspool1"
 VALID = 0x80
 
@@ -57,6 +54,14 @@ _SMALLEST = 4 << 10
 _RETRY_EVERY = 256
 _NAMES_TRIED = 64
 _MAX_PENDING = 10_000
+
+
+def layouts() -> None:
+    """Make the layouts. Not at import: a process that the core records has no use for the extension behind them."""
+    global SLOT, HEADER, COUNTERS  # made once
+    from _struct import Struct
+
+    SLOT, HEADER, COUNTERS = Struct("<qqqqqIHBB"), Struct("<8sIIq"), Struct("<qqq")
 
 
 class _Chunk:
@@ -98,12 +103,13 @@ class Spool:
     Args:
         directory: The run's parts directory.
         t0: CLOCK_MONOTONIC ns of the run's start; only kept for whoever asks.
+        context: What is asked and told where the calling thread is at; None for a context variable.
     """
 
-    def __init__(self, directory: str, t0: int = 0) -> None:
+    def __init__(self, directory: str, t0: int = 0, context: Any = None) -> None:
         self.directory = directory
         self.t0 = t0
-        self.context: ContextVar[Context] = ContextVar("tracekit_context", default=NOWHERE)
+        self.context: Any = _context_variable() if context is None else context
         self.samples: dict[str, int] = {}
         self.local = _thread._local()
         self.left: list[Stream] = []
@@ -111,6 +117,7 @@ class Spool:
         self.token = ""
         self.lines_path = ""
         self.on_fork: list[Callable[[], None]] = []
+        self.append = append
         self._begin()
 
     def _begin(self) -> None:
@@ -201,6 +208,8 @@ class Spool:
         return chunk, next(chunk.places)
 
     def _map(self, stream: Stream) -> _Chunk | None:
+        if SLOT is None:
+            layouts()
         wanted = CHUNK_BYTES[min(stream.sequence, len(CHUNK_BYTES) - 1)]
         for size in (wanted, _SMALLEST) if stream.sequence else (wanted, 16 << 10, _SMALLEST):
             view = self._mapped(stream, size)
@@ -236,7 +245,7 @@ class Spool:
     def flush(self) -> None:
         """Write the lines that are waiting; they wait on where that is not possible (no descriptor free, disk full)."""
         waiting, self.pending = self.pending, []
-        if waiting and not append(self.lines_path, "".join(waiting)):
+        if waiting and not self.append(self.lines_path, "".join(waiting)):
             self.pending = [*waiting, *self.pending][-_MAX_PENDING:]
 
     def sample_code(self, sample: Any) -> int:
@@ -267,6 +276,12 @@ class Spool:
             self.context.set((*context[:3], -1, context[4]))
         for callback in self.on_fork:
             callback()
+
+
+def _context_variable() -> Any:
+    from _contextvars import ContextVar
+
+    return ContextVar("tracekit_context", default=NOWHERE)
 
 
 def _mapped(name: str, size: int) -> Any:
@@ -362,6 +377,15 @@ def encode(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{_quoted(str(key))}:{encode(item)}" for key, item in value.items()) + "}"
     return _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    """A JSON string. Most are plain, and the extension that can do all of them costs an interpreter's start a good part."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    from _json import encode_basestring_ascii
+
+    return encode_basestring_ascii(text)
 
 
 def _sample_name(sample: Any) -> int | str:

@@ -19,33 +19,57 @@ SITECUSTOMIZE = """\
 import sys
 
 
-def _record(settings):
-    import os
-    if os.environ.get(settings["variable"]) != settings["directory"]:
-        return
-    if sys.version_info < (3, 10):
-        raise RuntimeError("Python %d.%d is older than 3.10" % sys.version_info[:2])
-    from _frozen_importlib_external import SourceFileLoader
-    from _imp import _fix_co_filename
+def _bundled(settings, name):
+    # Code that was compiled beforehand, where there is some for this kind of bytecode.
+    import marshal
+    import posix
+    from _frozen_importlib_external import MAGIC_NUMBER
+    try:
+        fd = posix.open(settings["home"] + "/" + name + "-" + MAGIC_NUMBER.hex(), posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return marshal.loads(posix.read(fd, posix.fstat(fd).st_size))
+    finally:
+        posix.close(fd)
+
+
+def _loaded(settings, bundled):
+    from marshal import loads
     kind = type(sys)
 
     class Modules(dict):
         def __missing__(self, name):
-            path = settings["package"] + "/" + name + ".py"
             module = kind("_tracekit_" + name)
-            module.__file__ = path
+            module.__file__ = settings["package"] + "/" + name + ".py"
             # Our frames are one line each in the program's tracebacks, and none in pytest's.
             module.__tracebackhide__ = True
-            code = SourceFileLoader("_tracekit_" + name, path).get_code("_tracekit_" + name)
-            _fix_co_filename(code, "<tracekit record>")
+            code = bundled.get(name) or _bundled(settings, name)
+            code = loads(code) if code else self._read(name, module.__file__)
             self[name] = sys.modules["_tracekit_" + name] = module
             exec(code, module.__dict__)
             return module
 
-    modules = Modules()
-    holder = kind(settings["private"])
-    holder.recorder = modules["bootstrap"].start(modules, settings)
-    sys.modules[settings["private"]] = holder
+        def _read(self, name, path):
+            from _frozen_importlib_external import SourceFileLoader
+            from _imp import _fix_co_filename
+            code = SourceFileLoader("_tracekit_" + name, path).get_code("_tracekit_" + name)
+            _fix_co_filename(code, "<tracekit record>")
+            return code
+
+    return Modules()
+
+
+def _record(settings, bundled):
+    import os
+    if os.environ.get(settings["variable"]) != settings["directory"] or settings["private"] in sys.modules:
+        return
+    if sys.version_info < (3, 10):
+        raise RuntimeError("Python %d.%d is older than 3.10" % sys.version_info[:2])
+    if bundled is None:
+        bundled = (_bundled(settings, "code") or {"modules": {}})["modules"]
+    modules = _loaded(settings, bundled)
+    sys.modules[settings["private"]] = modules["bootstrap"].start(modules, settings)
 
 
 def _apologise(settings):
@@ -66,16 +90,21 @@ def _apologise(settings):
 def _step_aside(home):
     sys.path[:] = [entry for entry in sys.path if entry != home]
     sys.path_importer_cache.pop(home, None)
-    sys.modules.pop("sitecustomize", None)
+
+
+def _begin(settings, bundled=None):
+    try:
+        _record(settings, bundled)
+    except Exception:
+        _apologise(settings)
+    _step_aside(settings["home"])
 
 
 _settings = {settings!r}
-try:
-    _record(_settings)
-except Exception:
-    _apologise(_settings)
-_step_aside(_settings["home"])
-import sitecustomize
+if __name__ == "sitecustomize":
+    _begin(_settings)
+    sys.modules.pop("sitecustomize", None)
+    import sitecustomize
 """
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import _thread
 import time
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contextvars import ContextVar
+
     from tracekit.record.spool import Context, Spool
 
 
@@ -23,6 +24,8 @@ class Recorder:
     """
 
     def __init__(self, spool: Spool) -> None:
+        from _contextvars import ContextVar
+
         self.spool = spool
         self.context: ContextVar[Context] = spool.context
         # Whether the program itself marked the step that is open; then loaders add none of their own.
