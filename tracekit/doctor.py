@@ -102,7 +102,11 @@ def check_recorder() -> Check:
         )
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-c", _TRY_RECORDER, *sys.path], capture_output=True, text=True, timeout=30, check=True
+            [sys.executable, "-I", "-c", _TRY_RECORDER, *sys.path],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         )
         way, count, left, reason = done.stdout.strip().split("|")
     except (OSError, ValueError, subprocess.SubprocessError) as error:
