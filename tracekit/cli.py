@@ -20,6 +20,7 @@ VERBS = {
     "record": ("tracekit.verbs.record", "run a program and write a trace of its I/O"),
     "replay": ("tracekit.verbs.replay", "issue a trace's ops again, with their cadence"),
     "stats": ("tracekit.verbs.stats", "show what a trace does: sizes, latency, queue depth, steps"),
+    "convert": ("tracekit.verbs.convert", "write a trace in another format: JSON Lines, Parquet"),
     "doctor": ("tracekit.verbs.doctor", "say what works on this machine and why the rest does not"),
 }
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import os
 
     import pandas as pd
+    import pyarrow as pa
 
 # 1: the first published schema.
 SCHEMA_VERSION = 1
@@ -304,8 +305,8 @@ class Trace:
 
     # -- deriving -----------------------------------------------------------------------------------------------
 
-    def select(self, chosen: Mask | NDArray[np.intp]) -> Trace:
-        """The ops of a mask or index array, in that order; marks, header and tables stay, the trailer goes."""
+    def select(self, chosen: Mask | NDArray[np.intp] | slice) -> Trace:
+        """The ops of a mask, index array or slice, in that order; marks, header and tables stay, the trailer goes."""
         columns = {name: array[chosen] for name, array in self.columns.items()}
         return Trace(columns, self.tables, self.marks, self.header, None, self.warnings)
 
@@ -347,6 +348,15 @@ class Trace:
         frame: pd.DataFrame = pd.DataFrame(data)
         return frame
 
+    def to_arrow(self) -> pa.Table:
+        """An Arrow table with one row per op: categories as dictionaries, missing values as nulls.
+
+        Samples that have a name instead of a number stand in a column of their own, `sample_name`.
+        """
+        from tracekit import arrow
+
+        return arrow.table_of(self)
+
     def _value(self, name: str, index: int) -> Any:
         value = int(self.columns[name][index])
         if value == NULL:
@@ -363,6 +373,7 @@ class Trace:
 
 
 _REQUIRED = ("uri", "offset", "len", "t_submit")
+ALWAYS = (*_REQUIRED, "op")
 TIME_COLUMNS = tuple(name for name, column in COLUMNS.items() if column.unit == "ns")
 
 
@@ -375,14 +386,23 @@ def merge(traces: Sequence[Trace]) -> Trace:
     if not traces:
         return Trace.of([])
     parts, warnings = _on_one_clock(traces)
-    names = [name for name in COLUMNS if any(name in part for part in parts)]
-    tables = {name: StringTable() for name in names if any(name in part.tables for part in parts)}
-    columns = {name: np.concatenate([_recoded(part, name, tables.get(name)) for part in parts]) for name in names}
-    marks = sorted((mark for part in parts for mark in part.marks), key=lambda mark: mark.t)
+    joined = concatenate(parts)
+    marks = sorted(joined.marks, key=lambda mark: mark.t)
     trailers = [part.trailer for part in parts if part.trailer is not None]
     trailer = _added(trailers) if len(trailers) == len(parts) else None
     notes = [*warnings, *(note for part in parts for note in part.warnings)]
-    return Trace(columns, tables, marks, parts[0].header, trailer, notes).sorted()
+    return Trace(joined.columns, joined.tables, marks, parts[0].header, trailer, notes).sorted()
+
+
+def concatenate(parts: Sequence[Trace]) -> Trace:
+    """The pieces of one trace in one, in their order: header of the first, trailer of the last, marks of all."""
+    if not parts:
+        return Trace.of([])
+    names = [name for name in COLUMNS if any(name in part for part in parts)]
+    tables = {name: StringTable() for name in names if any(name in part.tables for part in parts)}
+    columns = {name: np.concatenate([_recoded(part, name, tables.get(name)) for part in parts]) for name in names}
+    marks = [mark for part in parts for mark in part.marks]
+    return Trace(columns, tables, marks, parts[0].header, parts[-1].trailer, parts[-1].warnings)
 
 
 def _on_one_clock(traces: Sequence[Trace]) -> tuple[list[Trace], list[str]]:

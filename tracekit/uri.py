@@ -78,3 +78,9 @@ def local_path(uri: str) -> str:
     if "\0" in path or not path:
         raise InputError(f"{uri!r} is not a usable file name", "names are not empty and hold no NUL")
     return path
+
+
+def utf8(text: str) -> str:
+    """The text, with what UTF-8 cannot say written as backslash escapes."""
+    # Names that are not UTF-8 reach Python as lone surrogates, which JSON cannot carry.
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -485,7 +485,7 @@ def test_writing_checks_the_name_first(tmp_path):
     taken = tmp_path / "taken.jsonl"
     taken.write_text("precious")
 
-    with pytest.raises(UsageError, match=r"end it in \.jsonl or \.jsonl\.zst"):
+    with pytest.raises(UsageError, match=r"end its name in \.jsonl, "):
         formats.save(trace, tmp_path / "t.csv")
     with pytest.raises(OutputExistsError):
         formats.save(trace, taken, force=False)

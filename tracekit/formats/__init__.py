@@ -1,4 +1,4 @@
-"""Trace files: one module per format, chosen by suffix.
+"""Trace files: one module per format, chosen by suffix (the table is in `registry`).
 
 `.jsonl` and `.jsonl.zst` are the trace format itself (docs/trace.md). `-` is standard input or output, as `.jsonl`.
 """
@@ -8,81 +8,102 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
-from types import ModuleType
 
 from tracekit.errors import InputError, UsageError
-from tracekit.formats import jsonl
+from tracekit.formats import registry
 from tracekit.formats.writer import Writer
 from tracekit.output import check_output
 from tracekit.trace import Trace
 from tracekit.units import TIME_UNITS_NS
 
-_BY_SUFFIX: dict[str, ModuleType] = {".jsonl": jsonl, ".jsonl.zst": jsonl}
+_PARQUET_MAGIC = b"PAR1"
 
 
-def load(path: str | os.PathLike[str], *, time_unit: str = "ns", skip_bad: bool = False) -> Trace:
+def load(
+    path: str | os.PathLike[str], *, time_unit: str = "ns", skip_bad: bool = False, form: str | None = None
+) -> Trace:
     """Read a whole trace file into columns.
 
     Args:
         path: The file, or `-` for standard input.
         time_unit: The unit of the times of a file that has no header: ns, us, ms or s.
         skip_bad: Keep the good lines of a damaged file; the trace's warnings say how many were left out.
+        form: The name of the file's format, where its suffix does not say it.
 
     Raises:
         InputError: If the file is missing, unreadable, empty or of no known format.
         TraceFormatError: If a line breaks the format (and `skip_bad` is false), with file:line and key.
     """
-    return jsonl.load(_readable(path), time_unit=_time_unit(time_unit), skip_bad=skip_bad)
+    text = _readable(path)
+    return _format_of(text, form).load(text, time_unit=_time_unit(time_unit), skip_bad=skip_bad)
 
 
 def chunks(
-    path: str | os.PathLike[str], *, ops: int = 65_536, time_unit: str = "ns", skip_bad: bool = False
+    path: str | os.PathLike[str],
+    *,
+    ops: int = 65_536,
+    time_unit: str = "ns",
+    skip_bad: bool = False,
+    form: str | None = None,
 ) -> Iterator[Trace]:
     """Read a trace file piece by piece in bounded memory: traces of at most about `ops` ops that share their tables.
 
     The header comes with every piece; marks come with the piece in which they stood; only the last piece has the trailer.
     Arguments and errors are those of `load`.
     """
-    return jsonl.chunks(_readable(path), ops=ops, time_unit=_time_unit(time_unit), skip_bad=skip_bad)
+    text = _readable(path)
+    return _format_of(text, form).chunks(text, ops=ops, time_unit=_time_unit(time_unit), skip_bad=skip_bad)
 
 
-def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True) -> None:
-    """Write a trace; the suffix says how. The file appears under its name only when it is complete.
+def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True, form: str | None = None) -> None:
+    """Write a trace; the suffix (or `form`) says how. The file appears under its name only when it is complete.
 
     Raises:
         UsageError: If the suffix is of no known format.
         OutputExistsError: If the file exists and `force` is false.
     """
-    check_save(path, force=force)
-    jsonl.save(trace, path)
+    check_save(path, force=force, form=form)
+    _format_to_write(path, form).save(trace, path, force=force)
 
 
-def writing(path: str | os.PathLike[str], *, force: bool = True) -> AbstractContextManager[Writer]:
-    """Write a trace piece by piece in bounded memory; the suffix says how (errors as for `save`).
+def writing(
+    path: str | os.PathLike[str], *, force: bool = True, form: str | None = None
+) -> AbstractContextManager[Writer]:
+    """Write a trace piece by piece in bounded memory; the suffix (or `form`) says how (errors as for `save`).
 
     The file appears under its name when the block ends well; when it raises, nothing is left.
     """
-    check_save(path, force=force)
-    return jsonl.writing(path, force=force)
+    check_save(path, force=force, form=form)
+    return _format_to_write(path, form).writing(path, force=force)
 
 
-def check_save(path: str | os.PathLike[str], *, force: bool = True) -> None:
+def check_save(path: str | os.PathLike[str], *, force: bool = True, form: str | None = None) -> None:
     """Fail now if `save` would fail later for the name or the place (errors as there)."""
-    if os.fspath(path) == "-":
-        return
-    _module_for(path)
-    check_output(path, force=force)
+    chosen = _format_to_write(path, form)
+    if os.fspath(path) != "-":
+        check_output(path, force=force)
+    elif not chosen.streams:
+        raise UsageError(f"{chosen.name} cannot go to standard output", "name a file, or write jsonl")
 
 
-def _module_for(path: str | os.PathLike[str]) -> ModuleType:
-    name = Path(path).name
-    for suffix, module in _BY_SUFFIX.items():
-        if name.endswith(suffix):
-            return module
-    raise UsageError(
-        f"the name {os.fspath(path)!r} does not say which format to write", f"end it in {' or '.join(_BY_SUFFIX)}"
-    )
+def _format_to_write(path: str | os.PathLike[str], form: str | None) -> registry.Format:
+    if form is None and os.fspath(path) == "-":
+        form = "jsonl"
+    return registry.to_write(path) if form is None else registry.writable(registry.named(form))
+
+
+def _format_of(path: str, form: str | None) -> registry.Format:
+    """The format a file is read as: as named, by its suffix, by how it begins, else as lines."""
+    if form is not None:
+        chosen = registry.readable(registry.named(form))
+        if path == "-" and not chosen.streams:
+            raise UsageError(f"{form} cannot be read from standard input", "name a file")
+        return chosen
+    found = None if path == "-" else registry.by_suffix(path)
+    if found is None and path != "-":
+        with open(path, "rb") as file:
+            found = registry.named("parquet") if file.read(4) == _PARQUET_MAGIC else None
+    return registry.readable(found or registry.named("jsonl"))
 
 
 def _readable(path: str | os.PathLike[str]) -> str:

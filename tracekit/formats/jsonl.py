@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import repeat
-from typing import IO, Any
-
-import msgspec
-import numpy as np
+from typing import IO
 
 from tracekit.errors import InputError
-from tracekit.formats.lines import MarkLine, OpLine, header_line, trailer_json, utf8
+from tracekit.formats.line_writer import LineWriter
 from tracekit.formats.quick import QuickReader
-from tracekit.formats.reader import ALWAYS, LINE_LIMIT, OP_KEYS, Columns, Reader, empty_columns
-from tracekit.formats.writer import Writer
+from tracekit.formats.reader import LINE_LIMIT, Columns, Reader, join_columns
 from tracekit.output import replacing
-from tracekit.trace import COLUMNS, NULL, Header, IntArray, Mark, StringTable, Trace, Trailer, name_code
+from tracekit.trace import Trace
 
 # Small enough that the rows of a block stay in the processor's cache while they become columns.
 _BLOCK_BYTES = 1 << 20
-_OPS_AT_ONCE = 16_384
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 def load(path: str, *, time_unit: int, skip_bad: bool) -> Trace:
@@ -47,12 +42,12 @@ def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[T
             pending.append(columns)
             waiting += len(columns["uri"])
             if waiting > ops:
-                joined = _joined(pending)
+                joined = join_columns(pending)
                 for start in range(0, waiting - ops, ops):
                     yield reader.piece(_cut(joined, slice(start, start + ops)))
                 pending = [_cut(joined, slice((waiting - 1) // ops * ops, waiting))]
                 waiting = len(pending[0]["uri"])
-    yield reader.finish(_joined(pending))
+    yield reader.finish(join_columns(pending))
 
 
 def _reader(path: str, time_unit: int, *, skip_bad: bool) -> Reader:
@@ -68,7 +63,7 @@ def _reader(path: str, time_unit: int, *, skip_bad: bool) -> Reader:
 
 
 def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True) -> None:
-    """Write a trace; `.zst` in the name compresses it; `-` is standard output."""
+    """Write a trace; `-` is standard output."""
     with writing(path, force=force) as writer:
         writer.whole(trace)
 
@@ -81,25 +76,8 @@ def writing(path: str | os.PathLike[str], *, force: bool = True) -> Iterator[Lin
         yield LineWriter(sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
-    with replacing(name, force=force) as file, _compressing(file, name) as sink:
-        yield LineWriter(sink)
-
-
-def _joined(parts: Sequence[Columns]) -> Columns:
-    """The columns of several blocks in one, NULL where a block did not have one."""
-    if len(parts) == 1:
-        return parts[0]
-    names = [name for name in OP_KEYS if name in ALWAYS or any(name in part for part in parts)]
-    return (
-        {name: np.concatenate([_column_of(part, name) for part in parts]) for name in names}
-        if parts
-        else empty_columns()
-    )
-
-
-def _column_of(part: Columns, name: str) -> IntArray:
-    found = part.get(name)
-    return np.full(len(part["uri"]), NULL, COLUMNS[name].dtype) if found is None else found
+    with replacing(name, force=force) as file:
+        yield LineWriter(file)
 
 
 def _cut(columns: Columns, part: slice) -> Columns:
@@ -112,9 +90,14 @@ def _cut(columns: Columns, part: slice) -> Columns:
 def _source(path: str) -> AbstractContextManager[IO[bytes]]:
     if path == "-":
         return nullcontext(sys.stdin.buffer)
-    if path.endswith(".zst"):
+    if path.endswith(".zst") or _begins_as_zstd(path):
         return _zstd_source(path)
     return open(path, "rb")
+
+
+def _begins_as_zstd(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(4) == _ZSTD_MAGIC
 
 
 def _zstd_source(path: str) -> AbstractContextManager[IO[bytes]]:
@@ -155,83 +138,3 @@ def _read(file: IO[bytes], path: str, reader: Reader, *, first: bool) -> bytes:
         reader.warnings.append(f"{path}: the compressed data is damaged or cut short; what came before it was read")
         return b""
     return data.removeprefix(b"\xef\xbb\xbf") if first else data
-
-
-# -- bytes out --------------------------------------------------------------------------------------------------------
-
-
-def _compressing(file: IO[bytes], name: str) -> AbstractContextManager[IO[bytes]]:
-    if not name.endswith(".zst"):
-        return nullcontext(file)
-    import pyarrow as pa
-
-    sink: AbstractContextManager[IO[bytes]] = pa.CompressedOutputStream(file, "zstd")
-    return sink
-
-
-class LineWriter(Writer):
-    """Writes the lines of a trace to an open file, in the order in which they are given."""
-
-    def __init__(self, sink: IO[bytes]) -> None:
-        super().__init__()
-        self._sink = sink
-        self._encoder = msgspec.json.Encoder()
-        self._tables: dict[str, tuple[StringTable | None, list[str]]] = {}
-
-    def header(self, header: Header) -> None:
-        """Write the first line."""
-        self._sink.write(self._encoder.encode(header_line(header)) + b"\n")
-
-    def marks(self, marks: Sequence[Mark]) -> None:
-        """Write mark lines."""
-        for mark in marks:
-            line = MarkLine(mark.mark, mark.t, mark.t_end, mark.step, mark.epoch, mark.pid)
-            self._sink.write(self._encoder.encode(line) + b"\n")
-
-    def ops(self, piece: Trace) -> None:
-        """Write the op lines of a piece."""
-        tables = {name: self._table(piece, name) for name in piece.columns}
-        for start in range(0, len(piece), _OPS_AT_ONCE):
-            self._sink.write(self._encoder.encode_lines(_rows(piece, tables, slice(start, start + _OPS_AT_ONCE))))
-
-    def trailer(self, trailer: Trailer) -> None:
-        """Write the last line."""
-        self._sink.write(self._encoder.encode({"end": trailer_json(trailer)}) + b"\n")
-
-    def _table(self, piece: Trace, name: str) -> list[str]:
-        """The strings of a table as UTF-8; of a table that has grown, only what is new is looked at."""
-        table = piece.tables.get(name)
-        seen, known = self._tables.get(name, (None, []))
-        if table is None or seen is not table:
-            known = []
-            self._tables[name] = (table, known)
-        known += [utf8(text) for text in piece.strings(name)[len(known) :]]
-        return known
-
-
-def _rows(trace: Trace, tables: Mapping[str, Sequence[str]], part: slice) -> list[OpLine]:
-    columns: list[Iterable[Any]] = [
-        _values(trace, name, tables[name], part) if name in trace else repeat(default)
-        for name, default in zip(OP_KEYS, OpLine.__struct_defaults__, strict=True)
-    ]
-    return list(map(OpLine, *columns))
-
-
-def _values(trace: Trace, name: str, table: Sequence[str], part: slice) -> list[Any]:
-    array = trace.columns[name][part]
-    data: list[Any] = array.tolist()
-    if COLUMNS[name].category:
-        texts = [*table, None]  # NULL is -1: the last
-        return [texts[code] for code in data]
-    if name == "sample_id":
-        return data if bool((array >= 0).all()) else [_sample(code, table) for code in data]
-    if name == "offset" and bool((array == NULL).any()):
-        # The one key whose null is written: a reader must see that the place is not known, not assume 0.
-        return [None if value == NULL else value for value in data]
-    return data
-
-
-def _sample(code: int, table: Sequence[str]) -> int | str | None:
-    if code < NULL:
-        return table[name_code(code)]
-    return None if code == NULL else code

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 import msgspec
 
 from tracekit.trace import NULL, SCHEMA_VERSION, Header, Trailer
+from tracekit.uri import utf8
 
 _Int = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Int32 = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -127,6 +128,12 @@ def trailer_of(end: Json) -> Trailer:
     return Trailer(**known, extra=extra)
 
 
+def header_of(line: OtherLine) -> Header:
+    """The header that a first line, or its counterpart in another format, describes."""
+    names = [field.name for field in fields(Header)]
+    return Header(**{name: value for name in names if (value := getattr(line, name)) is not None})
+
+
 def header_line(header: Header) -> Json:
     """The header as the JSON object of the first line."""
     known = {key: value for key, value in asdict(header).items() if value}
@@ -140,12 +147,6 @@ def trailer_json(trailer: Trailer) -> Json:
     optional = ("residency", "run")
     kept = {key: value for key, value in values.items() if value or key not in optional} | extra
     return {key: utf8_throughout(value) for key, value in kept.items()}
-
-
-def utf8(text: str) -> str:
-    """The text, with what UTF-8 cannot say written as backslash escapes."""
-    # Names that are not UTF-8 reach Python as lone surrogates, which JSON cannot carry.
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def utf8_throughout(value: Any) -> Any:

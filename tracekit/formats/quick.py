@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from tracekit.formats.lines import OpLine
-from tracekit.formats.reader import ALWAYS, OP_KEYS, Columns, Reader
-from tracekit.trace import COLUMNS, NULL, IntArray, encode_samples, name_code
+from tracekit.formats.reader import OP_KEYS, Columns, Reader
+from tracekit.trace import ALWAYS, COLUMNS, NULL, IntArray, encode_samples, name_code
 
 _TEXTS = [(number, name) for number, name in enumerate(OP_KEYS) if COLUMNS[name].category or name == "sample_id"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -19,10 +18,12 @@ from tracekit.formats.lines import (
     OpLine,
     OtherLine,
     ScaledOpLine,
+    header_of,
     problem,
     trailer_of,
 )
 from tracekit.trace import (
+    ALWAYS,
     CATEGORIES,
     COLUMNS,
     NULL,
@@ -43,7 +44,6 @@ _NOT_A_TRACE = "a trace is JSON Lines with `uri`, `offset`, `len` and `t_submit`
 NoneType = type(None)
 
 OP_KEYS = tuple(COLUMNS)
-ALWAYS = ("uri", "offset", "len", "t_submit", "op")
 _GETTERS: dict[str, Callable[[OpLine], Any]] = {name: operator.attrgetter(name) for name in OP_KEYS}
 OTHER_DECODER = msgspec.json.Decoder(OtherLine)
 MARK_DECODER = msgspec.json.Decoder(MarkLine)
@@ -181,9 +181,7 @@ class Reader:
         if self.ops or self.marks:
             self._reject(line, "the header is not the first line")
             return
-        names = [field.name for field in fields(Header)]
-        known = {name: value for name in names if (value := getattr(row, name)) is not None}
-        self.header = Header(**known)
+        self.header = header_of(row)
         # A header says its times are nanoseconds; --time-unit is for files without one.
         self.unit, self._decoder = 1, msgspec.json.Decoder(OpLine)
 
@@ -252,3 +250,20 @@ def _samples(values: Sequence[int | str | None], table: StringTable) -> IntArray
 def empty_columns() -> Columns:
     """The columns of no ops."""
     return {name: np.zeros(0, COLUMNS[name].dtype) for name in ALWAYS}
+
+
+def join_columns(parts: Sequence[Columns]) -> Columns:
+    """The columns of several blocks in one, NULL where a block did not have one."""
+    if len(parts) == 1:
+        return parts[0]
+    names = [name for name in OP_KEYS if name in ALWAYS or any(name in part for part in parts)]
+    return (
+        {name: np.concatenate([_column_of(part, name) for part in parts]) for name in names}
+        if parts
+        else empty_columns()
+    )
+
+
+def _column_of(part: Columns, name: str) -> IntArray:
+    found = part.get(name)
+    return np.full(len(part["uri"]), NULL, COLUMNS[name].dtype) if found is None else found

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from tracekit.trace import Header, Mark, Trace, Trailer
+from tracekit.trace import Header, Mark, Trace, Trailer, concatenate
+
+
+@dataclass(frozen=True)
+class Written:
+    """How many ops were written, and what a reader of their source should be told."""
+
+    ops: int
+    warnings: Sequence[str]
 
 
 class Writer(ABC):
@@ -35,6 +44,19 @@ class Writer(ABC):
         """Write how much there was."""
         self.drop("the trailer", int(trailer != Trailer()))
 
+    def pieces(self, pieces: Iterable[Trace]) -> Written:
+        """Write a trace that comes in pieces, as from `tracekit.formats.chunks`; nothing of them is kept."""
+        ops, piece = 0, None
+        for number, piece in enumerate(pieces):
+            if number == 0 and piece.header is not None:
+                self.header(piece.header)
+            self.marks(piece.marks)
+            self.ops(piece)
+            ops += len(piece)
+        if piece is not None and piece.trailer is not None:
+            self.trailer(piece.trailer)
+        return Written(ops, piece.warnings if piece is not None else [])
+
     def whole(self, trace: Trace) -> None:
         """Write a trace that is in memory."""
         if trace.header is not None:
@@ -48,3 +70,35 @@ class Writer(ABC):
         """Count something that the format cannot say."""
         if count:
             self.dropped[what] = self.dropped.get(what, 0) + count
+
+
+class Collector(Writer):
+    """Keeps the pieces, for formats that can only write a trace as a whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[Trace] = []
+        self._marks: list[Mark] = []
+        self._header: Header | None = None
+        self._trailer: Trailer | None = None
+
+    def header(self, header: Header) -> None:
+        """Keep it."""
+        self._header = header
+
+    def marks(self, marks: Sequence[Mark]) -> None:
+        """Keep them."""
+        self._marks += marks
+
+    def ops(self, piece: Trace) -> None:
+        """Keep them."""
+        self._pieces.append(piece)
+
+    def trailer(self, trailer: Trailer) -> None:
+        """Keep it."""
+        self._trailer = trailer
+
+    def trace(self) -> Trace:
+        """The whole trace."""
+        whole = concatenate(self._pieces)
+        return Trace(whole.columns, whole.tables, self._marks, self._header, self._trailer)

@@ -1,0 +1,370 @@
+"""Parquet: the columns of a trace as they are, for DuckDB, Polars, pandas and whoever else reads tables.
+
+Every column is there, with true nulls; strings are dictionaries; times are deltas; row groups are bounded. Header,
+trailer and marks stand in the file's key-value metadata, as the JSON that the lines of a trace have (docs/parquet.md):
+
+    tracekit.format    {"name": "tracekit-parquet", "version": 1}
+    tracekit.header    the object of a trace's first line
+    tracekit.trailer   what stands under `end` in its last line
+    tracekit.marks     {"mark": […], "t": […], "t_end": […], "step": […], "epoch": […], "pid": […]}
+
+A text of more than a mebibyte is kept apart from the footer's other readers: zstd and base64 under the same key + `.zst`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+
+from tracekit import arrow
+from tracekit.errors import InputError
+from tracekit.formats.lines import (
+    MarkLine,
+    OtherLine,
+    header_line,
+    header_of,
+    trailer_json,
+    trailer_of,
+    utf8_throughout,
+)
+from tracekit.formats.reader import join_columns
+from tracekit.formats.writer import Writer
+from tracekit.output import replacing
+from tracekit.trace import CATEGORIES, COLUMNS, SCHEMA_VERSION, Header, IntArray, Mark, Trace, Trailer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+FORMAT = "tracekit-parquet"
+# 1: the first published layout.
+VERSION = 1
+ROW_GROUP = 1 << 18
+_MARK_KEYS = tuple(MarkLine.__struct_fields__)
+_PLAIN_BYTES = 1 << 20
+_METADATA_LIMIT = 1 << 30
+_LEVEL = 3
+# Columns of times grow with the row; the rest is tried out on the first rows there are.
+_DELTA = "DELTA_BINARY_PACKED"
+_CHOICES = ("dictionary", _DELTA, "BYTE_STREAM_SPLIT")
+_TRIED_ROWS = 1 << 16
+_DICTIONARY_LIMIT = 16 << 20
+
+
+# -- in ---------------------------------------------------------------------------------------------------------------
+
+
+def load(path: str, *, time_unit: int, skip_bad: bool) -> Trace:
+    """Read a whole file (see `tracekit.formats.load`)."""
+    reader = _Reader(path, time_unit, skip_bad=skip_bad)
+    return reader.finish(join_columns(list(reader.columns(ROW_GROUP))))
+
+
+def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[Trace]:
+    """Read a file piece by piece (see `tracekit.formats.chunks`)."""
+    reader = _Reader(path, time_unit, skip_bad=skip_bad)
+    before: dict[str, IntArray] | None = None
+    for columns in reader.columns(ops):
+        if before is not None:
+            yield reader.piece(before)
+        before = columns
+    yield reader.finish(join_columns([before] if before else []))
+
+
+class _Reader:
+    """The ops of a file in batches, and what belongs to the whole."""
+
+    def __init__(self, path: str, time_unit: int, *, skip_bad: bool) -> None:
+        self.path = path
+        self.file = _opened(path)
+        self._metadata = self.file.metadata.metadata or {}
+        _check_format(path, self._json("format"))
+        self._check_columns()
+        self.header = self._header()
+        unit = 1 if self.header else time_unit
+        self._decoder = arrow.Decoder(path, unit, skip_bad=skip_bad)
+        self.warnings: list[str] = []
+        self._marks = self._read_marks()
+
+    def columns(self, rows: int) -> Iterator[dict[str, IntArray]]:
+        """Columns of at most `rows` ops each."""
+        names = [*COLUMNS, arrow.SAMPLE_NAME]
+        chosen = [name for name in names if name in self.file.schema_arrow.names and not self._empty(name)]
+        try:
+            for batch in self.file.iter_batches(min(rows, ROW_GROUP), columns=chosen):
+                yield self._decoder.columns(batch)
+        except _broken() as error:
+            raise _damaged(self.path, error) from None
+
+    def piece(self, columns: Mapping[str, IntArray]) -> Trace:
+        """A piece of the trace; the first has the marks."""
+        marks, self._marks = self._marks, []
+        tables = {name: table for name, table in self._decoder.tables.items() if len(table) and name in columns}
+        return Trace(columns, tables, marks, self.header, None, self.warnings)
+
+    def finish(self, columns: Mapping[str, IntArray]) -> Trace:
+        """The last piece, with the trailer and everything a reader should be told."""
+        decoder = self._decoder
+        if not decoder.rows and self.header is None:
+            raise InputError(f"{self.path} holds no op", "a trace has at least one op")
+        end = self._json("trailer")
+        if decoder.bad:
+            noun = "row was" if decoder.bad == 1 else "rows were"
+            self.warnings.append(f"{decoder.bad} bad {noun} left out; the first: {decoder.first_bad}")
+        if self.header is not None and end is None:
+            self.warnings.append(f"{self.path} has no trailer: the trace was cut short")
+        piece = self.piece(columns)
+        piece.trailer = None if end is None else self._converted(trailer_of, end)
+        piece.warnings = list(self.warnings)
+        return piece
+
+    def _empty(self, name: str) -> bool:
+        """Whether the file's own statistics say that a column holds nothing, so that it need not be read."""
+        place = self.file.schema_arrow.names.index(name)
+        if name in arrow.REQUIRED or self.file.metadata.num_columns != len(self.file.schema_arrow.names):
+            return False
+        for number in range(self.file.metadata.num_row_groups):
+            column = self.file.metadata.row_group(number).column(place)
+            if column.statistics is None or column.statistics.null_count != column.num_values:
+                return False
+        return True
+
+    def _check_columns(self) -> None:
+        for name in arrow.REQUIRED:
+            if name not in self.file.schema_arrow.names:
+                raise InputError(
+                    f"{self.path} is a Parquet file but no trace: it has no column `{name}`",
+                    "name a trace, or rename its columns to `uri`, `offset`, `len` and `t_submit`",
+                )
+
+    def _header(self) -> Header | None:
+        line = self._json("header")
+        if line is None:
+            return None
+        other = self._converted(lambda value: msgspec.convert(value, OtherLine), line)
+        if other.tracekit != SCHEMA_VERSION:
+            raise InputError(
+                f"{self.path} has schema version {other.tracekit}, this tracekit reads version {SCHEMA_VERSION}",
+                "use the tracekit that wrote it, or a newer one",
+            )
+        return header_of(other)
+
+    def _read_marks(self) -> list[Mark]:
+        columns = self._json("marks") or {}
+        if not columns:
+            return []
+        return self._converted(_marks_of, columns)  # type: ignore[no-any-return]
+
+    def _converted(self, how: Any, value: Any) -> Any:
+        try:
+            return how(value)
+        except (msgspec.ValidationError, TypeError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"{self.path}: the trace's metadata is not what it should be ({error})", "write the file again"
+            ) from None
+
+    def _json(self, key: str) -> Any:
+        import pyarrow as pa
+
+        name = f"tracekit.{key}".encode()
+        text = self._metadata.get(name)
+        try:
+            if text is None and (packed := self._metadata.get(name + b".zst")) is not None:
+                with pa.CompressedInputStream(pa.BufferReader(base64.b64decode(packed)), "zstd") as stream:
+                    text = stream.read(_METADATA_LIMIT)
+            return None if text is None else msgspec.json.decode(text)
+        except (msgspec.DecodeError, ValueError, OSError) as error:
+            raise InputError(
+                f"{self.path}: the trace's metadata cannot be read (tracekit.{key}: {error})", "write the file again"
+            ) from None
+
+
+def _opened(path: str) -> pq.ParquetFile:
+    import pyarrow.parquet as pq
+
+    texts = {arrow.SAMPLE_NAME, *CATEGORIES}
+    try:
+        metadata = pq.read_metadata(path)
+        columns = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+        found = [one.path for one in columns if one.path in texts and one.physical_type == "BYTE_ARRAY"]
+        return pq.ParquetFile(
+            path, metadata=metadata, read_dictionary=found, pre_buffer=False, page_checksum_verification=True
+        )
+    except _broken() as error:
+        raise _damaged(path, error) from None
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What comes out of a damaged file: besides Arrow's own errors, what its values make of NumPy and Python."""
+    import pyarrow as pa
+
+    return pa.ArrowException, OSError, IndexError, UnicodeDecodeError, OverflowError
+
+
+def _damaged(path: str, error: Exception) -> InputError:
+    why = str(error).splitlines()[0].rstrip(".")
+    return InputError(f"{path} cannot be read as Parquet: it is damaged or cut short ({why})", "write it again")
+
+
+def _check_format(path: str, about: Any) -> None:
+    if about is None:
+        return  # somebody else's table; its columns decide
+    name, version = (about.get("name"), about.get("version")) if isinstance(about, dict) else (None, None)
+    if name != FORMAT or version != VERSION:
+        raise InputError(
+            f"{path} is {name} version {version}, this tracekit reads {FORMAT} version {VERSION}",
+            "use the tracekit that wrote it, or a newer one",
+        )
+
+
+def _marks_of(columns: Mapping[str, Sequence[Any]]) -> list[Mark]:
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    lines = msgspec.convert(rows, list[MarkLine])
+    return [Mark(line.mark, line.t, line.t_end, line.step, line.epoch, line.pid) for line in lines]
+
+
+# -- out --------------------------------------------------------------------------------------------------------------
+
+
+def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True) -> None:
+    """Write a trace (see `tracekit.formats.save`)."""
+    with writing(path, force=force) as writer:
+        writer.whole(trace)
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str], *, force: bool = True) -> Iterator[TableWriter]:
+    """A writer of the file piece by piece (see `tracekit.formats.writing`)."""
+    with replacing(path, force=force) as file:
+        writer = TableWriter(file)
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            writer.abandon()
+
+
+class TableWriter(Writer):
+    """Gathers pieces into row groups of `ROW_GROUP` ops and writes each as it is full."""
+
+    def __init__(self, sink: IO[bytes]) -> None:
+        super().__init__()
+        self._sink = sink
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+        self._marks: list[Mark] = []
+        self._facts: dict[str, str] = {"tracekit.format": _json({"name": FORMAT, "version": VERSION})}
+
+    def header(self, header: Header) -> None:
+        """Keep the header for the file's metadata."""
+        self._note("header", header_line(header))
+
+    def marks(self, marks: Sequence[Mark]) -> None:
+        """Keep marks for the file's metadata."""
+        self._marks += marks
+
+    def ops(self, piece: Trace) -> None:
+        """Take the ops of a piece; a row group is written when there are enough."""
+        start = 0
+        while start < len(piece):
+            stop = min(start + ROW_GROUP - self._rows, len(piece))
+            self._waiting.append(arrow.table_of(piece.select(slice(start, stop)), whole=True))
+            self._rows += stop - start
+            if self._rows == ROW_GROUP:
+                self._flush()
+            start = stop
+
+    def trailer(self, trailer: Trailer) -> None:
+        """Keep the trailer for the file's metadata."""
+        self._note("trailer", utf8_throughout(trailer_json(trailer)))
+
+    def finish(self) -> None:
+        """Write what waits, and the file's end."""
+        if self._waiting or self._writer is None:
+            self._flush()
+        if self._marks:
+            rows = [(mark.mark, mark.t, mark.t_end, mark.step, mark.epoch, mark.pid) for mark in self._marks]
+            self._note("marks", dict(zip(_MARK_KEYS, map(list, zip(*rows, strict=True)), strict=True)))
+        assert self._writer is not None
+        self._writer.add_key_value_metadata(self._facts)
+        self._writer.close()
+        self._writer = None
+
+    def abandon(self) -> None:
+        """Let go of a file that will not be kept."""
+        if self._writer is not None:
+            with suppress(Exception):  # its sink may be what failed
+                self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        table = pa.concat_tables(self._waiting) if self._waiting else arrow.schema().empty_table()
+        table = table.unify_dictionaries().combine_chunks()
+        if self._writer is None:
+            self._writer = _writer(self._sink, table.schema, _encodings(table))
+        if table.num_rows:
+            self._writer.write_table(table, row_group_size=ROW_GROUP)
+        self._waiting, self._rows = [], 0
+
+    def _note(self, key: str, value: Any) -> None:
+        import pyarrow as pa
+
+        text = _json(value)
+        if len(text) > _PLAIN_BYTES:
+            packed = pa.Codec("zstd", 9).compress(text.encode(), asbytes=True)
+            key, text = f"{key}.zst", base64.b64encode(packed).decode()
+        self._facts[f"tracekit.{key}"] = text
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _writer(sink: Any, schema: pa.Schema, encodings: Mapping[str, str]) -> pq.ParquetWriter:
+    import pyarrow.parquet as pq
+
+    others = {name: encoding for name, encoding in encodings.items() if encoding != "dictionary"}
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        compression_level=_LEVEL,
+        use_dictionary=[name for name in schema.names if name not in others],
+        column_encoding=others or None,
+        dictionary_pagesize_limit=_DICTIONARY_LIMIT,
+        write_page_checksum=True,
+    )
+
+
+def _encodings(table: pa.Table) -> dict[str, str]:
+    """The encoding of each column: what makes its first rows smallest.
+
+    Times are always deltas: those of the first rows may stand in a small dictionary, those of all rows never do.
+    """
+    chosen = {}
+    first = table.slice(0, _TRIED_ROWS)
+    for name in table.schema.names:
+        column = COLUMNS.get(name)
+        if column is None or column.category or first.column(name).null_count == first.num_rows:
+            chosen[name] = "dictionary"
+        elif column.unit == "ns":
+            chosen[name] = _DELTA
+        else:
+            chosen[name] = min(_CHOICES, key=lambda choice, name=name: _size(first.select([name]), choice))  # type: ignore[misc]
+    return chosen
+
+
+def _size(table: pa.Table, encoding: str) -> int:
+    sink = io.BytesIO()
+    writer = _writer(sink, table.schema, {table.schema.names[0]: encoding})
+    writer.write_table(table)
+    writer.close()
+    return sink.tell()
