@@ -60,7 +60,8 @@ def replay_run(
     records are appended to the file `results_fd`, and at most `chunks` blocks of 2,048 of them wait in memory. Signals are
     handled 20 times a second, and `report` is called with (ops done, bytes asked for, ns spent in ops, ns the last ops
     were late); when it answers False, or a handler or it raises, the run is stopped. `outcome` is filled in any case.
-    `helped` says that there are ops other than reads, for which a ring needs helpers.
+    `helped` says that there are ops other than reads, for which a ring needs helpers. The run's t0 is not before what
+    `outcome` has as `start` on entry; 0 is at once.
 
     Raises:
         ValueError: If an address, a count or the file is missing.

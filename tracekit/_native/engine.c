@@ -163,9 +163,14 @@ static void await_ready(tk_run *run)
 
 static void begin(tk_run *run)
 {
-    int64_t lead = run->streams.pace == TK_ASAP ? 0 : START_NS + START_NS_PER_WORKER * run->worker_count;
+    bool asap = run->streams.pace == TK_ASAP;
+    int64_t start = tk_now_ns() + (asap ? 0 : START_NS + START_NS_PER_WORKER * run->worker_count);
+    if (start < run->start_at)
+        start = run->start_at;
+    if (asap) /* nothing else would wait for it */
+        tk_sleep_until(start);
     pthread_mutex_lock(&run->lock);
-    tk_streams_start(&run->streams, tk_now_ns() + lead);
+    tk_streams_start(&run->streams, start);
     pthread_mutex_unlock(&run->lock);
     atomic_store(&run->go, 1);
     tk_futex_wake(&run->go, INT_MAX);
@@ -301,6 +306,7 @@ static int open_run(tk_run *run, const tk_replay *replay)
                                 .stream_count = replay->stream_count, .pace = replay->pace, .turns = replay->turns,
                                 .period = replay->period, .in_order = replay->in_order, .release = replay->release};
     run->how = replay->how;
+    run->start_at = replay->start_at;
     run->max_errors = replay->max_errors;
     run->gated = replay->max_ops || replay->max_bytes;
     run->worker_count = replay->how == TK_URING ? 1 : replay->workers;

@@ -272,6 +272,7 @@ struct tk_run {
     tk_worker *workers;
     int32_t worker_count;
     int64_t max_errors;     /* -1: never stop */
+    int64_t start_at;       /* the earliest start */
     pthread_mutex_t lock;   /* native: guards `streams` */
     _Atomic uint32_t ready; /* futex: threads that are prepared */
     _Atomic uint32_t go;    /* futex: the run has begun */

@@ -24,6 +24,7 @@ typedef struct {
     int results_fd;
     int32_t chunks;     /* how many chunks of TK_CHUNK records may wait for that file */
     int64_t turns, period;
+    int64_t start_at;           /* the earliest start on CLOCK_MONOTONIC; 0: at once */
     int64_t max_ops, max_bytes; /* 0: no cap */
     int64_t max_errors;         /* -1: never stop */
     int32_t workers;

@@ -65,6 +65,7 @@ PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keyw
     replay.results = (tk_result *)(uintptr_t)results;
     replay.turns = turns;
     replay.period = period;
+    replay.start_at = outcome->start;
     replay.max_ops = max_ops;
     replay.max_bytes = max_bytes;
     replay.max_errors = max_errors;

@@ -102,11 +102,13 @@ class Control:
 
     Args:
         report: Called from the thread that called `Engine.run`.
+        start_at: The run's t0 is not before this moment on CLOCK_MONOTONIC, in ns.
     """
 
-    def __init__(self, report: Callable[[State], None] = lambda _: None) -> None:
+    def __init__(self, report: Callable[[State], None] = lambda _: None, *, start_at: int = 0) -> None:
         self.stop = threading.Event()
         self.report = report
+        self.start_at = start_at
 
 
 class Engine(Protocol):

@@ -86,6 +86,7 @@ class NativeEngine:
         files = _Files(plan)
         results = np.zeros(len(ops) * plan.options.loop, RESULT)
         answer = np.zeros(1, OUTCOME)
+        answer["start"] = control.start_at
         interrupted = False
         try:
             self._core.replay_run(

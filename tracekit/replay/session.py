@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,13 +57,37 @@ class Silent:
         """Ignored."""
 
 
+class Conductor(Protocol):
+    """Who decides when a replay does what others must not do at the same time: several of them may be one run."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """The time in which missing data may be made."""
+
+    def start(self) -> int:
+        """All is ready: the moment of the start on CLOCK_MONOTONIC, in ns; 0 is at once."""
+
+
+class Alone:
+    """The conductor of a replay that is on its own."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Now."""
+        return nullcontext()
+
+    def start(self) -> int:
+        """At once."""
+        return 0
+
+
 @dataclass(frozen=True)
 class Replay:
-    """What came of it: the trace of what was done, with the run's statement in its trailer, and the plan behind it."""
+    """What came of it: the trace of what was done, with the run's statement in its trailer, and what is behind it."""
 
     trace: Trace
     plan: Plan
     outcome: Outcome
+    account: Account
+    summary: Summary
 
     @property
     def run(self) -> dict[str, Any]:
@@ -81,6 +105,7 @@ def replay(
     listener: Listener | None = None,
     choice: Choice | None = None,
     storage_of: Callable[[str], Storage] = storage_for,
+    conductor: Conductor | None = None,
 ) -> Replay:
     """Replay a trace.
 
@@ -92,27 +117,32 @@ def replay(
         listener: Who hears of warnings and progress.
         choice: The engine; default is what `engines.choose` finds.
         storage_of: The storage of a URI.
+        conductor: Who says when, where several replays are one run.
 
     Raises:
         PreflightError: If several things are known to fail; a single one is raised as it is (`InputError`,
             `UnknownSchemeError`, `CannotRunError`…). Nothing was issued then.
     """
     options = options or Options()
-    listener = listener or Silent()
+    listener, conductor = listener or Silent(), conductor or Alone()
     plan = make_plan(source, options, storage_of=storage_of)
     base = options.scratch or scratch_base or tempfile.gettempdir()
     recorded = start_state.of_recording(source.trailer.residency if source.trailer else {}, plan)
     plan.problems += start_state.problems(plan, recorded)
-    _make_ready(plan, base, listener)
+    with conductor.turn():
+        _make_ready(plan, base, listener)
     choice = choice or engines.choose(options.engine, plan)
     with _enough_descriptors(), scratch.made(plan, base):
         residency = start_state.set_state(plan, recorded, listener.warn)
-        outcome, disturbance = _run(plan, choice, listener)
+        outcome, disturbance = _run(plan, choice, listener, conductor)
         residency["after"] = start_state.measured(plan)
     done = collect(plan, outcome)
-    run = _stated(plan, outcome, done, disturbance)
+    account, summary = Account.of(plan, outcome, disturbance), Summary(outcome.t0)
+    summary.add(done)
+    run = statement(account, summary, recorded_depth(plan)).to_json()
     run["reasons"] += residency.get("notes", [])
-    return Replay(_described(plan, outcome, done, choice, run, residency, source_name, len(source)), plan, outcome)
+    trace = _described(plan, outcome, done, choice, run, residency, source_name, len(source))
+    return Replay(trace, plan, outcome, account, summary)
 
 
 def _make_ready(plan: Plan, base: str, listener: Listener) -> None:
@@ -140,20 +170,13 @@ def _enough_descriptors() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def _run(plan: Plan, choice: Choice, listener: Listener) -> tuple[Outcome, Disturbance]:
+def _run(plan: Plan, choice: Choice, listener: Listener, conductor: Conductor) -> tuple[Outcome, Disturbance]:
     # From before the calibration on: the longer the look at the machine, the finer what /proc/stat tells.
     start = Moment.now()
     noise = noise_floor(choice.clock)
-    control = Control(lambda state: listener.running(state, plan.ops))
+    control = Control(lambda state: listener.running(state, plan.ops), start_at=conductor.start())
     outcome = choice.engine.run(plan, control)
     return outcome, Disturbance.between(start, Moment.now(), noise)
-
-
-def _stated(plan: Plan, outcome: Outcome, done: Done, disturbance: Disturbance) -> dict[str, Any]:
-    """The run's statement about itself, as it stands in the trailer."""
-    summary = Summary(outcome.t0)
-    summary.add(done)
-    return statement(Account.of(plan, outcome, disturbance), summary, recorded_depth(plan)).to_json()
 
 
 def recorded_depth(plan: Plan) -> dict[str, float] | None:

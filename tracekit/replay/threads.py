@@ -276,7 +276,7 @@ def _start(workers: list[_Worker], shared: _Shared) -> None:
     for worker in workers:
         worker.start()
     shared.ready.wait()
-    shared.t0 = shared.clock.now() + _START_NS + _START_NS_PER_THREAD * len(workers)
+    shared.t0 = max(shared.clock.now() + _START_NS + _START_NS_PER_THREAD * len(workers), shared.control.start_at)
     shared.ready.wait()
 
 
