@@ -128,6 +128,19 @@ def record_start(
         entries) were hooked; and the calls that stay unseen, each with its reason.
     """
 
+def record_touches(mode: int, /) -> str | None:
+    """Look for touched pages of mapped files, from the next `record_start` on.
+
+    Args:
+        mode: 0 off, 1 page table snapshots, 2 exact (userfaultfd).
+
+    Returns:
+        Why that cannot be here, or None.
+
+    Raises:
+        ValueError: If there is no such mode.
+    """
+
 def record_pause(paused: bool, /) -> None:
     """Note nothing (True) or go on (False); the hooks stay in place."""
 

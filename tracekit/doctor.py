@@ -124,6 +124,28 @@ def check_recorder() -> Check:
     return Check("recorder", "limited", f"{detail}: {reason}{missing}", "the trace's trailer says what was missed")
 
 
+_TRY_TOUCHES = """
+import sys
+from tracekit import _core
+print(_core.record_touches(2) or "")
+"""
+
+
+def check_mapped_pages() -> Check:
+    """Whether `record --mmap exact` could see which pages of mapped files are touched."""
+    way_out = "record --mmap map says which files are mapped"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _TRY_TOUCHES], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return Check("mapped pages", "limited", "not seen: that takes the native core", way_out)
+    reason = done.stdout.strip()
+    if reason:
+        return Check("mapped pages", "limited", f"not seen: {reason}", way_out)
+    return Check("mapped pages", "ok", "record --mmap exact sees which are touched (userfaultfd, PAGEMAP_SCAN)")
+
+
 def check_clock() -> Check:
     """The clock that times come from; anything but the CPU's own counter costs a system call or more per look."""
     resolution = time.get_clock_info("monotonic").resolution * 1e9
@@ -305,6 +327,7 @@ MACHINE_CHECKS: tuple[Callable[[], Check], ...] = (
     check_python,
     check_core,
     check_recorder,
+    check_mapped_pages,
     check_clock,
     check_timer,
     check_strace,

@@ -51,7 +51,7 @@ COLUMNS: dict[str, Column] = {
             "op",
             np.int32,
             "",
-            "what was done: read, write, open, close, stat, list, mmap, delete, fsync…",
+            "what was done: read, write, open, close, stat, list, mmap, touch, delete, fsync…",
             category=True,
         ),
         Column("t_complete", np.int64, "ns", "when the op returned"),
@@ -71,7 +71,13 @@ COLUMNS: dict[str, Column] = {
         Column("layer", np.int32, "", "who saw it: libc, python, s3, az", category=True),
         Column("level", np.int32, "", "logical or wire, for object requests", category=True),
         Column("attempts", np.int32, "", "wire requests one logical request took"),
-        Column("flags", np.int32, "", "direct, o_append…, comma-separated", category=True),
+        Column(
+            "flags",
+            np.int32,
+            "",
+            "direct, o_append…, comma-separated; bracket: done at some time between t_submit and t_complete",
+            category=True,
+        ),
     )
 }
 CATEGORIES = tuple(name for name, column in COLUMNS.items() if column.category)

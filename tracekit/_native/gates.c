@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/syscall.h>
 
+#include "ending.h"
 #include "hooks.h"
 #include "spool.h"
 
@@ -17,6 +18,7 @@ const unsigned char tk_noted_numbers[NUMBERS] __attribute__((visibility("hidden"
     [SYS_preadv] = 1, [SYS_pwritev] = 1, [SYS_preadv2] = 1, [SYS_pwritev2] = 1, [SYS_sendfile] = 1,
     [SYS_copy_file_range] = 1, [SYS_splice] = 1, [SYS_lseek] = 1, [SYS_open] = 1, [SYS_openat] = 1, [SYS_creat] = 1,
     [SYS_close] = 1, [SYS_dup] = 1, [SYS_dup2] = 1, [SYS_dup3] = 1, [SYS_fsync] = 1, [SYS_fdatasync] = 1,
+    [SYS_io_uring_setup] = 1,
 };
 
 /* The C library's functions report as syscall() does: -1 and errno. */
@@ -46,6 +48,7 @@ long __attribute__((visibility("hidden"))) tk_noted_syscall(long number, long a,
     case SYS_dup3: return hook_dup3((int)a, (int)b, (int)c);
     case SYS_fsync: return hook_fsync((int)a);
     case SYS_fdatasync: return hook_fdatasync((int)a);
+    case SYS_io_uring_setup: return tk_ring_made(tk_original.syscall(number, a, b, c, d, e, f));
     default: return tk_original.syscall(number, a, b, c, d, e, f);
     }
 }

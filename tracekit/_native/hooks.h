@@ -71,12 +71,22 @@
     X(posix_spawnp, int, (pid_t *pid, const char *file, const void *actions, const void *attributes, \
                           char *const *arguments, char *const *environment))
 
+/* Calls that change what is mapped: hooked only where touched pages are looked for (touched.c). */
+#define TK_MAP_CALLS(X) \
+    X(munmap, int, (void *at, size_t bytes)) \
+    X(mremap, void *, (void *at, size_t bytes, size_t new_bytes, int flags, void *new_at)) \
+    X(madvise, int, (void *at, size_t bytes, int advice)) \
+    X(mprotect, int, (void *at, size_t bytes, int protection))
+
+/* How a process ends by itself (ending.c). */
+#define TK_END_CALLS(X) X(_exit, void, (int status))
+
 /* Calls that return twice or take what they are given: entered in assembler, without a frame of ours (gates.c). */
 #define TK_GATED_CALLS(X) \
     X(vfork, int, (void)) \
     X(syscall, long, (long number, long a, long b, long c, long d, long e, long f))
 
-#define TK_ALL_CALLS(X) TK_DATA_CALLS(X) TK_NAME_CALLS(X) TK_EXEC_CALLS(X) TK_GATED_CALLS(X)
+#define TK_ALL_CALLS(X) TK_DATA_CALLS(X) TK_NAME_CALLS(X) TK_EXEC_CALLS(X) TK_MAP_CALLS(X) TK_END_CALLS(X) TK_GATED_CALLS(X)
 
 struct tk_originals {
 #define FIELD(name, result, parameters) result(*name) parameters;

@@ -13,6 +13,7 @@
 #include "gotpatch.h"
 #include "hooks.h"
 #include "spool.h"
+#include "touched.h"
 
 struct tk_originals tk_original;
 
@@ -27,13 +28,15 @@ struct call {
 #define ROW(call_name, result, parameters) \
     {#call_name, (void *)hook_##call_name, (void **)&tk_original.call_name, NULL, 0},
 static struct call calls[] = {
-    TK_DATA_CALLS(ROW) TK_NAME_CALLS(ROW) TK_EXEC_CALLS(ROW)
+    TK_MAP_CALLS(ROW) TK_DATA_CALLS(ROW) TK_NAME_CALLS(ROW) TK_EXEC_CALLS(ROW) TK_END_CALLS(ROW)
 #if defined(__x86_64__) && defined(__GLIBC__)
         TK_GATED_CALLS(ROW)
 #endif
 };
 #undef ROW
-enum { CALLS = sizeof calls / sizeof *calls };
+#define ONE(call_name, result, parameters) +1
+enum { CALLS = sizeof calls / sizeof *calls, MAP_CALLS = 0 TK_MAP_CALLS(ONE) };
+#undef ONE
 
 /* Names under which libraries import the same calls. */
 static const char *const aliases[][2] = {
@@ -64,7 +67,8 @@ static void set_gates(void)
 static void find_calls(void)
 {
     void *library = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-    for (size_t i = 0; i < CALLS; i++) {
+    /* The first rows only where they are wanted; what is not found is not hooked. */
+    for (size_t i = tk_touch_wanted() ? 0 : MAP_CALLS; i < CALLS; i++) {
         calls[i].found = dlsym(library ? library : RTLD_DEFAULT, calls[i].name);
         *calls[i].original = calls[i].found;
     }

@@ -11,6 +11,7 @@
 #include "door.h"
 #include "pace.h"
 #include "recorder.h"
+#include "touched.h"
 
 static PyObject *now_ns(PyObject *self, PyObject *unused)
 {
@@ -109,6 +110,18 @@ static PyObject *record_start(PyObject *self, PyObject *arguments)
     return left ? Py_BuildValue("sznN", names[state.method], state.reason, (Py_ssize_t)state.hooked, left) : NULL;
 }
 
+static PyObject *record_touches(PyObject *self, PyObject *argument)
+{
+    long mode = PyLong_AsLong(argument);
+    if (mode == -1 && PyErr_Occurred())
+        return NULL;
+    if (mode < TK_TOUCH_OFF || mode > TK_TOUCH_EXACT) {
+        PyErr_SetString(PyExc_ValueError, "record_touches takes 0 (off), 1 (pagemap) or 2 (exact)");
+        return NULL;
+    }
+    return Py_BuildValue("z", tk_touch_prepare((enum tk_touch_mode)mode));
+}
+
 static PyObject *record_pause(PyObject *self, PyObject *argument)
 {
     int paused = PyObject_IsTrue(argument);
@@ -202,6 +215,8 @@ static PyObject *clock_anchor(PyObject *self, PyObject *unused)
 static PyMethodDef methods[] = {
     {"record_start", record_start, METH_VARARGS,
      "record_start(directory, tsc, detour, got) -> (method, reason, hooked, left)."},
+    {"record_touches", record_touches, METH_O,
+     "Look for touched pages of mapped files from record_start on: 1 pagemap, 2 exact; the reason if that cannot be, or None."},
     {"record_pause", record_pause, METH_O, "Stop noting I/O (True) or go on (False)."},
     {"record_line", record_line, METH_VARARGS,
      "record_line(path, text) -> bool: append with one write that is not noted; whether all of it is there."},

@@ -4,13 +4,16 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "ending.h"
 #include "fdtable.h"
 #include "sightings.h"
 #include "spool.h"
+#include "touched.h"
 
 static void reborn(void)
 {
     tk_fd_forget(0, UINT32_MAX);
+    tk_touch_reborn();
 }
 
 static void refuse(struct tk_interposed *out, const char *reason)
@@ -42,6 +45,10 @@ void tk_recorder_start(const char *directory, int tsc, int detour, int got, stru
     }
     tk_interpose(detour, got, out);
     tk_on = out->method != TK_NONE;
+    if (tk_on) {
+        tk_touch_start();
+        tk_ending_start();
+    }
 #endif
 }
 
@@ -65,8 +72,10 @@ void tk_recorder_pause(int paused)
 void tk_recorder_context(int64_t sample, int32_t step, int32_t epoch, int32_t worker, uint32_t run)
 {
     struct tk_context context = {sample, (uint32_t)step, (uint32_t)epoch, (uint32_t)worker, run & TK_LAST_FILE};
-    if (tk_on)
+    if (tk_on) {
+        tk_touch_context();
         tk_set_context(&context);
+    }
 }
 
 uint64_t tk_recorder_process(void)

@@ -54,13 +54,13 @@ static char *append_number(char *at, uint64_t number)
     return at;
 }
 
-static void block_signals(uint64_t *before)
+void tk_block_signals(uint64_t *before)
 {
     uint64_t all = ~UINT64_C(0);
     TK_RAW4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, before, 8);
 }
 
-static void restore_signals(const uint64_t *before)
+void tk_restore_signals(const uint64_t *before)
 {
     TK_RAW4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, before, NULL, 8);
 }
@@ -322,7 +322,7 @@ struct tk_thread *tk_attach(void)
     if (!tk_on || tk_process == NULL)
         return NULL;
     inherited = tk_local.thread;
-    block_signals(&signals);
+    tk_block_signals(&signals);
     if (*tk_live != tk_generation ? reborn() : TK_RAW0(SYS_getpid) == tk_process->pid) {
         /* The thread that forked has the parent's chunk in its hand: its context holds in the child. */
         if (inherited && inherited != &nowhere)
@@ -338,7 +338,7 @@ struct tk_thread *tk_attach(void)
         if (have_exit_key && exit_key < KEYS_INLINE)
             pthread_setspecific(exit_key, thread);
     }
-    restore_signals(&signals);
+    tk_restore_signals(&signals);
     return thread;
 }
 
@@ -362,7 +362,7 @@ struct tk_thread *tk_turn(struct tk_thread *full)
 
     if (full == &nowhere && atomic_fetch_add(&refused, 1) % 4096 != 4095)
         return NULL;
-    block_signals(&signals);
+    tk_block_signals(&signals);
     if (tk_local.thread != full) { /* a handler has turned already */
         next = tk_local.thread;
     } else {
@@ -379,7 +379,7 @@ struct tk_thread *tk_turn(struct tk_thread *full)
             tk_local.thread = next;
         }
     }
-    restore_signals(&signals);
+    tk_restore_signals(&signals);
     return next;
 }
 

@@ -25,11 +25,13 @@ enum tk_kind {
     TK_FADVISE, TK_READAHEAD, TK_MKDIR, TK_RMDIR,
     TK_SPLICE_READ, /* a read the kernel does not count as one (splice) */
     TK_SPLICE_WRITE,
+    TK_TOUCH = 28, /* pages found mapped: touched within dur; ret: the context may be another */
     TK_FILE = 32, /* text: struct tk_identity; where the file was not opened by name before our eyes, its path, and len: flags */
     TK_CWD,       /* text: the directory that this thread's relative paths are relative to, from here on */
     TK_THREAD,    /* from here on the chunk belongs to thread `ret` */
     TK_CONTEXT,   /* offset: sample, len: step, ret: epoch, dur: worker, file: run; all ones is "none", of run 0 */
     TK_EXEC,      /* text: path and arguments, each ended by a zero byte; ret: pid; len: errno when it failed */
+    TK_LEFT = 40, /* a map whose pages are not looked at; ret: enum tk_touch_left */
 };
 
 struct tk_record {
@@ -140,6 +142,8 @@ void tk_count_lost(void);
 uint32_t tk_new_file(void);
 void tk_set_context(const struct tk_context *context);
 void tk_thread_ends(void *unused);
+void tk_block_signals(uint64_t *before);
+void tk_restore_signals(const uint64_t *before);
 
 /* The calling thread's chunk; NULL when nothing may be recorded or changed here: switched off, a child of vfork, or a
    forked child that another thread is just setting up. */

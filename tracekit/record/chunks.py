@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.record import spool
+from tracekit.record import spool, touched
 from tracekit.record.files import IGNORED, Filter, flag_bits
 from tracekit.record.parts import SLOT
 
@@ -34,13 +34,14 @@ _IDENTITY = Struct("<QQQII")
 _OPS = {
     1: "read", 2: "write", 3: "open", 4: "close", 5: "stat", 6: "list", 7: "mmap", 8: "delete", 9: "rename",
     10: "truncate", 11: "fsync", 12: "fadvise", 13: "readahead", 14: "mkdir", 15: "rmdir", 16: "read", 17: "write",
+    28: "touch",
 }  # fmt: skip
-_OPEN, _LIST, _MMAP, _SPLICE_READ = 3, 6, 7, 16
-_FILE, _CWD, _THREAD, _CONTEXT, _EXEC = 32, 33, 34, 35, 36
+_OPEN, _LIST, _MMAP, _SPLICE_READ, _TOUCH = 3, 6, 7, 16, 28
+_FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT = 32, 33, 34, 35, 36, 40
 _WIDE = 64
 _FILE_SHIFT = 7
 _BY_NAME = (3, 5, 8, 9, 10, 14, 15)  # with a text, where the record has no file (an open has both)
-_RANGED = (1, 2, 7, 12, 13, 16, 17)  # with a true offset and length; the rest are about a whole file
+_RANGED = (1, 2, 7, 12, 13, 16, 17, _TOUCH)  # with a true offset and length; the rest are about a whole file
 _CODES = np.zeros(64, np.uint8)
 for _kind, _name in _OPS.items():
     _CODES[_kind] = spool.CODE[_name]
@@ -76,6 +77,10 @@ class Native:
     paths: dict[int, str] = field(default_factory=dict)
     identities: dict[int, Identity] = field(default_factory=dict)
     execs: list[tuple[int, int, list[str]]] = field(default_factory=list)
+    # Of mapped files: what the process says about looking for touched pages, and maps left alone by reason (see `touched`).
+    touches: dict[str, Any] = field(default_factory=dict)
+    left_maps: dict[int, int] = field(default_factory=dict)
+    rings: int = 0
 
 
 class Clock:
@@ -101,6 +106,11 @@ class Clock:
         """Whether there are two moments to go between."""
         return len(self._ticks) >= 2
 
+    def span_ns(self, ticks: int) -> int:
+        """How long that many ticks are, ns; 0 where that is not known."""
+        passed = int(self._ticks[-1] - self._ticks[0]) if self.usable else 0
+        return int(ticks * (int(self._ns[-1] - self._ns[0]) / passed)) if passed else 0
+
     def ns(self, ticks: NDArray[np.uint64]) -> NDArray[np.int64]:
         """CLOCK_MONOTONIC ns of each; what lies outside goes on at the pace of the nearest stretch."""
         values = ticks.astype(np.int64)
@@ -119,7 +129,9 @@ def heads(directory: Path) -> list[Native]:
         if len(data) >= _HEAD.size and data.startswith(_HEAD_MAGIC):
             _, layout, clock, start, start_ns, pid, parent, lost, ignored, _, wrong, *_ = _HEAD.unpack_from(data)
             if layout == _LAYOUT:
-                found.append(Native(pid, parent, start, start_ns, clock, lost, ignored, wrong))
+                native = Native(pid, parent, start, start_ns, clock, lost, ignored, wrong)
+                native.touches, native.rings = touched.facts(data), touched.rings(data)
+                found.append(native)
     return sorted(found, key=lambda native: (native.start_ns, native.pid))
 
 
@@ -282,6 +294,8 @@ class _Reader:
         self.native.uncounted_read += int(np.maximum(chunk.records["ret"][splices], 0).sum())
         kept = is_op & (paths != IGNORED)
         slots = self._slots(chunk, kept, paths)
+        for reason in chunk.records["ret"][(chunk.kinds == _LEFT) & (paths != IGNORED)].tolist():
+            self.native.left_maps[reason] = self.native.left_maps.get(reason, 0) + 1
         return slots, _contexts(chunk)[kept], _tids(chunk)[kept]
 
     def _paths(self, chunk: _Chunk) -> NDArray[np.int64]:
@@ -320,8 +334,8 @@ class _Reader:
         slots["t1"] = self._ns(records["t"] + _duration(records["dur"]))
         slots["offset"] = np.where(ranged, np.maximum(records["offset"], -1), 0)
         slots["len"] = np.where(ranged, size, 0)
-        slots["ret"] = np.where(kinds == _MMAP, np.where(ret < 0, 0, size), np.maximum(ret, 0))
-        slots["ret"][~np.isin(kinds, (1, 2, _MMAP, 16, 17))] = 0
+        slots["ret"] = np.where(np.isin(kinds, (_MMAP, _TOUCH)), np.where(ret < 0, 0, size), np.maximum(ret, 0))
+        slots["ret"][~np.isin(kinds, (1, 2, _MMAP, 16, 17, _TOUCH))] = 0
         slots["err"] = np.maximum(-ret, 0)
         slots["file"] = paths[kept]
         slots["op"] = _CODES[kinds]
@@ -339,6 +353,7 @@ class _Reader:
         whole = np.array([flag_bits(int(flags), spool.FLAGS) for flags in given], np.uint8)
         if len(opens):
             bits[opens] = whole[places]
+        bits[kinds == _TOUCH] = spool.BRACKET
         return bits
 
     def _ns(self, ticks: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -370,7 +385,11 @@ def _contexts(chunk: _Chunk) -> NDArray[np.int64]:
     table[1:, 2] = records["len"].astype(np.int32)
     table[1:, 3] = records["offset"]
     table[1:, 4] = chunk.files[changes]
-    result: NDArray[np.int64] = table[np.searchsorted(changes, np.arange(len(chunk.records)), side="right")]
+    places = np.searchsorted(changes, np.arange(len(chunk.records)), side="right")
+    result: NDArray[np.int64] = table[places]
+    touches = chunk.indices(_TOUCH)
+    # Where the context changed more often than anybody looked, it is not known for which sample a page was touched.
+    result[touches[chunk.records["ret"][touches] == 1], 2:] = (-1, -1, 0)
     return result
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from tracekit.record import touched
 from tracekit.record.parts import Part
 from tracekit.trace import Trace
 from tracekit.units import format_bytes
@@ -28,8 +29,9 @@ _BLIND = (
     "ndarray.tofile, and other writes through C stdio",
     "io_uring and POSIX AIO",
 )
+_MAPPED = "accesses to mapped files after the mmap itself"
 _BLIND_NATIVE = (
-    "accesses to mapped files after the mmap itself",
+    _MAPPED,
     "io_uring, and system calls that do not go through the C library",
     "programs that are no Python, beyond their bytes",
 )
@@ -55,7 +57,7 @@ def read_characters() -> int | None:
         return None
 
 
-def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None) -> dict[str, Any]:
+def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None, mmap: str = "map") -> dict[str, Any]:
     """The trailer's `coverage`: what was recorded and knowingly left out, against the kernel's own count.
 
     Where the native engine recorded every process the count is a certificate: below `COMPLETE` the trace is incomplete,
@@ -71,11 +73,12 @@ def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None) -
         "ignored_read_bytes": sum(part.ignored_bytes + part.startup_bytes for part in parts),
         "mapped_bytes": moved_bytes(trace, "mmap"),
         "mmaps": int(mmaps.sum()),
-        "blind": list(_BLIND_NATIVE if native else _BLIND),
+        "blind": _blind(parts) if native else list(_BLIND),
         "not_followed": not_followed(parts),
     }
     if native:
         coverage.update(_ways(parts))
+    coverage.update(touched.coverage(parts, moved_bytes(trace, "touch"), mmap))
     if kernel_bytes is not None:
         coverage["kernel_read_bytes"] = kernel_bytes
         uncounted = sum(part.uncounted_bytes for part in parts)
@@ -92,6 +95,12 @@ def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None) -
     if not native and (readers := _imported(parts, _OWN_READERS)):
         coverage["unseen_readers"] = readers
     return coverage
+
+
+def _blind(parts: Sequence[Part]) -> list[str]:
+    """What the native engine did not see; touches of mapped pages were, where every process looked for them."""
+    looked = all(part.touches for part in parts)
+    return [text for text in _BLIND_NATIVE if not (looked and text == _MAPPED)]
 
 
 def moved_bytes(trace: Trace, *kinds: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from tracekit import __version__, formats
 from tracekit.errors import RecorderError
 from tracekit.machine import host_facts
-from tracekit.record import launch
+from tracekit.record import launch, touched
 from tracekit.record.coverage import coverage_of, moved_bytes, why_not
 from tracekit.record.merge import describe, merge_parts
 from tracekit.record.parts import Part, failures
@@ -47,8 +47,8 @@ def finish(run: launch.Run) -> Recording:
     if not os.path.isdir(run.parts):
         raise RecorderError(f"the parts directory {run.parts} is gone", "was it moved or removed by the program?")
     merged, parts = merge_parts(run.parts, run.t0, run.clock_anchors(), run.globs())
-    coverage = coverage_of(merged, parts, run.kernel_bytes)
-    header = _header(run, merged, parts)
+    coverage = coverage_of(merged, parts, run.kernel_bytes, run.options.get("mmap", "map"))
+    header = _header(run, merged, parts, coverage)
     trailer = _trailer(run, merged, parts, coverage)
     trace = describe(merged, header, trailer)
     if run.redact:
@@ -57,20 +57,27 @@ def finish(run: launch.Run) -> Recording:
     return Recording(trace, run.output, len(trace.uris), _warnings(run, trace, parts))
 
 
-def _header(run: launch.Run, trace: Trace, parts: Sequence[Part]) -> Header:
+def _header(run: launch.Run, trace: Trace, parts: Sequence[Part], coverage: Mapping[str, Any]) -> Header:
     return Header(
         created=run.created,
         producer={
             "tool": "tracekit", "version": __version__, "verb": "record", "engine": run.engine, "reason": run.reason,
-            "options": run.options,
+            "options": run.options, **_mapped(coverage),
         },
         clock={"t0_unix_ns": run.t0_unix_ns, "source": "CLOCK_MONOTONIC", "resolution_ns": 1},
         command=run.command,
         host=host_facts(_roots(trace)),
         frameworks={name: version for part in parts for name, version in part.frameworks.items()},
-        filters=run.options,
+        filters=run.globs_as_given(),
         redacted=run.redact,
     )  # fmt: skip
+
+
+def _mapped(coverage: Mapping[str, Any]) -> dict[str, Any]:
+    """What is seen of mapped files, and why not what was asked for."""
+    if "mmap" not in coverage:
+        return {}
+    return {"mmap": coverage["mmap"], **({"mmap_reason": coverage["mmap_why"]} if "mmap_why" in coverage else {})}
 
 
 def _roots(trace: Trace) -> list[str]:
@@ -137,6 +144,7 @@ def _warnings(run: launch.Run, trace: Trace, parts: Sequence[Part]) -> list[str]
     warnings += [f"process {part.pid}: {problem}" for part in parts for problem in part.problems]
     for entry in trailer.coverage.get("not_followed", ())[:5]:
         warnings.append(f"not followed: {' '.join(entry['argv'])[:80]}: {entry['why']}")
+    warnings += touched.sentences(trailer.coverage)
     if "missing" in trailer.coverage:
         warnings.append(trailer.coverage["missing"])
     elif readers := trailer.coverage.get("unseen_readers"):

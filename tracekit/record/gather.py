@@ -48,6 +48,9 @@ def gather(
             part = _unspoken(native)
             parts.append(part)
         _join(part, native)
+        part.look_ns = (
+            clock.span_ns(native.touches.get("look_ticks", 0)) if native.clock else native.touches.get("look_ticks", 0)
+        )
     _subtract_images(natives, by_name)
     return parts
 
@@ -74,6 +77,9 @@ def _join(part: Part, native: chunks.Native) -> None:
     part.uncounted_bytes = native.uncounted_read
     part.startup_bytes = int(part.about.get("startup", 0))
     part.execs = native.execs
+    part.touches, part.left_maps, part.rings = native.touches, native.left_maps, native.rings
+    if native.rings:
+        part.about["io_uring"] = native.rings
     part.layer = "libc"
 
 

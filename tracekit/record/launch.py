@@ -44,6 +44,7 @@ class Plan:
     engine: str = "auto"
     redact: bool = False
     force: bool = False
+    mmap: str = "map"
 
 
 @dataclass
@@ -79,6 +80,10 @@ class Run:
         """The include and exclude globs, those about paths made absolute where the run began."""
         return {name: [_glob(text, self.directory) for text in self.options[name]] for name in ("include", "exclude")}
 
+    def globs_as_given(self) -> dict[str, list[str]]:
+        """The include and exclude globs as they were typed."""
+        return {name: self.options[name] for name in ("include", "exclude")}
+
     def clock_anchors(self) -> list[list[int]]:
         """(CLOCK_MONOTONIC ns, time stamp counter) from before and after the run; after is now where it was cut short."""
         return self.anchors if len(self.anchors) > 1 else self.anchors + [list(pair) for pair in anchor()]
@@ -112,7 +117,9 @@ def prepare(plan: Plan) -> Run:
     t0 = time.monotonic_ns()
     parts = _parts_directory(plan)
     output = os.path.abspath(plan.output) if plan.output else ""
-    options = {"include": list(plan.include), "exclude": list(plan.exclude)}
+    options: dict[str, Any] = {"include": list(plan.include), "exclude": list(plan.exclude)}
+    if plan.mmap != "map":
+        options["mmap"] = plan.mmap
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now / 1e9))
     rest = (created, choice.name, choice.reason, options, plan.redact, plan.force)
     run = Run(parts, output, list(plan.command), t0, now, *rest)
@@ -202,6 +209,7 @@ def _write_startup(run: Run, choice: Choice) -> None:
     settings: dict[str, object] = {
         "directory": run.parts, "home": home, "package": os.path.dirname(os.path.abspath(__file__)), "modules": MODULES,
         "private": PRIVATE, "variable": VARIABLE, "t0": run.t0, "native": choice.options, "reason": choice.reason,
+        "mmap": run.options.get("mmap", "map"),
         **run.globs(),
     }  # fmt: skip
     text = sitecustomize_text(settings)

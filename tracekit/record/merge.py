@@ -137,6 +137,8 @@ def _errno_name(number: int) -> str | None:
 
 
 def _flag_names(bits: int) -> str | None:
+    if bits & spool.BRACKET == spool.BRACKET:
+        return "bracket"
     return ",".join(name for name, bit in spool.FLAGS.items() if bits & bit) or None
 
 

@@ -14,13 +14,16 @@ from typing import Any
 
 # What the core is called here; a tracekit that the program itself imports has its own copy, which never records.
 _NAME = "_tracekit_native._core"
+# As in touched.h.
+_MMAP = ("map", "pagemap", "exact")
 
 
 class Engine:
     """How this process is recorded.
 
     `name` is native or python; `way` detour or got; `reason` says why not the better one; `left` which calls stay unseen.
-    `startup` is what the kernel had counted as read before the hooks were in.
+    `startup` is what the kernel had counted as read before the hooks were in. `mmap` is what is seen of mapped files, and
+    `mmap_why` why not what was asked for.
     """
 
     def __init__(self, name: str, reason: str, core: Any = None) -> None:
@@ -30,11 +33,15 @@ class Engine:
         self.way = ""
         self.left: list[list[str]] = []
         self.startup = 0
+        self.mmap = "map"
+        self.mmap_why = ""
 
     def facts(self) -> dict[str, Any]:
         """What a process says about its engine; `native` names its part of the spool."""
         facts: dict[str, Any] = {"engine": self.name, "why": self.reason}
         if self.core is not None:
+            if self.mmap_why or self.mmap != "map":
+                facts.update(mmap=self.mmap, mmap_why=self.mmap_why)
             facts.update(way=self.way, left=self.left, native=self.core.record_process(), startup=self.startup)
             self.startup = 0  # a forked child has read nothing yet
         return facts
@@ -45,7 +52,7 @@ def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
 
     Args:
         options: core (the extension's path), tsc, detour, got; None when the native engine is not to be used.
-        settings: directory, home and variable of the run.
+        settings: directory, home and variable of the run, and mmap: map, pagemap or exact.
     """
     if options is None:
         return Engine("python", settings.get("reason", ""))
@@ -56,6 +63,8 @@ def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
         core = _load(options["core"])
     except Exception as error:
         return Engine("python", f"the core cannot be loaded: {error}")
+    wanted = settings.get("mmap", "map")
+    mmap_why = core.record_touches(_MMAP.index(wanted)) if wanted != "map" else None
     startup = read_so_far()
     way, reason, _hooked, left = core.record_start(
         settings["directory"], options["tsc"], options["detour"], options["got"]
@@ -63,6 +72,7 @@ def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
     if way == "none":
         return Engine("python", reason or "")
     engine = Engine("native", reason or "", core)
+    engine.mmap, engine.mmap_why = "map" if mmap_why else wanted, mmap_why or ""
     engine.way, engine.left, engine.startup = way, [list(pair) for pair in left], startup
     variable = f"{settings['variable']}={settings['directory']}".encode()
     core.record_environment([variable], settings["home"])

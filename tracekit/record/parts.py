@@ -56,6 +56,11 @@ class Part:
     startup_bytes: int = 0
     execs: list[tuple[int, int, list[str]]] = field(default_factory=list)
     identities: dict[int, Any] = field(default_factory=dict)
+    # Of mapped files and rings, see `touched`.
+    touches: dict[str, Any] = field(default_factory=dict)
+    look_ns: int = 0
+    left_maps: dict[int, int] = field(default_factory=dict)
+    rings: int = 0
 
     @property
     def pid(self) -> int:

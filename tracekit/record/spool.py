@@ -38,10 +38,12 @@ VALID = 0x80
 # The position in this tuple is the op's code in a slot; code 0 is a change of context. Append only.
 OPS = (
     "context", "read", "write", "open", "close", "stat", "list", "mmap", "fsync", "delete", "truncate", "rename",
-    "fadvise", "readahead", "mkdir", "rmdir",
+    "fadvise", "readahead", "mkdir", "rmdir", "touch",
 )  # fmt: skip
 CODE = {name: code for code, name in enumerate(OPS)}
 FLAGS = {"direct": 1, "o_append": 2, "o_sync": 4, "o_creat": 8, "o_trunc": 16, "o_wronly": 32, "o_rdwr": 64}
+# No file is opened both ways: the op was done at some time between its two.
+BRACKET = FLAGS["o_wronly"] | FLAGS["o_rdwr"]
 
 # (worker, epoch, step, sample, run): what the op is done for. `run` > 0 says that step is the position of a batch in
 # that many-th run of a loader worker; merge turns it into the step's number.

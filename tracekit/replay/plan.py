@@ -179,13 +179,15 @@ def _renamed(trace: Trace, options: Options, problems: list[TracekitError], warn
 def _issued(trace: Trace, options: Options, problems: list[TracekitError]) -> tuple[Trace, dict[str, int]]:
     """The ops that will be issued, and what is left out, counted by reason."""
     kinds = kinds_of(trace)
-    unknown, changing = kinds == Kind.UNKNOWN, np.isin(kinds, CHANGES)
+    # A touch says that a page was read at some time between two looks: there is no moment to issue it at.
+    touches = trace.mask("op", "touch")
+    unknown, changing = (kinds == Kind.UNKNOWN) & ~touches, np.isin(kinds, CHANGES)
     if bool(unknown.any()) and not options.skip_unknown:
         problems.append(_unknown_ops(trace, unknown))
     failed = changing & (trace.col("err") != NULL)
     unwanted = changing & ~failed & (options.writes == "skip")
-    reasons = {"unknown": unknown, "failed changes": failed, "writes": unwanted}
-    dropped = unknown | failed | unwanted
+    reasons = {"unknown": unknown, "failed changes": failed, "writes": unwanted, "touches of mapped pages": touches}
+    dropped = unknown | failed | unwanted | touches
     skipped = {reason: int(mask.sum()) for reason, mask in reasons.items() if bool(mask.any())}
     return (trace.select(~dropped) if skipped else trace), skipped
 

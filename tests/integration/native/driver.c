@@ -6,6 +6,9 @@
 #include "decode.h"
 #include "recorder.h"
 #include "spool.h"
+#include "touched.h"
+
+#include <sys/mman.h>
 
 struct named {
     const char *name;
@@ -39,6 +42,47 @@ static void *churn(void *unused)
     return NULL;
 }
 
+/* Mapped, touched, moved, holed, forked and let go, by threads that do it at once. */
+static void *map_and_touch(void *unused)
+{
+    (void)unused;
+    for (int turn = 0; turn < 50; turn++) {
+        int fd = open(path, O_RDONLY), status = 0;
+        char *at = mmap(NULL, 65536, PROT_READ, MAP_SHARED, fd, 0);
+        volatile char *seen = at;
+        pid_t child;
+        close(fd);
+        seen[turn % 16 * 4096];
+        if (mprotect(at, 4096, PROT_READ | PROT_WRITE) == 0)
+            wrong++;
+        munmap(at + 16384, 8192);
+        madvise(at, 8192, MADV_DONTNEED);
+        at = mremap(at, 16384, 8192, 0);
+        tk_recorder_context(turn, 1, 2, 3, 4);
+        if (turn % 25 == 0) {
+            child = fork();
+            if (child == 0) {
+                seen[4096];
+                _exit(7);
+            }
+            waitpid(child, &status, 0);
+            wrong += WEXITSTATUS(status) != 7;
+        }
+        munmap(at, 8192);
+        munmap((void *)(seen + 24576), 40960);
+    }
+    return NULL;
+}
+
+static void churn_of_maps(void)
+{
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, map_and_touch, NULL);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+}
+
 /* Bytes of a fixed sequence (a linear congruential generator): whatever the decoder accepts, it must stay in its bounds. */
 static void decode_anything(void)
 {
@@ -67,6 +111,8 @@ int main(int count, char **arguments)
         return 2;
     path = arguments[2];
     decode_anything();
+    if (count > 4)
+        printf("touches: %s\n", tk_touch_prepare((enum tk_touch_mode)atoi(arguments[4])) ?: "ok");
     tk_recorder_start(arguments[1], 1, strcmp(arguments[3], "detour") == 0, strcmp(arguments[3], "got") == 0, &state);
     printf("%s %zu %zu\n", state.reason ? state.reason : "ok", state.hooked, state.left_count);
     for (int turn = 0; turn < 3; turn++) {
@@ -77,6 +123,8 @@ int main(int count, char **arguments)
             pthread_create(&threads[i], NULL, churn, NULL);
         for (int i = 0; i < 8; i++)
             pthread_join(threads[i], NULL);
+        if (turn == 0)
+            churn_of_maps();
     }
     printf("%d wrong, %llu lost, %llu positions corrected\n", wrong, (unsigned long long)tk_process->lost,
            (unsigned long long)tk_process->wrong_offsets);

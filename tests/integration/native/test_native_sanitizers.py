@@ -17,7 +17,7 @@ SOURCES = [
     str(NATIVE / f"{name}.c")
     for name in (
         "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "fdtable", "sightings", "datahooks", "namehooks",
-        "exechooks", "gates",
+        "exechooks", "gates", "regions", "touched", "ending",
     )
 ]  # fmt: skip
 
@@ -48,8 +48,8 @@ def test_no_warning_with_everything_on(tmp_path):
 
 
 def test_address_and_undefined_behaviour_sanitizers(tmp_path):
-    """Every hazard, churn of threads, and the decoder on arbitrary bytes: no report."""
-    command = _driver(tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+    """Every hazard, churn of threads and maps, and the decoder on arbitrary bytes: no report."""
+    command = [*_driver(tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"), "2"]
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}  # the driver's own line buffer lives to the end
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -60,7 +60,7 @@ def test_address_and_undefined_behaviour_sanitizers(tmp_path):
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
 def test_valgrind(tmp_path):
     """The same under valgrind: no invalid access, no use of what was never set."""
-    command = ["valgrind", "-q", "--error-exitcode=99", "--smc-check=all", *_driver(tmp_path)]
+    command = ["valgrind", "-q", "--error-exitcode=99", "--smc-check=all", *_driver(tmp_path), "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert done.stdout.endswith("0 wrong, 0 lost, 0 positions corrected\n")
