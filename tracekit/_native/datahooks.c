@@ -15,10 +15,13 @@ static inline int is_ignored(int fd)
     return tk_fd_word(fd) == TK_FD_IGNORED || TK_UNLIKELY(!tk_on);
 }
 
-/* The kernel counts what is read from pipes and sockets too; the certificate needs to know how much that was. */
+/* The kernel counts what is read from pipes and sockets too; the certificate needs to know how much that was. What a confined
+   process reads is not left out by choice: it is missing. */
 static inline void count_ignored(ssize_t read, ssize_t written)
 {
     struct tk_thread *thread = tk_local.thread;
+    if (TK_UNLIKELY(!tk_on) && tk_process && atomic_load_explicit(&tk_process->confined, memory_order_relaxed))
+        return;
     if (TK_LIKELY(thread != NULL && tk_local.generation == *tk_live)) {
         thread->ignored_read += read > 0 ? (uint64_t)read : 0;
         thread->ignored_written += written > 0 ? (uint64_t)written : 0;
@@ -148,6 +151,8 @@ ssize_t hook_sendfile64(int to, int from, off_t *offset, size_t bytes)
 {
     uint64_t begin = tk_ticks();
     ssize_t result = tk_original.sendfile64(to, from, offset, bytes);
+    if (TK_UNLIKELY(!tk_on))
+        return result;
     done(TK_READ, from, began(offset, result), bytes, result, begin);
     done(TK_WRITE, to, AT_POSITION, bytes, result, begin);
     return result;
@@ -157,6 +162,8 @@ ssize_t hook_copy_file_range(int from, off_t *in, int to, off_t *out, size_t byt
 {
     uint64_t begin = tk_ticks();
     ssize_t result = tk_original.copy_file_range(from, in, to, out, bytes, flags);
+    if (TK_UNLIKELY(!tk_on))
+        return result;
     done(TK_READ, from, began(in, result), bytes, result, begin);
     done(TK_WRITE, to, began(out, result), bytes, result, begin);
     return result;
@@ -166,6 +173,8 @@ ssize_t hook_splice(int from, off_t *in, int to, off_t *out, size_t bytes, unsig
 {
     uint64_t begin = tk_ticks();
     ssize_t result = tk_original.splice(from, in, to, out, bytes, flags);
+    if (TK_UNLIKELY(!tk_on))
+        return result;
     done(TK_SPLICE_READ, from, began(in, result), bytes, result, begin);
     done(TK_SPLICE_WRITE, to, began(out, result), bytes, result, begin);
     return result;

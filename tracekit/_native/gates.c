@@ -19,6 +19,10 @@ const unsigned char tk_noted_numbers[NUMBERS] __attribute__((visibility("hidden"
     [SYS_copy_file_range] = 1, [SYS_splice] = 1, [SYS_lseek] = 1, [SYS_open] = 1, [SYS_openat] = 1, [SYS_creat] = 1,
     [SYS_close] = 1, [SYS_dup] = 1, [SYS_dup2] = 1, [SYS_dup3] = 1, [SYS_fsync] = 1, [SYS_fdatasync] = 1,
     [SYS_io_uring_setup] = 1,
+    [SYS_mmap] = 1, [SYS_ftruncate] = 1, [SYS_readahead] = 1, [SYS_getdents64] = 1, [SYS_close_range] = 1,
+    [SYS_openat2] = 1, [SYS_newfstatat] = 1, [SYS_statx] = 1, [SYS_truncate] = 1, [SYS_unlink] = 1, [SYS_unlinkat] = 1,
+    [SYS_rename] = 1, [SYS_renameat] = 1, [SYS_renameat2] = 1, [SYS_mkdir] = 1, [SYS_rmdir] = 1, [SYS_chdir] = 1,
+    [SYS_fchdir] = 1, [SYS_seccomp] = 1,
 };
 
 /* The C library's functions report as syscall() does: -1 and errno. */
@@ -49,6 +53,25 @@ long __attribute__((visibility("hidden"))) tk_noted_syscall(long number, long a,
     case SYS_fsync: return hook_fsync((int)a);
     case SYS_fdatasync: return hook_fdatasync((int)a);
     case SYS_io_uring_setup: return tk_ring_made(tk_original.syscall(number, a, b, c, d, e, f));
+    case SYS_mmap: return (long)hook_mmap64((void *)a, (size_t)b, (int)c, (int)d, (int)e, f);
+    case SYS_ftruncate: return hook_ftruncate64((int)a, b);
+    case SYS_readahead: return hook_readahead((int)a, b, (size_t)c);
+    case SYS_getdents64: return hook_getdents64((int)a, (void *)b, (size_t)c);
+    case SYS_close_range: return hook_close_range((unsigned)a, (unsigned)b, (int)c);
+    case SYS_openat2: return tk_openat2((int)a, (const char *)b, (const void *)c, (size_t)d);
+    case SYS_newfstatat: return hook_fstatat64((int)a, (const char *)b, (struct stat *)c, (int)d);
+    case SYS_statx: return hook_statx((int)a, (const char *)b, (int)c, (unsigned)d, (struct statx *)e);
+    case SYS_truncate: return hook_truncate64((const char *)a, b);
+    case SYS_unlink: return hook_unlink((const char *)a);
+    case SYS_unlinkat: return hook_unlinkat((int)a, (const char *)b, (int)c);
+    case SYS_rename: return hook_rename((const char *)a, (const char *)b);
+    case SYS_renameat: return hook_renameat((int)a, (const char *)b, (int)c, (const char *)d);
+    case SYS_renameat2: return hook_renameat2((int)a, (const char *)b, (int)c, (const char *)d, (unsigned)e);
+    case SYS_mkdir: return hook_mkdir((const char *)a, (mode_t)b);
+    case SYS_rmdir: return hook_rmdir((const char *)a);
+    case SYS_chdir: return hook_chdir((const char *)a);
+    case SYS_fchdir: return hook_fchdir((int)a);
+    case SYS_seccomp: return tk_confining_syscall(number, a, b, c);
     default: return tk_original.syscall(number, a, b, c, d, e, f);
     }
 }

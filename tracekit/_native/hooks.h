@@ -59,6 +59,7 @@
     X(rename, int, (const char *from, const char *to)) \
     X(renameat, int, (int from_directory, const char *from, int to_directory, const char *to)) \
     X(renameat2, int, (int from_directory, const char *from, int to_directory, const char *to, unsigned flags)) \
+    X(prctl, int, (int option, long a, long b, long c, long d)) \
     X(chdir, int, (const char *path)) \
     X(fchdir, int, (int fd))
 
@@ -98,6 +99,12 @@ extern struct tk_originals tk_original __attribute__((visibility("hidden")));
 #define DECLARE(name, result, parameters) result hook_##name parameters;
 TK_ALL_CALLS(DECLARE)
 #undef DECLARE
+
+/* openat2(2), which the C library has no function for. */
+long tk_openat2(int directory, const char *path, const void *how, size_t bytes);
+
+/* seccomp(2). */
+long tk_confining_syscall(long number, long operation, long flags, long arguments);
 
 /* Variables a program started without ours gets back: "NAME=value", a NULL at the end; `path_entry` (may be NULL) goes to
    the front of PYTHONPATH. The strings stay the caller's and must live on. */

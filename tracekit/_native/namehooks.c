@@ -118,6 +118,18 @@ int hook_openat64(int directory, const char *path, int flags, mode_t mode)
     return fd;
 }
 
+enum { IN_ROOT = 0x10 }; /* RESOLVE_IN_ROOT: what begins with a slash begins in `directory`; named when it is read */
+
+long tk_openat2(int directory, const char *path, const void *how, size_t bytes)
+{
+    const uint64_t *words = how; /* flags, mode, resolve */
+    uint64_t begin = tk_ticks();
+    long fd = tk_original.syscall(SYS_openat2, directory, (long)path, (long)how, (long)bytes, 0, 0);
+    if (fd >= 0 && !(words[2] & IN_ROOT)) /* then the kernel could read `how` */
+        opened((int)fd, directory, path, (int)words[0], begin);
+    return fd;
+}
+
 int hook_creat64(const char *path, mode_t mode)
 {
     uint64_t begin = tk_ticks();

@@ -295,7 +295,7 @@ void tk_thread_ends(void *unused)
     struct tk_thread *thread = tk_local.thread;
     uint64_t cursor;
     (void)unused;
-    if (thread == NULL || thread == &nowhere || tk_local.generation != *tk_live || thread->pid != tk_process->pid)
+    if (!tk_on || thread == NULL || thread == &nowhere || tk_local.generation != *tk_live || thread->pid != tk_process->pid)
         return;
     tk_local.thread = NULL;
     if (thread->before)

@@ -89,6 +89,7 @@ struct tk_process {
     int32_t pid, parent;
     _Atomic uint64_t lost, ignored_read, ignored_written, wrong_offsets;
     _Atomic uint32_t files, cwd, chunks, forks;
+    _Atomic uint32_t confined; /* it installed a seccomp filter, and was left alone from then on */
 };
 
 struct tk_local {

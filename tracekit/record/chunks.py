@@ -22,7 +22,7 @@ from tracekit.record.parts import SLOT
 # 1: the first layout. As in spool.h.
 _LAYOUT = 1
 _RECORD = np.dtype([("t", "<u8"), ("offset", "<i8"), ("len", "<u4"), ("ret", "<i4"), ("dur", "<u4"), ("what", "<u4")])
-_HEAD = Struct("<8sIIQqiiQQQQIIII")
+_HEAD = Struct("<8sIIQqiiQQQQIIIII")
 _HEAD_MAGIC = b"tkproc\0\0"
 _CHUNK = Struct("<8sIIQiiiiQQqqIIII")
 _CHUNK_MAGIC = b"tkops\0\0\0"
@@ -60,7 +60,10 @@ class Identity:
 
 @dataclass
 class Native:
-    """One process as the core noted it. `execs` has (time, pid, words) of every program started."""
+    """One process as the core noted it. `execs` has (time, pid, words) of every program started.
+
+    `confined`: it installed a seccomp filter, and was left alone from then on.
+    """
 
     pid: int
     parent: int
@@ -71,6 +74,7 @@ class Native:
     ignored_read: int
     wrong_offsets: int
     uncounted_read: int = 0
+    confined: bool = False
     slots: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, SLOT))
     contexts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 5), np.int64))
     tids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
@@ -127,9 +131,9 @@ def heads(directory: Path) -> list[Native]:
     for path in directory.glob("*.head"):
         data = path.read_bytes()
         if len(data) >= _HEAD.size and data.startswith(_HEAD_MAGIC):
-            _, layout, clock, start, start_ns, pid, parent, lost, ignored, _, wrong, *_ = _HEAD.unpack_from(data)
+            _, layout, clock, start, start_ns, pid, parent, lost, ignored, _, wrong, *rest = _HEAD.unpack_from(data)
             if layout == _LAYOUT:
-                native = Native(pid, parent, start, start_ns, clock, lost, ignored, wrong)
+                native = Native(pid, parent, start, start_ns, clock, lost, ignored, wrong, confined=bool(rest[-1]))
                 native.touches, native.rings = touched.facts(data), touched.rings(data)
                 found.append(native)
     return sorted(found, key=lambda native: (native.start_ns, native.pid))

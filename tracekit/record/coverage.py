@@ -78,6 +78,8 @@ def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None, m
     }
     if native:
         coverage.update(_ways(parts))
+        if confined := sum(bool(part.about.get("confined")) for part in parts):
+            coverage["confined"] = confined
     coverage.update(touched.coverage(parts, moved_bytes(trace, "touch"), mmap))
     if kernel_bytes is not None:
         coverage["kernel_read_bytes"] = kernel_bytes
@@ -126,6 +128,8 @@ def _named(missing: int, parts: Sequence[Part]) -> str:
     causes = []
     if programs:
         causes.append(f"programs that were not followed ({', '.join(programs[:8])})")
+    if any(part.about.get("confined") for part in parts):
+        causes.append("a process that installed a seccomp filter and was left alone from then on")
     if any(part.about.get("way") == "got" for part in parts):
         causes.append("stdio inside the C library, which this way of hooking does not see")
     causes.append("shared libraries being loaded" if causes else "shared libraries being loaded, or raw system calls")

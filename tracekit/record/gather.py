@@ -80,6 +80,7 @@ def _join(part: Part, native: chunks.Native) -> None:
     part.touches, part.left_maps, part.rings = native.touches, native.left_maps, native.rings
     if native.rings:
         part.about["io_uring"] = native.rings
+    part.about["confined"] = native.confined
     part.layer = "libc"
 
 

@@ -17,7 +17,7 @@ SOURCES = [
     str(NATIVE / f"{name}.c")
     for name in (
         "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "fdtable", "sightings", "datahooks", "namehooks",
-        "exechooks", "gates", "regions", "touched", "ending",
+        "exechooks", "gates", "confine", "regions", "touched", "ending",
     )
 ]  # fmt: skip
 
