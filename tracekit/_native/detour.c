@@ -131,6 +131,7 @@ struct span {
 static int holds_span(struct dl_phdr_info *info, size_t size, void *wanted)
 {
     struct span *span = wanted;
+    (void)size;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         uintptr_t begin = info->dlpi_addr + segment->p_vaddr;

@@ -15,6 +15,18 @@ from tracekit.trace import Trace
 from tracekit.uri import local_path
 
 HERE = Path(__file__).parent
+NATIVE = HERE.parents[2] / "tracekit" / "_native"
+# The recorder without Python's door: what a C program needs to record itself.
+RECORDER = [
+    f"-I{NATIVE}",
+    *(
+        str(NATIVE / f"{name}.c")
+        for name in (
+            "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "fdtable", "sightings", "datahooks",
+            "namehooks", "exechooks", "gates", "confine", "regions", "touched", "ending",
+        )
+    ),
+]  # fmt: skip
 TRACEKIT = (sys.executable, "-m", "tracekit")
 try:
     WHY_NOT = "" if choose("native").options else "there is none"

@@ -9,23 +9,16 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from native_programs import HERE, needs_compiler, needs_native
+from native_programs import HERE, RECORDER, needs_compiler, needs_native
 
 pytestmark = [needs_native, needs_compiler]
-NATIVE = HERE.parents[2] / "tracekit" / "_native"
-SOURCES = [
-    str(NATIVE / f"{name}.c")
-    for name in (
-        "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "fdtable", "sightings", "datahooks", "namehooks",
-        "exechooks", "gates", "confine", "regions", "touched", "ending",
-    )
-]  # fmt: skip
+SOURCES = RECORDER[1:]
 
 
 def _driver(directory: Path, *flags: str) -> list[str]:
     """The C driver, built without Python, and its arguments."""
     target = directory / "driver"
-    command = ["cc", "-g", "-O1", "-std=gnu11", "-w", *flags, f"-I{NATIVE}", *SOURCES, str(HERE / "driver.c")]
+    command = ["cc", "-g", "-O1", "-std=gnu11", "-w", *flags, *RECORDER, str(HERE / "driver.c")]
     built = subprocess.run(
         [*command, "-o", str(target), "-lpthread", "-lrt", "-ldl"], capture_output=True, text=True, timeout=200
     )
