@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.errors import InputError, TracekitError
+from tracekit.replay.intake import Intake
 from tracekit.replay.options import Options
 from tracekit.replay.plan import Plan, make_plan
 from tracekit.selection import select
@@ -39,7 +40,7 @@ def expected(recorded: Trace, options: Mapping[str, Any], name: str, limit: int)
     if not options:
         return recorded, []
     plan = _plan(recorded, chosen, name)
-    trace = _with_offsets(plan)
+    trace = _with_offsets(plan, recorded)
     notes = _notes(plan, trace, len(recorded), name)
     if isinstance(loop, int) and loop > 1 and len(trace):
         trace = _repeated(trace, min(loop, limit // len(trace) + 2), plan.period)
@@ -56,7 +57,7 @@ def _plan(recorded: Trace, chosen: Mapping[str, Any], name: str) -> Plan:
         plan = make_plan(recorded, options)
     except (TracekitError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"the options in the header of {name} cannot be read: {error}", "replay again") from None
-    if not len(plan.trace):
+    if not plan.count:
         raise InputError(
             f"with the options in the header of {name} no op of the recording is left",
             "name the recording it was made from",
@@ -64,14 +65,10 @@ def _plan(recorded: Trace, chosen: Mapping[str, Any], name: str) -> Plan:
     return plan
 
 
-def _with_offsets(plan: Plan) -> Trace:
-    """The planned ops, with the offsets the planner gave to those that had none."""
-    trace = plan.trace
-    offsets = np.asarray(trace.col("offset"), np.int64).copy()
-    for job in plan.jobs:
-        made_up = offsets[job.stream.rows] == NULL
-        offsets[job.stream.rows[made_up]] = job.offsets[made_up]
-    columns = {**trace.columns, "offset": offsets}
+def _with_offsets(plan: Plan, recorded: Trace) -> Trace:
+    """The planned ops with all that the recording says of them, and the offsets the planner gave to those that had none."""
+    trace = Intake(plan.options).take(recorded).sorted()
+    columns = {**trace.columns, "offset": plan.trace.col("offset")}
     return Trace(columns, trace.tables, trace.marks, trace.header, trace.trailer, trace.warnings)
 
 

@@ -477,7 +477,8 @@ def test_records_can_go_to_a_file_as_they_come(files, how, tmp_path):
     """Without rows for all, the records of a run are appended to a file: each exactly once, the same as in rows."""
     plan = make_plan(reads(files, streams=8, ops=2000, gap=10), Options(pace="asap"))
     streams = native._streams(plan)
-    ops, table, answer = native._ops(plan, streams), native._Files(plan), np.zeros(1, native.OUTCOME)
+    ops = plan.ops_file.records.read(0, plan.count)
+    table, answer = native._Files(plan), np.zeros(1, native.OUTCOME)
     with open(tmp_path / "records", "wb") as sink:
         core.replay_run(
             how=how, pace=2, ops=ops.ctypes.data, op_count=len(ops), streams=streams.ctypes.data, stream_count=8,
@@ -495,7 +496,8 @@ def test_a_full_disk_for_the_records_stops_the_run(files):
     """When the records cannot be written the run ends and says why, instead of losing them."""
     plan = make_plan(reads(files, streams=4, ops=20_000, gap=10), Options(pace="asap"))
     streams = native._streams(plan)
-    ops, table, answer = native._ops(plan, streams), native._Files(plan), np.zeros(1, native.OUTCOME)
+    ops = plan.ops_file.records.read(0, plan.count)
+    table, answer = native._Files(plan), np.zeros(1, native.OUTCOME)
     with open("/dev/full", "wb") as sink:
         core.replay_run(
             how=0, pace=2, ops=ops.ctypes.data, op_count=len(ops), streams=streams.ctypes.data, stream_count=4,

@@ -69,10 +69,10 @@ def test_streams_split_a_trace_without_loss(rows: list[tuple[int, int, int, int,
     """Every op is in exactly one stream, each stream is in order of time, and its schedule is the recorded one, scaled."""
     trace = trace_of(rows)
     plan = make_plan(trace, Options(speed=speed), storage_of=lambda _: DATA)
-    together = np.concatenate([job.stream.rows for job in plan.jobs])
+    together = np.concatenate([job.rows for job in plan.jobs])
     assert sorted(together.tolist()) == list(range(len(trace)))
     for job in plan.jobs:
-        submits = plan.trace.col("t_submit")[job.stream.rows]
+        submits = plan.trace.col("t_submit")[job.rows]
         assert (np.diff(submits) >= 0).all()
         assert (np.diff(job.schedule) >= 0).all()
         assert np.abs(job.schedule - (submits - plan.program.origin) / speed).max() <= 1

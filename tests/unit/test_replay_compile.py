@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from tracekit.replay.compile import Kind, compile_trace, think_times
+from tracekit.replay.compile import compile_trace
+from tracekit.replay.kinds import Kind
+from tracekit.replay.ops import think_times
+from tracekit.replay.options import Options
+from tracekit.replay.plan import make_plan
+from tracekit.storage import MemoryStorage
 from tracekit.trace import Op, Trace
 
 
@@ -18,7 +21,10 @@ def test_a_stream_is_one_thread() -> None:
     trace = Trace.of([op(30, pid=1, tid=1), op(10, pid=1, tid=2), op(20, pid=2, tid=1), op(0, pid=1, tid=1)])
     program = compile_trace(trace)
     times = program.trace.col("t_submit")
-    assert [times[stream.rows].tolist() for stream in program.streams] == [[0, 30], [10], [20]]
+    assert times.tolist() == [0, 10, 20, 30]
+    numbers = program.streams_of(program.rows.read(0, 4))
+    assert [times[numbers == stream.index].tolist() for stream in program.streams] == [[0, 30], [10], [20]]
+    assert [(stream.first, stream.count) for stream in program.streams] == [(0, 2), (2, 1), (3, 1)]
     assert program.streams[1].identity == {"pid": 1, "tid": 2}
     assert program.grouping == "pid and tid"
 
@@ -32,7 +38,7 @@ def test_ranks_keep_equal_pids_apart() -> None:
 def test_without_threads_workers_are_streams_and_it_is_said() -> None:
     """A trace with workers only is split by them, with a note."""
     program = compile_trace(Trace.of([op(0, worker=0), op(1, worker=1), op(2, worker=0)]))
-    assert [len(stream.rows) for stream in program.streams] == [2, 1]
+    assert [stream.count for stream in program.streams] == [2, 1]
     assert "workers" in program.notes[0]
 
 
@@ -47,7 +53,9 @@ def test_without_any_identity_there_is_one_stream_and_it_is_said() -> None:
 def test_think_times_are_the_pauses_between_ops() -> None:
     """From the end of one op to the submit of the next; overlaps are no pause."""
     trace = Trace.of([op(0, 10, pid=1, tid=1), op(25, 50, pid=1, tid=1), op(40, 60, pid=1, tid=1)])
-    assert think_times(trace, np.arange(3), 5).tolist() == [5, 15, 0]
+    plan = make_plan(trace, Options(pace="think"), storage_of=lambda _: MemoryStorage({}))
+    assert think_times(plan.program.rows.read(0, 3), 5).tolist() == [5, 15, 0]
+    assert plan.ops_file.records.read(0, 3)["time"].tolist() == plan.jobs[0].think.tolist() == [0, 15, 0]
 
 
 def test_overlaps_within_a_stream_are_counted_and_said() -> None:
@@ -75,7 +83,9 @@ def test_op_names_become_kinds() -> None:
     names = ["read", "open", "close", "stat", "list", "mmap", "fsync", "write", "delete", "fdatasync", "teleport"]
     trace = Trace.of([Op("a", 0, 0, i, op=name) for i, name in enumerate(names)])
     expected = [*range(Kind.READ, Kind.UNKNOWN), Kind.FSYNC, Kind.UNKNOWN]
-    assert compile_trace(trace).kinds.tolist() == expected
+    program = compile_trace(trace)
+    assert program.rows.read(0, 11)["kind"].tolist() == expected
+    assert program.kinds == set(expected)
 
 
 def test_service_times_are_known_only_when_every_op_has_one() -> None:

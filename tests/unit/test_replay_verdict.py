@@ -12,7 +12,6 @@ from tracekit.replay.engines import Log, Outcome
 from tracekit.replay.options import Options
 from tracekit.replay.plan import Plan, make_plan
 from tracekit.replay.result import as_trace, collect
-from tracekit.replay.session import recorded_depth
 from tracekit.replay.statement import Statement, statement
 from tracekit.replay.summary import Summary
 from tracekit.storage import MemoryStorage
@@ -53,7 +52,7 @@ def stated(plan: Plan, outcome: Outcome, disturbance: Disturbance = QUIET) -> St
     """The statement on a run."""
     summary = Summary(outcome.t0)
     summary.add(collect(plan, outcome))
-    return statement(Account.of(plan, outcome, disturbance), summary, recorded_depth(plan))
+    return statement(Account.of(plan, outcome, disturbance), summary, plan.program.depth)
 
 
 def judged(plan: Plan, outcome: Outcome, disturbance: Disturbance = QUIET) -> tuple[str, str]:

@@ -71,7 +71,7 @@ void tk_run_finish(tk_run *run)
 void tk_run_record(tk_worker *worker, const tk_claim *claim, const tk_aim *aim, tk_result *result)
 {
     tk_run *run = worker->run;
-    result->row = claim->row;
+    result->row = run->results.rows ? claim->row : claim->number;
     result->due = claim->due;
     result->free = claim->free;
     tk_results_put(&run->results, &worker->chunk, result);

@@ -57,7 +57,8 @@ typedef struct {
 } tk_file;
 
 typedef struct {
-    int64_t row; /* first * repetitions + repetition * count + position in the stream */
+    int64_t row; /* in an array: its place there, first * repetitions + repetition * count + position in the stream;
+                    in a file: its number in the order across streams, behind those of the repetitions before */
     int64_t due;
     int64_t free; /* when its stream could issue it */
     int64_t submit;

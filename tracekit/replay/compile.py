@@ -1,47 +1,51 @@
-"""A Trace as streams: for each, the plain arrays an engine walks through."""
+"""A trace compiled: its ops on disk in the order of time, and its streams.
+
+Pieces of a trace come in as they are read and are put down as rows of one size; nothing that is kept in memory grows with
+the number of ops. What a thread is shows only at the end (a trace may name its processes late), so a row says who issued it
+by number, and the numbers are made into streams afterwards.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.trace import NULL, Trace
+from tracekit.replay.flow import Depth
+from tracekit.replay.kinds import Kind, kinds_of
+from tracekit.replay.ordering import in_order, is_sorted
+from tracekit.replay.records import BLOCK, Block, Records
+from tracekit.replay.survey import Gaps, Held, Threads, Uses, ends_of
+from tracekit.trace import COLUMNS, NULL, IntArray, StringTable, Trace
 
-
-class Kind(IntEnum):
-    """What an op does, as far as the replayer tells ops apart."""
-
-    READ = 0
-    OPEN = 1
-    CLOSE = 2
-    STAT = 3
-    LIST = 4
-    MMAP = 5
-    FSYNC = 6
-    WRITE = 7
-    DELETE = 8
-    UNKNOWN = 9
-
-
-CHANGES = (Kind.FSYNC, Kind.WRITE, Kind.DELETE)
-_NAMES = {kind.name.lower(): kind for kind in Kind if kind is not Kind.UNKNOWN} | {"fdatasync": Kind.FSYNC}
+ROW = np.dtype(
+    [("t_submit", "i8"), ("t_complete", "i8"), ("offset", "i8"), ("len", "i8"), ("ret", "i8"), ("sample_id", "i8"),
+     ("uri", "i4"), ("who", "i4"), ("epoch", "i4"), ("step", "i4"), ("op", "i4"), ("kind", "u1"), ("failed", "u1"),
+     ("unused", "u1", 2)]
+)  # fmt: skip
 _IDENTITIES = ("pid", "tid", "worker", "rank")
+_KEPT = ("uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "epoch", "step", "sample_id")
+Int64s = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Stream:
     """The ops of one recorded thread, in order.
 
-    `rows` are positions in the compiled trace; `after` is the stream whose end this one's start waits for in a closed
-    loop (None: it starts with the run).
+    `first` to `first + count - 1` is where they lie when streams lie one behind the other. `after` is the stream whose end
+    this one's start waits for in a closed loop (None: it starts with the run), `lead` the pause before its first op, ns.
+    `largest` is the most bytes one op asks for, `touched` the most one really moves.
     """
 
     index: int
-    rows: NDArray[np.intp]
     identity: dict[str, int]
+    first: int
+    count: int
+    largest: int = 0
+    touched: int = 0
     after: int | None = None
     lead: int = 0
 
@@ -51,128 +55,246 @@ class Stream:
         return " ".join(f"{name} {value}" for name, value in self.identity.items()) or "the only stream"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Program:
     """A compiled trace.
 
-    `origin` is the first t_submit, `period` what one repetition takes; both ns. `kinds` has one `Kind` per row.
+    `origin` is the first t_submit, `period` what one repetition takes; both ns. `names` are the columns of the trace,
+    `depth` is how many of its ops were in flight (None where they do not say when they completed), `mapped` counts
+    mappings and their bytes, `held` the files that recorded opens hold at most.
     """
 
-    trace: Trace
-    kinds: NDArray[np.int8]
-    streams: list[Stream]
+    rows: Records
+    tables: dict[str, StringTable]
+    names: frozenset[str]
+    who: NDArray[np.int32]
+    stream_of: NDArray[np.int32]
     grouping: str
-    origin: int
-    period: int
-    overlaps: int
+    uses: Uses
+    streams: list[Stream] = field(default_factory=list)
+    kinds: frozenset[int] = frozenset()
+    origin: int = 0
+    period: int = 0
+    overlaps: int = 0
+    depth: dict[str, float] | None = None
+    mapped: tuple[int, int] = (0, 0)
+    held: int = 0
     notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def uris(self) -> list[str]:
+        """The names of the files, by their codes."""
+        return self.tables["uri"].strings if "uri" in self.tables else []
 
     @property
     def has_service_times(self) -> bool:
         """Whether every op says when it completed."""
-        return "t_complete" in self.trace and bool((self.trace.col("t_complete") != NULL).all())
+        return self.depth is not None
+
+    def streams_of(self, block: Block) -> NDArray[np.int32]:
+        """The stream of each row."""
+        return np.asarray(self.stream_of[block["who"]], np.int32)
+
+    def columns_of(self, block: Block) -> dict[str, IntArray]:
+        """Rows as columns of a trace, those that the trace has."""
+        columns: dict[str, IntArray] = {name: block[name] for name in _KEPT if name in self.names}
+        for place, name in enumerate(_IDENTITIES):
+            if name in self.names:
+                columns[name] = self.who[block["who"], place]
+        return {
+            name: np.ascontiguousarray(columns[name], column.dtype)
+            for name, column in COLUMNS.items()
+            if name in columns
+        }
+
+    @cached_property
+    def trace(self) -> Trace:
+        """All ops as a trace in memory, in the order of time: for short ones."""
+        columns = self.columns_of(self.rows.read(0, len(self)))
+        return Trace(columns, {name: table for name, table in self.tables.items() if name in columns})
 
 
-def compile_trace(trace: Trace) -> Program:
+def compile_trace(trace: Trace, folder: str | None = None) -> Program:
+    """Compile a trace that is in memory (see `compile_pieces`)."""
+    return compile_pieces([trace], folder)
+
+
+def compile_pieces(pieces: Iterable[Trace], folder: str | None = None) -> Program:
     """Bring a trace into the order of time and split it into streams.
 
     A stream is one thread: ops with the same (rank, pid, tid), in order of t_submit. Without them it is one loader worker,
     and without workers there is a single stream.
+
+    Args:
+        pieces: The trace, as from `tracekit.formats.chunks`: pieces share their tables.
+        folder: Where the working files are made.
     """
-    trace = trace.sorted()
-    submits = trace.col("t_submit")
-    names, grouping, notes = _grouping(trace)
-    streams = _streams(trace, names)
-    overlaps = sum(_overlaps(trace, stream.rows) for stream in streams)
-    if overlaps:
+    rows, people = Records(ROW, folder), People()
+    names: set[str] = set()
+    tables: dict[str, StringTable] = {}
+    sorted_so_far, last = True, 0
+    for piece in pieces:
+        names.update(piece.columns)
+        tables.update(piece.tables)
+        for part in _cut(piece):
+            block = _rows(part, people)
+            sorted_so_far = sorted_so_far and is_sorted(block, "t_submit") and int(block["t_submit"][0]) >= last
+            last = int(block["t_submit"][-1])
+            rows.append(block)
+    if not sorted_so_far:
+        rows = _sorted(rows, folder)
+    return _surveyed(rows, people, names, tables)
+
+
+def _cut(piece: Trace) -> Iterator[Trace]:
+    """A piece that is a whole trace in blocks, so that what is made of it on the way is small."""
+    for first in range(0, len(piece), BLOCK):
+        yield Trace({name: array[first : first + BLOCK] for name, array in piece.columns.items()}, piece.tables)
+
+
+def _rows(piece: Trace, people: People) -> Block:
+    block = np.zeros(len(piece), ROW)
+    for name in _KEPT:
+        block[name] = piece.col(name)
+    block["who"] = people.codes(piece)
+    block["kind"] = kinds_of(piece)
+    block["failed"] = piece.col("err") != NULL
+    return block
+
+
+def _sorted(rows: Records, folder: str | None) -> Records:
+    again = Records(ROW, folder)
+    for block in in_order(rows, "t_submit"):
+        again.append(block)
+    rows.close()
+    return again
+
+
+class People:
+    """Who issues ops: each combination of pid, tid, worker and rank by a number."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[int, ...], int] = {}
+
+    def codes(self, piece: Trace) -> NDArray[np.int32]:
+        """The numbers of a piece's ops."""
+        place = np.zeros(len(piece), np.int64)
+        for name in _IDENTITIES:
+            if name in piece:
+                values, inverse = np.unique(piece.col(name), return_inverse=True)
+                # Small numbers for what is there: the combinations of a block fit an integer however large the values are.
+                place = place * len(values) + inverse.reshape(-1)
+        _, first, place = np.unique(place, return_index=True, return_inverse=True)
+        tuples = zip(*(piece.col(name)[first].tolist() for name in _IDENTITIES), strict=True)
+        table = np.array([self._codes.setdefault(one, len(self._codes)) for one in tuples], np.int32)
+        return np.asarray(table[place.reshape(-1)], np.int32)
+
+    def table(self) -> NDArray[np.int32]:
+        """One row per number."""
+        return np.array(list(self._codes), np.int32).reshape(-1, len(_IDENTITIES))
+
+
+def _grouping(names: set[str]) -> tuple[list[str], str, list[str]]:
+    if "pid" in names and "tid" in names:
+        return ["rank", "pid", "tid"], "pid and tid", []
+    if "worker" in names:
+        note = "the trace has no pid and tid; its loader workers are taken for its streams"
+        return ["rank", "worker"], "worker", [note]
+    note = "the trace does not say which thread issued which op, so all ops form one stream and none overlaps another"
+    return [], "none", [note]
+
+
+def _surveyed(rows: Records, people: People, names: set[str], tables: dict[str, StringTable]) -> Program:
+    """The program of these rows: one pass over them."""
+    by, grouping, notes = _grouping(names)
+    who = people.table()
+    groups: dict[tuple[int, ...], int] = {}
+    keys = map(tuple, who[:, [_IDENTITIES.index(name) for name in by]].tolist())
+    group_of = np.array([groups.setdefault(key, len(groups)) for key in keys], np.int32)
+    uses = Uses(len(tables["uri"]) if "uri" in tables else 0)
+    program = Program(rows, tables, frozenset(names), who, group_of, grouping, uses, notes=notes)
+    threads = _pass(program, _Numbers(len(groups)))
+    program.overlaps = threads.overlaps
+    if threads.overlaps:
         notes.append(
-            f"{overlaps} ops were submitted before the op ahead of them in their stream had completed; "
+            f"{threads.overlaps} ops were submitted before the op ahead of them in their stream had completed; "
             "a stream is replayed one op at a time, so these wait"
         )
-    origin = int(submits[0]) if len(trace) else 0
-    return Program(trace, kinds_of(trace), _anchored(trace, streams), grouping, origin, _period(trace), overlaps, notes)
+    program.streams = _streams(threads, program)
+    return program
 
 
-def kinds_of(trace: Trace) -> NDArray[np.int8]:
-    """The `Kind` of each op; names nobody knows are UNKNOWN."""
-    table = np.array([_NAMES.get(name, Kind.UNKNOWN) for name in trace.strings("op")] or [Kind.READ], np.int8)
-    return np.asarray(table[trace.col("op")], np.int8)
+class _Numbers:
+    """Streams by the order in which they appear."""
+
+    def __init__(self, groups: int) -> None:
+        self.of = np.full(groups, NULL, np.int32)
+        self._next = 0
+
+    def numbered(self, groups: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The stream numbers of a block's groups."""
+        new, first = np.unique(groups, return_index=True)
+        unknown = self.of[new] == NULL
+        order = new[unknown][np.argsort(first[unknown], kind="stable")]
+        self.of[order] = np.arange(self._next, self._next + len(order))
+        self._next += len(order)
+        return self.of[groups]
 
 
-def _grouping(trace: Trace) -> tuple[list[str], str, list[str]]:
-    notes: list[str] = []
-    if "pid" in trace and "tid" in trace:
-        return ["rank", "pid", "tid"], "pid and tid", notes
-    if "worker" in trace:
-        notes.append("the trace has no pid and tid; its loader workers are taken for its streams")
-        return ["rank", "worker"], "worker", notes
-    notes.append(
-        "the trace does not say which thread issued which op, so all ops form one stream and none overlaps another"
-    )
-    return [], "none", notes
+def _pass(program: Program, numbers: _Numbers) -> Threads:
+    threads, gaps, held, depth = Threads(), Gaps(), Held(), Depth()
+    kinds: set[int] = set()
+    mappings = mapped = last_end = 0
+    timed = len(program) > 0
+    for first, block in program.rows.blocks():
+        threads.add(numbers.numbered(program.stream_of[block["who"]]), block)
+        program.uses.add(first, block)
+        gaps.add(block["t_submit"])
+        held.add(block["kind"])
+        kinds.update(np.unique(block["kind"]).tolist())
+        maps = block["kind"] == Kind.MMAP
+        mappings, mapped = mappings + int(maps.sum()), mapped + int(block["len"][maps].sum())
+        last_end = max(last_end, int(ends_of(block).max()))
+        timed = timed and bool((block["t_complete"] != NULL).all())
+        if timed:
+            depth.add(block["t_submit"], block["t_complete"])
+    if len(program):
+        program.origin = int(program.rows.read(0, 1)["t_submit"][0])
+        # From the first submit to the last end, and one typical gap more.
+        program.period = max(last_end - program.origin + gaps.median, 1)
+    program.kinds, program.mapped, program.held = frozenset(kinds), (mappings, mapped), held.most
+    program.depth = depth.to_json() if timed else None
+    program.stream_of = numbers.of[program.stream_of]
+    return threads
 
 
-def _streams(trace: Trace, names: list[str]) -> list[Stream]:
-    if not len(trace):
-        return []
-    keys = np.stack([np.asarray(trace.col(name), np.int64) for name in names] or [np.zeros(len(trace), np.int64)])
-    _, codes = np.unique(keys, axis=1, return_inverse=True)
-    codes = codes.reshape(-1)
-    order = np.argsort(codes, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-    groups.sort(key=lambda rows: int(rows[0]))
-    return [Stream(index, rows, _identity(trace, int(rows[0]))) for index, rows in enumerate(groups)]
-
-
-def _identity(trace: Trace, row: int) -> dict[str, int]:
-    values = {name: int(trace.col(name)[row]) for name in _IDENTITIES if name in trace}
-    return {name: value for name, value in values.items() if value != NULL}
-
-
-def ends(trace: Trace, rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    """When each of these ops ended: its t_complete, or its t_submit where that is not known."""
-    submits = trace.col("t_submit")[rows]
-    return np.maximum(submits, trace.col("t_complete")[rows]).astype(np.int64)
-
-
-def _overlaps(trace: Trace, rows: NDArray[np.intp]) -> int:
-    submits = trace.col("t_submit")[rows]
-    return int((submits[1:] < ends(trace, rows)[:-1]).sum())
-
-
-def _anchored(trace: Trace, streams: list[Stream]) -> list[Stream]:
-    """Tie each stream's start to the end of the last stream that was over by then.
+def _streams(threads: Threads, program: Program) -> list[Stream]:
+    """The streams, each start tied to the end of the last stream that was over by then.
 
     Loader workers of a second epoch exist because the first epoch has ended. In a closed loop that end moves with the
     storage, and so must they.
     """
-    if not streams:
-        return []
-    starts = [int(trace.col("t_submit")[stream.rows[0]]) for stream in streams]
-    finishes = np.array([int(ends(trace, stream.rows).max()) for stream in streams])
+    starts, finishes, counts = threads["start"], threads["end"], threads["count"]
     order = np.argsort(finishes, kind="stable")
-    sorted_ends = finishes[order]
-    anchored = []
-    for stream, start in zip(streams, starts, strict=True):
-        before = int(np.searchsorted(sorted_ends, start, side="right")) - 1
-        after = int(order[before]) if before >= 0 and int(order[before]) != stream.index else None
-        lead = start - (int(finishes[after]) if after is not None else starts[0])
-        anchored.append(Stream(stream.index, stream.rows, stream.identity, after, lead))
-    return anchored
+    before = np.searchsorted(finishes[order], starts, side="right") - 1
+    firsts = np.cumsum(counts) - counts
+    streams = []
+    for index in range(len(threads)):
+        after = int(order[before[index]]) if before[index] >= 0 else index
+        anchor = None if after == index else after
+        lead = int(starts[index]) - (int(starts[0]) if anchor is None else int(finishes[anchor]))
+        streams.append(
+            Stream(
+                index, _identity(program, int(threads["who"][index])), int(firsts[index]), int(counts[index]),
+                int(threads["largest"][index]), int(threads["touched"][index]), anchor, lead,
+            )
+        )  # fmt: skip
+    return streams
 
 
-def _period(trace: Trace) -> int:
-    """What one repetition takes: from the first submit to the last end, and one typical gap more."""
-    if not len(trace):
-        return 0
-    submits = trace.col("t_submit")
-    span = int(ends(trace, np.arange(len(trace))).max() - submits[0])
-    gap = int(np.median(np.diff(submits))) if len(trace) > 1 else 0
-    return max(span + gap, 1)
-
-
-def think_times(trace: Trace, rows: NDArray[np.intp], lead: int) -> NDArray[np.int64]:
-    """The pause before each op of a stream: from the end of the op before to its submit, 0 where they overlapped."""
-    submits = trace.col("t_submit")[rows].astype(np.int64)
-    pauses = submits[1:] - ends(trace, rows)[:-1]
-    return np.concatenate([[lead], np.maximum(pauses, 0)]).astype(np.int64)
+def _identity(program: Program, who: int) -> dict[str, int]:
+    values = zip(_IDENTITIES, program.who[who].tolist(), strict=True)
+    return {name: value for name, value in values if name in program.names and value != NULL}

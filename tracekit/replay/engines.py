@@ -7,7 +7,7 @@ nothing else in the replayer knows which of them ran.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,9 +17,17 @@ from numpy.typing import NDArray
 from tracekit.errors import CannotRunError
 from tracekit.replay.clock import Clock, choose_clock
 from tracekit.replay.plan import Plan
+from tracekit.replay.records import Records
 from tracekit.storage.local import LocalStorage
 
 Int64s = NDArray[np.int64]
+
+# tk_result in tracekit/_native/engine.h: what became of an op. `row` is its place in the order of time, behind those of all
+# repetitions before.
+RESULT = np.dtype(
+    [("row", "i8"), ("due", "i8"), ("free", "i8"), ("submit", "i8"), ("complete", "i8"), ("stall", "i8"), ("worker", "i8"),
+     ("result", "i4"), ("error", "i4")]
+)  # fmt: skip
 
 
 class Log:
@@ -58,7 +66,8 @@ class Outcome:
     """What an engine did.
 
     Args:
-        logs: One per job of the plan, in its order.
+        logs: One per job of the plan, in its order; from an engine with `results`, all of them are read from there when
+            one is asked for.
         t0: The run's start on the clock, in ns.
         t0_unix_ns: The same moment on the wall clock.
         stopped: Why the run ended early, as a sentence; empty when it did not.
@@ -71,9 +80,10 @@ class Outcome:
         unmatched_closes: Recorded closes of something nobody had opened.
         threads: How many issued ops.
         priority: Their priority, and why it is that.
+        results: What became of each op (`RESULT`), on disk, in any order; None where the logs have it.
     """
 
-    logs: list[Log]
+    logs: Sequence[Log]
     t0: int
     t0_unix_ns: int
     stopped: str = ""
@@ -86,6 +96,7 @@ class Outcome:
     unmatched_closes: int = 0
     threads: int = 0
     priority: str = "normal"
+    results: Records | None = None
 
 
 @dataclass

@@ -16,8 +16,9 @@ from collections.abc import Callable
 import numpy as np
 
 from tracekit.replay import scratch
-from tracekit.replay.compile import Kind
-from tracekit.replay.plan import File, Job, Plan
+from tracekit.replay.kinds import Kind
+from tracekit.replay.ops import Job
+from tracekit.replay.plan import File, Plan
 from tracekit.storage import Buffer, Handle
 from tracekit.storage.base import MAX_READ_BYTES
 from tracekit.trace import NULL

@@ -7,23 +7,28 @@ tracekit/_native/engine.h.
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import mmap
 import os
 import resource
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.errors import CannotRunError
 from tracekit.replay import scratch
-from tracekit.replay.compile import Kind
-from tracekit.replay.engines import Control, Log, Outcome, State
-from tracekit.replay.plan import File, Job, Plan
+from tracekit.replay.engines import RESULT, Control, Log, Outcome, State
+from tracekit.replay.kinds import Kind
+from tracekit.replay.ops import OP, Job
+from tracekit.replay.plan import File, Plan
 from tracekit.replay.preflight import descriptors
-from tracekit.storage.base import MAX_READ_BYTES
+from tracekit.replay.records import Block, Records
 from tracekit.storage.direct import DirectHandle
 from tracekit.storage.local import ADVICE
 from tracekit.trace import NULL
@@ -31,18 +36,10 @@ from tracekit.trace import NULL
 if TYPE_CHECKING:
     from types import ModuleType
 
-OP = np.dtype(
-    [("time", "i8"), ("offset", "i8"), ("length", "u4"), ("file", "i4"), ("order", "u4"), ("kind", "u1"), ("flags", "u1"),
-     ("unused", "u1", 2)]
-)  # fmt: skip
 STREAM = np.dtype([("first", "i8"), ("count", "i8"), ("after", "i4"), ("group", "i4")])
 FILE = np.dtype(
     [("path", "u8"), ("scratch", "u8"), ("align", "u4"), ("advice", "i4"), ("flags", "u4"), ("unused", "u4")]
 )
-RESULT = np.dtype(
-    [("row", "i8"), ("due", "i8"), ("free", "i8"), ("submit", "i8"), ("complete", "i8"), ("stall", "i8"), ("worker", "i8"),
-     ("result", "i4"), ("error", "i4")]
-)  # fmt: skip
 OUTCOME = np.dtype(
     [("start", "i8"), ("stopped", "i4"), ("trouble", "i4"), ("workers", "i4"), ("realtime", "i4"), ("priority_error", "i4"),
      ("taken_away", "i4"), ("peak_ops", "i8"), ("peak_bytes", "i8"), ("unmatched", "i8"), ("stalls", "i8"), ("done", "i8"),
@@ -59,6 +56,8 @@ _ASKED, _ERRORS, _BROKEN = 1, 2, 3
 # What a scratch file is read back with under O_DIRECT: enough for every file system, and it does not exist yet to be asked.
 _SCRATCH_ALIGN = 4096
 _SPARE_BYTES = 32 << 20
+# Blocks of 2,048 results that wait for the disk besides those that the workers write into.
+_SPARE_CHUNKS = 32
 _SHARE_OF_DESCRIPTORS = 0.75
 
 
@@ -81,38 +80,42 @@ class NativeEngine:
             CannotRunError: If the engine could not start, or its ring failed.
         """
         told = _Told(control)
-        streams = _streams(plan)
-        ops = _ops(plan, streams)
-        files = _Files(plan)
-        results = np.zeros(len(ops) * plan.options.loop, RESULT)
+        streams, files, results = _streams(plan), _Files(plan), Records(RESULT, plan.folder)
         answer = np.zeros(1, OUTCOME)
         answer["start"] = control.start_at
         interrupted = False
+        workers = max(1, min(len(streams), MAX_WORKERS))
+        ops = _Mapped(plan.ops_file.records)
         try:
             self._core.replay_run(
-                how=_HOW[self.name], pace=_PACE[plan.pace], ops=_address(ops), op_count=len(ops), streams=_address(streams),
+                how=_HOW[self.name], pace=_PACE[plan.pace], ops=ops.address, op_count=plan.count, streams=_address(streams),
                 stream_count=len(streams), files=_address(files.table), file_count=len(files.table),
-                results=_address(results), results_fd=-1, chunks=0, turns=plan.options.loop, period=plan.period,
+                results=0, results_fd=results.descriptor, chunks=workers + _SPARE_CHUNKS, turns=plan.options.loop,
+                period=plan.period,
                 max_ops=plan.options.max_inflight or 0, max_bytes=plan.options.max_inflight_bytes or 0,
                 max_errors=NULL if plan.options.max_errors is None else plan.options.max_errors,
-                workers=max(1, min(len(streams), MAX_WORKERS)), handles=_handles(plan, self.name), keys=_keys(plan, self.name),
+                workers=workers, handles=_handles(plan, self.name), keys=_keys(plan, self.name),
                 spare_bytes=plan.options.max_inflight_bytes or _SPARE_BYTES, in_order=plan.options.order == "global",
-                release=False, realtime=plan.options.realtime and plan.pace != "asap",
-                helped=bool((ops["kind"] != Kind.READ).any()), outcome=_address(answer), report=told,
+                release=True, realtime=plan.options.realtime and plan.pace != "asap",
+                helped=plan.program.kinds != {Kind.READ}, outcome=_address(answer), report=told,
             )  # fmt: skip
         except KeyboardInterrupt:
             interrupted = True
         except OSError as error:
             raise CannotRunError(f"the {self.name} engine did not start: {error.strerror}", _ANOTHER) from None
-        return self._outcome(plan, _logs(plan, streams, results), answer[0], files, interrupted=interrupted)
+        finally:
+            ops.close()
+        results.refresh()
+        return self._outcome(plan, results, answer[0], files, interrupted=interrupted)
 
-    def _outcome(self, plan: Plan, logs: list[Log], answer: np.void, files: _Files, *, interrupted: bool) -> Outcome:
+    def _outcome(self, plan: Plan, results: Records, answer: np.void, files: _Files, *, interrupted: bool) -> Outcome:
         if answer["stopped"] == _BROKEN:
             reason = os.strerror(int(answer["trouble"]))
             raise CannotRunError(f"the {self.name} engine failed: {reason}", _ANOTHER)
         t0 = int(answer["start"])
         return Outcome(
-            logs=logs,
+            logs=_Logs(plan, results),
+            results=results,
             t0=t0,
             t0_unix_ns=time.time_ns() - (time.monotonic_ns() - t0),
             stopped=_why_stopped(plan, int(answer["stopped"]), interrupted=interrupted),
@@ -192,12 +195,26 @@ class _Files:
         return handle.align
 
 
+class _Mapped:
+    """The ops in the address space of the run, which gives pages back behind itself."""
+
+    def __init__(self, ops: Records) -> None:
+        self._map = mmap.mmap(ops.descriptor, 0, flags=mmap.MAP_PRIVATE) if len(ops) else None
+        self._anchor = None if self._map is None else ctypes.c_char.from_buffer(self._map)
+        self.address = 0 if self._anchor is None else ctypes.addressof(self._anchor)
+
+    def close(self) -> None:
+        """Unmap them."""
+        self._anchor = None
+        if self._map is not None:
+            self._map.close()
+
+
 def _streams(plan: Plan) -> NDArray[np.void]:
     """One row per job, in order; a job's ops follow those of the job before."""
     table = np.zeros(len(plan.jobs), STREAM)
-    counts = np.array([len(job) for job in plan.jobs], np.int64)
-    table["count"] = counts
-    table["first"] = np.cumsum(counts) - counts
+    table["first"] = [job.stream.first for job in plan.jobs]
+    table["count"] = [job.stream.count for job in plan.jobs]
     table["after"] = [NULL if job.stream.after is None else job.stream.after for job in plan.jobs]
     processes = {pid: number for number, pid in enumerate(sorted({_process(job) for job in plan.jobs}))}
     table["group"] = [processes[_process(job)] for job in plan.jobs]
@@ -206,20 +223,6 @@ def _streams(plan: Plan) -> NDArray[np.void]:
 
 def _process(job: Job) -> int:
     return job.stream.identity.get("pid", 0)
-
-
-def _ops(plan: Plan, streams: NDArray[np.void]) -> NDArray[np.void]:
-    ops = np.zeros(int(streams["count"].sum()), OP)
-    failed = plan.trace.col("err") != NULL
-    for job, stream in zip(plan.jobs, streams, strict=True):
-        mine = ops[stream["first"] : stream["first"] + stream["count"]]
-        if plan.pace != "asap":
-            mine["time"] = job.schedule if plan.pace == "recorded" else job.think
-        mine["offset"], mine["length"] = job.offsets, np.minimum(job.lengths, MAX_READ_BYTES)
-        mine["file"], mine["kind"] = job.files, job.kinds
-        mine["order"] = job.stream.rows
-        mine["flags"] = np.where(failed[job.stream.rows], _EXPECTED, 0)
-    return ops
 
 
 def _keys(plan: Plan, name: str) -> int:
@@ -240,15 +243,36 @@ def _handles(plan: Plan, name: str) -> int:
     return max(1, min(_keys(plan, name), share))
 
 
-def _logs(plan: Plan, streams: NDArray[np.void], results: NDArray[np.void]) -> list[Log]:
-    """The streams' logs; each stream's rows are filled from the first on."""
-    turns, logs = plan.options.loop, []
-    for stream in streams:
-        first = int(stream["first"]) * turns
-        mine = results[first : first + int(stream["count"]) * turns]
-        done = int(np.count_nonzero(mine["submit"]))
-        logs.append(Log.of(done, {name: mine[column][:done].astype(np.int64) for name, column in _LOGGED.items()}))
-    return logs
+class _Logs(Sequence[Log]):
+    """The streams' logs, in memory from the moment one of them is asked for: for short runs."""
+
+    def __init__(self, plan: Plan, results: Records) -> None:
+        self._plan, self._results = plan, results
+
+    def __len__(self) -> int:
+        return len(self._plan.jobs)
+
+    @overload
+    def __getitem__(self, index: int) -> Log: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Log]: ...
+
+    def __getitem__(self, index: int | slice) -> Log | list[Log]:
+        return self._all[index]
+
+    @cached_property
+    def _all(self) -> list[Log]:
+        found = self._results.read(0, len(self._results))
+        found = found[np.argsort(found["row"], kind="stable")]
+        program = self._plan.program
+        stream = program.streams_of(program.rows.take(found["row"] % max(1, len(program))))
+        return [_log(found[stream == job.stream.index]) for job in self._plan.jobs]
+
+
+def _log(mine: Block) -> Log:
+    columns = {name: mine[column].astype(np.int64) for name, column in _LOGGED.items()}
+    return Log.of(len(mine), columns)
 
 
 _LOGGED = {

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from tracekit.errors import InputError, TracekitError
-from tracekit.replay.compile import CHANGES, Kind, Program, Stream, compile_trace, kinds_of, think_times
+from tracekit.replay.compile import Program, compile_pieces
+from tracekit.replay.intake import Intake
+from tracekit.replay.ops import Job, Ops
 from tracekit.replay.options import Options
-from tracekit.replay.remap import Remap, remapped
-from tracekit.selection import select
+from tracekit.replay.survey import NEVER, Uses
 from tracekit.storage import Storage, storage_for
-from tracekit.storage.base import MAX_READ_BYTES, Access
-from tracekit.trace import NULL, Trace
+from tracekit.storage.base import Access
+from tracekit.trace import Trace
 from tracekit.uri import scheme_of
-
-Int64s = NDArray[np.int64]
 
 
 @dataclass
@@ -48,28 +44,6 @@ class File:
         return Access("direct" if self.direct else options.cache, options.direct_fallback)
 
 
-@dataclass(frozen=True)
-class Job:
-    """One stream as the engine walks it; every array has one element per op. Times are ns, already divided by the speed."""
-
-    stream: Stream
-    kinds: NDArray[np.int8]
-    files: NDArray[np.int32]
-    offsets: Int64s
-    lengths: Int64s
-    schedule: Int64s
-    think: Int64s
-
-    def __len__(self) -> int:
-        return len(self.kinds)
-
-    @property
-    def largest(self) -> int:
-        """The most bytes one op moves."""
-        moving = np.isin(self.kinds, (Kind.READ, Kind.WRITE))
-        return int(self.lengths[moving].max()) if bool(moving.any()) else 0
-
-
 @dataclass
 class Plan:
     """Everything an engine needs, and what was noticed on the way."""
@@ -77,56 +51,78 @@ class Plan:
     options: Options
     program: Program
     files: list[File]
+    ops_file: Ops
     jobs: list[Job]
     pace: str
     pace_reason: str
     period: int
+    source_ops: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     problems: list[TracekitError] = field(default_factory=list)
+    recorded_residency: Mapping[str, Any] = field(default_factory=dict)
     # Set by the session, when the run is prepared.
     handles_per_stream: int = 16
+    folder: str | None = None
     scratch_root: str = ""
 
     @property
     def trace(self) -> Trace:
-        """The ops that will be issued, under their new names, in the order of time."""
+        """The ops that will be issued, under their new names, in the order of time: all in memory, for short traces."""
         return self.program.trace
+
+    def close(self) -> None:
+        """Give the working files' space back; the ops cannot be looked at afterwards."""
+        self.program.rows.close()
+        self.ops_file.records.close()
+
+    @property
+    def count(self) -> int:
+        """How many ops one repetition has."""
+        return len(self.program)
 
     @property
     def ops(self) -> int:
         """How many ops will be issued, with all repetitions."""
-        return len(self.trace) * self.options.loop
+        return self.count * self.options.loop
 
 
-def make_plan(source: Trace, options: Options, *, storage_of: Callable[[str], Storage] = storage_for) -> Plan:
+def make_plan(
+    source: Trace | Iterable[Trace],
+    options: Options,
+    *,
+    storage_of: Callable[[str], Storage] = storage_for,
+    folder: str | None = None,
+) -> Plan:
     """Plan the replay of a trace.
 
     Args:
-        source: The trace.
+        source: The trace, or its pieces as from `tracekit.formats.chunks`; each is looked at once.
         options: What was asked for.
         storage_of: The storage of a URI.
+        folder: Where the working files are made; None is the system's own place for temporary files.
 
     Returns:
         A plan whose `problems` are what the trace and the options alone show; `preflight.examine` adds what the files do.
     """
-    warnings = list(source.warnings)
-    problems: list[TracekitError] = []
-    trace = _chosen(source, options, problems)
-    trace = _renamed(trace, options, problems, warnings)
-    trace, skipped = _issued(trace, options, problems)
-    program = compile_trace(trace)
-    warnings += program.notes
-    if not len(trace) and not problems:
-        problems.append(InputError("no op of the trace is left to replay", _why_none(source, options)))
-    files = [_file(uri, options, storage_of) for uri in trace.uris]
-    _look_through(program, files)
+    intake = Intake(options)
+    pieces = [source] if isinstance(source, Trace) else source
+    program = compile_pieces(map(intake.take, pieces), folder)
+    problems = intake.problems
+    if not len(program) and not problems:
+        problems.append(InputError("no op of the trace is left to replay", intake.why_none()))
+    files = [_file(uri, options, storage_of) for uri in program.uris]
     pace, reason = resolve_pace(program, options.pace)
-    jobs = [_job(program, stream, options) for stream in program.streams]
-    period = round(program.period / options.speed)
-    plan = Plan(options, program, files, jobs, pace, reason, max(period, 1), skipped, warnings, problems)
-    _refuse_null_offsets(plan)
-    return plan
+    ops = Ops(program, options, pace, folder)
+    _look_through(program.uses, files)
+    if ops.without_offset:
+        problems.append(_no_offsets(ops.without_offset))
+    return Plan(
+        options, program, files, ops, [Job(program, ops, stream) for stream in program.streams], pace, reason,
+        max(round(program.period / options.speed), 1), intake.source_ops, intake.skipped,
+        [*intake.warnings, *program.notes], problems, recorded_residency=intake.residency,
+        folder=folder,
+    )  # fmt: skip
 
 
 def resolve_pace(program: Program, asked: str) -> tuple[str, str]:
@@ -146,58 +142,6 @@ def resolve_pace(program: Program, asked: str) -> tuple[str, str]:
     return "think", "auto: the trace has completion times and streams"
 
 
-def _chosen(source: Trace, options: Options, problems: list[TracekitError]) -> Trace:
-    if options.select is None:
-        return source
-    try:
-        return source.select(select(source, options.select))
-    except TracekitError as error:
-        problems.append(error)
-        return source
-
-
-def _why_none(source: Trace, options: Options) -> str:
-    if not len(source):
-        return "record a program that reads something"
-    return "change --select" if options.select else "its ops are all of kinds that are left out"
-
-
-def _renamed(trace: Trace, options: Options, problems: list[TracekitError], warnings: list[str]) -> Trace:
-    if not options.remap:
-        return trace
-    remap = Remap(options.remap)
-    trace, stayed = remapped(trace, remap)
-    if stayed:
-        warnings.append(f"{stayed} URIs have none of the --remap prefixes and stay as they are")
-    problems += [
-        InputError(f"no URI of the trace starts with {prefix!r}, which --remap names", "check the prefix")
-        for prefix in remap.unused
-    ]
-    return trace
-
-
-def _issued(trace: Trace, options: Options, problems: list[TracekitError]) -> tuple[Trace, dict[str, int]]:
-    """The ops that will be issued, and what is left out, counted by reason."""
-    kinds = kinds_of(trace)
-    # A touch says that a page was read at some time between two looks: there is no moment to issue it at.
-    touches = trace.mask("op", "touch")
-    unknown, changing = (kinds == Kind.UNKNOWN) & ~touches, np.isin(kinds, CHANGES)
-    if bool(unknown.any()) and not options.skip_unknown:
-        problems.append(_unknown_ops(trace, unknown))
-    failed = changing & (trace.col("err") != NULL)
-    unwanted = changing & ~failed & (options.writes == "skip")
-    reasons = {"unknown": unknown, "failed changes": failed, "writes": unwanted, "touches of mapped pages": touches}
-    dropped = unknown | failed | unwanted | touches
-    skipped = {reason: int(mask.sum()) for reason, mask in reasons.items() if bool(mask.any())}
-    return (trace.select(~dropped) if skipped else trace), skipped
-
-
-def _unknown_ops(trace: Trace, unknown: NDArray[np.bool_]) -> TracekitError:
-    names = Counter(trace.strings("op")[code] for code in trace.col("op")[unknown])
-    listing = ", ".join(f"{name} ({count})" for name, count in names.most_common(5))
-    return InputError(f"the trace has ops that cannot be replayed: {listing}", "pass --skip-unknown to leave them out")
-
-
 def _file(uri: str, options: Options, storage_of: Callable[[str], Storage]) -> File:
     file = File(uri)
     try:
@@ -209,108 +153,24 @@ def _file(uri: str, options: Options, storage_of: Callable[[str], Storage]) -> F
     return file
 
 
-def _look_through(program: Program, files: list[File]) -> None:
+def _look_through(uses: Uses, files: list[File]) -> None:
     """Fill in what the trace wants of each file."""
-    trace, kinds = program.trace, program.kinds
-    uris, good = trace.col("uri"), trace.col("err") == NULL
-    first_change = _first_rows(uris, np.isin(kinds, CHANGES), len(files))
-    first_use = _first_rows(uris, np.isin(kinds, (Kind.READ, Kind.MMAP)) & good, len(files))
-    extents = _extents(program, len(files))
-    used = _any_by_file(uris, good & ~np.isin(kinds, CHANGES), len(files))
-    listed = _any_by_file(uris, kinds == Kind.LIST, len(files))
     for index, file in enumerate(files):
-        file.changed = bool(first_change[index] < len(trace))
-        file.in_scratch = file.changed and bool(first_change[index] < first_use[index])
-        file.read = bool(first_use[index] < len(trace))
-        file.needed = bool(used[index]) and not file.in_scratch
-        file.extent = int(extents[index])
-        file.listed = bool(listed[index])
+        change, use = int(uses.first_change[index]), int(uses.first_use[index])
+        file.changed = change < NEVER
+        file.in_scratch = file.changed and change < use
+        file.read = use < NEVER
+        file.needed = bool(uses.used[index]) and not file.in_scratch
+        file.extent = int(uses.extent[index])
+        file.listed = bool(uses.listed[index])
 
 
-def _first_rows(uris: NDArray[np.integer], mask: NDArray[np.bool_], count: int) -> Int64s:
-    first = np.full(count, len(uris), np.int64)
-    rows = np.flatnonzero(mask)
-    np.minimum.at(first, uris[rows], rows)
-    return first
-
-
-def _any_by_file(uris: NDArray[np.integer], mask: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
-    return np.asarray(np.bincount(uris[mask], minlength=count) > 0, np.bool_)
-
-
-def _extents(program: Program, count: int) -> Int64s:
-    """How long each file must be for the recorded ops to do what they did: up to the last byte that was moved.
-
-    Where the recording has `ret`, a read past the end is no demand. Where it has not, all that was asked for is demanded,
-    because nobody can tell.
-    """
-    trace = program.trace
-    moving = np.isin(program.kinds, (Kind.READ, Kind.MMAP)) & (trace.col("err") == NULL) & (trace.col("offset") != NULL)
-    rets = np.where(program.kinds == Kind.READ, trace.col("ret"), NULL)
-    moved = np.where(rets == NULL, trace.col("len"), rets)
-    last = np.where(moved > 0, trace.col("offset") + moved, 0)
-    extents = np.zeros(count, np.int64)
-    np.maximum.at(extents, trace.col("uri")[moving], last[moving])
-    return extents
-
-
-def _job(program: Program, stream: Stream, options: Options) -> Job:
-    trace, rows = program.trace, stream.rows
-    submits = trace.col("t_submit")[rows].astype(np.int64)
-    lengths = np.minimum(trace.col("len")[rows], MAX_READ_BYTES).astype(np.int64)
-    files, kinds = trace.col("uri")[rows].astype(np.int32), program.kinds[rows]
-    offsets = trace.col("offset")[rows].astype(np.int64)
-    missing = (offsets == NULL) & np.isin(kinds, (Kind.READ, Kind.MMAP))
-    if options.null_offset == "zero":
-        offsets[missing] = 0
-    elif options.null_offset == "sequential" and bool(missing.any()):
-        _continue_offsets(offsets, files, kinds, _advance(trace, rows, lengths))
-    schedule = np.round((submits - program.origin) / options.speed).astype(np.int64)
-    think = np.round(think_times(trace, rows, stream.lead) / options.speed).astype(np.int64)
-    return Job(stream, kinds, files, offsets, lengths, schedule, think)
-
-
-def _advance(trace: Trace, rows: NDArray[np.intp], lengths: Int64s) -> Int64s:
-    rets = trace.col("ret")[rows]
-    return np.asarray(np.where(rets == NULL, lengths, rets), np.int64)
-
-
-def _continue_offsets(offsets: Int64s, files: NDArray[np.int32], kinds: NDArray[np.int8], moved: Int64s) -> None:
-    """Give reads without offset the place where the stream's read before on that file ended; an open starts at 0."""
-    cursors: dict[int, int] = {}
-    for index in range(len(offsets)):
-        file = int(files[index])
-        if kinds[index] == Kind.OPEN:
-            cursors[file] = 0
-        elif kinds[index] in (Kind.READ, Kind.MMAP):
-            if offsets[index] == NULL:
-                offsets[index] = cursors.get(file, 0)
-            cursors[file] = int(offsets[index] + moved[index])
-
-
-def _refuse_null_offsets(plan: Plan) -> None:
-    count = sum(int(((job.offsets == NULL) & np.isin(job.kinds, (Kind.READ, Kind.MMAP))).sum()) for job in plan.jobs)
-    if count:
-        plan.problems.append(
-            InputError(
-                f"{count} reads of the trace have no offset",
-                "pass --null-offset zero to read each from the start, or --null-offset sequential to read on "
-                "where the stream's last read of that file ended",
-            )
-        )
-    elif plan.options.null_offset == "sequential":
-        _extend_by_jobs(plan)
-
-
-def _extend_by_jobs(plan: Plan) -> None:
-    """Offsets that were made up make demands too."""
-    for job in plan.jobs:
-        moved = np.where(job.kinds == Kind.READ, _advance(plan.trace, job.stream.rows, job.lengths), 0)
-        for file in np.unique(job.files):
-            mine = (job.files == file) & (moved > 0)
-            if bool(mine.any()):
-                end = int((job.offsets[mine] + moved[mine]).max())
-                plan.files[file].extent = max(plan.files[file].extent, end)
+def _no_offsets(count: int) -> InputError:
+    return InputError(
+        f"{count} reads of the trace have no offset",
+        "pass --null-offset zero to read each from the start, or --null-offset sequential to read on "
+        "where the stream's last read of that file ended",
+    )
 
 
 def data_roots(plan: Plan) -> list[str]:

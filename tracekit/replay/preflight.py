@@ -11,11 +11,9 @@ import os
 import resource
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.replay import start_state
-from tracekit.replay.compile import Kind
+from tracekit.replay.kinds import Kind
 from tracekit.replay.plan import File, Plan
 from tracekit.storage import Look
 from tracekit.storage.cache import holes
@@ -197,11 +195,10 @@ _FALLBACK = (
 
 
 def _misaligned(plan: Plan, file: File, align: int) -> int:
-    index = plan.files.index(file)
-    count = 0
-    for job in plan.jobs:
-        mine = (job.files == index) & (job.kinds == Kind.READ)
-        count += int(((job.offsets[mine] % align != 0) | (job.lengths[mine] % align != 0)).sum())
+    index, count = plan.files.index(file), 0
+    for _, block in plan.ops_file.records.blocks():
+        mine = block[(block["file"] == index) & (block["kind"] == Kind.READ)]
+        count += int(((mine["offset"] % align != 0) | (mine["length"] % align != 0)).sum())
     return count
 
 
@@ -230,7 +227,7 @@ def _check_machine(plan: Plan) -> None:
 
 def _check_memory(plan: Plan) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    need = sum(_touched(plan, job.stream.rows) for job in plan.jobs)
+    need = sum(job.stream.touched for job in plan.jobs)
     cap = plan.options.max_inflight_bytes
     largest = max((job.largest for job in plan.jobs), default=0)
     need = need if cap is None else min(need, max(cap, largest))
@@ -248,32 +245,19 @@ def _check_memory(plan: Plan) -> None:
         )
 
 
-def _touched(plan: Plan, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> int:
-    """Bytes the largest read of a stream really moves: a request far beyond the end of a file occupies nothing."""
-    rets, lengths = plan.trace.col("ret")[rows], plan.trace.col("len")[rows]
-    moving = np.isin(plan.program.kinds[rows], (Kind.READ, Kind.WRITE))
-    moved = np.where(rets >= 0, rets, lengths)[moving]
-    return int(moved.max()) if len(moved) else 0
-
-
 def descriptors(plan: Plan) -> int:
     """Files open at once: what the recorded opens hold, two handles per stream, and ours."""
-    kinds = plan.program.kinds
-    steps = np.where(kinds == Kind.OPEN, 1, np.where(kinds == Kind.CLOSE, -1, 0))
-    held = int(np.cumsum(steps).max(initial=0))
-    return held + 2 * len(plan.jobs) + _SPARE_FDS
+    return plan.program.held + 2 * len(plan.jobs) + _SPARE_FDS
 
 
 def _remark(plan: Plan) -> None:
-    kinds, lengths = plan.program.kinds, plan.trace.col("len")
-    mapped = kinds == Kind.MMAP
-    if bool(mapped.any()):
+    mappings, mapped = plan.program.mapped
+    if mappings:
         plan.warnings.append(
-            f"the trace's mmap ops ({counted(int(mapped.sum()), 'mapping')}, "
-            f"{format_bytes(int(lengths[mapped].sum()))}) only map and unmap; the page reads behind them are not in the "
+            f"the trace's mmap ops ({counted(mappings, 'mapping')}, {format_bytes(mapped)}) only map and unmap; the page reads behind them are not in the "
             "trace and are not replayed"
         )
-    if "t_complete" not in plan.trace and len(plan.trace):
+    if "t_complete" not in plan.program.names and plan.count:
         plan.warnings.append(
             "the trace has no completion times, so neither think times nor the recorded service times and queue depth "
             "are known"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from tracekit.errors import TracekitError
-from tracekit.trace import StringTable, Trace
 from tracekit.uri import file_uri, local_path, scheme_of
 
 
@@ -39,20 +36,6 @@ class Remap:
                 self.used.add(source)
                 return _joined(uri, source, target, rest)
         return None
-
-
-def remapped(trace: Trace, remap: Remap) -> tuple[Trace, int]:
-    """The trace under its new names, and how many of its URIs no prefix covers."""
-    table, stayed = StringTable(), 0
-    codes = []
-    for uri in trace.uris:
-        new = remap.apply(uri)
-        stayed += new is None
-        codes.append(table.code(uri if new is None else new))
-    columns = dict(trace.columns)
-    columns["uri"] = np.array(codes, np.int32)[columns["uri"]] if codes else columns["uri"]
-    tables = {**trace.tables, "uri": table}
-    return Trace(columns, tables, trace.marks, trace.header, trace.trailer, trace.warnings), stayed
 
 
 def _path(uri: str) -> str | None:

@@ -1,22 +1,24 @@
-"""What was done, as a Trace: the recorded identity of each op with the times, results and errors of this run."""
+"""What was done, piece by piece in the order of time: each op's recorded identity with the times and results of this run."""
 
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.replay.compile import Kind
-from tracekit.replay.engines import Log, Outcome
+from tracekit.replay.engines import RESULT, Log, Outcome
+from tracekit.replay.kinds import Kind
+from tracekit.replay.ops import Job
+from tracekit.replay.ordering import in_order
 from tracekit.replay.plan import Plan
+from tracekit.replay.records import Block, Records
 from tracekit.trace import COLUMNS, NULL, IntArray, StringTable, Trace
 
 Int64s = NDArray[np.int64]
-_CARRIED = ("uri", "op", "pid", "tid", "rank", "worker", "epoch", "step", "sample_id")
-_NOT_DONE = -(2**31)
+_TIMES = ("due", "free", "stall", "submit", "complete", "ret", "queued")
 
 
 @dataclass(frozen=True)
@@ -34,25 +36,23 @@ class Recorded:
     t_complete: Int64s
 
     @classmethod
-    def of(cls, plan: Plan, rows: NDArray[np.intp]) -> Recorded:
-        """What it says of these rows of the plan's trace."""
-        names = ("len", "ret", "err", "t_submit", "t_complete")
-        length, ret, err, submit, complete = (plan.trace.col(name)[rows] for name in names)
-        return cls(plan.program.kinds[rows], length, ret, err != NULL, submit, complete)
+    def of(cls, rows: Block) -> Recorded:
+        """What these rows of a compiled trace say."""
+        length, ret, submit, complete = (rows[name] for name in ("len", "ret", "t_submit", "t_complete"))
+        return cls(rows["kind"].astype(np.int8), length, ret, rows["failed"] != 0, submit, complete)
 
 
 @dataclass(frozen=True)
 class Done:
-    """Ops that were issued, a stream's in the order of the stream: all of them, or a part of a run.
+    """Ops that were issued, in the order of `submit`: all of them, or a part of a run.
 
-    `rows` are positions in the plan's trace, `recorded` is what the recording says of each. Times are ns on the run's clock;
-    `due` is 0 where there was no schedule.
+    `source` are the rows of the compiled trace, `recorded` is what the recording says of each. Times are ns on the run's
+    clock; `due` is 0 where there was no schedule.
     """
 
-    rows: NDArray[np.intp]
+    source: Block
     recorded: Recorded
     stream: NDArray[np.int32]
-    offsets: Int64s
     due: Int64s
     free: Int64s
     stall: Int64s
@@ -62,8 +62,19 @@ class Done:
     queued: Int64s
     error: NDArray[np.int16]
 
+    @classmethod
+    def of(cls, plan: Plan, results: Block) -> Done:
+        """The ops of these results (`RESULT`)."""
+        program = plan.program
+        source = program.rows.take(results["row"] % max(1, len(program)))
+        names = {"ret": "result", "queued": "worker"}
+        columns = {name: results[names.get(name, name)].astype(np.int64) for name in _TIMES}
+        return cls(
+            source, Recorded.of(source), program.streams_of(source), error=results["error"].astype(np.int16), **columns
+        )
+
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.source)
 
     @property
     def lateness(self) -> Int64s:
@@ -84,74 +95,104 @@ class Done:
         return np.asarray(np.where(self.due > 0, np.maximum(self.free - self.due, 0), 0), np.int64)
 
 
+def pieces_of(plan: Plan, outcome: Outcome) -> Iterator[Done]:
+    """The ops that were issued, in the order of time, piece by piece."""
+    results = _of_logs(plan, outcome.logs) if outcome.results is None else outcome.results
+    for block in in_order(results, "submit"):
+        yield Done.of(plan, block)
+
+
 def collect(plan: Plan, outcome: Outcome) -> Done:
-    """Put the streams' logs together."""
-    parts = [_part(plan, index, log) for index, log in enumerate(outcome.logs)]
-    rows, *columns = map(np.concatenate, zip(*parts, strict=True))
-    return Done(rows, Recorded.of(plan, rows), *columns)
+    """All of them in memory: for short runs."""
+    parts = [*pieces_of(plan, outcome)] or [Done.of(plan, np.zeros(0, RESULT))]
+    source = np.concatenate([part.source for part in parts])
+    columns = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Done)[2:])
+    return Done(source, Recorded.of(source), *columns)
 
 
-def _part(plan: Plan, index: int, log: Log) -> tuple[NDArray[Any], ...]:
-    job, done = plan.jobs[index], log.done
-    again = np.arange(done) % max(1, len(job))
-    columns = (getattr(log, name)[:done] for name in Log.NAMES)
-    return (
-        job.stream.rows[again],
-        np.full(done, index, np.int32),
-        job.offsets[again],
-        *columns,
-        log.queued[:done],
-        log.error[:done],
-    )
+def _of_logs(plan: Plan, logs: Sequence[Log]) -> Records:
+    records = Records(RESULT, plan.folder)
+    for job, log in zip(plan.jobs, logs, strict=True):
+        if log.done:
+            records.append(_results(plan, job, log))
+    return records
+
+
+def _results(plan: Plan, job: Job, log: Log) -> Block:
+    block = np.zeros(log.done, RESULT)
+    turn, place = np.divmod(np.arange(log.done), len(job))
+    block["row"] = turn * plan.count + job.rows[place]
+    for name in ("due", "free", "stall", "submit", "complete", "error"):
+        block[name] = getattr(log, name)[: log.done]
+    block["result"], block["worker"] = log.ret[: log.done], log.queued[: log.done]
+    return block
+
+
+class Output:
+    """The output trace, piece by piece; the pieces share their tables.
+
+    Args:
+        plan: What was planned.
+        outcome: What the engine did.
+    """
+
+    def __init__(self, plan: Plan, outcome: Outcome) -> None:
+        self._plan, self._outcome = plan, outcome
+        kept = (*plan.program.columns_of(plan.program.rows.read(0, 0)),)
+        self._tables = {name: table for name, table in plan.program.tables.items() if name in kept}
+        self._errors, self._flags = StringTable(), StringTable()
+
+    def piece(self, done: Done) -> Trace:
+        """A piece of what was done, its times counted from the run's t0; header and trailer are the caller's."""
+        t0 = self._outcome.t0
+        columns = self._plan.program.columns_of(done.source)
+        columns |= {"t_submit": done.submit - t0, "t_complete": done.complete - t0, "ret": done.ret}
+        if self._plan.pace != "asap":
+            # A stream's first think time starts with the run, so no deadline lies before t0.
+            columns["t_due"] = np.maximum(done.due - t0, 0)
+        columns |= self._marked("err", self._errors, self._named_errors(done))
+        columns |= self._marked("flags", self._flags, self._named_flags(done))
+        ordered: dict[str, IntArray] = {
+            name: columns[name].astype(column.dtype, copy=False) for name, column in COLUMNS.items() if name in columns
+        }
+        return Trace(ordered, self._tables)
+
+    def _marked(self, name: str, table: StringTable, codes: IntArray) -> dict[str, IntArray]:
+        """A column that is there from the moment it has a value."""
+        if len(table):
+            self._tables[name] = table
+        return {name: codes} if len(table) else {}
+
+    def _named_errors(self, done: Done) -> IntArray:
+        codes = np.full(len(done), NULL, np.int32)
+        for number in np.unique(done.error[done.error != 0]):
+            codes[done.error == number] = self._errors.code(error_name(int(number)))
+        return codes
+
+    def _named_flags(self, done: Done) -> IntArray:
+        codes = np.full(len(done), NULL, np.int32)
+        reads = done.recorded.kinds == Kind.READ
+        for word, files in (("direct", self._outcome.went_direct), ("direct_fallback", self._outcome.fell_back)):
+            mine = reads & np.isin(done.source["uri"], list(files)) if files else np.zeros(len(done), np.bool_)
+            if bool(mine.any()):
+                codes[mine] = self._flags.code(word)
+        return codes
 
 
 def as_trace(plan: Plan, outcome: Outcome, done: Done) -> Trace:
-    """The output trace, in order of t_submit, its times counted from the run's t0; header and trailer are the caller's."""
-    source = plan.trace
-    columns: dict[str, IntArray] = {
-        name: source.columns[name][done.rows] for name in _CARRIED if name in source.columns
-    }
-    columns["offset"] = done.offsets
-    columns["len"] = source.col("len")[done.rows]
-    columns["t_submit"] = done.submit - outcome.t0
-    columns["t_complete"] = done.complete - outcome.t0
-    columns["ret"] = done.ret
-    tables = {name: table for name, table in source.tables.items() if name in columns}
-    if plan.pace != "asap":
-        # A stream's first think time starts with the run, so no deadline lies before t0.
-        columns["t_due"] = np.maximum(done.due - outcome.t0, 0)
-    errors, names = _errors(done.error)
-    if names:
-        columns["err"], tables["err"] = errors, names
-    flags, words = _flags(plan, outcome, done)
-    if words:
-        columns["flags"], tables["flags"] = flags, words
-    ordered: dict[str, IntArray] = {
-        name: columns[name].astype(column.dtype, copy=False) for name, column in COLUMNS.items() if name in columns
-    }
-    return Trace(ordered, tables).sorted()
+    """The whole output in one piece, in the order of time."""
+    return Output(plan, outcome).piece(done).sorted()
+
+
+def joined(pieces: Sequence[Trace]) -> Trace:
+    """Pieces of one output as one trace."""
+    if not pieces:
+        return Trace.of([])
+    names = [name for name in COLUMNS if any(name in piece for piece in pieces)]
+    columns = {name: np.concatenate([piece.col(name) for piece in pieces]) for name in names}
+    return Trace(columns, pieces[-1].tables)
 
 
 def error_name(number: int) -> str:
     """The name of an errno."""
     return errno.errorcode.get(number, str(number))
-
-
-def _errors(numbers: NDArray[np.int16]) -> tuple[IntArray, StringTable]:
-    table = StringTable()
-    codes = np.full(len(numbers), NULL, np.int32)
-    for number in np.unique(numbers[numbers != 0]):
-        codes[numbers == number] = table.code(error_name(int(number)))
-    return codes, table
-
-
-def _flags(plan: Plan, outcome: Outcome, done: Done) -> tuple[IntArray, StringTable]:
-    table = StringTable()
-    codes = np.full(len(done), NULL, np.int32)
-    uris = plan.trace.col("uri")[done.rows]
-    reads = plan.program.kinds[done.rows] == Kind.READ
-    for word, files in (("direct", outcome.went_direct), ("direct_fallback", outcome.fell_back)):
-        mine = reads & np.isin(uris, list(files))
-        if bool(mine.any()):
-            codes[mine] = table.code(word)
-    return codes, table

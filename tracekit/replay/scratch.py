@@ -8,12 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
-
 from tracekit.errors import CannotRunError, InputError, TracekitError
-from tracekit.replay.compile import Kind
 from tracekit.replay.plan import Plan
-from tracekit.trace import NULL
 from tracekit.units import format_bytes
 
 
@@ -69,10 +65,5 @@ def made(plan: Plan, base: str) -> Iterator[None]:
 
 def _written(plan: Plan) -> int:
     """At most this many bytes: the end of the furthest write of each file, appended writes added up."""
-    trace = plan.trace
-    writes = plan.program.kinds == Kind.WRITE
-    offsets, lengths, uris = trace.col("offset")[writes], trace.col("len")[writes], trace.col("uri")[writes]
-    ends = np.zeros(len(plan.files), np.int64)
-    np.maximum.at(ends, uris, np.where(offsets == NULL, 0, offsets + lengths))
-    appended = lengths[offsets == NULL].sum() * plan.options.loop
-    return int(ends.sum() + appended)
+    uses = plan.program.uses
+    return int(uses.written.sum()) + uses.appended * plan.options.loop

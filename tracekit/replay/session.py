@@ -9,14 +9,15 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tracekit import __version__
+from tracekit.formats.writer import Writer
 from tracekit.machine import host_facts
-from tracekit.replay import engines, flow, prepare, scratch, start_state
+from tracekit.replay import engines, prepare, scratch, start_state
 from tracekit.replay.account import Account
 from tracekit.replay.clock import noise_floor
 from tracekit.replay.disturbance import Disturbance, Moment
@@ -24,11 +25,11 @@ from tracekit.replay.engines import Choice, Control, Outcome, State
 from tracekit.replay.options import Options
 from tracekit.replay.plan import Plan, data_roots, make_plan
 from tracekit.replay.preflight import examine, raise_for
-from tracekit.replay.result import Done, as_trace, collect
+from tracekit.replay.result import Output, joined, pieces_of
 from tracekit.replay.statement import statement
 from tracekit.replay.summary import Summary
 from tracekit.storage import Storage, storage_for
-from tracekit.trace import Header, Trace, Trailer
+from tracekit.trace import Header, Mark, Trace, Trailer
 
 
 class Listener(Protocol):
@@ -81,23 +82,33 @@ class Alone:
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of it: the trace of what was done, with the run's statement in its trailer, and what is behind it."""
+    """What came of it: header and trailer of the trace of what was done, with the run's statement, and what is behind it.
 
-    trace: Trace
+    `whole` is the trace itself where it was wanted in memory.
+    """
+
+    header: Header
+    trailer: Trailer
     plan: Plan
     outcome: Outcome
     account: Account
     summary: Summary
+    whole: Trace | None = None
 
     @property
     def run(self) -> dict[str, Any]:
         """The run's statement about itself (`tracekit.replay.verdict`)."""
-        assert self.trace.trailer is not None
-        return dict(self.trace.trailer.run)
+        return dict(self.trailer.run)
+
+    @property
+    def trace(self) -> Trace:
+        """The trace of what was done, of a replay that kept it in memory."""
+        assert self.whole is not None, "this replay wrote its trace piece by piece"
+        return self.whole
 
 
 def replay(
-    source: Trace,
+    source: Trace | Iterable[Trace],
     options: Options | None = None,
     *,
     source_name: str = "",
@@ -107,10 +118,35 @@ def replay(
     storage_of: Callable[[str], Storage] = storage_for,
     conductor: Conductor | None = None,
 ) -> Replay:
-    """Replay a trace.
+    """Replay a trace, and keep the trace of what was done in memory (see `perform`, which does not)."""
+    finished = perform(
+        source, options, source_name=source_name, scratch_base=scratch_base, listener=listener, choice=choice,
+        storage_of=storage_of, conductor=conductor,
+    )  # fmt: skip
+    pieces = _Kept()
+    done = finished.write(pieces)
+    finished.close()
+    whole = joined(pieces.kept)
+    whole.header, whole.trailer = done.header, done.trailer
+    return dataclasses.replace(done, whole=whole)
+
+
+def perform(
+    source: Trace | Iterable[Trace],
+    options: Options | None = None,
+    *,
+    source_name: str = "",
+    scratch_base: str | None = None,
+    listener: Listener | None = None,
+    choice: Choice | None = None,
+    storage_of: Callable[[str], Storage] = storage_for,
+    conductor: Conductor | None = None,
+    folder: str | None = None,
+) -> Finished:
+    """Replay a trace; neither it nor what was done is ever in memory as a whole.
 
     Args:
-        source: The trace.
+        source: The trace, or its pieces as from `tracekit.formats.chunks`.
         options: What to do; the defaults are those of the command.
         source_name: The trace's file, for the header.
         scratch_base: Where the scratch directory for writes goes when the options name none; default the system's own.
@@ -118,6 +154,8 @@ def replay(
         choice: The engine; default is what `engines.choose` finds.
         storage_of: The storage of a URI.
         conductor: Who says when, where several replays are one run.
+        folder: Where the working files are made: about 170 bytes an op while it lasts; None is the system's own place for
+            temporary files.
 
     Raises:
         PreflightError: If several things are known to fail; a single one is raised as it is (`InputError`,
@@ -125,9 +163,9 @@ def replay(
     """
     options = options or Options()
     listener, conductor = listener or Silent(), conductor or Alone()
-    plan = make_plan(source, options, storage_of=storage_of)
+    plan = make_plan(source, options, storage_of=storage_of, folder=folder)
     base = options.scratch or scratch_base or tempfile.gettempdir()
-    recorded = start_state.of_recording(source.trailer.residency if source.trailer else {}, plan)
+    recorded = start_state.of_recording(plan.recorded_residency, plan)
     plan.problems += start_state.problems(plan, recorded)
     with conductor.turn():
         _make_ready(plan, base, listener)
@@ -136,13 +174,60 @@ def replay(
         residency = start_state.set_state(plan, recorded, listener.warn)
         outcome, disturbance = _run(plan, choice, listener, conductor)
         residency["after"] = start_state.measured(plan)
-    done = collect(plan, outcome)
-    account, summary = Account.of(plan, outcome, disturbance), Summary(outcome.t0)
-    summary.add(done)
-    run = statement(account, summary, recorded_depth(plan)).to_json()
-    run["reasons"] += residency.get("notes", [])
-    trace = _described(plan, outcome, done, choice, run, residency, source_name, len(source))
-    return Replay(trace, plan, outcome, account, summary)
+    return Finished(plan, outcome, choice, disturbance, residency, source_name)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is over. What was done lies on disk, in the order in which ops completed."""
+
+    plan: Plan
+    outcome: Outcome
+    choice: Choice
+    disturbance: Disturbance
+    residency: dict[str, Any]
+    source_name: str
+
+    def close(self) -> None:
+        """Give the working files' space back."""
+        self.plan.close()
+        if self.outcome.results is not None:
+            self.outcome.results.close()
+
+    def write(self, writer: Writer) -> Replay:
+        """Write the trace of what was done, in the order of time, and judge the run on the way."""
+        header = _header(self)
+        writer.header(header)
+        summary, output = Summary(self.outcome.t0), Output(self.plan, self.outcome)
+        for done in pieces_of(self.plan, self.outcome):
+            summary.add(done)
+            writer.ops(output.piece(done))
+        account = Account.of(self.plan, self.outcome, self.disturbance)
+        run = statement(account, summary, self.plan.program.depth).to_json()
+        run["reasons"] += self.residency.get("notes", [])
+        trailer = Trailer(ops=summary.ops, bytes=summary.moved_bytes, residency=self.residency, run=run)
+        writer.trailer(trailer)
+        return Replay(header, trailer, self.plan, self.outcome, account, summary)
+
+
+class _Kept(Writer):
+    """Pieces kept in memory; header and trailer come with the replay."""
+
+    def __init__(self) -> None:
+        self.kept: list[Trace] = []
+
+    def header(self, header: Header) -> None:
+        """Not needed."""
+
+    def marks(self, marks: Sequence[Mark]) -> None:
+        """There are none."""
+
+    def ops(self, piece: Trace) -> None:
+        """Keep them."""
+        self.kept.append(piece)
+
+    def trailer(self, trailer: Trailer) -> None:
+        """Not needed."""
 
 
 def _make_ready(plan: Plan, base: str, listener: Listener) -> None:
@@ -179,32 +264,14 @@ def _run(plan: Plan, choice: Choice, listener: Listener, conductor: Conductor) -
     return outcome, Disturbance.between(start, Moment.now(), noise)
 
 
-def recorded_depth(plan: Plan) -> dict[str, float] | None:
-    """Ops in flight in the recording; None where it does not tell."""
-    if not plan.program.has_service_times:
-        return None
-    submit, complete = (plan.trace.col(name).astype("int64") for name in ("t_submit", "t_complete"))
-    return flow.depth(submit, complete)
-
-
-def _described(
-    plan: Plan,
-    outcome: Outcome,
-    done: Done,
-    choice: Choice,
-    run: dict[str, Any],
-    residency: dict[str, Any],
-    source_name: str,
-    source_ops: int,
-) -> Trace:
-    """The output trace with header and trailer."""
-    trace = as_trace(plan, outcome, done)
+def _header(finished: Finished) -> Header:
+    plan, outcome, choice = finished.plan, finished.outcome, finished.choice
     chosen = {
         field.name: getattr(plan.options, field.name)
         for field in dataclasses.fields(Options)
         if getattr(plan.options, field.name) != field.default
     }
-    trace.header = Header(
+    return Header(
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         producer={
             "tool": "tracekit",
@@ -214,8 +281,8 @@ def _described(
             "reason": choice.reason,
             "options": chosen
             | {
-                "source": source_name,
-                "source_ops": source_ops,
+                "source": finished.source_name,
+                "source_ops": plan.source_ops,
                 "pace": plan.pace,
                 "pace_reason": plan.pace_reason,
                 "streams_by": plan.program.grouping,
@@ -230,6 +297,3 @@ def _described(
         host=host_facts(data_roots(plan)),
         filters={"select": plan.options.select} if plan.options.select else {},
     )
-    moved = int(done.ret[done.ret > 0].sum())
-    trace.trailer = Trailer(ops=len(trace), bytes=moved, residency=residency, run=run)
-    return trace

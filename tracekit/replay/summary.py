@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.histogram import Histogram
-from tracekit.replay.compile import Kind
 from tracekit.replay.flow import Flow
+from tracekit.replay.kinds import Kind
 from tracekit.replay.result import Done, error_name
 from tracekit.trace import NULL
 

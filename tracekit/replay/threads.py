@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tracekit.replay.clock import Clock, wait
-from tracekit.replay.compile import Kind
 from tracekit.replay.engines import Control, Log, Outcome, State
 from tracekit.replay.inflight import Gate
 from tracekit.replay.issue import Issuer, Opened
+from tracekit.replay.kinds import Kind
+from tracekit.replay.ops import Job
 from tracekit.replay.pacer import Asap, Pacer, Recorded, Think
-from tracekit.replay.plan import Job, Plan
+from tracekit.replay.plan import Plan
 from tracekit.trace import NULL
 
 # A thread that wakes up waits this long for the interpreter lock before it asks for it; the default is 5 ms.
@@ -123,7 +124,7 @@ class _Worker(threading.Thread):
         self.lateness = 0
         self.busy_ns = 0
         self.issuer = Issuer(plan, job, shared.opened)
-        self._failed_then = (plan.trace.col("err")[job.stream.rows] != NULL).data
+        self._failed_then = job.failed.data
         self._kinds, self._offsets, self._lengths = job.kinds.data, job.offsets.data, job.lengths.data
         self._pacer: Pacer = Asap()
         log = self.log

@@ -36,6 +36,8 @@ exit codes: 0 the load was delivered undisturbed (VALID), 3 it was not (the reas
 130 interrupted (what was done is written)
 """
 _SUFFIXES = (".jsonl.zst", ".jsonl")
+# Ops of the trace that are looked at together.
+_PIECE = 16_384
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -171,23 +173,25 @@ def run(args: argparse.Namespace) -> int:
     """Replay; the exit code."""
     from tracekit import formats
     from tracekit.replay.preflight import PreflightError
-    from tracekit.replay.session import replay
+    from tracekit.replay.session import perform
 
     output = _output_name(args)
     options = _options(args)
     formats.check_save(output, force=args.force)
     if args.json and output == "-":
         raise UsageError("--json and -o - would both write to standard output", "name a file with -o")
-    source = formats.load(args.trace, time_unit=args.time_unit, skip_bad=args.skip_bad)
+    source = formats.chunks(args.trace, ops=_PIECE, time_unit=args.time_unit, skip_bad=args.skip_bad)
+    beside = os.path.dirname(_absolute(output)) if output != "-" else None
     listener = _Terminal()
     with _terminable() as ending:
         try:
-            done = replay(
+            finished = perform(
                 source,
                 options,
                 source_name=_absolute(args.trace),
-                scratch_base=os.path.dirname(_absolute(output)) if output != "-" else None,
+                scratch_base=beside,
                 listener=listener,
+                folder=beside,
             )
         except PreflightError as error:
             for problem in error.problems:
@@ -195,7 +199,8 @@ def run(args: argparse.Namespace) -> int:
             raise
         finally:
             listener.close()
-    formats.save(done.trace, output)
+    with formats.writing(output) as writer:
+        done = finished.write(writer)
     _tell(args, done, output)
     if done.outcome.interrupted:
         return 128 + ending[0] if ending else EXIT_INTERRUPTED
@@ -317,7 +322,7 @@ def _tell(args: argparse.Namespace, done: Replay, output: str) -> None:
         console.say(line)
     _tell_verdict(statement)
     target = console.paint(output, "path", sys.stderr)
-    console.say(f"wrote {target} ({counted(len(done.trace), 'op')})")
+    console.say(f"wrote {target} ({counted(done.trailer.ops, 'op')})")
     if output != "-" and args.trace != "-":
         console.say(f"next: harness check {shlex.quote(output)} --golden {shlex.quote(args.trace)}")
 
@@ -347,8 +352,7 @@ def _summary(done: Replay, statement: dict[str, Any]) -> list[str]:
 
 
 def _engine(done: Replay) -> str:
-    assert done.trace.header is not None
-    return str(done.trace.header.producer["reason"])
+    return str(done.header.producer["reason"])
 
 
 def _depth_line(statement: dict[str, Any]) -> str:
@@ -358,8 +362,7 @@ def _depth_line(statement: dict[str, Any]) -> str:
 
 
 def _cache_lines(done: Replay, statement: dict[str, Any]) -> list[str]:
-    assert done.trace.trailer is not None
-    residency = done.trace.trailer.residency
+    residency = done.trailer.residency
     states = [residency.get(moment) for moment in ("before", "after")]
     shown = [
         f"{100 * state['resident'] / state['pages']:.0f} %" if state and state["pages"] else "unknown"

@@ -1,0 +1,125 @@
+"""Which ops of a trace will be issued, and under which names: decided piece by piece, as the trace is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracekit.errors import InputError, TracekitError
+from tracekit.replay.kinds import CHANGES, Kind, kinds_of
+from tracekit.replay.options import Options
+from tracekit.replay.remap import Remap
+from tracekit.selection import select
+from tracekit.trace import NULL, IntArray, StringTable, Trace
+
+
+class Intake:
+    """Takes the pieces of one trace; what was noticed is complete after the last.
+
+    Args:
+        options: What was asked for.
+
+    Attributes:
+        seen: Columns of the trace.
+        skipped: Ops that are left out, by reason.
+        source_ops: Ops of the trace.
+        uris: The names of what remains, for all pieces.
+        residency: What the trace's trailer says of the page cache.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._remap = Remap(options.remap) if options.remap else None
+        self._codes: list[int] = []
+        self._stayed = 0
+        self._unknown: Counter[str] = Counter()
+        self._bad_selection: TracekitError | None = None
+        self._warnings: list[str] = []
+        self.uris = StringTable()
+        self.seen: set[str] = set()
+        self.skipped: dict[str, int] = {}
+        self.source_ops = 0
+        self.residency: Mapping[str, Any] = {}
+
+    def take(self, piece: Trace) -> Trace:
+        """The ops of a piece that will be issued."""
+        self.source_ops += len(piece)
+        self.seen.update(piece.columns)
+        self._warnings = piece.warnings
+        if piece.trailer is not None:
+            self.residency = piece.trailer.residency
+        return self._issued(self._renamed(self._chosen(piece)))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the reader of the trace said, and what the names showed."""
+        stayed = [f"{self._stayed} URIs have none of the --remap prefixes and stay as they are"] if self._stayed else []
+        return [*self._warnings, *stayed]
+
+    @property
+    def problems(self) -> list[TracekitError]:
+        """What keeps the trace from being replayed with these options."""
+        found = [] if self._bad_selection is None else [self._bad_selection]
+        found += [
+            InputError(f"no URI of the trace starts with {prefix!r}, which --remap names", "check the prefix")
+            for prefix in (self._remap.unused if self._remap else [])
+        ]
+        if self._unknown:
+            listing = ", ".join(f"{name} ({count})" for name, count in self._unknown.most_common(5))
+            text = f"the trace has ops that cannot be replayed: {listing}"
+            found.append(InputError(text, "pass --skip-unknown to leave them out"))
+        return found
+
+    def why_none(self) -> str:
+        """What to do when no op is left."""
+        if not self.source_ops:
+            return "record a program that reads something"
+        return "change --select" if self._options.select else "its ops are all of kinds that are left out"
+
+    def _chosen(self, piece: Trace) -> Trace:
+        if self._options.select is None or self._bad_selection is not None:
+            return piece
+        try:
+            return piece.select(select(piece, self._options.select))
+        except TracekitError as error:
+            self._bad_selection = error
+            return piece
+
+    def _renamed(self, piece: Trace) -> Trace:
+        """The piece with codes of `uris`. Pieces of one trace share their tables, so only new names are looked at."""
+        if self._remap is None:
+            self.uris = piece.tables.get("uri", self.uris)
+            return piece
+        for uri in piece.uris[len(self._codes) :]:
+            new = self._remap.apply(uri)
+            self._stayed += new is None
+            self._codes.append(self.uris.code(uri if new is None else new))
+        codes: IntArray = np.array(self._codes, np.int32)
+        columns = {**piece.columns, "uri": codes[piece.columns["uri"]]} if len(piece) else piece.columns
+        return Trace(columns, {**piece.tables, "uri": self.uris}, piece.marks, piece.header, None, piece.warnings)
+
+    def _issued(self, piece: Trace) -> Trace:
+        kinds = kinds_of(piece)
+        # A touch says that a page was read at some time between two looks: there is no moment to issue it at.
+        touches = piece.mask("op", "touch")
+        unknown, changing = (kinds == Kind.UNKNOWN) & ~touches, np.isin(kinds, CHANGES)
+        if not self._options.skip_unknown:
+            self._unknown.update(piece.strings("op")[code] for code in piece.col("op")[unknown])
+        failed = changing & (piece.col("err") != NULL)
+        unwanted = changing & ~failed & (self._options.writes == "skip")
+        dropped = unknown | failed | unwanted | touches
+        if not bool(dropped.any()):
+            return piece
+        self._count(
+            {"unknown": unknown, "failed changes": failed, "writes": unwanted, "touches of mapped pages": touches}
+        )
+        return piece.select(~dropped)
+
+    def _count(self, reasons: dict[str, NDArray[np.bool_]]) -> None:
+        for reason, mask in reasons.items():
+            if bool(mask.any()):
+                self.skipped[reason] = self.skipped.get(reason, 0) + int(mask.sum())
