@@ -34,3 +34,27 @@ def _own_directory(tmp_path, monkeypatch):
     # Commands that tests start must not find the source folder as their working directory: `python -m tracekit` would
     # import from it.
     monkeypatch.chdir(tmp_path)
+
+
+_TURNS = 3
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run a test marked `pages` again when it fails: nobody but the kernel decides how long a page stays cached.
+
+    Measured on a machine with free memory, without any of our code in between: a page read into the cache was gone within
+    0.1 s once in some hundred files. A defect of ours fails every turn.
+    """
+    if pyfuncitem.get_closest_marker("pages") is None:
+        return None
+    wanted = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    for turn in range(_TURNS):
+        try:
+            pyfuncitem.obj(**wanted)
+        except AssertionError:  # noqa: PERF203  # three rounds
+            if turn == _TURNS - 1:
+                raise
+        else:
+            break
+    return True

@@ -19,6 +19,8 @@ from tracekit.storage.restore import PAGE
 from tracekit.trace import Op, Trace, Trailer
 from tracekit.uri import file_uri
 
+pytestmark = pytest.mark.pages
+
 MIB = 1 << 20
 MS = 1_000_000
 
@@ -94,7 +96,7 @@ def test_the_recorded_pages_are_resident_when_the_run_begins(folder: Path, befor
 def test_files_under_new_names_take_their_recorded_pages_along(folder: Path, tmp_path: Path) -> None:
     """Through --remap, page by page where the sizes agree and by share where they do not."""
     new = tmp_path / "new"
-    new.mkdir()
+    new.mkdir(exist_ok=True)
     for name in "abc":
         (new / name).write_bytes(os.urandom(4 * MIB))
     (new / "d").write_bytes(os.urandom(2 * MIB))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tracekit.errors import RecorderError
-from tracekit.record import chunks, engine, native
+from tracekit.record import chunks, engine, looks, native
 from tracekit.record.coverage import coverage_of, moved_bytes
 from tracekit.record.files import Filter
 from tracekit.record.gather import gather
@@ -69,7 +69,7 @@ def test_an_open_names_what_is_read(tmp_path):
     assert [(process.paths[slot["file"]], slot["offset"], slot["len"], slot["ret"]) for slot in process.slots] == [
         ("/somewhere/data.bin", 0, 0, 0), ("/somewhere/data.bin", 5, 10, 4)
     ]  # fmt: skip
-    assert process.identities[1] == chunks.Identity(3, 4, 9, 0o100644)
+    assert process.identities[1] == looks.Identity(3, 4, 9, 0o100644)
 
 
 def test_a_name_in_one_thread_serves_reads_in_another(tmp_path):

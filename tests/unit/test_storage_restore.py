@@ -12,6 +12,8 @@ from tracekit.pages import Bitmap
 from tracekit.storage import cache, restore
 from tracekit.storage.restore import PAGE, Agreement
 
+pytestmark = pytest.mark.pages
+
 MIB = 1 << 20
 
 

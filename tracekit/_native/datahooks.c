@@ -6,13 +6,24 @@
 
 #include "fdtable.h"
 #include "hooks.h"
+#include "residence.h"
 #include "spool.h"
 
 #include <sys/mman.h>
 
+/* What a descriptor is, asked before a call on it: what of a file is in the page cache has to be seen before it is read. */
+static inline uint64_t word_before(int fd)
+{
+    uint64_t word = tk_fd_word(fd);
+    if (TK_UNLIKELY((word & (TK_FD_KNOWN | TK_FD_UNSEEN)) != TK_FD_KNOWN))
+        tk_residence_before(fd);
+    return word;
+}
+
 static inline int is_ignored(int fd)
 {
-    return tk_fd_word(fd) == TK_FD_IGNORED || TK_UNLIKELY(!tk_on);
+    uint64_t word = word_before(fd);
+    return word == TK_FD_IGNORED || TK_UNLIKELY(!tk_on);
 }
 
 /* The kernel counts what is read from pipes and sockets too; the certificate needs to know how much that was. What a confined
@@ -149,8 +160,11 @@ static int64_t began(const off_t *offset, ssize_t result)
 
 ssize_t hook_sendfile64(int to, int from, off_t *offset, size_t bytes)
 {
-    uint64_t begin = tk_ticks();
-    ssize_t result = tk_original.sendfile64(to, from, offset, bytes);
+    uint64_t begin;
+    ssize_t result;
+    word_before(from);
+    begin = tk_ticks();
+    result = tk_original.sendfile64(to, from, offset, bytes);
     if (TK_UNLIKELY(!tk_on))
         return result;
     done(TK_READ, from, began(offset, result), bytes, result, begin);
@@ -160,8 +174,11 @@ ssize_t hook_sendfile64(int to, int from, off_t *offset, size_t bytes)
 
 ssize_t hook_copy_file_range(int from, off_t *in, int to, off_t *out, size_t bytes, unsigned flags)
 {
-    uint64_t begin = tk_ticks();
-    ssize_t result = tk_original.copy_file_range(from, in, to, out, bytes, flags);
+    uint64_t begin;
+    ssize_t result;
+    word_before(from);
+    begin = tk_ticks();
+    result = tk_original.copy_file_range(from, in, to, out, bytes, flags);
     if (TK_UNLIKELY(!tk_on))
         return result;
     done(TK_READ, from, began(in, result), bytes, result, begin);
@@ -171,8 +188,11 @@ ssize_t hook_copy_file_range(int from, off_t *in, int to, off_t *out, size_t byt
 
 ssize_t hook_splice(int from, off_t *in, int to, off_t *out, size_t bytes, unsigned flags)
 {
-    uint64_t begin = tk_ticks();
-    ssize_t result = tk_original.splice(from, in, to, out, bytes, flags);
+    uint64_t begin;
+    ssize_t result;
+    word_before(from);
+    begin = tk_ticks();
+    result = tk_original.splice(from, in, to, out, bytes, flags);
     if (TK_UNLIKELY(!tk_on))
         return result;
     done(TK_SPLICE_READ, from, began(in, result), bytes, result, begin);
@@ -223,9 +243,10 @@ OF_DESCRIPTOR(readahead, ssize_t, TK_READAHEAD, (int fd, off_t offset, size_t by
 /* The one call that returns its error instead of setting errno. */
 int hook_posix_fadvise64(int fd, off_t offset, off_t bytes, int advice)
 {
+    int ignored = is_ignored(fd);
     uint64_t begin = tk_ticks();
     int result = tk_original.posix_fadvise64(fd, offset, bytes, advice);
-    if (result == 0 && !is_ignored(fd))
+    if (result == 0 && !ignored)
         done(TK_FADVISE, fd, offset, (uint64_t)bytes, advice, begin);
     return result;
 }

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "fdtable.h"
+#include "residence.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -166,8 +167,11 @@ uint64_t tk_fd_learn(struct tk_thread *thread, int fd)
             tk_saw(tk_fds[fd].name);
         else if (!S_ISREG(identity.mode) && !S_ISDIR(identity.mode))
             word = TK_FD_IGNORED;
+        tk_residence_look(tk_local.thread, fd, file, &identity);
     } else if (S_ISREG(identity.mode) || S_ISDIR(identity.mode)) {
         word = learn_unknown(thread, fd, &identity, now);
+        if (word & TK_FD_TRACKED)
+            tk_residence_look(tk_local.thread, fd, (uint32_t)(word >> 32), &identity);
     } else {
         word = TK_FD_IGNORED;
     }

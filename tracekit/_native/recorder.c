@@ -7,6 +7,7 @@
 #include "ending.h"
 #include "fdtable.h"
 #include "sightings.h"
+#include "residence.h"
 #include "spool.h"
 #include "touched.h"
 
@@ -43,6 +44,7 @@ void tk_recorder_start(const char *directory, int tsc, int detour, int got, stru
         refuse(out, reason);
         return;
     }
+    tk_residence_start(directory);
     tk_interpose(detour, got, out);
     tk_on = out->method != TK_NONE;
     if (tk_on) {

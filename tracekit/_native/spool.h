@@ -32,6 +32,7 @@ enum tk_kind {
     TK_CONTEXT,   /* offset: sample, len: step, ret: epoch, dur: worker, file: run; all ones is "none", of run 0 */
     TK_EXEC,      /* text: path and arguments, each ended by a zero byte; ret: pid; len: errno when it failed */
     TK_LEFT = 40, /* a map whose pages are not looked at; ret: enum tk_touch_left */
+    TK_PAGES, /* text: struct tk_pages and runs (residence.h) */
 };
 
 struct tk_record {

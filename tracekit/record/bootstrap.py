@@ -23,7 +23,8 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
 
     Args:
         modules: The sibling modules by name, loaded under private names.
-        settings: directory, t0, include, exclude, home (the directory of sitecustomize), native (see `native.start`).
+        settings: directory, t0, include, exclude, home (the directory of sitecustomize), native (see `native.start`),
+            residency (whether to note what is in the page cache).
 
     Returns:
         A module whose `recorder`, the `structure.Recorder` that `tracekit.step()` and its kin find, is made when asked for.
@@ -46,7 +47,9 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
         own = [settings["directory"], settings["home"]]
         code = modules["files"].interpreter_directories(*places, os.path.realpath)
         chosen = modules["files"].Filter(settings["include"], settings["exclude"], own=own, code=code)
-        files = modules["files"].Files(spool, chosen, parts.FLAGS)
+        files = modules["files"].Files(
+            spool, chosen, parts.FLAGS, modules["pagelook"].look if settings["residency"] else None
+        )
         _wrap_os(modules, spool, files)
         _wrap_files(modules, spool, files)
         _count_imports(spool)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tracekit.record import spool, touched
 from tracekit.record.files import IGNORED, Filter, flag_bits
+from tracekit.record.looks import Identity, Looks, Seen
 from tracekit.record.parts import SLOT
 
 # 1: the first layout. As in spool.h.
@@ -37,7 +38,7 @@ _OPS = {
     28: "touch",
 }  # fmt: skip
 _OPEN, _LIST, _MMAP, _SPLICE_READ, _TOUCH = 3, 6, 7, 16, 28
-_FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT = 32, 33, 34, 35, 36, 40
+_FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT, _PAGES = 32, 33, 34, 35, 36, 40, 41
 _WIDE = 64
 _FILE_SHIFT = 7
 _BY_NAME = (3, 5, 8, 9, 10, 14, 15)  # with a text, where the record has no file (an open has both)
@@ -46,16 +47,6 @@ _CODES = np.zeros(64, np.uint8)
 for _kind, _name in _OPS.items():
     _CODES[_kind] = spool.CODE[_name]
 UNNAMED = 0xFFFFFFFF  # a file whose name was lost
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a file was when it was first read or written."""
-
-    device: int
-    inode: int
-    size: int
-    mode: int
 
 
 @dataclass
@@ -80,6 +71,7 @@ class Native:
     tids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     paths: dict[int, str] = field(default_factory=dict)
     identities: dict[int, Identity] = field(default_factory=dict)
+    pages: dict[int, Seen] = field(default_factory=dict)
     execs: list[tuple[int, int, list[str]]] = field(default_factory=list)
     # Of mapped files: what the process says about looking for touched pages, and maps left alone by reason (see `touched`).
     touches: dict[str, Any] = field(default_factory=dict)
@@ -177,6 +169,10 @@ def fill(native: Native, paths: list[Path], clock: Clock | None, chosen: Filter)
         if chunk is not None:
             reader.names_of(chunk)
             reader.chunks.append(chunk)
+    for file, seen in reader.looks.seen.items():
+        number = reader.path_of.get(file, 0)
+        if number:
+            native.pages[number] = min(native.pages.get(number, seen), seen, key=lambda one: one.time)
     pieces = [reader.slots_of(chunk) for chunk in reader.chunks]
     if pieces:
         native.slots = np.concatenate([piece[0] for piece in pieces])
@@ -242,6 +238,7 @@ class _Reader:
         self.path_of: dict[int, int] = {}
         self.flags_of: dict[int, int] = {}
         self.mode_of: dict[int, int] = {}
+        self.looks = Looks()
 
     # -- names ------------------------------------------------------------------------------------------------------
 
@@ -250,12 +247,15 @@ class _Reader:
         self.native.ignored_read += chunk.ignored_read
         directory = b""
         ret, length = chunk.records["ret"], chunk.records["len"]
-        for index in chunk.indices(*_BY_NAME, _FILE, _CWD, _EXEC).tolist():
+        for index in chunk.indices(*_BY_NAME, _FILE, _CWD, _EXEC, _PAGES).tolist():
             kind, file = int(chunk.kinds[index]), int(chunk.files[index])
             if kind == _CWD:
                 directory = chunk.text(index)
             elif kind == _FILE:
                 self._identify(file, chunk.text(index), int(length[index]))
+            elif kind == _PAGES:
+                time = int(self._ns(chunk.records["t"][index : index + 1])[0])
+                self.looks.add(file, time, chunk.text(index), int(ret[index]))
             elif kind == _EXEC:
                 if not length[index]:
                     words = [os.fsdecode(word) for word in chunk.text(index).split(b"\0")[:-1]]

@@ -13,11 +13,13 @@ import posix
 from collections.abc import Callable, Iterable, Sequence
 from os import fsdecode
 from os.path import normpath
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tracekit.record.spool import Spool
 
+Look = Callable[[int, int], dict[str, Any]]
 IGNORED = 0
 FOREIGN = -1  # a pipe, socket, device or directory: nothing to record and nothing to count
 
@@ -76,9 +78,10 @@ class Files:
         spool: Where a file's name is written when it is first seen.
         chosen: Which files are recorded.
         codes: `Spool.FLAGS`.
+        look: Tells of a descriptor and its size what is in the page cache; None where nobody wants to know.
     """
 
-    def __init__(self, spool: Spool, chosen: Filter, codes: dict[str, int]) -> None:
+    def __init__(self, spool: Spool, chosen: Filter, codes: dict[str, int], look: Look | None = None) -> None:
         self.spool = spool
         self.filter = chosen
         self.numbers: dict[str, int] = {}
@@ -86,6 +89,9 @@ class Files:
         self._codes = codes
         self._lasting = codes["direct"] | codes["o_append"] | codes["o_sync"]
         self._last = 0
+        self._look = look
+        # Also what a parent looked at before the fork: its note is in its own parts.
+        self._looked: dict[tuple[int, int], str] = {}
         spool.on_fork.append(self._forget)
 
     def _forget(self) -> None:
@@ -132,7 +138,10 @@ class Files:
             return FOREIGN
         # What creation asked for belongs to the open alone; the rest is how every later op on it is done.
         self.descriptors[fd] = (status[1], status[2], path, flags & self._lasting)
-        return self.of_path(path)
+        number = self.of_path(path)
+        if number and self._look is not None:
+            self._see(self._look, fd, number, path, status)
+        return number
 
     def of_fd(self, fd: Any) -> tuple[int, int]:
         """(number, flags) of what a descriptor is open on; FOREIGN for anything that is no regular file."""
@@ -145,8 +154,24 @@ class Files:
             if status[0] & _TYPE_MASK != _REGULAR:
                 return FOREIGN, 0
             known = self._discover(fd, status[1], status[2])
+            found = self.of_path(known[2])
+            if found and self._look is not None:
+                self._see(self._look, fd, found, known[2], status)
+            return found, known[3]
         number = self.numbers.get(known[2])
         return (self._number(known[2]) if number is None else number), known[3]
+
+    def _see(self, look: Look, fd: int, number: int, path: str, status: Any) -> None:
+        """Note what a file is and, the first time, what of it is in the page cache: before it is read."""
+        key = (status[2], status[1])
+        before = self._looked.get(key)
+        if before == path:
+            return
+        facts = {"device": status[2], "inode": status[1], "mode": status[0], "size": status[6]}
+        if before is None:
+            self._looked[key] = path
+            facts |= {"t": monotonic_ns(), **look(fd, status[6])}
+        self.spool.line(pages=number, **facts)
 
     def _discover(self, fd: int, inode: int, device: int) -> tuple[int, int, str, int]:
         """A descriptor we did not see being opened: inherited, or from C."""

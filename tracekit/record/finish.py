@@ -15,6 +15,7 @@ from tracekit.errors import RecorderError
 from tracekit.machine import host_facts
 from tracekit.record import launch, touched
 from tracekit.record.coverage import coverage_of, moved_bytes, why_not
+from tracekit.record.looks import residency_of
 from tracekit.record.merge import describe, merge_parts
 from tracekit.record.parts import Part, failures
 from tracekit.trace import Header, StringTable, Trace, Trailer
@@ -93,6 +94,7 @@ def _trailer(run: launch.Run, trace: Trace, parts: Sequence[Part], coverage: dic
         lost=sum(part.lost for part in parts),
         processes=[_process(part, run, alive) for part in parts],
         coverage=coverage,
+        residency=residency_of(run.parts, parts),
         extra={"files": files} if (files := _files(parts)) else {},
     )
 
@@ -168,13 +170,19 @@ def redacted(trace: Trace) -> Trace:
     extra = dict(trailer.extra)
     if "files" in extra:
         extra["files"] = {**extra["files"], "uri": [_redacted_uri(uri) for uri in extra["files"]["uri"]]}
+    residency = dict(trailer.residency)
+    if "files" in residency:
+        names = {key: [_redacted_uri(uri) for uri in residency["files"].get(key, ())] for key in ("uri", "unknown")}
+        residency["files"] = {**residency["files"], **names}
     coverage["not_followed"] = [{**entry, "argv": _first(entry["argv"])} for entry in coverage.get("not_followed", ())]
     processes = [{**process, "argv": _first(process["argv"])} for process in trailer.processes]
     header = Header(**{**header.__dict__, "command": _first(header.command), "filters": {}, "redacted": True})
     header = Header(
         **{**header.__dict__, "producer": {**header.producer, "options": {}}, "host": _anonymous(header.host)}
     )
-    trailer = Trailer(**{**trailer.__dict__, "coverage": coverage, "processes": processes, "extra": extra})
+    trailer = Trailer(
+        **{**trailer.__dict__, "coverage": coverage, "processes": processes, "extra": extra, "residency": residency}
+    )
     columns = {name: np.asarray(values) for name, values in trace.columns.items()}
     return Trace(columns, tables, trace.marks, header, trailer, trace.warnings)
 

@@ -72,7 +72,7 @@ def _unspoken(native: chunks.Native) -> Part:
 
 def _join(part: Part, native: chunks.Native) -> None:
     part.slots, part.contexts, part.tids = native.slots, native.contexts, native.tids
-    part.paths, part.identities = native.paths, native.identities
+    part.paths, part.identities, part.pages = native.paths, native.identities, native.pages
     part.lost, part.ignored_bytes = native.lost, native.ignored_read
     part.uncounted_bytes = native.uncounted_read
     part.startup_bytes = int(part.about.get("startup", 0))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tracekit.errors import RecorderError
-from tracekit.record import bundle
+from tracekit.record import bundle, residence
 from tracekit.record.coverage import read_characters
 from tracekit.record.engine import Choice, anchor, choose
 from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
@@ -34,7 +34,8 @@ _FROM_KERNEL = 0x80  # SI_KERNEL: a terminal's own
 class Plan:
     """What is to be recorded and how.
 
-    `include` and `exclude` are globs (see `files.Filter`); `output` may be None for a name made of command and pid.
+    `include` and `exclude` are globs (see `files.Filter`); `output` may be None for a name made of command and pid;
+    `residency` is one of `residence.CHOICES`, and `data` is what `residence.look_below` found before the run.
     """
 
     command: Sequence[str]
@@ -45,6 +46,8 @@ class Plan:
     redact: bool = False
     force: bool = False
     mmap: str = "map"
+    residency: str = "first-read"
+    data: Mapping[str, list[Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -125,7 +128,10 @@ def prepare(plan: Plan) -> Run:
     run = Run(parts, output, list(plan.command), t0, now, *rest)
     run.anchors = [list(pair) for pair in anchor()]
     try:
-        _write_startup(run, choice)
+        _write_startup(run, choice, look=plan.residency != "off")
+        if plan.residency != "off":
+            residence.make_table(run.parts)
+            residence.keep_roots(plan.data, run.parts)
     except OSError as error:
         remove_parts(run)
         raise RecorderError(f"{parts} cannot be written: {error.strerror}", "make room there, or pass -o") from error
@@ -203,14 +209,14 @@ def _parts_directory(plan: Plan) -> str:
     )
 
 
-def _write_startup(run: Run, choice: Choice) -> None:
+def _write_startup(run: Run, choice: Choice, *, look: bool) -> None:
     home = os.path.join(run.parts, "start")
     os.mkdir(home)
     settings: dict[str, object] = {
         "directory": run.parts, "home": home, "package": os.path.dirname(os.path.abspath(__file__)), "modules": MODULES,
         "private": PRIVATE, "variable": VARIABLE, "t0": run.t0, "native": choice.options, "reason": choice.reason,
         "mmap": run.options.get("mmap", "map"),
-        **run.globs(),
+        "residency": look, **run.globs(),
     }  # fmt: skip
     text = sitecustomize_text(settings)
     with open(os.path.join(home, "sitecustomize.py"), "w", encoding="ascii") as file:

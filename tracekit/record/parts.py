@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.record import spool
+from tracekit.record.looks import Identity, Seen, seen_of
 
 SLOT = np.dtype(
     [
@@ -61,6 +62,8 @@ class Part:
     look_ns: int = 0
     left_maps: dict[int, int] = field(default_factory=dict)
     rings: int = 0
+    # What was in the page cache, by path number.
+    pages: dict[int, Seen] = field(default_factory=dict)
 
     @property
     def pid(self) -> int:
@@ -154,7 +157,11 @@ def _lines(path: Path) -> Iterator[Line]:
 
 
 def _take(part: Part, line: Line) -> None:
-    if "file" in line:
+    if "pages" in line:
+        part.identities[line["pages"]] = Identity(line["device"], line["inode"], line["size"], line["mode"])
+        if (seen := seen_of(line)) is not None:
+            part.pages[line["pages"]] = seen
+    elif "file" in line:
         part.paths[line["file"]] = line["path"]
     elif "mark" in line:
         part.marks.append(line)

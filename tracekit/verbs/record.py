@@ -13,6 +13,7 @@ from tracekit import console
 from tracekit.errors import EXIT_NOT_FOUND, EXIT_RECORDER, RecorderError, TracekitError, UsageError
 from tracekit.record import launch
 from tracekit.record.engine import ENGINES
+from tracekit.record.residence import CHOICES, look_below
 from tracekit.record.touched import MODES
 
 _EXIT_NOT_EXECUTABLE = 126
@@ -60,6 +61,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what to see of mapped files: map, that they were mapped; exact, which pages were touched, for 2 to 3 us a "
         "page (native engine, Linux 6.7); pagemap, the same with the pages around them, at no cost to the program's faults",
     )
+    parser.add_argument(
+        "--residency",
+        choices=CHOICES,
+        default="first-read",
+        help="note which pages of each file are in the page cache before its first read, so that replay --cache-start "
+        "recorded can restore them (default), or not",
+    )
+    parser.add_argument(
+        "--data-root",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="note them for the files below DIR before the program starts instead; may be repeated",
+    )
     parser.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
     parser.add_argument(
@@ -91,6 +106,7 @@ def _record(args: argparse.Namespace) -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
         raise UsageError("no program was named", "write it after --, as in: tracekit record -- python train.py")
+    _check_roots(args)
     plan = launch.Plan(
         command,
         args.output,
@@ -100,6 +116,8 @@ def _record(args: argparse.Namespace) -> int:
         redact=args.redact_uris,
         force=args.force,
         mmap=args.mmap,
+        residency=args.residency,
+        data=look_below(args.data_root),
     )
     with launch.signals_held():
         _check_output(args)
@@ -122,6 +140,14 @@ def _check_output(args: argparse.Namespace) -> None:
     if args.output == "-":
         raise UsageError("the trace cannot go to standard output, which is the program's", "name a file with -o")
     formats.check_save(args.output or "tracekit-.jsonl", force=args.force)
+
+
+def _check_roots(args: argparse.Namespace) -> None:
+    if args.data_root and args.residency == "off":
+        raise UsageError("--data-root notes what is in the page cache and --residency off does not", "leave one out")
+    for root in args.data_root:
+        if not os.path.exists(root):
+            raise UsageError(f"--data-root {root} does not exist", "name the directory that the data is in")
 
 
 def _not_started(program: str, error: OSError) -> int:
@@ -160,6 +186,7 @@ def _finish(recording: launch.Run) -> None:
 
 def _summarise(done: Any) -> None:
     from tracekit.record.coverage import moved_bytes
+    from tracekit.record.looks import summary
     from tracekit.units import counted, format_bytes
 
     trace, trailer = done.trace, done.trace.trailer
@@ -179,6 +206,8 @@ def _summarise(done: Any) -> None:
         console.say(
             f"the kernel counted {format_bytes(kernel)} read; {format_bytes(known)} are recorded or knowingly left out"
         )
+    if text := summary(trailer.residency):
+        console.say(text)
     for text in done.warnings:
         console.warn(text)
     console.say(f"next: tracekit stats {shlex.quote(name)}")
