@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tracekit.storage import restore
 
 sys.path.insert(0, os.path.dirname(__file__))
 from native_programs import HERE, RECORDER, needs_compiler, needs_native
@@ -26,8 +29,17 @@ def _driver(directory: Path, *flags: str) -> list[str]:
         pytest.skip(f"the compiler has no sanitizers: {built.stderr[:200]}")
     assert built.returncode == 0, built.stderr
     (directory / "spool").mkdir()
+    (directory / "spool" / "residence").write_bytes(bytes(8192))  # files are looked at, and some find no room
     (directory / "data").write_bytes(os.urandom(65536))
+    _cached_in_part(directory / "data")
     return [str(target), str(directory / "spool"), str(directory / "data"), "detour"]
+
+
+def _cached_in_part(path: Path) -> None:
+    """Every second page, so that the look goes page by page."""
+    pages = np.zeros(65536 // restore.PAGE, np.bool_)
+    pages[::2] = True
+    restore.restore(str(path), pages)
 
 
 def test_no_warning_with_everything_on(tmp_path):
