@@ -2,11 +2,37 @@
 #ifndef TRACEKIT_HOOKS_H
 #define TRACEKIT_HOOKS_H
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <unistd.h>
+
+#if !defined(__GLIBC__)
+/* musl has one function where glibc has two, and makes the longer name a macro: here they are names. */
+#undef creat64
+#undef fstatat64
+#undef ftruncate64
+#undef getdents64
+#undef lseek64
+#undef mmap64
+#undef open64
+#undef openat64
+#undef posix_fadvise64
+#undef pread64
+#undef preadv64
+#undef pwrite64
+#undef pwritev64
+#undef sendfile64
+#undef truncate64
+#if !defined(STATX_TYPE) /* before musl 1.2.5 */
+#include <linux/stat.h>
+#endif
+#endif
 
 /* name, result, parameters. In a C library with two names for one function the first that is found is patched; every
    row has its hook_NAME and its tk_original.NAME. */

@@ -44,7 +44,7 @@ static const char *const aliases[][2] = {
     {"pwritev", "pwritev64"}, {"pwritev2", "pwritev64v2"}, {"sendfile", "sendfile64"}, {"lseek", "lseek64"},
     {"mmap", "mmap64"}, {"ftruncate", "ftruncate64"}, {"posix_fadvise", "posix_fadvise64"}, {"open", "open64"},
     {"openat", "openat64"}, {"creat", "creat64"}, {"fcntl", "fcntl64"}, {"fstatat", "fstatat64"},
-    {"truncate", "truncate64"}, {"__read", "read"}, {"__open64", "open64"}, {"__pread64", "pread64"},
+    {"truncate", "truncate64"}, {"getdents", "getdents64"}, {"__read", "read"}, {"__open64", "open64"}, {"__pread64", "pread64"},
 };
 enum { ALIASES = sizeof aliases / sizeof *aliases };
 static struct tk_symbol symbols[CALLS + ALIASES];
@@ -64,12 +64,25 @@ static void set_gates(void)
 }
 #endif
 
+/* Where the C library has no second name with a 64, the plain one is the same function. */
+static void *find_symbol(void *library, const char *name)
+{
+    char plain[32];
+    void *found = dlsym(library, name);
+    const char *wide = strstr(name, "64");
+    if (found || wide == NULL || strlen(name) >= sizeof plain)
+        return found;
+    memcpy(plain, name, (size_t)(wide - name));
+    strcpy(plain + (wide - name), wide + 2);
+    return dlsym(library, plain);
+}
+
 static void find_calls(void)
 {
     void *library = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
     /* The first rows only where they are wanted; what is not found is not hooked. */
     for (size_t i = tk_touch_wanted() ? 0 : MAP_CALLS; i < CALLS; i++) {
-        calls[i].found = dlsym(library ? library : RTLD_DEFAULT, calls[i].name);
+        calls[i].found = find_symbol(library ? library : RTLD_DEFAULT, calls[i].name);
         *calls[i].original = calls[i].found;
     }
     set_gates();
@@ -83,6 +96,7 @@ static struct call *find_call(const char *name)
     return NULL;
 }
 
+#if defined(__x86_64__) && defined(__GLIBC__)
 /* Threads of this process, by the kernel's count; 0 when it does not say. */
 static int thread_count(void)
 {
@@ -97,6 +111,7 @@ static int thread_count(void)
     line = strstr(text, "\nThreads:");
     return line ? (int)strtol(line + 9, NULL, 10) : 0;
 }
+#endif
 
 static void leave(struct tk_interposed *out, const char *name, const char *reason)
 {
@@ -229,7 +244,7 @@ static const char *try_got(struct tk_interposed *out)
 {
     collect_symbols();
     out->hooked = (size_t)tk_interpose_again();
-    leave(out, "stdio, aio", "calls inside the C library are not seen by this way");
+    leave(out, "stdio, aio, stat, readdir", "calls inside the C library are not seen by this way");
     return out->hooked ? NULL : "no call of the C library's I/O was found in the libraries loaded";
 }
 

@@ -1,7 +1,7 @@
 /* Fork, exec and threads in churn under the recorder until `ops` reads are done: what the recorder takes must not grow with
    what has come and gone. Each round starts threads that read, take a context and end, a forked child that does the same, and
    a program. Records of finished rounds are thrown away, so that the soak fits on a disk. Prints, a tenth into the soak and at
-   its end: ops, bytes of chunks made, memory mappings, resident KiB. */
+   its end: ops, those of this process, bytes of the chunks it made for them, memory mappings, KiB of memory. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 enum { THREADS = 6 };
 static const char *spool, *data;
 static long each;
-static unsigned long long made, children;
+static unsigned long long made, children, own;
 
 static void *reader(void *number)
 {
@@ -63,14 +63,16 @@ static void child(int round)
 
 static void throw_away(void)
 {
-    char path[4096];
+    char path[4096], ours[32];
+    int length = snprintf(ours, sizeof ours, "%d.", (int)getpid());
     struct stat facts;
     DIR *directory = opendir(spool);
     for (struct dirent *entry; (entry = readdir(directory));) {
         snprintf(path, sizeof path, "%s/%s", spool, entry->d_name);
         if (strstr(entry->d_name, ".ops") == NULL || stat(path, &facts))
             continue;
-        made += (unsigned long long)facts.st_size;
+        if (strncmp(entry->d_name, ours, (size_t)length) == 0)
+            made += (unsigned long long)facts.st_size;
         unlink(path);
     }
     closedir(directory);
@@ -89,7 +91,7 @@ static void say(unsigned long long ops)
         if (strncmp(line, "RssAnon:", 8) == 0)
             resident = strtoull(line + 8, NULL, 10);
     fclose(file);
-    printf("%llu %llu %llu %llu\n", ops, made, mappings, resident);
+    printf("%llu %llu %llu %llu %llu\n", ops, own, made, mappings, resident);
 }
 
 int main(int count, char **arguments)
@@ -107,7 +109,8 @@ int main(int count, char **arguments)
         threads();
         child(round);
         throw_away();
-        ops = ((unsigned long long)round + 1 + children) * THREADS * (unsigned long long)each;
+        own += THREADS * (unsigned long long)each;
+        ops = own + children * THREADS * (unsigned long long)each;
         if (!said && ops >= wanted / 10)
             say(ops), said = 1;
     }

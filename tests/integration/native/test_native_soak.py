@@ -21,7 +21,10 @@ pytestmark = [needs_native, needs_compiler]
     ],
 )
 def test_churn_does_not_grow(tmp_path, ops, each):
-    """Between a tenth of the ops and all of them memory and mappings stay as they are; no op is lost, no chunk wasted."""
+    """Between a tenth of the ops and all of them memory and mappings stay as they are; no op is lost, no chunk wasted.
+
+    Records only: texts of an open and what a thread notes at its beginning and end are 500 bytes for `each` reads.
+    """
     (tmp_path / "data").write_bytes(bytes(8192))
     (tmp_path / "spool").mkdir()
     target = tmp_path / "soak"
@@ -33,8 +36,7 @@ def test_churn_does_not_grow(tmp_path, ops, each):
     early, late, lost = (tuple(map(int, line.split())) for line in done.stdout.splitlines())
     assert late[0] >= ops
     assert lost == (0,)
-    # Six threads and the main one take a chunk each, in the process and in every second child.
-    rounds = late[0] // (6 * each)
-    assert late[1] <= late[0] * 33 + (rounds + 1) * 7 * (1 << 16) + 7 * (1 << 21)
-    assert late[2] <= early[2] + 8
-    assert late[3] <= early[3] + 1024
+    # Six threads and the main one have a chunk each that is not full.
+    assert late[2] <= late[1] * (32 + 500 / each) * 1.02 + 7 * (1 << 21)
+    assert late[3] <= early[3] + 8
+    assert late[4] <= early[4] + 1024
