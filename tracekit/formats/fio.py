@@ -78,9 +78,9 @@ class FioLog(Foreign):
     def _row(self, number: int, words: list[bytes]) -> tuple[Any, ...] | None:
         when = self._waited
         if self._version == 3:
-            time = number_of(words[0], lambda text: int(text) * self._unit)
+            time = number_of(words[0] if words else b"", lambda text: int(text) * self._unit)
             if time is None or time < 0:
-                self.reject(number, f"{words[0][:40]!r} is no time")
+                self.reject(number, f"{b' '.join(words)[:40]!r} does not begin with a time")
                 return None
             when, words = time, words[1:]
         if len(words) == 2 and words[1] == b"add":

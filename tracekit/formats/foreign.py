@@ -138,11 +138,13 @@ class Foreign(ABC):
         """Pieces of at most `ops` ops, with times on the source's clock."""
         rows = self.rows()
         while batch := list(islice(rows, ops)):
-            self.told.ops += len(batch)
             columns = zip(*batch, strict=True)
-            yield self.piece(
+            piece = self.piece(
                 {name: self.encoded(name, values) for name, values in zip(self.FIELDS, columns, strict=True)}
             )
+            if len(piece):
+                self.told.ops += len(piece)
+                yield piece
 
     def encoded(self, name: str, values: Sequence[Any]) -> IntArray:
         """A column of plain values; strings go into this file's tables."""
@@ -170,6 +172,10 @@ class Foreign(ABC):
 
     def piece(self, columns: dict[str, IntArray]) -> Trace:
         """A piece of these columns; what is missing throughout is left out, and an op that is not named is a read."""
+        good = (columns["t_submit"] >= 0) & (columns["len"] >= 0) & (columns["t_submit"] < MAX_NS)
+        if not good.all():
+            self.leave_out("ops without a usable time or length", int((~good).sum()))
+            columns = {name: array[good] for name, array in columns.items()}
         kept = {name: array for name, array in columns.items() if name in _ALWAYS or bool((array != NULL).any())}
         if "op" not in kept:
             kept["op"] = np.full(len(kept["t_submit"]), self.table("op").code("read"), np.int32)

@@ -7,6 +7,7 @@ ranged GET is null. The times of s3dlio end with Z, those of warp have the offse
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +86,7 @@ class OpLog(Foreign):
                     return "error"
             return "skip"
 
-        stream = io.BufferedReader(_Joined(blocks(self)), _BLOCK_BYTES)
+        stream = io.BufferedReader(_Joined(_utf8(blocks(self))), _BLOCK_BYTES)
         self._check_header(stream.peek(1 << 12))
         yield from csv.open_csv(
             pa.PythonFile(stream, "r"),
@@ -163,6 +164,17 @@ class OpLog(Foreign):
         return f"s3://{bucket}/{file.lstrip('/')}" if bucket else f"s3://{file.lstrip('/')}"
 
 
+def _utf8(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The same with bytes that are no UTF-8 written as backslash escapes, as names in a trace are."""
+    # The handler of bad rows gets their text, and would be broken by other bytes.
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    for part in parts:
+        if text := decoder.decode(part).encode():
+            yield text
+    if text := decoder.decode(b"", final=True).encode():
+        yield text
+
+
 class _Joined(io.RawIOBase):
     """Blocks of bytes as one stream."""
 
@@ -184,7 +196,7 @@ class _Joined(io.RawIOBase):
 def _texts(batch: Any, name: str) -> list[str]:
     if name not in batch.schema.names:
         return [""] * batch.num_rows
-    return [os.fsdecode(value or b"") for value in batch.column(name).to_pylist()]
+    return [(value or b"").decode() for value in batch.column(name).to_pylist()]
 
 
 def _numbers(batch: Any, name: str) -> IntArray:

@@ -122,7 +122,7 @@ class Strace(Foreign):
         took = _DURATION.search(rest)
         end = when + int(took[1]) * 1_000_000_000 + int(took[2].ljust(9, b"0")) if took else None
         error = rest.split()[0].decode("ascii", "replace") if result == b"-1" and rest.strip() else None
-        ret = int(result, 0) if result != b"?" else None
+        ret = None if result == b"?" else int(result, 16 if result[:2] == b"0x" else 10)
         pid = self._process.get(tid, tid)
         frame = _Frame(when, end, ret, error, pid, tid)
         if name in _READS or name in _WRITES:

@@ -53,7 +53,10 @@ class Table(Foreign):
         delimiter = self.options.get("delimiter") or ("\t" if "," not in header and "\t" in header else ",")
         if len(delimiter) != 1:
             raise UsageError(f"the delimiter {delimiter!r} is not one character", "give one, such as ';'")
-        places = self._places(next(csv.reader([header], delimiter=delimiter), []))
+        try:
+            places = self._places(next(csv.reader([header], delimiter=delimiter), []))
+        except csv.Error as error:
+            raise InputError(f"{self.path}:1: the header cannot be read ({error})", f"is it {self.TOOL}?") from None
         for number, text in numbered:
             row = self._row(number, text, delimiter, places)
             if row is not None:
