@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from tracekit import Header, Mark, Op, Trace, Trailer
-from tracekit.errors import InputError, TraceFormatError, UnknownNameError, UsageError
+from tracekit import Header, Mark, Op, Trace, Trailer, formats
+from tracekit.cli import main
+from tracekit.errors import InputError, TraceFormatError, UnknownNameError
 from tracekit.formats import chrome, fio, foreign, oplog, table
 from tracekit.formats.blkparse import Blkparse
 from tracekit.formats.dftracer import Dftracer
@@ -422,7 +424,8 @@ def test_a_table_is_read_through_a_column_map(made):
     trace = read(
         Table,
         path,
-        options={"columns": "uri=path,t_submit=start,len=n,offset=pos", "time-unit": "s", "delimiter": ";"},
+        options={"columns": "uri=path,t_submit=start,len=n,offset=pos", "delimiter": ";"},
+        time_unit=10**9,
     )
 
     assert list(trace) == [Op("/d/a", None, 10, 0), Op("/d/b", 7, 20, 1_500_000)]
@@ -434,8 +437,6 @@ def test_a_table_is_read_through_a_column_map(made):
         ("a,b\n1,2\n", {}, InputError, r"source:1: no column is named uri, len, t_submit; say which it is"),
         ("uri,len,t_submit\n/a,1,2\n", {"columns": "ur=x"}, UnknownNameError, "did you mean 'uri'"),
         ("uri,len,t_submit\n/a,1,2\n", {"columns": "uri=x"}, UnknownNameError, "there is no column in"),
-        ("uri,len,t_submit\n/a,1,2\n", {"time-unit": "h"}, UsageError, "'h' is not a time unit"),
-        ("uri,len,t_submit\n/a,1,2\n", {"colums": ""}, UsageError, "has no option 'colums'; its options: columns"),
         ("uri,len,t_submit\n/a,1,NaN\n", {}, TraceFormatError, r"source:2: the row cannot be used: `t_submit` is not a number"),
         ("uri,len,t_submit\n/a,1,-5\n", {}, TraceFormatError, r"source:2: .*`t_submit` is -5"),
         ("uri,len,t_submit\n/a,1\n", {}, TraceFormatError, r"source:2: .*too few columns"),
@@ -540,6 +541,73 @@ def test_a_timeline_is_valid_trace_events(tmp_path, name):
     assert [one["args"]["bytes"] for one in events if one["name"] == "bytes in flight"] == [100, 300, 200, 0]
     assert begins[3]["args"] == {"uri": "file:///b", "offset": 5, "len": 200, "ret": 200, "err": "EIO"}
     assert content["otherData"]["bytes"] == 300
+
+
+# -- which format a file is -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (strace_of((7, 'openat(AT_FDCWD</w>, "a", O_RDONLY) = 3</w/a>')), "strace"),
+        (pfw(event("read", 1, fname="/a", ret=1, offset=0)), "dftracer"),
+        (f"{HEADER}\n0\t1\tGET\t\t1\t5\ts3://b\tb/k\t\t2026-01-01T00:00:01Z\t\t2026-01-01T00:00:02Z\t9\n", "oplog"),
+        ("fio version 3 iolog\n1 /a read 0 5\n", "fio"),
+        ("  8,0 3 1 0.0 1 D R 8 + 8 [x]\n  8,0 3 1 0.1 1 C R 8 + 8 [x]\n", "blkparse"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_is_known_by_how_it_begins(made, content, form, packed):
+    """A name that says nothing is no hindrance, compressed or not; the header says how the file was read."""
+    data = gzip.compress(content.encode()) if packed else content
+    trace = formats.load(made(data, "some.thing"))
+
+    assert trace.header.producer["engine"] == form
+
+
+def test_lines_of_a_trace_are_not_taken_for_another_format(made):
+    """A trace under an unknown name is still read as lines."""
+    trace = formats.load(made('{"uri":"/a","offset":0,"len":10,"t_submit":1}\n', "some.thing"))
+
+    assert list(trace) == [Op("/a", 0, 10, 1)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["in.csv", "out.jsonl", "--set", "colums=uri=a"],
+            "the format csv has no option 'colums'; its options: columns",
+        ),
+        (["in.csv", "out.jsonl", "--set", "bucket"], "--set bucket has no value"),
+        (
+            ["in.csv", "out.tsv", "--set", "layout=warp9"],
+            "there is no layout 'warp9'; use one of s3dlio, warp13, warp15",
+        ),
+        (["in.csv", "out.jsonl", "--set", "layout=warp13"], "the format jsonl has no option 'layout'"),
+        (["in.csv", "out.strace"], "strace is only read, not written"),
+        (["t.json", "out.jsonl"], "chrome is only written, not read"),
+    ],
+)
+def test_convert_says_what_a_format_cannot_do(made, capsys, arguments, message):
+    """Options and directions that a format does not have each get one sentence and exit 2, and no file is left."""
+    place = made("uri,len,t_submit\n/a,1,2\n", "in.csv").removesuffix("in.csv")
+    made("{}", "t.json")
+    names = [word if word.startswith("--") or "=" in word or word == "bucket" else place + word for word in arguments]
+
+    assert main(["convert", *names]) == 2
+    assert message in capsys.readouterr().err
+    assert not [name for name in os.listdir(place) if name.startswith("out")]
+
+
+def test_convert_says_what_is_lost(made, capsys):
+    """What the target has no word for is named with its count."""
+    source = made('{"uri":"/a","offset":5,"len":10,"t_submit":1}\n{"mark":"step","t":1}\n', "in.jsonl")
+    assert main(["convert", source, source.replace("in.jsonl", "out.tsv")]) == 0
+    said = capsys.readouterr().err
+
+    assert "out.tsv has no place for marks" in said
+    assert "out.tsv has no place for offsets of reads" in said
 
 
 # -- hostile files ----------------------------------------------------------------------------------------------------

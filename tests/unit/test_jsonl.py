@@ -486,7 +486,7 @@ def test_writing_checks_the_name_first(tmp_path):
     taken.write_text("precious")
 
     with pytest.raises(UsageError, match=r"end its name in \.jsonl, "):
-        formats.save(trace, tmp_path / "t.csv")
+        formats.save(trace, tmp_path / "t.docx")
     with pytest.raises(OutputExistsError):
         formats.save(trace, taken, force=False)
     with pytest.raises(InputError, match=r"the directory .* does not exist"):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 
 from tracekit.errors import InputError, UsageError
@@ -20,7 +20,12 @@ _PARQUET_MAGIC = b"PAR1"
 
 
 def load(
-    path: str | os.PathLike[str], *, time_unit: str = "ns", skip_bad: bool = False, form: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    time_unit: str = "ns",
+    skip_bad: bool = False,
+    form: str | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Trace:
     """Read a whole trace file into columns.
 
@@ -28,14 +33,15 @@ def load(
         path: The file, or `-` for standard input.
         time_unit: The unit of the times of a file that has no header: ns, us, ms or s.
         skip_bad: Keep the good lines of a damaged file; the trace's warnings say how many were left out.
-        form: The name of the file's format, where its suffix does not say it.
+        form: The name of the file's format, where neither its suffix nor its content says it.
+        options: What another tool's file does not say itself; the names are the format's.
 
     Raises:
         InputError: If the file is missing, unreadable, empty or of no known format.
         TraceFormatError: If a line breaks the format (and `skip_bad` is false), with file:line and key.
     """
     text = _readable(path)
-    return _format_of(text, form).load(text, time_unit=_time_unit(time_unit), skip_bad=skip_bad)
+    return _format_of(text, form).load(text, time_unit=_time_unit(time_unit), skip_bad=skip_bad, options=options)
 
 
 def chunks(
@@ -45,6 +51,7 @@ def chunks(
     time_unit: str = "ns",
     skip_bad: bool = False,
     form: str | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Iterator[Trace]:
     """Read a trace file piece by piece in bounded memory: traces of at most about `ops` ops that share their tables.
 
@@ -52,7 +59,9 @@ def chunks(
     Arguments and errors are those of `load`.
     """
     text = _readable(path)
-    return _format_of(text, form).chunks(text, ops=ops, time_unit=_time_unit(time_unit), skip_bad=skip_bad)
+    return _format_of(text, form).chunks(
+        text, ops=ops, time_unit=_time_unit(time_unit), skip_bad=skip_bad, options=options
+    )
 
 
 def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True, form: str | None = None) -> None:
@@ -67,14 +76,18 @@ def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True, form
 
 
 def writing(
-    path: str | os.PathLike[str], *, force: bool = True, form: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    force: bool = True,
+    form: str | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> AbstractContextManager[Writer]:
     """Write a trace piece by piece in bounded memory; the suffix (or `form`) says how (errors as for `save`).
 
     The file appears under its name when the block ends well; when it raises, nothing is left.
     """
     check_save(path, force=force, form=form)
-    return _format_to_write(path, form).writing(path, force=force)
+    return _format_to_write(path, form).writing(path, force=force, options=options)
 
 
 def check_save(path: str | os.PathLike[str], *, force: bool = True, form: str | None = None) -> None:
@@ -102,7 +115,7 @@ def _format_of(path: str, form: str | None) -> registry.Format:
     found = None if path == "-" else registry.by_suffix(path)
     if found is None and path != "-":
         with open(path, "rb") as file:
-            found = registry.named("parquet") if file.read(4) == _PARQUET_MAGIC else None
+            found = registry.named("parquet") if file.read(4) == _PARQUET_MAGIC else registry.by_content(path)
     return registry.readable(found or registry.named("jsonl"))
 
 

@@ -28,6 +28,7 @@ class Blkparse(Foreign):
 
     NAME: ClassVar[str] = "blkparse"
     TOOL: ClassVar[str] = "blkparse"
+    LOOKS: ClassVar[re.Pattern[bytes] | None] = _LINE
     FIELDS: ClassVar[tuple[str, ...]] = (
         "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "pid", "layer", "flags",
     )  # fmt: skip

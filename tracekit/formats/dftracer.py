@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -54,6 +55,7 @@ class Dftracer(Foreign):
 
     NAME: ClassVar[str] = "dftracer"
     TOOL: ClassVar[str] = "dftracer"
+    LOOKS: ClassVar[re.Pattern[bytes] | None] = re.compile(rb"\s*(?:\[\s*)?\{\"[^\n]*\"ph\"")
     FIELDS: ClassVar[tuple[str, ...]] = (
         "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "err", "pid", "tid", "epoch", "step", "sample_id",
         "layer",

@@ -35,6 +35,7 @@ class FioLog(Foreign):
 
     NAME: ClassVar[str] = "fio"
     TOOL: ClassVar[str] = "fio"
+    LOOKS: ClassVar[re.Pattern[bytes] | None] = re.compile(rb"fio version \d")
     FIELDS: ClassVar[tuple[str, ...]] = ("uri", "offset", "len", "t_submit", "op")
     OPTIONS: ClassVar[Mapping[str, str]] = {"time-unit": "the unit of version 3 times: ns, us (fio's own), ms or s"}
     EPOCH: ClassVar[bool] = False

@@ -11,6 +11,7 @@ import datetime as dt
 import gzip
 import io
 import os
+import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from tracekit import __version__
-from tracekit.errors import InputError, TraceFormatError, UsageError
+from tracekit.errors import InputError, TraceFormatError
 from tracekit.trace import (
     COLUMNS,
     NULL,
@@ -38,7 +39,7 @@ from tracekit.trace import (
 
 LINE_LIMIT = 1 << 20
 _BLOCK_BYTES = 1 << 20
-_DAMAGED = (OSError, EOFError, zlib.error)
+DAMAGED = (OSError, EOFError, zlib.error)
 # No clock of a source goes further; beyond it, sums of two times no longer fit.
 MAX_NS = 2**62
 
@@ -65,9 +66,7 @@ class Foreign(ABC):
         path: The file.
         skip_bad: Leave out bad lines and count them, instead of raising at the first.
         options: What the file itself does not say, by the names in `OPTIONS`.
-
-    Raises:
-        UsageError: If an option is none of this format's.
+        time_unit: The unit of times in ns, for formats that have none of their own.
     """
 
     NAME: ClassVar[str]
@@ -75,17 +74,18 @@ class Foreign(ABC):
     # The columns that the source can fill, in the order of the rows that `rows` yields.
     FIELDS: ClassVar[tuple[str, ...]]
     OPTIONS: ClassVar[Mapping[str, str]] = {}
+    # How a file of this format begins; None where that does not tell.
+    LOOKS: ClassVar[re.Pattern[bytes] | None] = None
     # Whether times count from 1970, so that traces of several hosts can be brought together.
     EPOCH: ClassVar[bool] = True
 
-    def __init__(self, path: str, *, skip_bad: bool = False, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, path: str, *, skip_bad: bool = False, options: Mapping[str, str] | None = None, time_unit: int = 1
+    ) -> None:
         self.path = path
+        self.time_unit = time_unit
         self.skip_bad = skip_bad
         self.options = dict(options or {})
-        for name in self.options:
-            if name not in self.OPTIONS:
-                known = ", ".join(self.OPTIONS) or "none"
-                raise UsageError(f"the format {self.NAME} has no option {name!r}", f"its options: {known}")
         self.told = Told()
         self.marks: list[Mark] = []
         self.tables: dict[str, StringTable] = {}
@@ -333,7 +333,7 @@ def blocks(source: Foreign) -> Iterator[bytes]:
             while data := file.read(size):
                 got += len(data)
                 yield data
-    except _DAMAGED as error:
+    except DAMAGED as error:
         if not got:
             raise InputError(f"{source.path} cannot be decompressed ({error})", "name a whole file") from None
         source.told.cut_short = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, ClassVar
@@ -41,6 +42,7 @@ class OpLog(Foreign):
 
     NAME: ClassVar[str] = "oplog"
     TOOL: ClassVar[str] = "s3dlio or warp"
+    LOOKS: ClassVar[re.Pattern[bytes] | None] = re.compile(rb"idx\tthread\top\t")
     FIELDS: ClassVar[tuple[str, ...]] = (
         "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "err", "t_first_byte", "tid", "level",
     )  # fmt: skip

@@ -7,23 +7,26 @@ A module offers what comes naturally to it; what it lacks is derived from what i
     writing(path, *, force) -> a context with a Writer      or from save
     save(trace, path, *, force)                             or from writing
 
-`time_unit` is in nanoseconds. A module with neither of a pair only writes, or only reads. Modules are imported when a
-file of theirs is met.
+`time_unit` is in nanoseconds. A module with neither of a pair only writes, or only reads. Another tool's format names its
+importer (a `tracekit.formats.foreign.Foreign`) instead. Modules are imported when a file of theirs is met.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
 from tracekit.errors import UnknownNameError, UsageError
+from tracekit.formats import foreign
 from tracekit.formats.writer import Collector, Writer
 from tracekit.trace import Trace, concatenate
+
+Options = Mapping[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,30 @@ class Format:
     writes: bool = True
     # Whether it can go to standard output and come from standard input.
     streams: bool = False
+    # The class that reads it, of another tool's format.
+    importer: str = ""
+    # What the user can say when it is written, and what that means.
+    writer_options: Mapping[str, str] = field(default_factory=dict)
 
-    def load(self, path: str, *, time_unit: int, skip_bad: bool) -> Trace:
+    def load(self, path: str, *, time_unit: int, skip_bad: bool, options: Options = None) -> Trace:
         """A whole file (see `tracekit.formats.load`)."""
         module = self._module
+        self._check_options(options, self.reader_options)
+        if self.importer:
+            return foreign.load(self._source(path, time_unit, options, skip_bad=skip_bad))
         if hasattr(module, "load"):
             return module.load(path, time_unit=time_unit, skip_bad=skip_bad)  # type: ignore[no-any-return]
         return concatenate(list(module.chunks(path, ops=_PIECE, time_unit=time_unit, skip_bad=skip_bad)))
 
-    def chunks(self, path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[Trace]:
+    def chunks(
+        self, path: str, *, ops: int, time_unit: int, skip_bad: bool, options: Options = None
+    ) -> Iterator[Trace]:
         """A file piece by piece (see `tracekit.formats.chunks`)."""
         module = self._module
-        if hasattr(module, "chunks"):
+        self._check_options(options, self.reader_options)
+        if self.importer:
+            yield from foreign.chunks(self._source(path, time_unit, options, skip_bad=skip_bad), ops=ops)
+        elif hasattr(module, "chunks"):
             yield from module.chunks(path, ops=ops, time_unit=time_unit, skip_bad=skip_bad)
         else:
             yield from pieces_of(module.load(path, time_unit=time_unit, skip_bad=skip_bad), ops)
@@ -63,11 +78,14 @@ class Format:
         with module.writing(path, force=force) as writer:
             writer.whole(trace)
 
-    def writing(self, path: str | os.PathLike[str], *, force: bool) -> AbstractContextManager[Writer]:
+    def writing(
+        self, path: str | os.PathLike[str], *, force: bool, options: Options = None
+    ) -> AbstractContextManager[Writer]:
         """A writer piece by piece (see `tracekit.formats.writing`)."""
         module = self._module
+        self._check_options(options, self.writer_options)
         if hasattr(module, "writing"):
-            return module.writing(path, force=force)  # type: ignore[no-any-return]
+            return module.writing(path, force=force, **(options or {}))  # type: ignore[no-any-return]
         return self._collected(path, force=force)
 
     @contextmanager
@@ -77,18 +95,60 @@ class Format:
         self._module.save(collector.trace(), path, force=force)
 
     @property
+    def reader_options(self) -> Mapping[str, str]:
+        """What the user can say when a file of it is read, and what that means."""
+        return self._importer.OPTIONS if self.importer else {}
+
+    def _check_options(self, given: Options, known: Mapping[str, str]) -> None:
+        for name in given or {}:
+            if name not in known:
+                raise UsageError(
+                    f"the format {self.name} has no option {name!r}", f"its options: {', '.join(known) or 'none'}"
+                )
+
+    def begins(self, start: bytes) -> bool:
+        """Whether a file that begins with these bytes, decompressed, looks like one of this format."""
+        if not self.importer:
+            return False
+        looks = self._importer.LOOKS
+        return looks is not None and looks.match(start) is not None
+
+    def _source(self, path: str, time_unit: int, options: Options, *, skip_bad: bool) -> foreign.Foreign:
+        return self._importer(path, skip_bad=skip_bad, options=options, time_unit=time_unit)
+
+    @property
+    def _importer(self) -> type[foreign.Foreign]:
+        return getattr(self._module, self.importer)  # type: ignore[no-any-return]
+
+    @property
     def _module(self) -> ModuleType:
         return importlib.import_module(self.module)
 
 
 _PIECE = 1 << 18
+_START_BYTES = 1 << 12
+_OWN = "tracekit.formats."
 FORMATS = (
-    Format("jsonl", (".jsonl",), "tracekit.formats.jsonl", "the trace format itself: JSON Lines", streams=True),
-    Format("jsonl.zst", (".jsonl.zst",), "tracekit.formats.jsonl_zst", "the same, compressed with zstd"),
+    Format("jsonl", (".jsonl",), _OWN + "jsonl", "the trace format itself: JSON Lines", streams=True),
+    Format("jsonl.zst", (".jsonl.zst",), _OWN + "jsonl_zst", "the same, compressed with zstd"),
+    Format("parquet", (".parquet",), _OWN + "parquet", "the same columns as a table, for DuckDB, Polars, pandas"),
+    Format("csv", (".csv", ".csv.gz"), _OWN + "table", "a table with a header, ours or anyone's", importer="Table"),
     Format(
-        "parquet", (".parquet",), "tracekit.formats.parquet", "the same columns as a table, for DuckDB, Polars, pandas"
+        "oplog", (".tsv", ".tsv.zst", ".csv.zst"), _OWN + "oplog", "request logs of s3dlio and MinIO warp", importer="OpLog",
+        writer_options={"layout": "s3dlio (unless said), warp13 or warp15"},
     ),
-)
+    Format("fio", (".iolog", ".fio"), _OWN + "fio", "fio's I/O log, versions 2 and 3", importer="FioLog"),
+    Format("strace", (".strace", ".strace.gz"), _OWN + "strace", "strace -f -ttt -T -y", writes=False, importer="Strace"),
+    Format(
+        "dftracer", (".pfw", ".pfw.gz"), _OWN + "dftracer", "dftracer's traces, and DLIO's auto-configuration's",
+        writes=False, importer="Dftracer",
+    ),
+    Format("darshan", (".darshan",), _OWN + "darshan", "Darshan logs with DXT", writes=False, importer="Darshan"),
+    Format("blkparse", (".blkparse",), _OWN + "blkparse", "blkparse's text", writes=False, importer="Blkparse"),
+    Format(
+        "chrome", (".json", ".json.gz"), _OWN + "chrome", "a timeline to look at in ui.perfetto.dev", reads=False
+    ),
+)  # fmt: skip
 _BY_NAME = {one.name: one for one in FORMATS}
 
 
@@ -108,6 +168,16 @@ def by_suffix(path: str | os.PathLike[str]) -> Format | None:
     name = Path(path).name
     fitting = [(len(suffix), one) for one in FORMATS for suffix in one.suffixes if name.endswith(suffix)]
     return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+
+
+def by_content(path: str) -> Format | None:
+    """The other tool's format that a file's first bytes look like; None where they look like none."""
+    try:
+        with foreign.opened(path) as file:
+            start = file.read(_START_BYTES)
+    except foreign.DAMAGED:
+        return None
+    return next((one for one in FORMATS if one.begins(start)), None)
 
 
 def to_write(path: str | os.PathLike[str]) -> Format:

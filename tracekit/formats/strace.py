@@ -66,6 +66,9 @@ class Strace(Foreign):
 
     NAME: ClassVar[str] = "strace"
     TOOL: ClassVar[str] = "strace"
+    LOOKS: ClassVar[re.Pattern[bytes] | None] = re.compile(
+        rb"(?:\[pid +\d+\] +|\d+ +)?\d{9,10}\.\d{6} +(?:\w+\(|[-+<])"
+    )
     FIELDS: ClassVar[tuple[str, ...]] = (
         "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "err", "pid", "tid", "layer", "flags",
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Plain CSV: any table with a header, its columns named for ours; and ours as CSV.
 
 A column map says which of the table's columns is which of the trace's, as `uri=path,t_submit=start`. Columns that already have
-our names need no word. Times are nanoseconds unless `time-unit` says otherwise, and may have fractions.
+our names need no word. Times are nanoseconds unless another unit is given, and may have fractions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from tracekit.formats.foreign import MAX_NS, Foreign, lines
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
 from tracekit.trace import COLUMNS, NULL, Trace, name_code
-from tracekit.units import TIME_UNITS_NS
 
 _NEEDED = ("uri", "len", "t_submit")
 
@@ -32,17 +31,12 @@ class Table(Foreign):
     FIELDS: ClassVar[tuple[str, ...]] = tuple(COLUMNS)
     OPTIONS: ClassVar[Mapping[str, str]] = {
         "columns": "which column is which, as OURS=THEIRS,…",
-        "time-unit": "the unit of times: ns, us, ms or s",
         "delimiter": "what is between columns; default a comma, or a tab where the header has no comma",
     }
     EPOCH: ClassVar[bool] = False
 
     def begin(self) -> None:
-        """The options are understood, the header is not yet read."""
-        unit = self.options.get("time-unit", "ns")
-        if unit not in TIME_UNITS_NS:
-            raise UsageError(f"{unit!r} is not a time unit", f"use one of {', '.join(TIME_UNITS_NS)}")
-        self._unit = TIME_UNITS_NS[unit]
+        """The column map is understood, the header is not yet read."""
         self._map = _column_map(self.options.get("columns", ""))
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
@@ -105,7 +99,7 @@ class Table(Foreign):
             return int(text) if text.isdigit() else text
         exact = text.lstrip("+").isdigit()
         if column.unit == "ns":
-            value = int(text) * self._unit if exact else _rounded(name, float(text) * self._unit)
+            value = int(text) * self.time_unit if exact else _rounded(name, float(text) * self.time_unit)
         else:
             value = int(text) if exact else _rounded(name, float(text))
         if not 0 <= value < MAX_NS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Sequence
 
 from tracekit import console
 from tracekit.errors import EXIT_PASS, UsageError
@@ -19,6 +20,9 @@ examples:
   tracekit convert train.parquet train.jsonl.zst        and back
   tracekit convert 'host*/trace.parquet' all.parquet    many hosts in one
   tracekit convert train.parquet - | head               as lines
+  tracekit convert run.pfw.gz run.jsonl                 what dftracer recorded
+  tracekit convert train.jsonl train.json               a timeline for ui.perfetto.dev
+  tracekit convert warp.csv.zst w.jsonl --set bucket=b  what the file itself does not say
 """
 
 
@@ -28,8 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     rows = [f"  {one.name:<12} {_ways(one.reads, one.writes):<16} {one.meaning}" for one in FORMATS]
     parser.description = _DESCRIPTION
-    parser.epilog = "formats:\n" + "\n".join(rows) + "\n\n" + _EXAMPLES
     names = [one.name for one in FORMATS]
+    said = [
+        f"  {one.name:<12} {name:<16} {meaning}"
+        for one in FORMATS
+        for name, meaning in {**one.reader_options, **one.writer_options}.items()
+    ]
+    parser.epilog = "\n".join(["formats:", *rows, "", "options of formats, with --set:", *said, "", _EXAMPLES])
     parser.add_argument("source", metavar="IN", help="trace; - is standard input")
     parser.add_argument("target", metavar="OUT", help="file to write; - is standard output, as lines")
     parser.add_argument("--from", dest="source_format", metavar="F", choices=names, help="format of IN")
@@ -38,6 +47,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--time-unit", default="ns", metavar="UNIT", help="unit of times in a file without header: ns, us, ms, s"
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave bad lines out and say how many")
+    parser.add_argument(
+        "--set",
+        dest="options",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an option of a format, see below",
+    )
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
@@ -55,8 +72,11 @@ def run(args: argparse.Namespace) -> int:
         and os.path.realpath(args.source) == os.path.realpath(args.target)
     ):
         raise UsageError(f"{args.source} would be written onto itself", "name another output")
-    pieces = formats.chunks(args.source, time_unit=args.time_unit, skip_bad=args.skip_bad, form=args.source_format)
-    with formats.writing(args.target, force=args.force, form=args.target_format) as writer:
+    reading, writing = _options(args.options)
+    pieces = formats.chunks(
+        args.source, time_unit=args.time_unit, skip_bad=args.skip_bad, form=args.source_format, options=reading
+    )
+    with formats.writing(args.target, force=args.force, form=args.target_format, options=writing) as writer:
         done = writer.pieces(pieces)
     for text in done.warnings:
         console.warn(text)
@@ -64,6 +84,20 @@ def run(args: argparse.Namespace) -> int:
         console.warn(f"{args.target} has no place for {what}" + (f" ({count})" if count > 1 else ""))
     _summarise(args.target, done.ops)
     return EXIT_PASS
+
+
+def _options(given: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Options for reading, and those for writing."""
+    from tracekit.formats.registry import FORMATS
+
+    pairs = [text.partition("=") for text in given]
+    for name, sign, _ in pairs:
+        if not sign:
+            raise UsageError(f"--set {name} has no value", "write it as --set NAME=VALUE")
+    values = {name.strip(): value for name, _, value in pairs}
+    for_writing = {name for one in FORMATS for name in one.writer_options}
+    writing = {name: values.pop(name) for name in for_writing & values.keys()}
+    return values, writing
 
 
 def _ways(reads: bool, writes: bool) -> str:  # noqa: FBT001  # two columns of a table
