@@ -62,7 +62,9 @@ HEADER = {
         "tracekit": {"const": SCHEMA_VERSION, "description": "schema version"},
         "created": {"type": "string", "description": "when, ISO 8601"},
         "producer": _object("tool, version, verb, engine, the reason for the engine, options"),
-        "clock": _object("t0_unix_ns: wall-clock time of the trace's t0; source; resolution_ns"),
+        "clock": _object(
+            "t0_unix_ns: wall-clock time of the trace's t0; source; resolution_ns; of the time stamp counter also tsc_hz and error_ns, the most it was off CLOCK_MONOTONIC in `checks` readings of both"
+        ),
         "command": {"type": "array", "items": {"type": "string"}, "description": "the program and its arguments"},
         "host": _object("cpu, cores, memory_bytes, kernel, system, and filesystem by mount point"),
         "frameworks": _object("versions by name"),

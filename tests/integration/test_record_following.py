@@ -133,7 +133,7 @@ def test_a_bundle_for_other_bytecode_is_left_alone(tmp_path, monkeypatch):
         run = launch.prepare(launch.Plan([sys.executable, *sys.argv[1:]], output="t.jsonl", force=True))
         with launch.signals_held(): launch.follow(run)
         from tracekit.record.finish import finish
-        print(len(finish(run).trace), *sorted(os.listdir(run.parts + "/start")))
+        print(finish(run).tally.count, *sorted(os.listdir(run.parts + "/start")))
     """)
     _data(tmp_path, 1)
     (tmp_path / "record.py").write_text(program)

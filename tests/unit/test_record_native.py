@@ -8,10 +8,11 @@ import pytest
 
 from tracekit.errors import RecorderError
 from tracekit.record import chunks, engine, looks, native
-from tracekit.record.coverage import coverage_of, moved_bytes
+from tracekit.record.coverage import coverage_of
 from tracekit.record.files import Filter
 from tracekit.record.gather import gather
-from tracekit.record.parts import SLOT, Part
+from tracekit.record.parts import NO_OPS, Part
+from tracekit.record.tally import Tally
 from tracekit.trace import Op, Trace
 
 READ, OPEN, STAT, CLOSE, FILE, CWD, THREAD, CONTEXT, EXEC = 1, 3, 5, 4, 32, 33, 34, 35, 36
@@ -53,7 +54,13 @@ def _native(tmp_path, *written, clock=None, chosen=None):
     for number, chunk in enumerate(written):
         paths.append(tmp_path / f"42.55.{number}.ops")
         chunk.save(paths[-1])
-    chunks.fill(process, paths, clock, chosen or Filter())
+    return _read(process, paths, clock, chosen)
+
+
+def _read(process, paths, clock=None, chosen=None):
+    """The process with the ops of all its chunks."""
+    found = [source.read() for source in chunks.sources(process, paths, clock, chosen or Filter())] or [NO_OPS]
+    process.slots, process.contexts, process.tids = map(np.concatenate, zip(*found, strict=True))
     return process
 
 
@@ -94,7 +101,7 @@ def test_a_reservation_that_did_not_fit_is_no_record(tmp_path):
     path = tmp_path / "42.55.0.ops"
     chunk.save(path, beyond=1)
     process = chunks.Native(42, 1, 55, 0, 0, 0, 0, 0)
-    chunks.fill(process, [path], None, Filter())
+    _read(process, [path])
     assert process.slots["ret"].tolist() == [0, 6, 7]
 
 
@@ -159,18 +166,19 @@ def test_anchors_too_close_are_left_out():
 
 
 def test_garbage_is_no_chunk(tmp_path):
-    """Files that are no chunks, cut short or of another layout are passed over."""
+    """Files that are no chunks, cut short or of another layout are passed over, and named where they hold anything."""
     for number, data in enumerate((b"", b"tkops", os.urandom(3000), bytes(Chunk().data[:200]))):
         (tmp_path / f"1.2.{number}.ops").write_bytes(data)
     process = chunks.Native(1, 0, 2, 0, 0, 0, 0, 0)
-    chunks.fill(process, sorted(tmp_path.glob("*.ops")), None, Filter())
+    _read(process, sorted(tmp_path.glob("*.ops")))
     assert len(process.slots) == 0
+    assert process.damaged == ["1.2.1.ops", "1.2.2.ops", "1.2.3.ops"]
     assert chunks.heads(tmp_path) == []
-    assert gather(tmp_path, [], {}) == []
+    assert gather(tmp_path, [], {}).parts == []
 
 
 def _part(reads, **facts):
-    part = Part("9-5", np.zeros(0, SLOT), np.zeros((0, 5), np.int64), np.zeros(0, np.int32), **facts)
+    part = Part("9-5", **facts)
     trace = Trace.of([Op("file:///x", 0, size, 0, ret=size) for size in reads])
     return trace, part
 
@@ -198,7 +206,7 @@ def test_readers_of_their_own_are_named_however_little_is_missing():
 def test_failed_ops_move_nothing():
     """The bytes of a recording are those of the ops that succeeded; a missing result is not minus one."""
     trace = Trace.of([Op("file:///x", 0, 10, 0, ret=10), Op("file:///x", 0, 10, 1, err="EIO")])
-    assert moved_bytes(trace, "read") == 10
+    assert Tally.of(trace).moved("read") == 10
 
 
 def test_an_exec_that_was_followed_is_not_missing():

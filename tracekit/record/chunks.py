@@ -8,17 +8,19 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from struct import Struct
+from struct import Struct, error
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.record import spool, touched
+from tracekit.record.codes import distinct
 from tracekit.record.files import IGNORED, Filter, flag_bits
 from tracekit.record.looks import Identity, Looks, Seen
-from tracekit.record.parts import SLOT
+from tracekit.record.parts import NO_OPS, SLOT, Ops, Source
 
 # 1: the first layout. As in spool.h.
 _LAYOUT = 1
@@ -26,6 +28,7 @@ _RECORD = np.dtype([("t", "<u8"), ("offset", "<i8"), ("len", "<u4"), ("ret", "<i
 _HEAD = Struct("<8sIIQqiiQQQQIIIII")
 _HEAD_MAGIC = b"tkproc\0\0"
 _CHUNK = Struct("<8sIIQiiiiQQqqIIII")
+_HEADER_BYTES = 256
 _CHUNK_MAGIC = b"tkops\0\0\0"
 _COUNTERS = Struct("<QQQQ")
 _COUNTERS_AT = 128
@@ -46,6 +49,8 @@ _RANGED = (1, 2, 7, 12, 13, 16, 17, _TOUCH)  # with a true offset and length; th
 _CODES = np.zeros(64, np.uint8)
 for _kind, _name in _OPS.items():
     _CODES[_kind] = spool.CODE[_name]
+# What a chunk with wrong bytes in it makes of reading it.
+_DAMAGED = (OSError, ValueError, IndexError, OverflowError, error)
 UNNAMED = 0xFFFFFFFF  # a file whose name was lost
 
 
@@ -66,9 +71,7 @@ class Native:
     wrong_offsets: int
     uncounted_read: int = 0
     confined: bool = False
-    slots: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, SLOT))
-    contexts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 5), np.int64))
-    tids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    damaged: list[str] = field(default_factory=list)
     paths: dict[int, str] = field(default_factory=dict)
     identities: dict[int, Identity] = field(default_factory=dict)
     pages: dict[int, Seen] = field(default_factory=dict)
@@ -94,8 +97,25 @@ class Clock:
             if anchor[0] - kept[-1][0] >= 1_000_000_000 and ordered[-1][0] - anchor[0] >= 1_000_000_000:
                 kept.append(anchor)
         kept += ordered[1:][-1:]
+        self._set(kept)
+        # Those that were left out are what the rest can be held against.
+        self.checks = len(ordered) - len(kept)
+        self.error_ns = self._error(ordered) if self.usable else 0
+
+    def _set(self, kept: list[tuple[int, int]]) -> None:
         self._ns = np.array([anchor[0] for anchor in kept], np.int64)
         self._ticks = np.array([anchor[1] for anchor in kept], np.int64)
+
+    def _error(self, anchors: list[tuple[int, int]]) -> int:
+        """By how much, at most, the counter as it is read here differs from CLOCK_MONOTONIC where both were read."""
+        ns = np.array([anchor[0] for anchor in anchors], np.int64)
+        return int(np.abs(self.ns(np.array([anchor[1] for anchor in anchors], np.uint64)) - ns).max())
+
+    def facts(self) -> dict[str, Any]:
+        """What a header says of it: the counter's frequency, and how well it was seen to follow CLOCK_MONOTONIC."""
+        pace = (self._ticks[-1] - self._ticks[0]) / max(int(self._ns[-1] - self._ns[0]), 1)
+        known = {"error_ns": self.error_ns} if self.checks else {}
+        return {"tsc_hz": round(pace * 1e9), "checks": self.checks, **known}
 
     @property
     def usable(self) -> bool:
@@ -154,30 +174,24 @@ def anchors(chunks: dict[tuple[int, int], list[Path]]) -> list[tuple[int, int]]:
     return pairs
 
 
-def fill(native: Native, paths: list[Path], clock: Clock | None, chosen: Filter) -> None:
-    """Read a process's chunks into `native`: only ops on files that `chosen` wants become slots, the rest is counted.
+def sources(native: Native, paths: list[Path], clock: Clock | None, chosen: Filter) -> list[Source]:
+    """Where a process's ops are; of those read, only ops on files that `chosen` wants are given, the rest is counted.
+
+    All chunks are looked through for names first: a file may be named in one thread's chunk and read in another's.
 
     Args:
-        native: From `heads`.
+        native: From `heads`; what is counted is added to it.
         paths: Its chunks.
         clock: None where records carry nanoseconds.
         chosen: Which files are recorded.
     """
     reader = _Reader(native, clock, chosen)
-    for path in paths:
-        chunk = _Chunk.read(path)
-        if chunk is not None:
-            reader.names_of(chunk)
-            reader.chunks.append(chunk)
+    found = [reader.source(path) for path in paths]
     for file, seen in reader.looks.seen.items():
         number = reader.path_of.get(file, 0)
         if number:
             native.pages[number] = min(native.pages.get(number, seen), seen, key=lambda one: one.time)
-    pieces = [reader.slots_of(chunk) for chunk in reader.chunks]
-    if pieces:
-        native.slots = np.concatenate([piece[0] for piece in pieces])
-        native.contexts = np.concatenate([piece[1] for piece in pieces])
-        native.tids = np.concatenate([piece[2] for piece in pieces])
+    return [source for source in found if source is not None]
 
 
 @dataclass
@@ -194,13 +208,20 @@ class _Chunk:
 
     @classmethod
     def read(cls, path: Path) -> _Chunk | None:
+        """A chunk; None for one that its process never came to begin.
+
+        Raises:
+            ValueError: If it is none, or of another layout.
+        """
         data = path.read_bytes()
-        if len(data) < 256 or not data.startswith(_CHUNK_MAGIC):
+        if not any(data[:8]):
             return None
+        if len(data) < _HEADER_BYTES or not data.startswith(_CHUNK_MAGIC):
+            raise ValueError("it does not begin as a chunk")
         fields = _CHUNK.unpack_from(data)
         header_bytes, layout, tid = fields[2], fields[1], fields[5]
-        if layout != _LAYOUT:
-            return None
+        if layout != _LAYOUT or header_bytes < _HEADER_BYTES:
+            raise ValueError(f"it has layout {layout}")
         cursor, ignored, _, _ = _COUNTERS.unpack_from(data, _COUNTERS_AT)
         taken, texts = cursor & 0xFFFFFFFF, cursor >> 32
         # The last reservation of a full chunk did not fit: nothing stands in its slot, and a text may lie over it.
@@ -232,13 +253,35 @@ class _Reader:
         self.native = native
         self.clock = clock
         self.chosen = chosen
-        self.chunks: list[_Chunk] = []
         self.numbers: dict[str, int] = {}
         # By the core's file number.
         self.path_of: dict[int, int] = {}
         self.flags_of: dict[int, int] = {}
         self.mode_of: dict[int, int] = {}
         self.looks = Looks()
+
+    def source(self, path: Path) -> Source | None:
+        """Take in what a chunk says about names; its ops are read later."""
+        try:
+            chunk = _Chunk.read(path)
+            if chunk is None or not len(chunk.records):
+                return None
+            self.names_of(chunk)
+        except _DAMAGED:
+            self.native.damaged.append(path.name)
+            return None
+        begins = int(self._ns(chunk.records["t"].min(keepdims=True))[0])
+        return Source(begins, partial(self._ops, path, chunk.numbers))
+
+    def _ops(self, path: Path, numbers: dict[int, int]) -> Ops:
+        try:
+            chunk = _Chunk.read(path)
+            if chunk is not None:
+                chunk.numbers = numbers
+                return self.ops_of(chunk)
+        except _DAMAGED:
+            self.native.damaged.append(path.name)
+        return NO_OPS
 
     # -- names ------------------------------------------------------------------------------------------------------
 
@@ -288,7 +331,7 @@ class _Reader:
 
     # -- slots ------------------------------------------------------------------------------------------------------
 
-    def slots_of(self, chunk: _Chunk) -> tuple[Any, Any, Any]:
+    def ops_of(self, chunk: _Chunk) -> Ops:
         """The slots of a chunk's ops on recorded files, with their contexts and threads."""
         is_op = chunk.kinds < _FILE
         paths = self._paths(chunk)
@@ -300,11 +343,11 @@ class _Reader:
         slots = self._slots(chunk, kept, paths)
         for reason in chunk.records["ret"][(chunk.kinds == _LEFT) & (paths != IGNORED)].tolist():
             self.native.left_maps[reason] = self.native.left_maps.get(reason, 0) + 1
-        return slots, _contexts(chunk)[kept], _tids(chunk)[kept]
+        return Ops(slots, _contexts(chunk)[kept], _tids(chunk)[kept])
 
     def _paths(self, chunk: _Chunk) -> NDArray[np.int64]:
         """The path number of every record; 0 where the op is not recorded."""
-        files, back = np.unique(chunk.files, return_inverse=True)
+        files, back = distinct(chunk.files)
         table = np.array([self._path_of(int(file)) for file in files], np.int64)
         paths: NDArray[np.int64] = table[back] if len(table) else np.zeros(0, np.int64)
         for index, number in chunk.numbers.items():
@@ -348,12 +391,12 @@ class _Reader:
 
     def _flags(self, files: Any, records: Any, kinds: Any) -> NDArray[np.uint8]:
         """What the file was opened with; creation belongs to the open alone."""
-        numbers, back = np.unique(files, return_inverse=True)
+        numbers, back = distinct(files)
         lasting = spool.FLAGS["direct"] | spool.FLAGS["o_append"] | spool.FLAGS["o_sync"]
         table = np.array([flag_bits(self.flags_of.get(int(n), 0), spool.FLAGS) & lasting for n in numbers], np.uint8)
         bits = table[back] if len(table) else np.zeros(0, np.uint8)
         opens = np.flatnonzero(kinds == _OPEN)
-        given, places = np.unique(records["len"][opens], return_inverse=True)
+        given, places = distinct(records["len"][opens])
         whole = np.array([flag_bits(int(flags), spool.FLAGS) for flags in given], np.uint8)
         if len(opens):
             bits[opens] = whole[places]

@@ -10,6 +10,7 @@ from typing import Any
 
 from tracekit.record import touched
 from tracekit.record.parts import Part
+from tracekit.record.tally import Tally
 from tracekit.trace import Trace
 from tracekit.units import format_bytes
 
@@ -57,22 +58,24 @@ def read_characters() -> int | None:
         return None
 
 
-def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None, mmap: str = "map") -> dict[str, Any]:
+def coverage_of(
+    trace: Trace | Tally, parts: Sequence[Part], kernel_bytes: int | None, mmap: str = "map"
+) -> dict[str, Any]:
     """The trailer's `coverage`: what was recorded and knowingly left out, against the kernel's own count.
 
     Where the native engine recorded every process the count is a certificate: below `COMPLETE` the trace is incomplete,
     and `missing` says what of. The Python engine cannot know what native code read, and says so.
     """
     native = bool(parts) and all(part.layer == "libc" for part in parts)
-    mmaps = trace.mask("op", "mmap")
+    tally = trace if isinstance(trace, Tally) else Tally.of(trace)
     coverage: dict[str, Any] = {
         "engine": "native" if native else "python",
         "known": native,
         "why": WHY_KNOWN if native else WHY_UNKNOWN,
-        "traced_read_bytes": moved_bytes(trace, "read"),
+        "traced_read_bytes": tally.moved("read"),
         "ignored_read_bytes": sum(part.ignored_bytes + part.startup_bytes for part in parts),
-        "mapped_bytes": moved_bytes(trace, "mmap"),
-        "mmaps": int(mmaps.sum()),
+        "mapped_bytes": tally.moved("mmap"),
+        "mmaps": tally.ops["mmap"],
         "blind": _blind(parts) if native else list(_BLIND),
         "not_followed": not_followed(parts),
     }
@@ -80,7 +83,7 @@ def coverage_of(trace: Trace, parts: Sequence[Part], kernel_bytes: int | None, m
         coverage.update(_ways(parts))
         if confined := sum(bool(part.about.get("confined")) for part in parts):
             coverage["confined"] = confined
-    coverage.update(touched.coverage(parts, moved_bytes(trace, "touch"), mmap))
+    coverage.update(touched.coverage(parts, tally.moved("touch"), mmap))
     if kernel_bytes is not None:
         coverage["kernel_read_bytes"] = kernel_bytes
         uncounted = sum(part.uncounted_bytes for part in parts)
@@ -103,12 +106,6 @@ def _blind(parts: Sequence[Part]) -> list[str]:
     """What the native engine did not see; touches of mapped pages were, where every process looked for them."""
     looked = all(part.touches for part in parts)
     return [text for text in _BLIND_NATIVE if not (looked and text == _MAPPED)]
-
-
-def moved_bytes(trace: Trace, *kinds: str) -> int:
-    """Bytes that the ops of these kinds moved; failed ones moved none."""
-    ret = trace.col("ret")
-    return int(ret[trace.mask("op", *kinds) & (ret > 0)].sum())
 
 
 def _imported(parts: Sequence[Part], names: Sequence[str]) -> list[str]:

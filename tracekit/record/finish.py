@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from tracekit import __version__, formats
 from tracekit.errors import RecorderError
 from tracekit.machine import host_facts
 from tracekit.record import launch, touched
-from tracekit.record.coverage import coverage_of, moved_bytes, why_not
+from tracekit.record.coverage import coverage_of, why_not
 from tracekit.record.looks import residency_of
-from tracekit.record.merge import describe, merge_parts
+from tracekit.record.merge import Merge
 from tracekit.record.parts import Part, failures
-from tracekit.trace import Header, StringTable, Trace, Trailer
+from tracekit.record.redaction import Veil
+from tracekit.record.tally import Tally
+from tracekit.trace import Header, Trailer
 from tracekit.units import counted
-from tracekit.uri import file_uri, local_path
+from tracekit.uri import file_uri
 
 _MOST_ROOTS = 32
 # The trailer is one line, and a line has its limit.
@@ -29,16 +28,17 @@ _MOST_FILES = 50_000
 
 @dataclass(frozen=True)
 class Recording:
-    """A finished recording: the trace as it was saved, where, and what the user should be told."""
+    """A finished recording: what is in the trace, where it was saved, and what the user should be told."""
 
-    trace: Trace
+    tally: Tally
+    trailer: Trailer
     output: str
     files: int
     warnings: list[str] = field(default_factory=list)
 
 
 def finish(run: launch.Run) -> Recording:
-    """Merge a run's parts and save the trace under `run.output`; the parts stay where they are.
+    """Merge a run's parts and save the trace under `run.output`, piece by piece; the parts stay where they are.
 
     Raises:
         RecorderError: If the parts are gone.
@@ -47,28 +47,34 @@ def finish(run: launch.Run) -> Recording:
     """
     if not os.path.isdir(run.parts):
         raise RecorderError(f"the parts directory {run.parts} is gone", "was it moved or removed by the program?")
-    merged, parts = merge_parts(run.parts, run.t0, run.clock_anchors(), run.globs())
-    coverage = coverage_of(merged, parts, run.kernel_bytes, run.options.get("mmap", "map"))
-    header = _header(run, merged, parts, coverage)
-    trailer = _trailer(run, merged, parts, coverage)
-    trace = describe(merged, header, trailer)
-    if run.redact:
-        trace = redacted(trace)
-    formats.save(trace, run.output, force=run.force)
-    return Recording(trace, run.output, len(trace.uris), _warnings(run, trace, parts))
+    merge = Merge(run.parts, run.t0, run.clock_anchors(), run.globs())
+    veil = Veil() if run.redact else None
+    tally = Tally()
+    mmap = run.options.get("mmap", "map")
+    header = _header(run, merge, touched.coverage(merge.parts, 0, mmap))
+    with formats.writing(run.output, force=run.force) as writer:
+        writer.header(veil.header(header) if veil else header)
+        writer.marks(merge.marks)
+        for piece in merge.pieces():
+            tally.add(piece)
+            writer.ops(veil.ops(piece) if veil else piece)
+        merge.settle()
+        trailer = _trailer(run, tally, merge.parts, coverage_of(tally, merge.parts, run.kernel_bytes, mmap))
+        writer.trailer(veil.trailer(trailer) if veil else trailer)
+    return Recording(tally, trailer, run.output, len(merge.tables["uri"]), _warnings(run, trailer, merge.parts))
 
 
-def _header(run: launch.Run, trace: Trace, parts: Sequence[Part], coverage: Mapping[str, Any]) -> Header:
+def _header(run: launch.Run, merge: Merge, coverage: Mapping[str, Any]) -> Header:
     return Header(
         created=run.created,
         producer={
             "tool": "tracekit", "version": __version__, "verb": "record", "engine": run.engine, "reason": run.reason,
             "options": run.options, **_mapped(coverage),
         },
-        clock={"t0_unix_ns": run.t0_unix_ns, "source": "CLOCK_MONOTONIC", "resolution_ns": 1},
+        clock={"t0_unix_ns": run.t0_unix_ns, **merge.clock},
         command=run.command,
-        host=host_facts(_roots(trace)),
-        frameworks={name: version for part in parts for name, version in part.frameworks.items()},
+        host=host_facts(_roots(merge.parts)),
+        frameworks={name: version for part in merge.parts for name, version in part.frameworks.items()},
         filters=run.globs_as_given(),
         redacted=run.redact,
     )  # fmt: skip
@@ -81,16 +87,16 @@ def _mapped(coverage: Mapping[str, Any]) -> dict[str, Any]:
     return {"mmap": coverage["mmap"], **({"mmap_reason": coverage["mmap_why"]} if "mmap_why" in coverage else {})}
 
 
-def _roots(trace: Trace) -> list[str]:
-    directories = dict.fromkeys(os.path.dirname(local_path(uri)) for uri in trace.uris)
+def _roots(parts: Sequence[Part]) -> list[str]:
+    directories = dict.fromkeys(os.path.dirname(path) for part in parts for path in part.paths.values())
     return list(directories)[:_MOST_ROOTS]
 
 
-def _trailer(run: launch.Run, trace: Trace, parts: Sequence[Part], coverage: dict[str, Any]) -> Trailer:
+def _trailer(run: launch.Run, tally: Tally, parts: Sequence[Part], coverage: dict[str, Any]) -> Trailer:
     alive = launch.still_running([part.pid for part in parts], run.parts)
     return Trailer(
-        ops=len(trace),
-        bytes=moved_bytes(trace, "read", "write"),
+        ops=tally.count,
+        bytes=tally.moved("read", "write"),
         lost=sum(part.lost for part in parts),
         processes=[_process(part, run, alive) for part in parts],
         coverage=coverage,
@@ -117,7 +123,7 @@ def _files(parts: Sequence[Part]) -> dict[str, Any]:
 
 def _process(part: Part, run: launch.Run, alive: Sequence[int]) -> dict[str, Any]:
     facts = {
-        "pid": part.pid, "ppid": part.about.get("ppid"), "argv": part.about.get("argv", []), "ops": len(part.slots),
+        "pid": part.pid, "ppid": part.about.get("ppid"), "argv": part.about.get("argv", []), "ops": part.ops,
         "python": part.about.get("python"),
     }  # fmt: skip
     if part.pid == run.pid:
@@ -127,8 +133,7 @@ def _process(part: Part, run: launch.Run, alive: Sequence[int]) -> dict[str, Any
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def _warnings(run: launch.Run, trace: Trace, parts: Sequence[Part]) -> list[str]:
-    trailer = trace.trailer or Trailer()
+def _warnings(run: launch.Run, trailer: Trailer, parts: Sequence[Part]) -> list[str]:
     warnings = [f"process {pid} was not recorded: {why}" for pid, why in failures(run.parts).items()]
     if not parts and not warnings:
         why = why_not({"launch": run.command, "executable": run.command[0], "equipped": True})
@@ -143,6 +148,7 @@ def _warnings(run: launch.Run, trace: Trace, parts: Sequence[Part]) -> list[str]
         warnings.append(
             f"still running when the program ended: {', '.join(running)}; the trace has what they did so far"
         )
+    warnings += _damage(parts)
     warnings += [f"process {part.pid}: {problem}" for part in parts for problem in part.problems]
     for entry in trailer.coverage.get("not_followed", ())[:5]:
         warnings.append(f"not followed: {' '.join(entry['argv'])[:80]}: {entry['why']}")
@@ -157,52 +163,9 @@ def _warnings(run: launch.Run, trace: Trace, parts: Sequence[Part]) -> list[str]
     return warnings
 
 
-def redacted(trace: Trace) -> Trace:
-    """The trace with every name replaced by a digest of it; suffixes stay, equal names stay equal."""
-    tables = dict(trace.tables)
-    tables["uri"] = StringTable(_redacted_uri(uri) for uri in trace.uris)
-    if "sample_id" in tables:
-        tables["sample_id"] = StringTable(map(_digest, trace.strings("sample_id")))
-    if len(tables["uri"]) < len(trace.uris):
-        raise AssertionError("two names have one digest")
-    header, trailer = trace.header or Header(), trace.trailer or Trailer()
-    coverage = dict(trailer.coverage)
-    extra = dict(trailer.extra)
-    if "files" in extra:
-        extra["files"] = {**extra["files"], "uri": [_redacted_uri(uri) for uri in extra["files"]["uri"]]}
-    residency = dict(trailer.residency)
-    if "files" in residency:
-        names = {key: [_redacted_uri(uri) for uri in residency["files"].get(key, ())] for key in ("uri", "unknown")}
-        residency["files"] = {**residency["files"], **names}
-    coverage["not_followed"] = [{**entry, "argv": _first(entry["argv"])} for entry in coverage.get("not_followed", ())]
-    processes = [{**process, "argv": _first(process["argv"])} for process in trailer.processes]
-    header = Header(**{**header.__dict__, "command": _first(header.command), "filters": {}, "redacted": True})
-    header = Header(
-        **{**header.__dict__, "producer": {**header.producer, "options": {}}, "host": _anonymous(header.host)}
-    )
-    trailer = Trailer(
-        **{**trailer.__dict__, "coverage": coverage, "processes": processes, "extra": extra, "residency": residency}
-    )
-    columns = {name: np.asarray(values) for name, values in trace.columns.items()}
-    return Trace(columns, tables, trace.marks, header, trailer, trace.warnings)
-
-
-def _anonymous(host: Any) -> dict[str, Any]:
-    facts = {key: value for key, value in host.items() if key != "name"}
-    systems = facts.get("filesystem", {}).values()
-    if systems:
-        facts["filesystem"] = {_digest(system["device"]): {"type": system["type"]} for system in systems}
-    return facts
-
-
-def _first(argv: Sequence[str]) -> list[str]:
-    return [os.path.basename(word) for word in argv[:1]]
-
-
-def _redacted_uri(uri: str) -> str:
-    suffix = os.path.splitext(uri)[1]
-    return f"file:///redacted/{_digest(uri)}{suffix if len(suffix) <= 6 else ''}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+def _damage(parts: Sequence[Part]) -> list[str]:
+    names = [name for part in parts for name in part.damaged]
+    if not names:
+        return []
+    noun = "part of the recording is" if len(names) == 1 else "parts of the recording are"
+    return [f"{len(names)} {noun} damaged, what is in them is not in the trace: {', '.join(names[:5])}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,26 @@ from tracekit.record.files import Filter, interpreter_directories
 from tracekit.record.parts import Part, read_parts
 
 
-def gather(
-    directory: str | os.PathLike[str], anchors: Sequence[Sequence[int]], filters: Mapping[str, Any]
-) -> list[Part]:
+@dataclass
+class Gathered:
+    """The parts of a run, and which of them are the core's.
+
+    What a part left out or lost is counted while its ops are read; `settle` says it once they all were.
+    """
+
+    parts: list[Part]
+    natives: list[tuple[chunks.Native, Part]] = field(default_factory=list)
+    # The clock of those processes whose records carry ticks.
+    ticking: chunks.Clock | None = None
+
+    def settle(self) -> None:
+        """Take over the counts; call it when every source was read to its end."""
+        for native, part in self.natives:
+            _count(part, native)
+        _subtract_images(self.natives)
+
+
+def gather(directory: str | os.PathLike[str], anchors: Sequence[Sequence[int]], filters: Mapping[str, Any]) -> Gathered:
     """The parts of every process of a run, of whichever engine.
 
     A process that forked and never came back to Python has no part of its own; it gets one here, and is filtered as its
@@ -29,7 +47,7 @@ def gather(
     parts = read_parts(root)
     natives = chunks.heads(root)
     if not natives:
-        return parts
+        return Gathered(parts)
     files = chunks.chunk_files(root)
     clock = chunks.Clock([(int(pair[0]), int(pair[1])) for pair in anchors] + chunks.anchors(files))
     by_name = {(part.pid, part.about.get("native")): part for part in parts if part.about.get("native")}
@@ -37,22 +55,26 @@ def gather(
     everywhere = sorted({path for paths in code.values() for path in paths})
     # The interpreter may compile our own modules when it first meets them.
     own = [str(root), os.path.dirname(os.path.abspath(__file__))]
+    ticking = clock if clock.usable and any(native.clock for native in natives) else None
+    found = Gathered(parts, ticking=ticking)
     for native in natives:
         chosen = Filter(
             filters.get("include", ()), filters.get("exclude", ()), own=own,
             code=code.get(native.pid) or code.get(native.parent) or everywhere,
         )  # fmt: skip
-        chunks.fill(native, files.get(_key(native), []), clock if native.clock and clock.usable else None, chosen)
+        ticks = ticking if native.clock else None
+        sources = chunks.sources(native, files.get(_key(native), []), ticks, chosen)
         part = by_name.get(_key(native))
         if part is None:
             part = _unspoken(native)
             parts.append(part)
+        part.sources = sources
         _join(part, native)
         part.look_ns = (
             clock.span_ns(native.touches.get("look_ticks", 0)) if native.clock else native.touches.get("look_ticks", 0)
         )
-    _subtract_images(natives, by_name)
-    return parts
+        found.natives.append((native, part))
+    return found
 
 
 def _code(part: Part) -> list[str]:
@@ -65,16 +87,13 @@ def _key(native: chunks.Native) -> tuple[int, int]:
 
 
 def _unspoken(native: chunks.Native) -> Part:
-    part = Part(f"{native.pid}-{native.start_ns:x}", native.slots, native.contexts, native.tids)
+    part = Part(f"{native.pid}-{native.start_ns:x}")
     part.about = {"process": native.pid, "ppid": native.parent, "argv": [], "engine": "native"}
     return part
 
 
 def _join(part: Part, native: chunks.Native) -> None:
-    part.slots, part.contexts, part.tids = native.slots, native.contexts, native.tids
     part.paths, part.identities, part.pages = native.paths, native.identities, native.pages
-    part.lost, part.ignored_bytes = native.lost, native.ignored_read
-    part.uncounted_bytes = native.uncounted_read
     part.startup_bytes = int(part.about.get("startup", 0))
     part.execs = native.execs
     part.touches, part.left_maps, part.rings = native.touches, native.left_maps, native.rings
@@ -84,14 +103,18 @@ def _join(part: Part, native: chunks.Native) -> None:
     part.layer = "libc"
 
 
-def _subtract_images(natives: Sequence[chunks.Native], by_name: Mapping[tuple[int, Any], Part]) -> None:
+def _count(part: Part, native: chunks.Native) -> None:
+    part.lost, part.ignored_bytes = native.lost, native.ignored_read
+    part.uncounted_bytes = native.uncounted_read
+    part.damaged += native.damaged
+
+
+def _subtract_images(natives: Sequence[tuple[chunks.Native, Part]]) -> None:
     """The kernel's count goes on through exec: what an image found counted at its start, the one before it may have noted."""
     noted: dict[int, int] = {}
-    for native in natives:
-        part = by_name.get(_key(native))
-        if part is None:
+    for native, part in natives:
+        if not part.about.get("native"):
             continue
         part.startup_bytes = max(part.startup_bytes - noted.get(native.pid, 0), 0)
-        reads = part.slots["op"] == 1
-        seen = int(part.slots["ret"][reads].sum()) + part.ignored_bytes - part.uncounted_bytes + part.startup_bytes
+        seen = part.read_bytes + part.ignored_bytes - part.uncounted_bytes + part.startup_bytes
         noted[native.pid] = noted.get(native.pid, 0) + seen

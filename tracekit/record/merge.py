@@ -1,28 +1,29 @@
-"""All parts of a run in one Trace, in order of time. Pure: it reads parts and gives a Trace, any number of times."""
+"""All parts of a run in order of time, piece by piece. It reads parts and changes nothing, any number of times."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.interleave import Chunk, interleave
 from tracekit.record import spool
-from tracekit.record.gather import gather
-from tracekit.record.parts import Part
-from tracekit.trace import COLUMNS, NULL, Header, Mark, StringTable, Trace, Trailer, encode_samples
+from tracekit.record.codes import distinct
+from tracekit.record.gather import Gathered, gather
+from tracekit.record.parts import Ops, Part, Source
+from tracekit.trace import ALWAYS, COLUMNS, NULL, IntArray, Mark, StringTable, Trace, concatenate, encode_samples
 from tracekit.uri import file_uri
 
 _Ints = NDArray[np.int64]
 
 
-def merge_parts(
-    directory: str | os.PathLike[str], t0: int, anchors: Sequence[Sequence[int]] = (), filters: Any = None
-) -> tuple[Trace, list[Part]]:
-    """The ops and marks of every process of a run, and the parts they came from.
+class Merge:
+    """The ops and marks of every process of a run, in order of time.
 
     Args:
         directory: The run's parts directory.
@@ -30,28 +31,64 @@ def merge_parts(
         anchors: (CLOCK_MONOTONIC ns, time stamp counter) pairs from before and after the run, for the native engine.
         filters: The run's include and exclude globs, for the native engine.
     """
-    parts = gather(directory, anchors, filters or {})
-    tables = {name: StringTable() for name in ("uri", "op", "err", "flags", "layer", "sample_id")}
-    batches = _Batches(parts)
-    columns: dict[str, list[Any]] = {}
-    for part in parts:
-        for name, values in _columns(part, t0, tables, batches).items():
-            columns.setdefault(name, []).append(values)
-    joined: dict[str, Any] = {
-        name: np.concatenate(values).astype(COLUMNS[name].dtype) for name, values in columns.items()
-    }
-    if not joined:
-        joined = {name: np.zeros(0, COLUMNS[name].dtype) for name in ("uri", "offset", "len", "t_submit", "op")}
-    always = ("uri", "offset", "len", "t_submit", "op")
-    kept = {name: values for name, values in joined.items() if name in always or bool((values != NULL).any())}
-    used = {name: table for name, table in tables.items() if name in kept and len(table)}
-    marks = sorted((mark for part in parts for mark in _marks(part, t0)), key=lambda mark: mark.t)
-    return Trace(kept, used, marks).sorted(), parts
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        t0: int,
+        anchors: Sequence[Sequence[int]] = (),
+        filters: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._gathered = gather(directory, anchors, filters or {})
+        self._t0 = t0
+        self.parts = self._gathered.parts
+        self.tables = {name: StringTable() for name in ("uri", "op", "err", "flags", "layer", "sample_id")}
+        self.marks = sorted((mark for part in self.parts for mark in _marks(part, t0)), key=lambda mark: mark.t)
+        self.clock = _clock_facts(self._gathered)
+
+    def pieces(self, ops: int = 1 << 17) -> Iterator[Trace]:
+        """Traces of about `ops` ops that share their tables; memory grows with the threads that run at once, no further."""
+        batches = _Batches(self.parts)
+        chunks = [
+            Chunk(max(source.begins - self._t0, 0), partial(self._columns, part, source, batches))
+            for part in self.parts
+            for source in part.sources
+        ]
+        for columns in interleave(chunks, ops):
+            kept = {name: values for name, values in columns.items() if name in ALWAYS or bool((values != NULL).any())}
+            used = {name: table for name, table in self.tables.items() if name in kept and len(table)}
+            yield Trace(kept, used)
+
+    def settle(self) -> None:
+        """Take over what the parts left out or lost; call it after the last piece."""
+        self._gathered.settle()
+
+    def _columns(self, part: Part, source: Source, batches: _Batches) -> dict[str, IntArray]:
+        ops = source.read()
+        part.ops += len(ops.slots)
+        part.read_bytes += int(ops.slots["ret"][ops.slots["op"] == spool.CODE["read"]].sum())
+        return _columns(part, ops, self._t0, self.tables, batches)
 
 
-def describe(trace: Trace, header: Header, trailer: Trailer) -> Trace:
-    """The trace with header and trailer."""
-    return Trace(trace.columns, trace.tables, trace.marks, header, trailer, trace.warnings)
+def merge_parts(
+    directory: str | os.PathLike[str],
+    t0: int,
+    anchors: Sequence[Sequence[int]] = (),
+    filters: Mapping[str, Any] | None = None,
+) -> tuple[Trace, list[Part]]:
+    """A whole run in one Trace, and the parts it came from (arguments as for `Merge`)."""
+    merge = Merge(directory, t0, anchors, filters)
+    whole = concatenate(list(merge.pieces()))
+    merge.settle()
+    return Trace(whole.columns, whole.tables, merge.marks), merge.parts
+
+
+def _clock_facts(gathered: Gathered) -> dict[str, Any]:
+    """What a header says of the clock: with the time stamp counter, also how well it followed CLOCK_MONOTONIC."""
+    facts: dict[str, Any] = {"source": "CLOCK_MONOTONIC", "resolution_ns": 1}
+    if gathered.ticking is None:
+        return facts
+    return {**facts, "source": "TSC set by CLOCK_MONOTONIC", **gathered.ticking.facts()}
 
 
 class _Batches:
@@ -90,12 +127,12 @@ class _Batches:
         return worker, epoch, step
 
 
-def _columns(part: Part, t0: int, tables: dict[str, StringTable], batches: _Batches) -> dict[str, Any]:
-    slots = part.slots
+def _columns(part: Part, ops: Ops, t0: int, tables: dict[str, StringTable], batches: _Batches) -> dict[str, IntArray]:
+    slots = ops.slots
     count = len(slots)
-    worker, epoch, step = batches.resolve(part.pid, part.contexts)
-    return {
-        "uri": _coded(slots["file"], lambda number: _uri(part, number), tables["uri"]),
+    worker, epoch, step = batches.resolve(part.pid, ops.contexts)
+    columns = {
+        "uri": _coded(slots["file"], partial(_uri, part), tables["uri"]),
         "offset": slots["offset"],
         "len": slots["len"],
         "t_submit": np.maximum(slots["t0"] - t0, 0),
@@ -104,28 +141,33 @@ def _columns(part: Part, t0: int, tables: dict[str, StringTable], batches: _Batc
         "ret": slots["ret"],
         "err": _coded(slots["err"], _errno_name, tables["err"]),
         "pid": np.full(count, part.pid),
-        "tid": part.tids,
+        "tid": ops.tids,
         "rank": np.full(count, part.rank),
         "worker": worker,
         "epoch": epoch,
         "step": step,
-        "sample_id": _samples(part, tables["sample_id"]),
+        "sample_id": _samples(part, ops.contexts, tables["sample_id"]),
         "layer": np.full(count, tables["layer"].code(part.layer)),
         "flags": _coded(slots["flags"] & ~np.uint8(spool.VALID), _flag_names, tables["flags"]),
     }
+    return {name: np.asarray(values, COLUMNS[name].dtype) for name, values in columns.items()}
 
 
-def _coded(values: Any, name: Any, table: StringTable) -> _Ints:
-    kinds, places = np.unique(values, return_inverse=True)
-    codes = np.array([table.code(name(int(kind))) for kind in kinds], np.int64)
-    result: _Ints = codes[places] if len(codes) else np.zeros(0, np.int64)
-    return result
+def _coded(values: Any, name: Callable[[int], str | None], table: StringTable) -> _Ints:
+    """The codes of numbers that have names; each number's name is asked for once."""
+    kinds, places = distinct(values)
+    codes = np.array([table.code(name(kind)) for kind in kinds.tolist()], np.int64)
+    found: _Ints = codes[places]
+    return found
 
 
 def _uri(part: Part, number: int) -> str:
-    path = part.paths.get(number)
-    # The line that names a file comes before its first op; it is missing only where it could not be written.
-    return file_uri(path) if path is not None else f"file:///unknown/{part.token}/{number}"
+    uri = part.uris.get(number)
+    if uri is None:
+        path = part.paths.get(number)
+        # The line that names a file comes before its first op; it is missing only where it could not be written.
+        uri = part.uris[number] = file_uri(path) if path is not None else f"file:///unknown/{part.token}/{number}"
+    return uri
 
 
 def _op_name(code: int) -> str:
@@ -142,8 +184,8 @@ def _flag_names(bits: int) -> str | None:
     return ",".join(name for name, bit in spool.FLAGS.items() if bits & bit) or None
 
 
-def _samples(part: Part, table: StringTable) -> _Ints:
-    codes: _Ints = part.contexts[:, 3].copy()
+def _samples(part: Part, contexts: _Ints, table: StringTable) -> _Ints:
+    codes: _Ints = contexts[:, 3].copy()
     named = codes < NULL
     if named.any():
         kinds, places = np.unique(codes[named], return_inverse=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,21 +27,42 @@ Slots = NDArray[np.void]
 Line = dict[str, Any]
 
 
-@dataclass
-class Part:
-    """What one process left: its ops with their context, and its lines by kind.
+class Ops(NamedTuple):
+    """Ops as they were noted: `contexts` has one row (worker, epoch, step, sample, run) per op, `tids` one thread."""
 
-    `contexts` has one row (worker, epoch, step, sample, run) per op; `tids` one thread per op.
-    """
-
-    token: str
     slots: Slots
     contexts: NDArray[np.int64]
     tids: NDArray[np.int32]
+
+
+NO_OPS = Ops(np.zeros(0, SLOT), np.zeros((0, 5), np.int64), np.zeros(0, np.int32))
+
+
+@dataclass(frozen=True)
+class Source:
+    """The ops of one chunk, read when they are wanted; none of them begins before `begins` (CLOCK_MONOTONIC ns)."""
+
+    begins: int
+    read: Callable[[], Ops]
+
+
+@dataclass
+class Part:
+    """What one process left: where its ops are, and its lines by kind.
+
+    `ops` and `read_bytes` count what was read from its sources so far; `damaged` names chunks that could not be read.
+    """
+
+    token: str
+    sources: list[Source] = field(default_factory=list)
+    ops: int = 0
+    read_bytes: int = 0
+    damaged: list[str] = field(default_factory=list)
     lost: int = 0
     ignored_bytes: int = 0
     about: Line = field(default_factory=dict)
     paths: dict[int, str] = field(default_factory=dict)
+    uris: dict[int, str] = field(default_factory=dict)
     samples: dict[int, str] = field(default_factory=dict)
     marks: list[Line] = field(default_factory=list)
     stops: dict[int, int] = field(default_factory=dict)
@@ -94,15 +116,9 @@ def _started(token: str) -> int:
 
 
 def _part(root: Path, token: str, chunks: list[Path]) -> Part:
-    pieces = [piece for path in sorted(chunks, key=_sequence) if (piece := _chunk(path)) is not None]
-    part = Part(
-        token,
-        _joined([piece[0] for piece in pieces], np.zeros(0, SLOT)),
-        _joined([piece[1] for piece in pieces], np.zeros((0, 5), np.int64)),
-        _joined([piece[2] for piece in pieces], np.zeros(0, np.int32)),
-        lost=sum(piece[3] for piece in pieces),
-        ignored_bytes=sum(piece[4] for piece in pieces),
-    )
+    part = Part(token)
+    for path in sorted(chunks, key=_sequence):
+        _add_source(part, path)
     for line in _lines(root / f"{token}.jsonl"):
         _take(part, line)
     return part
@@ -113,22 +129,46 @@ def _sequence(path: Path) -> tuple[int, int]:
     return int(tid), int(number)
 
 
-def _joined(arrays: list[Any], empty: Any) -> Any:
-    return np.concatenate(arrays) if arrays else empty
+def _add_source(part: Part, path: Path) -> None:
+    chunk = _chunk(part, path)
+    if chunk is None:
+        return
+    slots, _, lost, ignored_bytes = chunk
+    part.lost += lost
+    part.ignored_bytes += ignored_bytes
+    times = slots["t0"][slots["op"] != spool.CODE["context"]]
+    if len(times):
+        part.sources.append(Source(int(times.min()), partial(_ops, part, path)))
 
 
-def _chunk(path: Path) -> tuple[Slots, NDArray[np.int64], NDArray[np.int32], int, int] | None:
-    data = path.read_bytes()
+def _ops(part: Part, path: Path) -> Ops:
+    chunk = _chunk(part, path)
+    if chunk is None:
+        return NO_OPS
+    slots, tid, _, _ = chunk
+    is_op = slots["op"] != spool.CODE["context"]
+    tids, contexts = _contexts(slots, is_op, tid)
+    return Ops(slots[is_op], contexts, tids)
+
+
+def _chunk(part: Part, path: Path) -> tuple[Slots, int, int, int] | None:
+    """The valid slots of a chunk, its first thread, and its counters of lost ops and ignored bytes.
+
+    None for one that its process never came to begin, and for a damaged one, which is noted.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = b"gone"
+    if not any(data[: len(spool.MAGIC)]):
+        return None
     if len(data) < spool.SLOT_BYTES or not data.startswith(spool.MAGIC):
+        part.damaged.append(path.name)
         return None
     _, _, tid, _ = spool.HEADER.unpack_from(data)
     lost, ignored_bytes, _ = spool.COUNTERS.unpack_from(data, spool.COUNTERS_AT)
     slots: Slots = np.frombuffer(data, SLOT, len(data) // spool.SLOT_BYTES)[1:]
-    slots = slots[slots["flags"] & spool.VALID != 0]
-    is_op = slots["op"] != spool.CODE["context"]
-    ops = slots[is_op]
-    tids, contexts = _contexts(slots, is_op, tid)
-    return ops, contexts, tids, lost, ignored_bytes
+    return slots[slots["flags"] & spool.VALID != 0], tid, lost, ignored_bytes
 
 
 def _contexts(slots: Slots, is_op: NDArray[np.bool_], tid: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

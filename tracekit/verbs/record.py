@@ -185,16 +185,15 @@ def _finish(recording: launch.Run) -> None:
 
 
 def _summarise(done: Any) -> None:
-    from tracekit.record.coverage import moved_bytes
     from tracekit.record.looks import summary
     from tracekit.units import counted, format_bytes
 
-    trace, trailer = done.trace, done.trace.trailer
-    read, written = moved_bytes(trace, "read"), moved_bytes(trace, "write")
+    tally, trailer = done.tally, done.trailer
+    read, written = tally.moved("read"), tally.moved("write")
     name = os.path.relpath(done.output)
     name = done.output if name.startswith("..") else name
     console.say(
-        f"recorded {counted(len(trace), 'op')} ({format_bytes(read)} read, {format_bytes(written)} written) on "
+        f"recorded {counted(tally.count, 'op')} ({format_bytes(read)} read, {format_bytes(written)} written) on "
         f"{counted(done.files, 'file')} by {counted(len(trailer.processes), 'process', 'processes')} in {name}"
     )
     if trailer.coverage["mmaps"]:

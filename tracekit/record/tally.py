@@ -1,0 +1,44 @@
+"""What a recording's ops add up to, counted as they pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from tracekit.trace import Trace
+
+
+class Tally:
+    """Ops and bytes by kind."""
+
+    def __init__(self) -> None:
+        self.ops: Counter[str] = Counter()
+        self.bytes: Counter[str] = Counter()
+
+    @classmethod
+    def of(cls, trace: Trace) -> Tally:
+        """The tally of a trace in memory."""
+        tally = cls()
+        tally.add(trace)
+        return tally
+
+    def add(self, piece: Trace) -> None:
+        """Count a piece; failed ops moved nothing."""
+        kinds, ret = piece.col("op"), piece.col("ret")
+        names = piece.strings("op")
+        ops = np.bincount(kinds, minlength=len(names))
+        # Whole numbers, not the floats that bincount's weights are: bytes must be exact.
+        for code in np.flatnonzero(ops).tolist():
+            moved = ret[kinds == code]
+            self.ops[names[code]] += int(ops[code])
+            self.bytes[names[code]] += int(moved[moved > 0].sum())
+
+    @property
+    def count(self) -> int:
+        """How many ops there were."""
+        return self.ops.total()
+
+    def moved(self, *kinds: str) -> int:
+        """Bytes that the ops of these kinds moved."""
+        return sum(self.bytes[kind] for kind in kinds)
