@@ -52,7 +52,9 @@ static bool hear(void *argument, const tk_progress *progress)
 static void draw_ops(plan *made, int64_t *count)
 {
     int streams = 1 + (int)draw(STREAMS);
+    bool only_reads = draw(3) == 0;
     *count = 0;
+    made->replay.helped = !only_reads;
     for (int s = 0; s < streams; s++) {
         int mine = 1 + (int)draw(OPS);
         int after = s > 0 && draw(4) == 0 ? (int)draw((uint64_t)s) : -1;
@@ -60,7 +62,7 @@ static void draw_ops(plan *made, int64_t *count)
         int64_t time = 0;
         for (int i = 0; i < mine; i++, (*count)++) {
             uint64_t pick = draw(100);
-            uint8_t kind = pick < 70 ? TK_READ : (uint8_t)draw(TK_KINDS);
+            uint8_t kind = only_reads || pick < 70 ? TK_READ : (uint8_t)draw(TK_KINDS);
             time = made->replay.pace == TK_RECORDED ? time + (int64_t)draw(200000) : (int64_t)draw(100000);
             made->ops[*count] = (tk_op){.time = time, .offset = (int64_t)draw(FILE_BYTES), .length = (uint32_t)draw(70000),
                                         .file = (int32_t)draw(FILES), .order = (uint32_t)*count, .kind = kind};
@@ -88,6 +90,10 @@ static void draw_plan(plan *made, const char *directory, enum tk_how how)
     replay->file_count = FILES;
     replay->results = made->results;
     replay->results_fd = -1;
+    if (draw(3) == 0) { /* as a run does that is longer than memory */
+        replay->results = NULL;
+        replay->chunks = STREAMS + 1 + (int)draw(8);
+    }
     replay->turns = 1 + (int64_t)draw(TURNS);
     replay->period = 8000000;
     replay->max_ops = draw(3) == 0 ? 1 + (int64_t)draw(4) : 0;
@@ -98,7 +104,6 @@ static void draw_plan(plan *made, const char *directory, enum tk_how how)
     replay->keys = how == TK_URING ? 2 * FILES * STREAMS : 2 * FILES;
     replay->spare_bytes = (int64_t)draw(1 << 20);
     replay->realtime = draw(4) == 0;
-    replay->helped = true;
     replay->listen = hear;
     replay->listener = made;
     made->stop_after = draw(20) == 0 ? 1 : 0;
@@ -157,13 +162,48 @@ static int64_t longest(const plan *made)
     return rows;
 }
 
+/* The row of the op with this number in the order across streams. */
+static int64_t row_of(const plan *made, int64_t number)
+{
+    const tk_replay *replay = &made->replay;
+    int64_t turn = number / replay->op_count, op = number % replay->op_count;
+    for (int s = 0; s < replay->stream_count; s++) {
+        const tk_stream *stream = &replay->streams[s];
+        if (op >= stream->first && op < stream->first + stream->count)
+            return stream->first * replay->turns + turn * stream->count + op - stream->first;
+    }
+    return -1;
+}
+
+/* The records of a file, each to its row. */
+static void collect(plan *made, FILE *log, uint64_t seed)
+{
+    tk_result result;
+    int64_t rows = made->replay.op_count * made->replay.turns;
+    rewind(log);
+    while (fread(&result, sizeof result, 1, log) == 1) {
+        result.row = result.row < 0 || result.row >= rows ? -1 : row_of(made, result.row);
+        bool fresh = result.row >= 0 && made->results[result.row].submit == 0;
+        check(fresh, "a record of no row, or a second one", seed);
+        if (fresh)
+            made->results[result.row] = result;
+    }
+}
+
 static void run_one(const char *directory, uint64_t seed, enum tk_how how)
 {
     static plan made;
     tk_outcome outcome;
     state = seed * 0x9E3779B97F4A7C15ULL + 1;
     draw_plan(&made, directory, how);
+    FILE *log = made.replay.results ? NULL : tmpfile();
+    if (log)
+        made.replay.results_fd = fileno(log);
     int error = tk_replay_run(&made.replay, &outcome);
+    if (log) {
+        collect(&made, log, seed);
+        fclose(log);
+    }
     check(error == 0, "the run did not start", seed);
     check(outcome.stopped != TK_BROKEN, "the run broke", seed);
     int64_t rows = longest(&made);

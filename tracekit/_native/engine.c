@@ -1,5 +1,5 @@
-/* The run: threads are started, time begins, and the calling thread supervises: it writes results out, handles signals,
-   reports progress, and takes real-time priority away before the kernel would (see guard). */
+/* The run: threads are started, time begins, and the calling thread supervises: it handles signals, reports progress, and
+   takes real-time priority away before the kernel would (see guard). */
 #define _GNU_SOURCE
 #include "engine.h"
 
@@ -57,6 +57,16 @@ void tk_run_stop(tk_run *run, enum tk_stop why)
     atomic_store(&run->active, INT_MAX);
     tk_futex_wake(&run->alarm, INT_MAX);
     tk_futex_wake(&run->bell, INT_MAX);
+    tk_futex_wake(&run->active, INT_MAX);
+}
+
+/* Have so many workers take part from now on. */
+void tk_run_call(tk_run *run, uint32_t count)
+{
+    uint32_t active = atomic_load(&run->active);
+    atomic_store(&run->least, count);
+    while (active < count && !atomic_compare_exchange_weak(&run->active, &active, count))
+        ;
     tk_futex_wake(&run->active, INT_MAX);
 }
 
@@ -139,15 +149,17 @@ static int start_threads(tk_run *run)
     int error = 0, started = 0;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
+    error = tk_results_start(&run->results);
     for (; started < run->worker_count && !error; started += !error) {
         run->workers[started].run = run;
         run->workers[started].index = (uint32_t)started;
         atomic_fetch_add(&run->alive, 1);
         error = pthread_create(&run->workers[started].thread, NULL, thread_main, &run->workers[started]);
+        if (error)
+            atomic_fetch_sub(&run->alive, 1);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error) {
-        atomic_fetch_sub(&run->alive, 1);
         run->worker_count = started;
         tk_run_stop(run, TK_BROKEN);
     }
@@ -161,17 +173,33 @@ static void await_ready(tk_run *run)
         tk_futex_wait(&run->ready, ready, 0);
 }
 
-static void begin(tk_run *run)
+/* Ops that the page cache serves keep a core busy each, and more threads than a few per core only make one wake-up per op of
+   a burst. With real-time priority one per core is enough: nothing else takes the core from it. Where ops block, more join in
+   (workers.c). A thread that waits at the gate or for its turn is not there for others, so then every stream has one from
+   the start; and where there are few streams, each has its own, which needs no lock. */
+static int32_t first_workers(const tk_run *run, bool realtime)
 {
+    int32_t few = 4 * run->cores;
+    if (run->gated || run->streams.in_order || run->worker_count <= few)
+        return run->worker_count;
+    return realtime ? run->cores : few;
+}
+
+static void begin(tk_run *run, bool realtime)
+{
+    int32_t first = first_workers(run, realtime);
+    atomic_store(&run->least, (uint32_t)first);
+    if (atomic_load(&run->stop) == TK_RUNNING) /* else all of them are to go */
+        atomic_store(&run->active, (uint32_t)first);
     bool asap = run->streams.pace == TK_ASAP;
     int64_t start = tk_now_ns() + (asap ? 0 : START_NS + START_NS_PER_WORKER * run->worker_count);
     if (start < run->start_at)
         start = run->start_at;
     if (asap) /* nothing else would wait for it */
         tk_sleep_until(start);
-    pthread_mutex_lock(&run->lock);
+    tk_lock_take(&run->lock);
     tk_streams_start(&run->streams, start);
-    pthread_mutex_unlock(&run->lock);
+    tk_lock_leave(&run->lock);
     atomic_store(&run->go, 1);
     tk_futex_wake(&run->go, INT_MAX);
 }
@@ -251,6 +279,7 @@ static void guard_priority(tk_run *run, tk_guard *guard)
         set_policy(run, SCHED_OTHER, 0);
         guard->held = false;
         guard->taken_away++;
+        tk_run_call(run, (uint32_t)first_workers(run, false));
     } else if (!guard->held && now - guard->calm_since > 1000000000) {
         guard->held = set_policy(run, SCHED_FIFO, PRIORITY) == 0;
     }
@@ -286,18 +315,9 @@ static int open_handles(tk_run *run, const tk_replay *replay)
     int32_t count = run->how == TK_URING ? 1 : replay->stream_count;
     run->handles = calloc((size_t)(count > 0 ? count : 1), sizeof(tk_handles));
     for (int32_t i = 0; run->handles && i < count; i++)
-        if (tk_handles_open(&run->handles[i], replay->handles, replay->keys))
+        if (tk_handles_open(&run->handles[i], replay->handles, replay->keys, replay->file_count))
             return ENOMEM;
     return run->handles ? 0 : ENOMEM;
-}
-
-/* Ops that the page cache serves keep a core busy each, and more threads than a few per core only make one wake-up per op of
-   a burst. Where ops block, more join in (workers.c). A thread that waits at the gate or for its turn is not there for
-   others, so then every stream has one from the start. */
-static int32_t first_workers(const tk_run *run)
-{
-    int32_t few = 4 * run->cores;
-    return run->gated || run->streams.in_order || run->worker_count < few ? run->worker_count : few;
 }
 
 static int open_run(tk_run *run, const tk_replay *replay)
@@ -309,17 +329,16 @@ static int open_run(tk_run *run, const tk_replay *replay)
     run->start_at = replay->start_at;
     run->max_errors = replay->max_errors;
     run->gated = replay->max_ops || replay->max_bytes;
+    run->quick = replay->pace == TK_ASAP && !run->gated && !replay->in_order;
     run->worker_count = replay->how == TK_URING ? 1 : replay->workers;
     run->file_count = replay->file_count;
     run->helped = replay->helped;
     run->preopen = replay->handles >= replay->keys;
     run->issue.files = replay->files;
     run->cores = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
-    atomic_store(&run->active, (uint32_t)first_workers(run));
-    int error = tk_mutex_open(&run->lock);
-    error = error ? error : tk_streams_open(&run->streams);
-    error = error ? error : tk_gate_open(&run->gate, replay->max_ops, replay->max_bytes);
-    error = error ? error : tk_results_open(&run->results, replay->results, replay->results_fd, replay->chunks);
+    tk_gate_open(&run->gate, replay->max_ops, replay->max_bytes);
+    int error = tk_streams_open(&run->streams, run->worker_count);
+    error = error ? error : tk_results_open(&run->results, replay->results, replay->op_count * replay->turns, replay->results_fd, replay->chunks);
     error = error ? error : tk_pool_open(&run->pool, replay->spare_bytes, replay->how == TK_WORKERS);
     error = error ? error : tk_recorded_open(&run->issue.recorded);
     error = error ? error : open_handles(run, replay);
@@ -327,6 +346,8 @@ static int open_run(tk_run *run, const tk_replay *replay)
         error = ENOMEM;
     if (!error)
         memset(run->workers, 0, (size_t)run->worker_count * sizeof(tk_worker));
+    if (!error)
+        tk_ahead(run, (int64_t)replay->handles * (run->how == TK_URING ? 1 : replay->stream_count));
     if (!error && writes(replay) && (run->issue.filling = filling_of((uint64_t)tk_now_ns() | 1)) == NULL)
         error = ENOMEM;
     return error;
@@ -345,9 +366,7 @@ static void close_run(tk_run *run)
         munmap((void *)run->issue.filling, TK_FILLING);
     tk_pool_close(&run->pool);
     tk_results_free(&run->results);
-    tk_gate_free(&run->gate);
     tk_streams_free(&run->streams);
-    pthread_mutex_destroy(&run->lock);
 }
 
 static void look(tk_run *run, tk_progress *progress)
@@ -370,7 +389,7 @@ static void supervise(tk_run *run, const tk_replay *replay, tk_guard *guard)
     uint32_t alive;
     while ((alive = atomic_load(&run->alive)) != 0) {
         tk_futex_wait(&run->alive, alive, tk_now_ns() + LOOK_NS);
-        if (!tk_results_drain(&run->results))
+        if (atomic_load(&run->results.error))
             tk_run_stop(run, TK_BROKEN);
         guard_priority(run, guard);
         if (tk_now_ns() - heard >= SIGNALS_NS) {
@@ -395,17 +414,19 @@ int tk_replay_run(const tk_replay *replay, tk_outcome *outcome)
         await_ready(&run);
         outcome->priority_error = replay->realtime && !error ? raise_priority(&run, &guard) : 0;
         outcome->realtime = guard.held;
-        begin(&run);
+        begin(&run, guard.held);
         supervise(&run, replay, &guard);
         lower_priority(&guard);
         for (int i = 0; i < run.worker_count; i++)
             pthread_join(run.workers[i].thread, NULL);
-        tk_results_drain(&run.results);
+        int unwritten = tk_results_close(&run.results);
+        if (unwritten)
+            tk_run_stop(&run, TK_BROKEN);
         look(&run, &outcome->progress);
         outcome->workers = run.worker_count;
         outcome->start = run.streams.start;
         outcome->stopped = atomic_load(&run.stop);
-        outcome->trouble = atomic_load(&run.results.error) ? atomic_load(&run.results.error) : atomic_load(&run.trouble);
+        outcome->trouble = unwritten ? unwritten : atomic_load(&run.trouble);
         outcome->peak_ops = run.gate.peak_ops;
         outcome->peak_bytes = run.gate.peak_bytes;
         outcome->unmatched = run.issue.recorded.unmatched;

@@ -2,12 +2,16 @@
 
    engine.c   the run: threads, the supervisor (signals, progress, real-time guard), the door for Python
    streams.c  when the next op of each stream is due, and which stream is next
+   waits.c    claims whose moment has not come, which others may take when it has
    gate.c     caps on ops and bytes in flight, first come first served
+   lock.c     the lock of what takes no time
    files.c    descriptors: handles of each stream, and those of recorded opens
    issue.c    how each kind of op is done
+   ahead.c    what is opened before the run begins
    memory.c   destination buffers by size class
    results.c  one record per op, to an array or through a ring of chunks to a file
    workers.c  engine "native": threads that claim the next due op
+   quick.c    their reads in a row, where there is nothing to wait for
    uring.c    engine "uring": one thread and an io_uring */
 #ifndef TRACEKIT_ENGINE_H
 #define TRACEKIT_ENGINE_H
@@ -69,6 +73,11 @@ typedef struct {
     int32_t error;
 } tk_result;
 
+/* -- lock.c -- */
+typedef _Atomic uint32_t tk_lock; /* 0: free */
+void tk_lock_take(tk_lock *lock);
+void tk_lock_leave(tk_lock *lock);
+
 /* -- memory.c -- */
 enum { TK_CLASSES = 34 };
 typedef struct tk_block tk_block;
@@ -96,15 +105,14 @@ typedef struct tk_ticket {
     _Atomic uint32_t state;
 } tk_ticket;
 typedef struct {
-    pthread_mutex_t lock;
+    tk_lock lock;
     int64_t max_ops, max_bytes; /* 0: no cap */
     int64_t ops, bytes, peak_ops, peak_bytes;
     tk_ticket *first, *last;
     bool closed;
 } tk_gate;
 
-int tk_gate_open(tk_gate *gate, int64_t max_ops, int64_t max_bytes);
-void tk_gate_free(tk_gate *gate);
+void tk_gate_open(tk_gate *gate, int64_t max_ops, int64_t max_bytes);
 bool tk_gate_try(tk_gate *gate, int64_t size);
 bool tk_gate_enter(tk_gate *gate, tk_ticket *ticket, int64_t size);
 void tk_gate_leave(tk_gate *gate, int64_t size);
@@ -119,16 +127,21 @@ typedef struct {
     pthread_mutex_t lock;
     tk_chunk *full, *full_last, *spare;
     int made, limit;
+    pthread_t writer;
+    bool writing;              /* there is a writer */
+    _Atomic bool closing;      /* the writer is to end */
+    _Atomic uint32_t call;     /* futex: the writer looks at once */
     _Atomic uint32_t returned; /* futex: chunks given back so far */
     _Atomic int64_t stalls;    /* how often a thread waited for a chunk */
     _Atomic int error;         /* errno of a failed write, 0 */
 } tk_results;
 
-int tk_results_open(tk_results *results, tk_result *rows, int fd, int limit);
+int tk_results_open(tk_results *results, tk_result *rows, int64_t count, int fd, int limit);
 void tk_results_free(tk_results *results);
 void tk_results_put(tk_results *results, tk_chunk **mine, const tk_result *result);
 void tk_results_flush(tk_results *results, tk_chunk **mine);
-bool tk_results_drain(tk_results *results);
+int tk_results_start(tk_results *results);
+int tk_results_close(tk_results *results);
 
 /* -- streams.c -- */
 typedef struct {
@@ -143,12 +156,18 @@ typedef struct {
     int32_t waiters;  /* first of the streams anchored at this one's end, -1 */
     int32_t sibling;  /* the next of those, -1 */
     bool waiting;     /* for its anchor, or for the end of the repetition */
+    _Atomic uint32_t ticket; /* of the claim that waits for its moment; 0: there is none */
 } __attribute__((aligned(64))) tk_state;
 
 typedef struct {
     int64_t key;
     int32_t stream;
+    uint32_t ticket;
 } tk_entry;
+typedef struct {
+    tk_entry *entries; /* the least key first */
+    int32_t count;
+} tk_heap;
 
 typedef struct {
     const tk_op *ops;
@@ -160,8 +179,10 @@ typedef struct {
     bool in_order; /* issue order across streams is kept */
     bool release;  /* ops are a mapped file: pages are given back behind us */
     tk_state *states;
-    tk_entry *heap;
-    int32_t heaped;
+    tk_heap heap;  /* streams with an op to issue */
+    tk_heap waits; /* claims that wait for their moment, and some that no longer do */
+    int32_t room;  /* in `waits` */
+    uint32_t tickets;
     int32_t unfinished; /* streams that have not completed their last op */
     int32_t in_turn;    /* closed loop: streams that have not completed this repetition */
 } tk_streams;
@@ -176,7 +197,7 @@ typedef struct {
     int64_t free;
 } tk_claim;
 
-int tk_streams_open(tk_streams *streams);
+int tk_streams_open(tk_streams *streams, int32_t workers);
 void tk_streams_free(tk_streams *streams);
 void tk_streams_start(tk_streams *streams, int64_t start);
 const tk_entry *tk_streams_top(const tk_streams *streams);
@@ -186,6 +207,13 @@ void tk_streams_look(const tk_streams *streams, int32_t stream, tk_claim *claim)
 void tk_streams_ready(tk_streams *streams, int32_t stream, int64_t due, int64_t ready);
 bool tk_streams_next(tk_streams *streams, int32_t stream, int64_t complete);
 int tk_streams_end(tk_streams *streams, int32_t stream, int64_t complete);
+
+/* -- waits.c -- */
+void tk_heap_push(tk_heap *heap, tk_entry entry);
+tk_entry tk_heap_pop(tk_heap *heap);
+uint32_t tk_waits_add(tk_streams *streams, const tk_claim *claim);
+bool tk_waits_over(tk_streams *streams, int32_t stream, uint32_t ticket);
+int32_t tk_waits_take(tk_streams *streams, int64_t now, int64_t before);
 
 /* -- files.c -- */
 enum { TK_PINNED = -1 }; /* in place of an errno: no handle can give way now */
@@ -199,6 +227,7 @@ typedef struct {
     tk_handle *slots;
     int32_t sets, ways;
     uint32_t clock;
+    uint32_t opened; /* how often a file was opened for one of them */
 } tk_handles;
 typedef struct tk_opened tk_opened;
 typedef struct {
@@ -207,7 +236,7 @@ typedef struct {
     int64_t unmatched;
 } tk_recorded;
 
-int tk_handles_open(tk_handles *handles, int32_t capacity, int64_t keys);
+int tk_handles_open(tk_handles *handles, int32_t capacity, int64_t keys, int32_t files);
 void tk_handles_close(tk_handles *handles);
 tk_handle *tk_handle_for(tk_handles *handles, int64_t key, const tk_file *file, bool change, int *error);
 void tk_handle_drop(tk_handles *handles, int64_t key);
@@ -233,6 +262,7 @@ typedef struct {
 } tk_aim;
 
 bool tk_moves(const tk_op *op);
+int64_t tk_read_at(int fd, void *address, size_t length, int64_t offset, int *error);
 int64_t tk_weight(const tk_issue *issue, const tk_op *op);
 int64_t tk_key(const tk_issue *issue, int32_t stream, const tk_op *op);
 void tk_aim_at(tk_issue *issue, tk_handles *handles, int64_t key, const tk_op *op, tk_aim *aim);
@@ -254,7 +284,9 @@ typedef struct {
     _Atomic int64_t busy;  /* ns in ops */
     _Atomic int64_t late;  /* of the last op, ns */
     _Atomic int32_t tid;
-    int64_t cpu; /* supervisor: CPU time at its last look */
+    _Atomic bool in_call; /* doing an op now, where workers are fewer than streams */
+    int64_t called;       /* when it last asked for more workers */
+    int64_t cpu;          /* supervisor: CPU time at its last look */
 } __attribute__((aligned(64))) tk_worker;
 
 enum tk_stop { TK_RUNNING, TK_ASKED, TK_ERRORS, TK_BROKEN };
@@ -263,25 +295,26 @@ struct tk_run {
     tk_issue issue;
     tk_gate gate;
     bool gated;
+    bool quick; /* no schedule, no caps, no order across streams: an op has nothing to wait for */
     tk_results results;
     tk_pool pool;
     tk_handles *handles; /* native: one per stream; uring: one for all */
     bool helped;  /* uring: there are ops that are no reads */
-    bool preopen; /* uring: there is room for a handle on every file */
+    bool preopen; /* there is room for every handle that is ever asked for */
     int32_t file_count;
     enum tk_how how;
     tk_worker *workers;
     int32_t worker_count;
     int64_t max_errors;     /* -1: never stop */
     int64_t start_at;       /* the earliest start */
-    pthread_mutex_t lock;   /* native: guards `streams` */
+    tk_lock lock;           /* native: guards `streams` */
     _Atomic uint32_t ready; /* futex: threads that are prepared */
     _Atomic uint32_t go;    /* futex: the run has begun */
     _Atomic uint32_t alarm; /* futex: sleepers look again */
     _Atomic uint32_t bell;  /* futex: idle workers look again */
     _Atomic int32_t idle;
     _Atomic uint32_t active; /* futex: how many workers take part; the others are parked */
-    _Atomic int32_t in_call; /* ops being done now, where workers are fewer than streams */
+    _Atomic uint32_t least;  /* not to be parked */
     int32_t cores;
     _Atomic int64_t in_turn; /* order across streams: the number of the op whose turn it is */
     _Atomic int64_t errors;  /* ops that failed and had not in the recording */
@@ -290,12 +323,16 @@ struct tk_run {
     _Atomic int32_t trouble; /* errno that kept the engine from going on */
 };
 
+void tk_ahead(tk_run *run, int64_t handles); /* ahead.c */
 void tk_run_stop(tk_run *run, enum tk_stop why);
+void tk_run_call(tk_run *run, uint32_t count);
 void tk_run_finish(tk_run *run);
 void tk_run_record(tk_worker *worker, const tk_claim *claim, const tk_aim *aim, tk_result *result);
 
-/* -- workers.c, uring.c -- */
+/* -- workers.c, quick.c, uring.c -- */
+enum { TK_SMALL = 1 << 16 }; /* a buffer of this size is kept between ops, a larger one belongs to the bytes in flight */
 void tk_worker_main(tk_worker *worker);
+void tk_quick_reads(tk_worker *worker, tk_claim *claim);
 typedef struct tk_uring tk_uring;
 int tk_uring_open(tk_uring **uring, tk_worker *worker);
 void tk_uring_main(tk_uring *uring);

@@ -12,11 +12,14 @@
 enum { WAYS = 8, BUCKETS = 1 << 12 };
 
 /* Room for at most `capacity` descriptors; where all of the `keys` that are ever asked for fit, no two of them compete for a
-   place. The number of sets is a power of two. */
-int tk_handles_open(tk_handles *handles, int32_t capacity, int64_t keys)
+   place. The number of sets is a power of two. Where each of `files` can have a set, it has: then a file's handle is found at
+   the first look. */
+int tk_handles_open(tk_handles *handles, int32_t capacity, int64_t keys, int32_t files)
 {
     int32_t ways = capacity < 1 ? 1 : capacity < WAYS ? capacity : WAYS, sets = 1;
-    while (sets * ways < capacity)
+    if (capacity >= keys && keys <= 2 * (int64_t)files && ways > 2)
+        ways = 2; /* one to read and one to change it */
+    while (sets * ways < capacity || (ways == 2 && sets < files))
         sets *= 2;
     if (capacity < keys && sets * ways > capacity)
         sets /= 2;
@@ -50,7 +53,9 @@ static int open_for(const tk_file *file, bool change, int *error)
     bool scratch = change || (file->flags & TK_IN_SCRATCH);
     const char *path = scratch ? file->scratch : file->path;
     int flags = change ? O_RDWR | O_CREAT : O_RDONLY | (file->align ? O_DIRECT : 0);
-    int fd = path ? open(path, flags | O_CLOEXEC, 0600) : -1;
+    int fd = path ? open(path, flags | O_CLOEXEC | O_NOATIME, 0600) : -1;
+    if (fd < 0 && path && errno == EPERM) /* not our file: then its access time is kept as the file system does */
+        fd = open(path, flags | O_CLOEXEC, 0600);
     if (fd < 0)
         *error = path ? errno : EINVAL;
     else if (!change && file->advice >= 0)
@@ -86,6 +91,7 @@ tk_handle *tk_handle_for(tk_handles *handles, int64_t key, const tk_file *file, 
     int fd = open_for(file, change, error);
     if (fd < 0)
         return NULL;
+    handles->opened++;
     close_handle(oldest);
     *oldest = (tk_handle){.key = key, .fd = fd, .used = ++handles->clock};
     return oldest;

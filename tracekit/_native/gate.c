@@ -6,15 +6,9 @@
 
 enum { QUEUED, ADMITTED, REFUSED };
 
-int tk_gate_open(tk_gate *gate, int64_t max_ops, int64_t max_bytes)
+void tk_gate_open(tk_gate *gate, int64_t max_ops, int64_t max_bytes)
 {
     *gate = (tk_gate){.max_ops = max_ops, .max_bytes = max_bytes};
-    return tk_mutex_open(&gate->lock);
-}
-
-void tk_gate_free(tk_gate *gate)
-{
-    pthread_mutex_destroy(&gate->lock);
 }
 
 static bool fits(const tk_gate *gate, int64_t size)
@@ -35,11 +29,11 @@ static void admit(tk_gate *gate, int64_t size)
 /* Enter if that is possible now; for an engine that keeps its own queue. */
 bool tk_gate_try(tk_gate *gate, int64_t size)
 {
-    pthread_mutex_lock(&gate->lock);
+    tk_lock_take(&gate->lock);
     bool now = !gate->closed && fits(gate, size);
     if (now)
         admit(gate, size);
-    pthread_mutex_unlock(&gate->lock);
+    tk_lock_leave(&gate->lock);
     return now;
 }
 
@@ -47,7 +41,7 @@ bool tk_gate_try(tk_gate *gate, int64_t size)
 bool tk_gate_enter(tk_gate *gate, tk_ticket *ticket, int64_t size)
 {
     *ticket = (tk_ticket){.size = size};
-    pthread_mutex_lock(&gate->lock);
+    tk_lock_take(&gate->lock);
     bool closed = gate->closed, now = !closed && gate->first == NULL && fits(gate, size);
     if (now) {
         admit(gate, size);
@@ -58,7 +52,7 @@ bool tk_gate_enter(tk_gate *gate, tk_ticket *ticket, int64_t size)
             gate->first = ticket;
         gate->last = ticket;
     }
-    pthread_mutex_unlock(&gate->lock);
+    tk_lock_leave(&gate->lock);
     if (now || closed)
         return now;
     while (atomic_load_explicit(&ticket->state, memory_order_acquire) == QUEUED)
@@ -79,21 +73,21 @@ static void answer(tk_gate *gate, uint32_t state)
 
 void tk_gate_leave(tk_gate *gate, int64_t size)
 {
-    pthread_mutex_lock(&gate->lock);
+    tk_lock_take(&gate->lock);
     gate->ops--;
     gate->bytes -= size;
     while (gate->first && fits(gate, gate->first->size)) {
         admit(gate, gate->first->size);
         answer(gate, ADMITTED);
     }
-    pthread_mutex_unlock(&gate->lock);
+    tk_lock_leave(&gate->lock);
 }
 
 void tk_gate_close(tk_gate *gate)
 {
-    pthread_mutex_lock(&gate->lock);
+    tk_lock_take(&gate->lock);
     gate->closed = true;
     while (gate->first)
         answer(gate, REFUSED);
-    pthread_mutex_unlock(&gate->lock);
+    tk_lock_leave(&gate->lock);
 }

@@ -1,6 +1,7 @@
 /* How each kind of op is done: the counterpart of tracekit/replay/issue.py. Whatever changes something happens in scratch. */
 #define _GNU_SOURCE
 #include "engine.h"
+#include "raw.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -189,14 +190,18 @@ static int64_t on_names(tk_issue *issue, tk_handles *handles, int32_t group, int
     }
 }
 
-/* pread(2) without the C library's cancellation point, which costs a tenth of a cached 4 KiB read. */
-static int64_t read_at(int fd, void *address, size_t length, int64_t offset)
+/* pread(2), -1 and an errno on failure. The C library's own costs a tenth of a cached 4 KiB read more: it is a point where a
+   thread can be cancelled. */
+int64_t tk_read_at(int fd, void *address, size_t length, int64_t offset, int *error)
 {
-#ifdef __LP64__
-    return syscall(SYS_pread64, fd, address, length, offset);
+#if defined(__LP64__) && !defined(TRACEKIT_NO_RAW)
+    int64_t result = TK_RAW4(SYS_pread64, fd, address, length, offset);
+    *error = result < 0 ? (int)-result : 0;
 #else
-    return pread(fd, address, length, offset);
+    int64_t result = pread(fd, address, length, offset);
+    *error = result < 0 ? errno : 0;
 #endif
+    return result < 0 ? -1 : result;
 }
 
 /* Issue an op; bytes moved, or -1 where its kind moves none or it failed, which `error` tells. */
@@ -210,8 +215,8 @@ int64_t tk_issue_op(tk_issue *issue, tk_handles *handles, int32_t group, int64_t
         return -1;
     }
     if (op->kind == TK_READ)
-        result = read_at(aim->handle->fd, address, aim->span, aim->first);
-    else if (op->kind == TK_WRITE)
+        return tk_delivered(issue, op, tk_read_at(aim->handle->fd, address, aim->span, aim->first, error));
+    if (op->kind == TK_WRITE)
         result = write_filling(issue, aim->handle->fd, op);
     else if (op->kind == TK_MMAP)
         result = map_and_unmap(issue, op, aim);

@@ -1,11 +1,16 @@
 /* One record per op. Either straight into an array that has a row for each, or, where a trace is longer than memory, into
-   chunks that a ring carries to the supervisor, which writes them to a file in the order they come. */
+   chunks that a ring carries to a writer, which appends them to a file in the order they come. The writer has a thread of
+   its own and normal priority: a write takes a core for longer than an op may be late. */
 #define _GNU_SOURCE
 #include "engine.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+enum { LOOK_NS = 5000000 };
+enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, which older headers lack */
 
 struct tk_chunk {
     tk_chunk *next;
@@ -13,9 +18,23 @@ struct tk_chunk {
     tk_result records[TK_CHUNK];
 };
 
-int tk_results_open(tk_results *results, tk_result *rows, int fd, int limit)
+/* Have the pages there before the run: cleared at the first record that goes to them, a huge one holds its op and those
+   behind it up by hundreds of microseconds. Where the kernel cannot be asked (before 5.14), each is touched. */
+static void have_pages(void *rows, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)rows + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)rows + bytes) & ~(page - 1);
+    if (end <= begin || madvise((void *)begin, end - begin, POPULATE_WRITE) == 0)
+        return;
+    for (volatile char *at = (volatile char *)begin; at < (volatile char *)end; at += page)
+        *at = *at;
+}
+
+int tk_results_open(tk_results *results, tk_result *rows, int64_t count, int fd, int limit)
 {
     *results = (tk_results){.rows = rows, .fd = fd, .limit = limit};
+    if (rows)
+        have_pages(rows, (size_t)count * sizeof *rows);
     return tk_mutex_open(&results->lock);
 }
 
@@ -27,6 +46,12 @@ void tk_results_free(tk_results *results)
         free(chunk);
     }
     pthread_mutex_destroy(&results->lock);
+}
+
+static void call_writer(tk_results *results)
+{
+    atomic_fetch_add(&results->call, 1);
+    tk_futex_wake(&results->call, 1);
 }
 
 /* A chunk to write into. The number of chunks is bounded: when the file is slower than the run, the run waits, and says
@@ -50,6 +75,7 @@ static tk_chunk *take(tk_results *results)
             return chunk;
         }
         atomic_fetch_add(&results->stalls, 1);
+        call_writer(results);
         tk_futex_wait(&results->returned, seen, tk_now_ns() + 50000000);
     }
 }
@@ -98,11 +124,9 @@ static void write_out(tk_results *results, const tk_chunk *chunk)
     }
 }
 
-/* Write what is full, in order. Called by the supervisor only. False when a write failed: the records are lost then. */
-bool tk_results_drain(tk_results *results)
+/* Write what is full, in order. After a failed write the records are lost, but the chunks come back. */
+static void drain(tk_results *results)
 {
-    if (results->rows)
-        return true;
     pthread_mutex_lock(&results->lock);
     tk_chunk *chunk = results->full;
     results->full = results->full_last = NULL;
@@ -118,5 +142,37 @@ bool tk_results_drain(tk_results *results)
         tk_futex_wake(&results->returned, 1 << 30);
         chunk = next;
     }
-    return atomic_load(&results->error) == 0;
+}
+
+static void *writer_main(void *argument)
+{
+    tk_results *results = argument;
+    while (!atomic_load(&results->closing)) {
+        uint32_t seen = atomic_load(&results->call);
+        drain(results);
+        tk_futex_wait(&results->call, seen, tk_now_ns() + LOOK_NS);
+    }
+    drain(results);
+    return NULL;
+}
+
+int tk_results_start(tk_results *results)
+{
+    if (results->rows)
+        return 0;
+    int error = pthread_create(&results->writer, NULL, writer_main, results);
+    results->writing = error == 0;
+    return error;
+}
+
+/* Write what is left, after the last record. 0, or the errno of a write that failed. */
+int tk_results_close(tk_results *results)
+{
+    if (results->writing) {
+        atomic_store(&results->closing, true);
+        call_writer(results);
+        pthread_join(results->writer, NULL);
+        results->writing = false;
+    }
+    return atomic_load(&results->error);
 }

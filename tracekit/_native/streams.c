@@ -13,31 +13,29 @@
 
 enum { RELEASE_OPS = 1 << 15 };
 
-int tk_streams_open(tk_streams *streams)
+int tk_streams_open(tk_streams *streams, int32_t workers)
 {
     size_t count = streams->stream_count > 0 ? (size_t)streams->stream_count : 1;
-    if (posix_memalign((void **)&streams->states, 64, count * sizeof(tk_state)))
+    streams->room = 2 * workers + 16;
+    streams->heap.entries = malloc(count * sizeof(tk_entry));
+    streams->waits.entries = malloc((size_t)streams->room * sizeof(tk_entry));
+    if (streams->heap.entries == NULL || streams->waits.entries == NULL)
         return ENOMEM;
-    streams->heap = malloc(count * sizeof(tk_entry));
-    if (streams->heap == NULL) {
-        free(streams->states);
-        streams->states = NULL;
-        return ENOMEM;
-    }
-    return 0;
+    return posix_memalign((void **)&streams->states, 64, count * sizeof(tk_state));
 }
 
 void tk_streams_free(tk_streams *streams)
 {
     free(streams->states);
-    free(streams->heap);
+    free(streams->heap.entries);
+    free(streams->waits.entries);
 }
 
 /* -- the heap -- */
 
 const tk_entry *tk_streams_top(const tk_streams *streams)
 {
-    return streams->heaped ? &streams->heap[0] : NULL;
+    return streams->heap.count ? &streams->heap.entries[0] : NULL;
 }
 
 static int64_t key_of(const tk_streams *streams, const tk_state *state)
@@ -49,34 +47,12 @@ static int64_t key_of(const tk_streams *streams, const tk_state *state)
 
 void tk_streams_push(tk_streams *streams, int32_t stream)
 {
-    tk_entry *heap = streams->heap;
-    tk_entry entry = {key_of(streams, &streams->states[stream]), stream};
-    int32_t at = streams->heaped++;
-    while (at > 0 && heap[(at - 1) / 2].key > entry.key) {
-        heap[at] = heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    heap[at] = entry;
+    tk_heap_push(&streams->heap, (tk_entry){.key = key_of(streams, &streams->states[stream]), .stream = stream});
 }
 
 int32_t tk_streams_pop(tk_streams *streams)
 {
-    tk_entry *heap = streams->heap;
-    int32_t stream = heap[0].stream, count = --streams->heaped, at = 0;
-    tk_entry entry = heap[count];
-    for (;;) {
-        int32_t child = 2 * at + 1;
-        if (child >= count)
-            break;
-        if (child + 1 < count && heap[child + 1].key < heap[child].key)
-            child++;
-        if (heap[child].key >= entry.key)
-            break;
-        heap[at] = heap[child];
-        at = child;
-    }
-    heap[at] = entry;
-    return stream;
+    return tk_heap_pop(&streams->heap).stream;
 }
 
 /* -- pacing -- */
@@ -113,7 +89,7 @@ static bool is_anchored(const tk_streams *streams, const tk_state *state)
 void tk_streams_start(tk_streams *streams, int64_t start)
 {
     streams->start = start;
-    streams->heaped = 0;
+    streams->heap.count = streams->waits.count = 0;
     streams->unfinished = streams->in_turn = streams->stream_count;
     for (int32_t i = 0; i < streams->stream_count; i++)
         streams->states[i] = (tk_state){.plan = &streams->plans[i], .waiters = -1, .sibling = -1, .waiting = true};

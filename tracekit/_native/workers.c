@@ -2,8 +2,9 @@
 
    With as many workers as streams each one keeps its stream and no lock is taken between ops. With fewer, the heap of due
    times says who is next; a worker that waits for a moment still to come gives its claim back when something due earlier
-   turns up (`alarm`). A run begins with a few workers per core and takes in more when ops are overdue while others block. Reads through the page cache copy, and a copy is best made by the thread that waits for it: a ring
-   would make one copy wait for the other. */
+   turns up (`alarm`), and loses it to one that is awake when it oversleeps (waits.c). A run begins with a few workers per
+   core and takes in more when ops are overdue while others block. Reads through the page cache copy, and a copy is best made
+   by the thread that waits for it: a ring would make one copy wait for the other. */
 #define _GNU_SOURCE
 #include "engine.h"
 
@@ -47,15 +48,51 @@ static void await_call(tk_worker *worker)
         tk_futex_wait(&run->active, active, 0);
 }
 
+/* The last of those who take part is parked again where its claim was taken: the others are enough. */
+static void retire(tk_worker *worker)
+{
+    tk_run *run = worker->run;
+    uint32_t last = worker->index + 1;
+    if (run->gated || last <= atomic_load_explicit(&run->least, memory_order_relaxed))
+        return;
+    if (atomic_compare_exchange_strong(&run->active, &last, worker->index))
+        await_call(worker);
+}
+
+static int32_t ops_in_call(const tk_run *run, uint32_t active)
+{
+    int32_t count = 0;
+    for (uint32_t i = 0; i < active && count < run->cores; i++)
+        count += atomic_load_explicit(&run->workers[i].in_call, memory_order_relaxed);
+    return count;
+}
+
+enum { OVERDUE_NS = 20000 };
+
 /* An op was overdue when a worker became free. If more ops are being done than there are cores, some of them wait for
    storage, and one worker more can do what is overdue. */
-static void call_another(tk_run *run)
+static void call_another(tk_worker *worker, int64_t now)
 {
+    tk_run *run = worker->run;
     uint32_t active = atomic_load_explicit(&run->active, memory_order_relaxed);
-    if (active >= (uint32_t)run->worker_count || atomic_load_explicit(&run->in_call, memory_order_relaxed) < run->cores)
+    if (active >= (uint32_t)run->worker_count || now - worker->called < OVERDUE_NS)
+        return;
+    worker->called = now;
+    if (ops_in_call(run, active) < run->cores)
         return;
     if (atomic_compare_exchange_strong(&run->active, &active, active + 1))
         tk_futex_wake(&run->active, INT_MAX);
+}
+
+/* The stream whose op is to be done next, -1 where there is none: one that is overdue while its owner sleeps, or else the
+   first of the heap. Under the lock. */
+static int32_t next_stream(tk_run *run, int64_t now)
+{
+    const tk_entry *top = tk_streams_top(&run->streams);
+    int32_t late = tk_waits_take(&run->streams, now, top ? top->key : INT64_MAX);
+    if (late >= 0)
+        return late;
+    return top ? tk_streams_pop(&run->streams) : -1;
 }
 
 /* The next op of the stream that is next; false when there will be none for this worker. */
@@ -65,14 +102,15 @@ static bool claim_next(tk_worker *worker, tk_claim *claim, uint32_t *alarm)
     for (;;) {
         uint32_t rung = atomic_load(&run->bell);
         *alarm = atomic_load(&run->alarm);
-        pthread_mutex_lock(&run->lock);
-        bool any = tk_streams_top(&run->streams) != NULL, over = run->streams.unfinished == 0;
-        if (any)
-            tk_streams_look(&run->streams, tk_streams_pop(&run->streams), claim);
+        tk_lock_take(&run->lock);
+        int32_t stream = next_stream(run, tk_now_ns());
+        bool over = run->streams.unfinished == 0;
+        if (stream >= 0)
+            tk_streams_look(&run->streams, stream, claim);
         else
             atomic_fetch_add(&run->idle, 1);
-        pthread_mutex_unlock(&run->lock);
-        if (any)
+        tk_lock_leave(&run->lock);
+        if (stream >= 0)
             return true;
         if (!over && !stopped(run))
             tk_futex_wait(&run->bell, rung, 0);
@@ -85,22 +123,45 @@ static bool claim_next(tk_worker *worker, tk_claim *claim, uint32_t *alarm)
 
 static void give_back(tk_run *run, const tk_claim *claim)
 {
-    pthread_mutex_lock(&run->lock);
+    tk_lock_take(&run->lock);
     tk_streams_push(&run->streams, claim->stream);
-    pthread_mutex_unlock(&run->lock);
+    tk_lock_leave(&run->lock);
 }
 
-/* Wait for the claim's moment; false when the worker is to look again (or the run was stopped). */
-static bool await_due(tk_run *run, const tk_claim *claim, uint32_t alarm)
+/* Sleep until the claim's moment; false when something due earlier turned up. */
+static bool sleep_until_due(tk_run *run, const tk_claim *claim, uint32_t alarm)
 {
-    if (claim->due == TK_NOW)
-        return !stopped(run);
     while (tk_now_ns() < claim->due) {
         if (atomic_load(&run->alarm) != alarm)
             return false;
         tk_futex_wait(&run->alarm, alarm, claim->due);
     }
-    return !stopped(run);
+    return true;
+}
+
+/* Wait for the claim's moment; false when the worker is to look again (or the run was stopped). */
+static bool await_due(tk_worker *worker, const tk_claim *claim, uint32_t alarm)
+{
+    tk_run *run = worker->run;
+    if (claim->due == TK_NOW || claim->due <= tk_now_ns())
+        return !stopped(run);
+    if (run->streams.in_order || is_alone(run)) {
+        bool due = sleep_until_due(run, claim, alarm);
+        if (!due)
+            give_back(run, claim);
+        return due && !stopped(run);
+    }
+    tk_lock_take(&run->lock);
+    uint32_t ticket = tk_waits_add(&run->streams, claim);
+    tk_lock_leave(&run->lock);
+    bool due = sleep_until_due(run, claim, alarm);
+    if (!tk_waits_over(&run->streams, claim->stream, ticket)) {
+        retire(worker);
+        return false;
+    }
+    if (!due)
+        give_back(run, claim);
+    return due && !stopped(run);
 }
 
 /* Order across streams: wait until every op before this one has been issued. */
@@ -132,7 +193,6 @@ static void pass_turn(tk_run *run)
 
 /* Memory for a read. A small buffer is taken ahead and kept; a large one belongs to the bytes in flight, so it is taken when
    the gate is passed and given back at once. */
-enum { SMALL = 1 << 16 };
 
 static void allocate(tk_worker *worker, const tk_op *op, tk_aim *aim)
 {
@@ -145,7 +205,7 @@ static void prepare(tk_worker *worker, const tk_claim *claim, int64_t key, tk_ai
 {
     tk_run *run = worker->run;
     tk_aim_at(&run->issue, &run->handles[claim->stream], key, claim->op, aim);
-    if (aim->span <= SMALL)
+    if (aim->span <= TK_SMALL)
         allocate(worker, claim->op, aim);
 }
 
@@ -154,7 +214,7 @@ static bool perform(tk_worker *worker, const tk_claim *claim, tk_aim *aim, int64
 {
     tk_run *run = worker->run;
     tk_ticket ticket;
-    bool shared = !is_alone(run); /* once for both counts: it can change in between */
+    bool shared = !is_alone(run);
     int32_t group = run->streams.plans[claim->stream].group;
     int64_t ready = 0;
     if (!await_turn(run, claim))
@@ -168,18 +228,18 @@ static bool perform(tk_worker *worker, const tk_claim *claim, tk_aim *aim, int64
     }
     if (run->gated && !tk_gate_enter(&run->gate, &ticket, weight))
         return false;
-    if (aim->span > SMALL)
+    if (aim->span > TK_SMALL)
         allocate(worker, claim->op, aim);
     if (shared)
-        atomic_fetch_add_explicit(&run->in_call, 1, memory_order_relaxed);
+        atomic_store_explicit(&worker->in_call, true, memory_order_relaxed);
     result->submit = tk_now_ns();
     pass_turn(run); /* after the clock reading, so that times and order agree */
     result->result = (int32_t)tk_issue_op(&run->issue, &run->handles[claim->stream], group, key, claim->op, aim,
                                           worker->buffer.address, &result->error);
     result->complete = tk_now_ns();
     if (shared)
-        atomic_fetch_sub_explicit(&run->in_call, 1, memory_order_relaxed);
-    if (aim->span > SMALL)
+        atomic_store_explicit(&worker->in_call, false, memory_order_relaxed);
+    if (aim->span > TK_SMALL)
         tk_pool_give(&run->pool, &worker->buffer);
     if (run->gated) {
         tk_gate_leave(&run->gate, weight);
@@ -202,10 +262,10 @@ static bool go_on(tk_worker *worker, tk_claim *claim, int64_t complete, uint32_t
     bool alone = is_alone(run);
     *alarm = atomic_load(&run->alarm);
     if (!tk_streams_next(&run->streams, claim->stream, complete)) {
-        pthread_mutex_lock(&run->lock);
+        tk_lock_take(&run->lock);
         int pushed = tk_streams_end(&run->streams, claim->stream, complete);
         bool over = run->streams.unfinished == 0;
-        pthread_mutex_unlock(&run->lock);
+        tk_lock_leave(&run->lock);
         if (over)
             tk_run_finish(run);
         announce(run, over ? INT_MAX : pushed);
@@ -213,16 +273,14 @@ static bool go_on(tk_worker *worker, tk_claim *claim, int64_t complete, uint32_t
     }
     int32_t stream = claim->stream;
     if (!alone) {
-        pthread_mutex_lock(&run->lock);
+        tk_lock_take(&run->lock);
         tk_streams_push(&run->streams, stream);
-        stream = tk_streams_pop(&run->streams);
-        pthread_mutex_unlock(&run->lock);
+        stream = next_stream(run, complete);
+        tk_lock_leave(&run->lock);
     }
     tk_streams_look(&run->streams, stream, claim);
     return true;
 }
-
-enum { OVERDUE_NS = 20000 };
 
 static void work(tk_worker *worker)
 {
@@ -233,16 +291,18 @@ static void work(tk_worker *worker)
     for (;;) {
         if (!have && !claim_next(worker, &claim, &alarm))
             return;
+        if (run->quick && is_alone(run))
+            tk_quick_reads(worker, &claim);
         tk_result result = {0};
         tk_aim aim;
         int64_t key = tk_key(&run->issue, claim.stream, claim.op);
-        if (!is_alone(run) && (result.worker = waited(worker, &claim, tk_now_ns())) > OVERDUE_NS)
-            call_another(run);
+        int64_t now = is_alone(run) ? 0 : tk_now_ns();
+        if (now && (result.worker = waited(worker, &claim, now)) > OVERDUE_NS)
+            call_another(worker, now);
         prepare(worker, &claim, key, &aim);
-        if (!await_due(run, &claim, alarm)) {
+        if (!await_due(worker, &claim, alarm)) {
             if (stopped(run))
                 return;
-            give_back(run, &claim);
             have = false;
             continue;
         }
