@@ -1,6 +1,7 @@
 """The native engines against fio and against the Python engine, on the same trace, alternately.
 
-    python tests/bench/bench_replay_native.py [--rounds N] [--data DIR] [PART…]      parts: timed direct bursts asap memory think
+    python tests/bench/bench_replay_native.py [--rounds N] [--data DIR] [PART…]
+    parts: timed direct bursts asap depth memory think
 
 The figures are medians over the rounds; a run during which the hypervisor took more than 1 % of the CPU time is set aside and
 counted. fio's lateness is taken from its latency log, whose times are milliseconds. Peers that are not installed are left
@@ -220,7 +221,13 @@ def bursts(data: Path, count: int) -> None:
         order = np.argsort(times, kind="stable")
         trace = reads(data, times[order], lengths[order], 128)
         warm(data)
-        best = alone(trace)
+        cores = len(os.sched_getaffinity(0))
+        best = {"alone": service_times(trace, 1), "together": service_times(trace, cores)}
+        for how, times_of in best.items():
+            print(
+                f"   a read takes {how} "
+                + ", ".join(f"{size >> 10} KiB {ns / 1e3:.2f} us" for size, ns in times_of.items())
+            )
         candidates = {
             engine: lambda engine=engine, trace=trace, best=best: excess(trace, engine, best)  # type: ignore[misc]  # bound now
             for engine in ("native", "uring", "threads")
@@ -228,48 +235,55 @@ def bursts(data: Path, count: int) -> None:
         show(f"bursts of 32 to 128 ops, {name}, {rate} ops/s in the mean", rounds(count, candidates))
 
 
-def excess(trace: Trace, engine: str, best: dict[int, int]) -> Figures:
+def excess(trace: Trace, engine: str, best: dict[str, dict[int, float]]) -> Figures:
     """By how much ops complete after the moment at which so many cores could have completed them at best.
 
-    The bound: ops in the order of their due times, each on the first core that is free, for the time that an op of its size
-    takes alone.
+    Two bounds: with the time a read of its size takes while the other cores are idle, which no machine can keep whose cores
+    share their memory's bandwidth, and with the time it takes while every core reads.
     """
     figures, done = measured(trace, engine)
     due, complete, size = (done.trace.col(name) for name in ("t_due", "t_complete", "len"))
-    cores = [0] * len(os.sched_getaffinity(0))
-    bound = np.zeros(len(due), np.int64)
-    for row in np.argsort(due, kind="stable"):
-        free = heapq.heappop(cores)
-        bound[row] = max(int(due[row]), free) + best[int(size[row])]
-        heapq.heappush(cores, int(bound[row]))
     figures |= {f"response {q}": float(np.quantile(complete - due, q)) / 1e3 for q in (0.5, 0.99)}
-    return figures | {f"excess {q}": float(np.quantile(complete - bound, q)) / 1e3 for q in (0.5, 0.99)}
+    for how, times_of in best.items():
+        late = complete - bound(due, size, times_of)
+        figures |= {f"excess {how} {q}": float(np.quantile(late, q)) / 1e3 for q in (0.5, 0.99)}
+    return figures
 
 
-def alone(trace: Trace) -> dict[int, int]:
-    """The median service time of each size when one op follows another, ns."""
-    done = replay(reads_again(trace), Options(engine="native", pace="asap")).trace
+def bound(due: np.ndarray, size: np.ndarray, times_of: dict[int, float]) -> np.ndarray:
+    """When each op could be complete: in the order of their due times, each on the first core that is free."""
+    cores = [0.0] * len(os.sched_getaffinity(0))
+    ends = np.zeros(len(due))
+    for row in np.argsort(due, kind="stable"):
+        ends[row] = max(float(due[row]), heapq.heappop(cores)) + times_of[int(size[row])]
+        heapq.heappush(cores, float(ends[row]))
+    return ends
+
+
+def service_times(trace: Trace, streams: int) -> dict[int, float]:
+    """How long a read of each size takes when so many streams read one op after another, ns.
+
+    The mean, because a burst waits for the sum of its ops, and without the slowest hundredth: those were disturbed.
+    """
+    tids = (np.arange(len(trace)) % streams).astype(np.int32)
+    done = replay(Trace(trace.columns | {"tid": tids}, trace.tables), Options(engine="native", pace="asap")).trace
     service, size = done.col("t_complete") - done.col("t_submit"), done.col("len")
-    return {int(value): int(np.median(service[size == value])) for value in np.unique(size)}
-
-
-def reads_again(trace: Trace) -> Trace:
-    """The same reads as one stream."""
-    return Trace(trace.columns | {"tid": np.zeros(len(trace), np.int32)}, trace.tables)
+    means = {}
+    for value in np.unique(size):
+        mine = np.sort(service[size == value])
+        means[int(value)] = float(mine[: max(1, len(mine) * 99 // 100)].mean())
+    return means
 
 
 def asap(data: Path, count: int) -> None:
-    """As fast as possible, warm 4 KiB, our per-op times on, against fio with its clock reduced as far as it goes."""
-    names = ":".join(str(data / str(number)) for number in range(FILES))
-    common = [
-        "--rw=randread",
-        "--bs=4k",
-        f"--filename={names}",
-        "--norandommap",
-        "--randrepeat=0",
-        "--time_based",
-        "--runtime=2",
-    ]
+    """As fast as possible, warm 4 KiB, our per-op times on, against fio with its clock reduced as far as it goes.
+
+    Both read the same files at uniformly random blocks, without access times, into one buffer per thread. fio takes the files
+    in turn where ours takes a random one, as is its default and no harder for it. The ceiling is a C loop of reads, clock
+    readings and records without anything else; see read_ceiling.c.
+    """
+    common = ["--rw=randread", "--bs=4k", f"--filename={file_names(data)}", "--norandommap", "--randrepeat=0"]
+    common += ["--time_based", "--runtime=2"]
     tuned = ["--gtod_reduce=1", "--numjobs=2"]
     ring = ["--iodepth=256", "--iodepth_batch=64", "--iodepth_batch_complete=64", "--fixedbufs=1", "--registerfiles=1"]
     peers = {
@@ -281,11 +295,48 @@ def asap(data: Path, count: int) -> None:
     for streams in (1, 2):
         trace = poisson(data, 2_000_000, streams, seconds=1)
         candidates[f"native, {streams} streams"] = lambda trace=trace: core_rate(trace, "native")  # type: ignore[misc]
+        candidates[f"ceiling, {streams}"] = lambda streams=streams: ceiling(data, streams)  # type: ignore[misc]
     candidates["threads, 1 stream"] = lambda: core_rate(poisson(data, 300_000, 1, seconds=1), "threads")
     for name, options in peers.items() if FIO else ():
         candidates[name] = lambda options=options: fio_rate(*common, *options)  # type: ignore[misc]  # bound now
+    compile_c("read_ceiling", data)
     warm(data)
     show("as fast as possible, warm 4 KiB", rounds(count, candidates))
+
+
+def file_names(data: Path) -> str:
+    """The data files as fio takes them."""
+    return ":".join(str(data / str(number)) for number in range(FILES))
+
+
+def compile_c(name: str, folder: Path) -> Path:
+    """Compile a program that lies beside this file."""
+    program = folder / name
+    source = Path(__file__).with_name(f"{name}.c")
+    subprocess.run(["gcc", "-O2", str(source), "-o", str(program), "-lpthread", "-lm"], check=True)
+    return program
+
+
+def ceiling(data: Path, processes: int) -> Figures:
+    """What reading alone reaches, with two clock readings and a record per op."""
+    start = CpuTimes.now()
+    command = [str(data / "read_ceiling"), str(data), str(FILES), str(FILE_BYTES), "2000000", str(processes)]
+    rate, cpu = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    return {"steal": CpuTimes.now().since(start)[0], "kops/s": rate, "cpu us/op": cpu}
+
+
+def depth(data: Path, count: int) -> None:
+    """As fast as possible under O_DIRECT, 4 KiB, 64 in flight, against fio's io_uring: the device decides."""
+    options = ["--rw=randread", "--bs=4k", f"--filename={file_names(data)}", "--norandommap", "--randrepeat=0"]
+    options += ["--time_based", "--runtime=2", "--direct=1", "--ioengine=io_uring", "--iodepth=64"]
+    trace = poisson(data, 100_000, 64, seconds=1)
+    candidates: dict[str, Callable[[], Figures]] = {
+        engine: lambda engine=engine: core_rate(trace, engine, cache="direct")  # type: ignore[misc]  # bound now
+        for engine in ("uring", "native")
+    }
+    if FIO:
+        candidates["fio io_uring, 64"] = lambda: fio_rate(*options)
+    show("as fast as possible, O_DIRECT 4 KiB, 64 in flight", rounds(count, candidates))
 
 
 def fio_rate(*options: str) -> Figures:
@@ -294,13 +345,13 @@ def fio_rate(*options: str) -> Figures:
     return {"steal": job["steal"], "kops/s": job["kops"], "cpu us/op": job["cpu_s"] * 1e6 / job["ops"]}
 
 
-def core_rate(trace: Trace, engine: str) -> Figures:
+def core_rate(trace: Trace, engine: str, **options: object) -> Figures:
     """What an engine reaches, and the CPU time of its run alone."""
     from tracekit.replay import engines
     from tracekit.replay.engines import Control
     from tracekit.replay.plan import make_plan
 
-    plan = make_plan(trace, Options(engine=engine, pace="asap"))
+    plan = make_plan(trace, Options(engine=engine, pace="asap", **options))  # type: ignore[arg-type]  # by name
     chosen = engines.choose(engine, plan).engine
     start, before = CpuTimes.now(), resource.getrusage(resource.RUSAGE_SELF)
     outcome = chosen.run(plan, Control())
@@ -358,9 +409,7 @@ def memory(data: Path, count: int) -> None:
 
 def think(data: Path, count: int) -> None:
     """A closed-loop program, replayed on the storage it was recorded on and on another, against the program there."""
-    program = data / "closed_loop"
-    source = Path(__file__).with_name("closed_loop.c")
-    subprocess.run(["gcc", "-O2", str(source), "-o", str(program), "-lpthread", "-lm"], check=True)
+    program = compile_c("closed_loop", data)
     warm(data)
     for recorded, other in (("cached", "direct"), ("direct", "cached")):
         table: dict[str, list[Figures]] = defaultdict(list)
@@ -408,7 +457,7 @@ def shape(trace: Trace) -> Figures:
 
 
 PARTS: dict[str, Callable[[Path, int], None]] = {
-    "timed": timed, "direct": direct, "bursts": bursts, "asap": asap, "memory": memory, "think": think,
+    "timed": timed, "direct": direct, "bursts": bursts, "asap": asap, "depth": depth, "memory": memory, "think": think,
 }  # fmt: skip
 
 
