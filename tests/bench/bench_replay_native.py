@@ -28,6 +28,7 @@ import numpy as np
 
 from tracekit.machine import CpuTimes
 from tracekit.replay import native
+from tracekit.replay.engines import Outcome
 from tracekit.replay.options import Options
 from tracekit.replay.session import Replay, replay
 from tracekit.trace import StringTable, Trace
@@ -356,11 +357,18 @@ def core_rate(trace: Trace, engine: str, **options: object) -> Figures:
     start, before = CpuTimes.now(), resource.getrusage(resource.RUSAGE_SELF)
     outcome = chosen.run(plan, Control())
     after = resource.getrusage(resource.RUSAGE_SELF)
-    first = min(int(log.submit[0]) for log in outcome.logs)
-    last = max(int(log.complete[-1]) for log in outcome.logs)
+    first, last = span_of(outcome)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     steal = CpuTimes.now().since(start)[0]
     return {"steal": steal, "kops/s": len(trace) * 1e6 / (last - first), "cpu us/op": cpu * 1e6 / len(trace)}
+
+
+def span_of(outcome: Outcome) -> tuple[int, int]:
+    """When the first op began and the last one ended."""
+    if outcome.results is None:
+        return min(int(log.submit[0]) for log in outcome.logs), max(int(log.complete[-1]) for log in outcome.logs)
+    records = outcome.results.read(0, len(outcome.results))
+    return int(records["submit"].min()), int(records["complete"].max())
 
 
 MEMORY = """

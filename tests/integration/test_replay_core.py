@@ -5,7 +5,23 @@ import subprocess
 
 import pytest
 
-SOURCES = ("pace", "engine", "streams", "waits", "lock", "gate", "files", "issue", "ahead", "memory", "results", "workers", "quick", "uring", "ring")
+SOURCES = (
+    "pace",
+    "engine",
+    "streams",
+    "waits",
+    "lock",
+    "gate",
+    "files",
+    "issue",
+    "ahead",
+    "memory",
+    "results",
+    "workers",
+    "quick",
+    "uring",
+    "ring",
+)
 SANITIZERS = {"addresses": "address,undefined", "threads": "thread"}
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")

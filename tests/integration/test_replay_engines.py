@@ -344,6 +344,57 @@ def test_few_workers_serve_many_streams(files, monkeypatch):
         assert (done.trace.col("t_submit")[rows][1:] >= done.trace.col("t_complete")[rows][:-1]).all()
 
 
+@pytest.mark.parametrize("realtime", [True, False])
+def test_bursts_over_more_streams_than_workers_are_done_once_and_in_order(files, realtime):
+    """Sixty streams due within microseconds, again and again: whoever takes an op, it is done once, after the one before it."""
+    rows = [
+        Op(
+            files[stream % 4],
+            4096 * burst,
+            4096,
+            burst * 2 * MS + stream * 1000,
+            t_complete=burst * 2 * MS + stream * 1000 + 500,
+            pid=1,
+            tid=stream,
+        )
+        for burst in range(20)
+        for stream in range(60)
+    ]
+    done = replay(Trace.of(rows).sorted(), Options(engine="native", realtime=realtime)).trace
+    assert len(done) == len(rows)
+    assert (done.col("ret") == 4096).all()
+    assert (done.col("t_submit") >= done.col("t_due")).all()
+    for mine in by_stream(done):
+        assert (done.col("t_submit")[mine][1:] >= done.col("t_complete")[mine][:-1]).all()
+        assert (np.diff(done.col("offset")[mine]) == 4096).all()
+
+
+@native_engines
+def test_reading_leaves_access_times_as_they_are(files, engine):
+    """What a replay reads looks as if nobody had read it since."""
+    path = files[0].removeprefix("file://")
+    os.utime(path, (1_000_000, 2_000_000))
+    replay(Trace.of([Op(files[0], 0, 4096, 0, t_complete=10, pid=1, tid=1)]), Options(engine=engine))
+    assert os.stat(path).st_atime == 1_000_000
+
+
+@pytest.mark.parametrize("end", ["stat", "read", "short"])
+def test_reads_in_a_row_end_where_another_op_comes(files, end):
+    """A stream as fast as possible: short reads, large ones, other kinds and failures in between change nothing for the rest."""
+    ops = [Op(files[n % 4], n % 40 * 4096, 4096, n, t_complete=n + 1, pid=1, tid=1) for n in range(50)]
+    last = {
+        "stat": Op(files[0], None, 0, 50, op="stat", t_complete=51, pid=1, tid=1),
+        "read": Op(files[0], 0, 150_000, 50, t_complete=51, pid=1, tid=1),
+        "short": Op(files[0], SIZE - 10, 4096, 50, t_complete=51, ret=10, pid=1, tid=1),
+    }[end]
+    after = [Op(files[0], 4096, 4096, 51 + n, t_complete=52 + n, pid=1, tid=1) for n in range(5)]
+    done = replay(Trace.of([*ops, last, *after]), Options(engine="native", pace="asap", loop=2)).trace
+    reads_of = [op for op in done if op.op == "read"]
+    assert len(done) == 112
+    assert [op.ret for op in reads_of] == [min(op.len, SIZE - op.offset) for op in reads_of]
+    assert (done.col("t_submit")[1:] >= done.col("t_complete")[:-1]).all()
+
+
 def test_a_worker_that_waits_is_called_back_for_what_is_due_earlier(files, monkeypatch):
     """Streams that are freed by another's end do not wait behind a thread asleep for a far moment."""
     monkeypatch.setattr(native, "MAX_WORKERS", 2)

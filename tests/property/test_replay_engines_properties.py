@@ -1,5 +1,7 @@
 """Whatever the plan, every engine keeps order, moments and caps, and does every op once."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,6 +35,7 @@ PLANS = st.fixed_dictionaries(
         "max_inflight_bytes": st.none() | st.sampled_from([1, 5000, 60_000]),
     }
 )
+WORKERS = st.sampled_from([1, 2, 3, native.MAX_WORKERS])  # fewer than streams: they take ops from each other
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +72,13 @@ def most(submit, complete, weights):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=60)
-@given(rows=st.lists(OPS, min_size=1, max_size=40), chosen=PLANS)
-def test_every_engine_keeps_its_promises(files, engine, rows, chosen):
+@given(rows=st.lists(OPS, min_size=1, max_size=40), chosen=PLANS, workers=WORKERS)
+def test_every_engine_keeps_its_promises(files, engine, rows, chosen, workers):
     """All ops once, in order, never early, within the caps, with the bytes that the files have."""
     options = Options(engine=engine, **chosen)
     plan = make_plan(trace_of(files, rows), options)
-    outcome = engines.choose(engine, plan).engine.run(plan, Control())
+    with mock.patch.object(native, "MAX_WORKERS", workers):
+        outcome = engines.choose(engine, plan).engine.run(plan, Control())
     assert outcome.stopped == ""
     for job, log in zip(plan.jobs, outcome.logs, strict=True):
         assert log.done == len(job) * options.loop

@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { LOOKED_AT = 1 << 20, OPENED = 1 << 16, OTHERS = 64 };
+enum { LOOKED_AT = 1 << 17, OPENED = 1 << 16, OTHERS = 64 };
 
 /* The kernel lets the table of descriptors grow by doubling, and in a process with threads waits each time until no thread can
    use the old one: 30 ms were measured, in which no file can be opened. So it is made large enough once. */
