@@ -112,6 +112,25 @@ def parser_intern(parser: object, column: int, text: str, /) -> int:
         MemoryError: If the table cannot grow.
     """
 
+def emit_lines(columns: int, texts: int, start: int, stop: int, out: int, room: int, /) -> tuple[int, int]:
+    """Write the lines of rows `start` up to `stop` to the memory at `out`, as many as fit into `room` bytes.
+
+    Args:
+        columns: Address of the addresses of the columns, in the order of `parser_columns`; 0 for one that is not there.
+        texts: Address of three words for each column: its strings as they stand in a line, quotes included, one after the
+            other; where each begins (int64, and where the last ends); how many there are.
+        start: The first row.
+        stop: The row after the last.
+        out: Where to write.
+        room: How many bytes there are.
+
+    Returns:
+        (row, bytes): the first row that was not written, and how much was. No byte means that one line needs more room.
+
+    Raises:
+        ValueError: If an address is missing, or a row has a code that is not in its column's table.
+    """
+
 def record_start(
     directory: str, tsc: bool, detour: bool, got: bool, /
 ) -> tuple[str, str | None, int, list[tuple[str, str]]]:

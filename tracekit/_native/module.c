@@ -242,6 +242,7 @@ static PyMethodDef methods[] = {
     {"parser_run", tk_door_parser_run, METH_VARARGS, "Read lines into columns."},
     {"parser_new_strings", tk_door_parser_new_strings, METH_VARARGS, "The strings of a column that are new."},
     {"parser_intern", tk_door_parser_intern, METH_VARARGS, "The code of a string in a column's table."},
+    {"emit_lines", tk_door_emit_lines, METH_VARARGS, "Columns as lines of ops."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Protocol
 
 import msgspec
 
+from tracekit.formats.emit import QuickLines
 from tracekit.formats.lines import MarkLine, OpLine, header_line, trailer_json
 from tracekit.formats.reader import OP_KEYS
 from tracekit.formats.writer import Writer
@@ -31,7 +32,7 @@ class LineWriter(Writer):
         super().__init__()
         self._sink = sink
         self._encoder = msgspec.json.Encoder()
-        self._tables: dict[str, tuple[StringTable | None, list[str]]] = {}
+        self._emit = _emitter()
 
     def header(self, header: Header) -> None:
         """Write the first line."""
@@ -45,13 +46,35 @@ class LineWriter(Writer):
 
     def ops(self, piece: Trace) -> None:
         """Write the op lines of a piece."""
-        tables = {name: self._table(piece, name) for name in piece.columns}
-        for start in range(0, len(piece), _OPS_AT_ONCE):
-            self._sink.write(self._encoder.encode_lines(_rows(piece, tables, slice(start, start + _OPS_AT_ONCE))))
+        for lines in self._emit(piece):
+            self._sink.write(lines)
 
     def trailer(self, trailer: Trailer) -> None:
         """Write the last line."""
         self._sink.write(self._encoder.encode({"end": trailer_json(trailer)}) + b"\n")
+
+
+def _emitter() -> Callable[[Trace], Iterator[bytes]]:
+    """The native core's way to lines where there is a core, else Python's."""
+    try:
+        from tracekit import _core
+    except ImportError:
+        return PythonLines()
+    return QuickLines(_core)
+
+
+class PythonLines:
+    """Op lines of pieces of a trace, by msgspec: what the quick way is held against."""
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.json.Encoder()
+        self._tables: dict[str, tuple[StringTable | None, list[str]]] = {}
+
+    def __call__(self, piece: Trace) -> Iterator[bytes]:
+        """The lines, some thousand at a time."""
+        tables = {name: self._table(piece, name) for name in piece.columns}
+        for start in range(0, len(piece), _OPS_AT_ONCE):
+            yield self._encoder.encode_lines(_rows(piece, tables, slice(start, start + _OPS_AT_ONCE)))
 
     def _table(self, piece: Trace, name: str) -> list[str]:
         """The strings of a table as UTF-8; of a table that has grown, only what is new is looked at."""
