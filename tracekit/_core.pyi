@@ -180,6 +180,9 @@ def record_environment(variables: list[bytes], path_entry: str | None, /) -> Non
         path_entry: Goes to the front of PYTHONPATH where it is not in it.
     """
 
+def record_children(wanted: bool, /) -> None:
+    """Look at children when they end (True) or not (False): what the kernel counted as read by them is noted."""
+
 def record_rescan() -> int:
     """Hook the libraries loaded since, where tables are rewritten; returns the entries rewritten."""
 

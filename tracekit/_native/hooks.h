@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #if !defined(__GLIBC__)
@@ -108,12 +109,19 @@
 /* How a process ends by itself (ending.c). */
 #define TK_END_CALLS(X) X(_exit, void, (int status))
 
+#define TK_WAIT_CALLS(X) \
+    X(wait4, pid_t, (pid_t pid, int *status, int options, void *usage)) \
+    X(waitpid, pid_t, (pid_t pid, int *status, int options)) \
+    X(wait3, pid_t, (int *status, int options, void *usage)) \
+    X(wait, pid_t, (int *status)) \
+    X(waitid, int, (idtype_t kind, id_t id, siginfo_t *info, int options))
+
 /* Calls that return twice or take what they are given: entered in assembler, without a frame of ours (gates.c). */
 #define TK_GATED_CALLS(X) \
     X(vfork, int, (void)) \
     X(syscall, long, (long number, long a, long b, long c, long d, long e, long f))
 
-#define TK_ALL_CALLS(X) TK_DATA_CALLS(X) TK_NAME_CALLS(X) TK_EXEC_CALLS(X) TK_MAP_CALLS(X) TK_END_CALLS(X) TK_GATED_CALLS(X)
+#define TK_ALL_CALLS(X) TK_DATA_CALLS(X) TK_NAME_CALLS(X) TK_EXEC_CALLS(X) TK_WAIT_CALLS(X) TK_MAP_CALLS(X) TK_END_CALLS(X) TK_GATED_CALLS(X)
 
 struct tk_originals {
 #define FIELD(name, result, parameters) result(*name) parameters;
@@ -135,5 +143,8 @@ long tk_confining_syscall(long number, long operation, long flags, long argument
 /* Variables a program started without ours gets back: "NAME=value", a NULL at the end; `path_entry` (may be NULL) goes to
    the front of PYTHONPATH. The strings stay the caller's and must live on. */
 void tk_exec_environment(char **variables, const char *path_entry);
+
+/* Whether children are looked at when they end. */
+extern int tk_children;
 
 #endif

@@ -28,7 +28,7 @@ struct call {
 #define ROW(call_name, result, parameters) \
     {#call_name, (void *)hook_##call_name, (void **)&tk_original.call_name, NULL, 0},
 static struct call calls[] = {
-    TK_MAP_CALLS(ROW) TK_DATA_CALLS(ROW) TK_NAME_CALLS(ROW) TK_EXEC_CALLS(ROW) TK_END_CALLS(ROW)
+    TK_MAP_CALLS(ROW) TK_DATA_CALLS(ROW) TK_NAME_CALLS(ROW) TK_EXEC_CALLS(ROW) TK_WAIT_CALLS(ROW) TK_END_CALLS(ROW)
 #if defined(__x86_64__) && defined(__GLIBC__)
         TK_GATED_CALLS(ROW)
 #endif

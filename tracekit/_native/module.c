@@ -195,6 +195,15 @@ static PyObject *record_environment(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *record_children(PyObject *self, PyObject *argument)
+{
+    int wanted = PyObject_IsTrue(argument);
+    if (wanted < 0)
+        return NULL;
+    tk_recorder_children(wanted);
+    Py_RETURN_NONE;
+}
+
 static PyObject *record_rescan(PyObject *self, PyObject *unused)
 {
     return PyLong_FromLong(tk_interpose_again());
@@ -226,6 +235,8 @@ static PyMethodDef methods[] = {
      "record_context(sample, step, epoch, worker, run): what this thread's ops serve from here on; -1 is none."},
     {"record_environment", record_environment, METH_VARARGS,
      "record_environment(variables, path_entry): what a started program gets back when its environment lacks it."},
+    {"record_children", record_children, METH_O,
+     "Look (True) or not (False) at children when they end: what the kernel counted as read by them is noted."},
     {"record_rescan", record_rescan, METH_NOARGS, "Hook libraries loaded since, where tables are rewritten."},
     {"record_process", record_process, METH_NOARGS, "The number that, with the pid, names this process's spool, or 0."},
     {"clock_anchor", clock_anchor, METH_NOARGS, "(CLOCK_MONOTONIC ns, time stamp counter) at one moment."},

@@ -6,6 +6,7 @@
 
 #include "ending.h"
 #include "fdtable.h"
+#include "hooks.h"
 #include "sightings.h"
 #include "residence.h"
 #include "spool.h"
@@ -63,6 +64,11 @@ int tk_recorder_line(const char *path, const char *text, size_t bytes)
     written = TK_RAW3(SYS_write, fd, text, bytes);
     TK_RAW1(SYS_close, fd);
     return written == (long)bytes;
+}
+
+void tk_recorder_children(int wanted)
+{
+    tk_children = wanted;
 }
 
 void tk_recorder_pause(int paused)

@@ -12,6 +12,9 @@
 void tk_recorder_start(const char *directory, int tsc, int detour, int got, struct tk_interposed *out);
 void tk_recorder_pause(int paused);
 
+/* Whether children are looked at when they end. */
+void tk_recorder_children(int wanted);
+
 /* Append to a file with one write; whether all of it is there. */
 int tk_recorder_line(const char *path, const char *text, size_t bytes);
 

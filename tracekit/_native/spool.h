@@ -33,6 +33,7 @@ enum tk_kind {
     TK_EXEC,      /* text: path and arguments, each ended by a zero byte; ret: pid; len: errno when it failed */
     TK_LEFT = 40, /* a map whose pages are not looked at; ret: enum tk_touch_left */
     TK_PAGES, /* text: struct tk_pages and runs (residence.h) */
+    TK_REAP = 44, /* ret: a child that ended and is being waited for; offset: bytes the kernel counted as read, or -1 */
 };
 
 struct tk_record {

@@ -37,7 +37,7 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
     if engine.core is not None:
         spool.append = engine.core.record_line
     places = _places()
-    say_who = _introduction(spool, engine, places)
+    say_who = _introduction(spool, engine, places, settings.get("launcher", 0))
     say_who()
     if spool.pending:
         raise OSError("the parts directory cannot be written")
@@ -85,8 +85,26 @@ def _places() -> tuple[list[str], str, list[str]]:
     return sorted(prefixes), version, [os.path.dirname(os.__file__), *([user] if user else [])]
 
 
-def _introduction(spool: Any, engine: Any, places: Any) -> Any:
+def _above(launcher: int) -> list[int]:
+    """The processes above this one, up to the launcher: which of them is no Python only shows when all have ended."""
+    found: list[int] = []
+    pid = posix.getppid()
+    while pid not in (0, 1, launcher) and len(found) < 16:
+        found.append(pid)
+        try:
+            fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+            try:
+                pid = int(posix.read(fd, 1000).rpartition(b")")[2].split(None, 2)[1])
+            finally:
+                posix.close(fd)
+        except (OSError, ValueError, IndexError):
+            break
+    return found
+
+
+def _introduction(spool: Any, engine: Any, places: Any, launcher: int) -> Any:
     """What each process says first. What the native engine notes is filtered when it is merged, by `places`."""
+    first = spool.pid
 
     def say_who() -> None:
         argv = list(getattr(sys, "orig_argv", None) or [sys.executable])
@@ -94,6 +112,8 @@ def _introduction(spool: Any, engine: Any, places: Any) -> Any:
         facts = engine.facts()
         if engine.core is not None:
             facts["places"] = places
+        if spool.pid == first:
+            facts["above"] = _above(launcher)
         spool.line(
             process=spool.pid, ppid=posix.getppid(), argv=[str(word)[:4096] for word in argv[:256]],
             executable=sys.executable or "", python=version, rank=rank(), **facts,

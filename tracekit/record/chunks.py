@@ -41,7 +41,7 @@ _OPS = {
     28: "touch",
 }  # fmt: skip
 _OPEN, _LIST, _MMAP, _SPLICE_READ, _TOUCH = 3, 6, 7, 16, 28
-_FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT, _PAGES = 32, 33, 34, 35, 36, 40, 41
+_FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT, _PAGES, _REAP = 32, 33, 34, 35, 36, 40, 41, 44
 _WIDE = 64
 _FILE_SHIFT = 7
 _BY_NAME = (3, 5, 8, 9, 10, 14, 15)  # with a text, where the record has no file (an open has both)
@@ -80,6 +80,8 @@ class Native:
     touches: dict[str, Any] = field(default_factory=dict)
     left_maps: dict[int, int] = field(default_factory=dict)
     rings: int = 0
+    # (time, pid, bytes read as the kernel counted them or -1) of every child that was waited for.
+    reaps: list[tuple[int, int, int]] = field(default_factory=list)
 
 
 class Clock:
@@ -290,6 +292,9 @@ class _Reader:
         self.native.ignored_read += chunk.ignored_read
         directory = b""
         ret, length = chunk.records["ret"], chunk.records["len"]
+        reaped = chunk.records[chunk.indices(_REAP)]
+        reaps = zip(self._ns(reaped["t"]).tolist(), reaped["ret"].tolist(), reaped["offset"].tolist(), strict=True)
+        self.native.reaps += reaps
         for index in chunk.indices(*_BY_NAME, _FILE, _CWD, _EXEC, _PAGES).tolist():
             kind, file = int(chunk.kinds[index]), int(chunk.files[index])
             if kind == _CWD:

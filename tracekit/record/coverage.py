@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracekit.record import touched
+from tracekit.record.children import Account
 from tracekit.record.parts import Part
 from tracekit.record.tally import Tally
 from tracekit.trace import Trace
@@ -22,6 +23,7 @@ WHY_KNOWN = (
     "the C library's own entry points were hooked in every process, and the bytes held against the kernel's count for the "
     "whole tree"
 )
+NO_PYTHON = "it is no Python program"
 # Of the bytes the kernel counted, so many must be accounted for.
 COMPLETE = 0.995
 _BLIND = (
@@ -49,17 +51,12 @@ _START_UP_BYTES = 4 << 20
 _START_UP_BYTES_NATIVE = 16 << 10
 
 
-def read_characters() -> int | None:
-    """Bytes this process and its reaped children asked read(2) and its kin for; None where /proc does not tell."""
-    try:
-        with open("/proc/self/io") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("rchar:"))
-    except (OSError, StopIteration):
-        return None
-
-
 def coverage_of(
-    trace: Trace | Tally, parts: Sequence[Part], kernel_bytes: int | None, mmap: str = "map"
+    trace: Trace | Tally,
+    parts: Sequence[Part],
+    kernel_bytes: int | None,
+    mmap: str = "map",
+    account: Account | None = None,
 ) -> dict[str, Any]:
     """The trailer's `coverage`: what was recorded and knowingly left out, against the kernel's own count.
 
@@ -88,15 +85,21 @@ def coverage_of(
         coverage["kernel_read_bytes"] = kernel_bytes
         uncounted = sum(part.uncounted_bytes for part in parts)
         seen = coverage["traced_read_bytes"] + coverage["ignored_read_bytes"] - uncounted
-        coverage["share"] = round(min(seen / kernel_bytes, 1.0), 4) if kernel_bytes else 1.0
-        missing = kernel_bytes - seen
+        # By process, where the account says it: children nobody waited for are in no count of the kernel's, and would hide
+        # what is missing elsewhere.
+        missing = account.missing if native and account is not None else max(kernel_bytes - seen, 0)
+        coverage["share"] = round(seen / (seen + missing), 4) if seen + missing > 0 else 1.0
         if native:
             coverage["complete"] = coverage["share"] >= COMPLETE or missing <= _START_UP_BYTES_NATIVE * len(parts)
-            coverage["missing_bytes"] = max(missing, 0)
+            coverage["missing_bytes"] = missing
             if not coverage["complete"]:
-                coverage["missing"] = _named(missing, parts)
+                coverage["missing"] = _named(missing, parts, account)
         elif missing > max(_START_UP_BYTES * max(len(parts), 1), kernel_bytes // 20):
             coverage["missing"] = _explained(missing, parts)
+    if account is not None and account.programs:
+        coverage["native_children"] = account.programs
+    if native and account is not None and account.processes:
+        coverage["unseen_in_processes"] = account.processes
     if not native and (readers := _imported(parts, _OWN_READERS)):
         coverage["unseen_readers"] = readers
     return coverage
@@ -120,10 +123,15 @@ def _ways(parts: Sequence[Part]) -> dict[str, Any]:
     return {"way": ",".join(ways), **({"unseen_calls": left} if left else {})}
 
 
-def _named(missing: int, parts: Sequence[Part]) -> str:
+def _named(missing: int, parts: Sequence[Part], account: Account | None = None) -> str:
+    known = [entry for entry in account.programs if entry["bytes"]] if account is not None else []
+    if known and 50 * sum(entry["bytes"] for entry in known) >= 49 * missing:
+        return f"incomplete: the kernel counted {format_bytes(missing)} of reads that are not in the trace, by {_list(known)}"
     programs = sorted({os.path.basename(words[0]) for words in _unfollowed(parts)})
     causes = []
-    if programs:
+    if known:
+        causes.append(_list(known))
+    elif programs:
         causes.append(f"programs that were not followed ({', '.join(programs[:8])})")
     if any(part.about.get("confined") for part in parts):
         causes.append("a process that installed a seccomp filter and was left alone from then on")
@@ -133,11 +141,20 @@ def _named(missing: int, parts: Sequence[Part]) -> str:
     return f"incomplete: the kernel counted {format_bytes(missing)} of reads that are not in the trace, by {' or '.join(causes)}"
 
 
+def _list(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Programs with their bytes, the greatest first."""
+    named = [
+        f"{' '.join([os.path.basename(entry['argv'][0]), *entry['argv'][1:]])[:60]} ({format_bytes(entry['bytes'])})"
+        for entry in entries[:8]
+    ]
+    return ", ".join(named) + (f" and {len(entries) - 8} more" if len(entries) > 8 else "")
+
+
 def _unfollowed(parts: Sequence[Part]) -> list[list[str]]:
     """Programs the core saw being started (path, then arguments) whose process said nothing afterwards."""
     births: dict[int, list[int]] = {}
     for part in parts:
-        births.setdefault(part.pid, []).append(int(part.token.partition("-")[2] or "0", 16))
+        births.setdefault(part.pid, []).append(part.born)
     found = []
     starts = sorted((start for part in parts for start in part.execs), key=lambda start: start[0])
     for number, (time, pid, words) in enumerate(starts):
@@ -189,7 +206,7 @@ def why_not(launch: dict[str, Any]) -> str:
     if name in ("sh", "bash", "dash", "env", "nice", "timeout", "time", "taskset", "numactl", "mpirun", "srun", "uv"):
         return ""  # starts others, which are followed by themselves
     if not name.startswith(("python", "pypy")) and not _is_python_script(launch):
-        return "it is no Python program"
+        return NO_PYTHON
     flags = "".join(word[1:] for word in _interpreter_flags(argv))
     for flag, what in (("I", "-I"), ("E", "-E"), ("S", "-S")):
         if flag in flags:

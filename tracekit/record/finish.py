@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,8 @@ from tracekit import __version__, formats
 from tracekit.errors import RecorderError
 from tracekit.machine import host_facts
 from tracekit.record import launch, touched
-from tracekit.record.coverage import coverage_of, why_not
+from tracekit.record.children import Ending, account, bytes_read, descendants, words_of
+from tracekit.record.coverage import NO_PYTHON, coverage_of, why_not
 from tracekit.record.looks import residency_of
 from tracekit.record.merge import Merge
 from tracekit.record.parts import Part, failures
@@ -59,9 +61,29 @@ def finish(run: launch.Run) -> Recording:
             tally.add(piece)
             writer.ops(veil.ops(piece) if veil else piece)
         merge.settle()
-        trailer = _trailer(run, tally, merge.parts, coverage_of(tally, merge.parts, run.kernel_bytes, mmap))
+        trailer = _trailer(run, tally, merge.parts, _coverage(run, tally, merge.parts))
         writer.trailer(veil.trailer(trailer) if veil else trailer)
     return Recording(tally, trailer, run.output, len(merge.tables["uri"]), _warnings(run, trailer, merge.parts))
+
+
+def _coverage(run: launch.Run, tally: Tally, parts: Sequence[Part]) -> dict[str, Any]:
+    """Held against the kernel's count when the parts have been read: what still runs goes on counting meanwhile."""
+    endings = [Ending(at, run.launcher, pid, total, name) for at, pid, total, name in run.endings]
+    living = _living() if os.getpid() == run.launcher else []
+    commands = {run.pid: run.command, **{pid: words for pid, _, words in living}}
+    now = time.monotonic_ns()
+    endings += [Ending(now, run.launcher, pid, total) for pid, total, _ in living]
+    kernel_bytes = run.kernel_bytes
+    if kernel_bytes is not None:
+        kernel_bytes += sum(max(total, 0) for _, total, _ in living)
+    wanted = run.options.get("native_children", "report") != "off"
+    found = account(parts, endings, commands) if wanted else None
+    return coverage_of(tally, parts, kernel_bytes, run.options.get("mmap", "map"), found)
+
+
+def _living() -> list[tuple[int, int, list[str]]]:
+    """(pid, bytes read so far, words) of the processes that outlive the program."""
+    return [(pid, bytes_read(pid), words_of(pid)) for pid in descendants(os.getpid())]
 
 
 def _header(run: launch.Run, merge: Merge, coverage: Mapping[str, Any]) -> Header:
@@ -150,7 +172,10 @@ def _warnings(run: launch.Run, trailer: Trailer, parts: Sequence[Part]) -> list[
         )
     warnings += _damage(parts)
     warnings += [f"process {part.pid}: {problem}" for part in parts for problem in part.problems]
-    for entry in trailer.coverage.get("not_followed", ())[:5]:
+    # What a program that is no Python read is said below, where it matters.
+    named = trailer.coverage["known"] and "native_children" in trailer.coverage
+    others = [entry for entry in trailer.coverage.get("not_followed", ()) if not named or entry["why"] != NO_PYTHON]
+    for entry in others[:5]:
         warnings.append(f"not followed: {' '.join(entry['argv'])[:80]}: {entry['why']}")
     warnings += touched.sentences(trailer.coverage)
     if "missing" in trailer.coverage:

@@ -95,7 +95,7 @@ def _unspoken(native: chunks.Native) -> Part:
 def _join(part: Part, native: chunks.Native) -> None:
     part.paths, part.identities, part.pages = native.paths, native.identities, native.pages
     part.startup_bytes = int(part.about.get("startup", 0))
-    part.execs = native.execs
+    part.execs, part.reaps = native.execs, native.reaps
     part.touches, part.left_maps, part.rings = native.touches, native.left_maps, native.rings
     if native.rings:
         part.about["io_uring"] = native.rings
@@ -116,5 +116,4 @@ def _subtract_images(natives: Sequence[tuple[chunks.Native, Part]]) -> None:
         if not part.about.get("native"):
             continue
         part.startup_bytes = max(part.startup_bytes - noted.get(native.pid, 0), 0)
-        seen = part.read_bytes + part.ignored_bytes - part.uncounted_bytes + part.startup_bytes
-        noted[native.pid] = noted.get(native.pid, 0) + seen
+        noted[native.pid] = noted.get(native.pid, 0) + part.seen_bytes

@@ -5,6 +5,7 @@ The program runs as it would without us: same terminal, session and process grou
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -19,9 +20,12 @@ from typing import Any
 
 from tracekit.errors import RecorderError
 from tracekit.record import bundle, residence
-from tracekit.record.coverage import read_characters
+from tracekit.record.children import bytes_read, name_of
 from tracekit.record.engine import Choice, anchor, choose
 from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
+
+# What becomes of started programs that are no Python: their bytes named, or not looked at.
+NATIVE_CHILDREN = ("report", "off")
 
 # Sent on to the program; INT and QUIT only when they were sent to us, because a terminal sends them to both.
 _FORWARDED = {
@@ -48,6 +52,7 @@ class Plan:
     mmap: str = "map"
     residency: str = "first-read"
     data: Mapping[str, list[Any]] = field(default_factory=dict)
+    native_children: str = "report"
 
 
 @dataclass
@@ -67,6 +72,9 @@ class Run:
     force: bool = False
     pid: int = 0
     status: int | None = None
+    # Processes this one waited for: (time, pid, bytes, name), see `children.Ending`.
+    endings: list[tuple[int, int, int, str]] = field(default_factory=list)
+    launcher: int = field(default_factory=os.getpid)
     kernel_bytes: int | None = None
     anchors: list[list[int]] = field(default_factory=list)
     directory: str = field(default_factory=os.getcwd)
@@ -123,6 +131,8 @@ def prepare(plan: Plan) -> Run:
     options: dict[str, Any] = {"include": list(plan.include), "exclude": list(plan.exclude)}
     if plan.mmap != "map":
         options["mmap"] = plan.mmap
+    if plan.native_children != "report":
+        options["native_children"] = plan.native_children
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now / 1e9))
     rest = (created, choice.name, choice.reason, options, plan.redact, plan.force)
     run = Run(parts, output, list(plan.command), t0, now, *rest)
@@ -148,16 +158,16 @@ def follow(run: Run) -> int:
         PermissionError: If it may not be executed.
         OSError: If the kernel refuses it for another reason.
     """
-    before = read_characters()
+    _adopt_orphans()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, there would be no status
     run.pid = _spawn(run.command, _environment(run.parts))
     if not run.output:
         run.output = os.path.abspath(default_name(run.command, run.pid))
     run.note()
-    run.status = _wait(run.pid)
-    after = read_characters()
+    run.status = _wait(run)
     run.anchors += [list(pair) for pair in anchor()]
-    run.kernel_bytes = after - before if before is not None and after is not None else None
+    totals = [ending[2] for ending in run.endings]
+    run.kernel_bytes = sum(totals) if min(totals, default=-1) >= 0 else None
     run.note()
     return run.status
 
@@ -213,6 +223,7 @@ def _write_startup(run: Run, choice: Choice, *, look: bool) -> None:
     home = os.path.join(run.parts, "start")
     os.mkdir(home)
     settings: dict[str, object] = {
+        "launcher": run.launcher, "children": run.options.get("native_children", "report"),
         "directory": run.parts, "home": home, "package": os.path.dirname(os.path.abspath(__file__)), "modules": MODULES,
         "private": PRIVATE, "variable": VARIABLE, "t0": run.t0, "native": choice.options, "reason": choice.reason,
         "mmap": run.options.get("mmap", "map"),
@@ -255,17 +266,40 @@ def _spawn(command: Sequence[str], environment: Mapping[str, str]) -> int:
         raise
 
 
-def _wait(pid: int) -> int:
+def _adopt_orphans() -> None:
+    """Become the parent of processes below whose own parent has gone, so that their bytes are counted (prctl(2), 36)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def _wait(run: Run) -> int:
     watched = {*_FORWARDED, signal.SIGCHLD}
     while True:
         # Asked first: the program may have ended before anybody looked.
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            code = os.waitstatus_to_exitcode(status)
+        code = _reap(run)
+        if code is not None:
             return code if code >= 0 else 128 - code
         arrived = signal.sigtimedwait(watched, 1.0)
         if arrived is not None and arrived.si_signo != signal.SIGCHLD:
-            _pass_on(pid, arrived)
+            _pass_on(run.pid, arrived)
+
+
+def _reap(run: Run) -> int | None:
+    """Wait for what has ended, noting first what the kernel counted for it; the program's own code once that has come."""
+    code = None
+    while (ended := _ended()) is not None:
+        run.endings.append((time.monotonic_ns(), ended, bytes_read(ended), name_of(ended)))
+        _, status = os.waitpid(ended, 0)
+        code = os.waitstatus_to_exitcode(status) if ended == run.pid else code
+    return code
+
+
+def _ended() -> int | None:
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if found is None else found.si_pid
 
 
 def _pass_on(pid: int, arrived: Any) -> None:

@@ -76,6 +76,7 @@ def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
     engine.way, engine.left, engine.startup = way, [list(pair) for pair in left], startup
     variable = f"{settings['variable']}={settings['directory']}".encode()
     core.record_environment([variable], settings["home"])
+    core.record_children(settings.get("children", "report") != "off")
     if way == "detour" and "execve" not in dict(left):
         _leave_no_trace(settings)
     return engine
@@ -114,7 +115,8 @@ def _load(path: str) -> Any:
 def read_so_far() -> int:
     """Bytes the kernel counted as read by this process; 0 where /proc does not tell."""
     try:
-        fd = posix.open("/proc/self/io", posix.O_RDONLY | posix.O_CLOEXEC)
+        # The thread's own: the process's has what its dead children read, if another program ran here before.
+        fd = posix.open("/proc/thread-self/io", posix.O_RDONLY | posix.O_CLOEXEC)
         try:
             return int(posix.read(fd, 200).split(None, 2)[1])
         finally:

@@ -78,6 +78,7 @@ class Part:
     uncounted_bytes: int = 0
     startup_bytes: int = 0
     execs: list[tuple[int, int, list[str]]] = field(default_factory=list)
+    reaps: list[tuple[int, int, int]] = field(default_factory=list)
     identities: dict[int, Any] = field(default_factory=dict)
     # Of mapped files and rings, see `touched`.
     touches: dict[str, Any] = field(default_factory=dict)
@@ -86,6 +87,16 @@ class Part:
     rings: int = 0
     # What was in the page cache, by path number.
     pages: dict[int, Seen] = field(default_factory=dict)
+
+    @property
+    def seen_bytes(self) -> int:
+        """Of the bytes the kernel counted as read by the process, those that are known: recorded, left out, or start-up."""
+        return self.read_bytes + self.ignored_bytes - self.uncounted_bytes + self.startup_bytes
+
+    @property
+    def born(self) -> int:
+        """When it began to be recorded, CLOCK_MONOTONIC ns."""
+        return int(self.token.partition("-")[2] or "0", 16)
 
     @property
     def pid(self) -> int:

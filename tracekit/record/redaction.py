@@ -44,9 +44,13 @@ class Veil:
         if "files" in residency:
             names = {key: [_redacted_uri(uri) for uri in residency["files"].get(key, ())] for key in ("uri", "unknown")}
             residency["files"] = {**residency["files"], **names}
-        missed = [{**entry, "argv": _first(entry["argv"])} for entry in trailer.coverage.get("not_followed", ())]
         processes = [{**process, "argv": _first(process["argv"])} for process in trailer.processes]
-        coverage = {**trailer.coverage, "not_followed": missed}
+        coverage = dict(trailer.coverage)
+        for key in ("not_followed", "native_children", "unseen_in_processes"):
+            if key in coverage:
+                coverage[key] = [{**entry, "argv": _first(entry["argv"])} for entry in coverage[key]]
+        if "missing" in coverage and "native_children" in coverage:
+            coverage["missing"] = "incomplete: see native_children"
         return replace(trailer, coverage=coverage, processes=processes, extra=extra, residency=residency)
 
 

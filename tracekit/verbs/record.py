@@ -75,6 +75,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="note them for the files below DIR before the program starts instead; may be repeated",
     )
+    parser.add_argument(
+        "--native-children",
+        choices=launch.NATIVE_CHILDREN,
+        default="report",
+        help="programs that are no Python: name each with the bytes it read (report, the default), or leave them out (off)",
+    )
     parser.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
     parser.add_argument(
@@ -118,6 +124,7 @@ def _record(args: argparse.Namespace) -> int:
         mmap=args.mmap,
         residency=args.residency,
         data=look_below(args.data_root),
+        native_children=args.native_children,
     )
     with launch.signals_held():
         _check_output(args)

@@ -103,7 +103,7 @@ def _complete(metrics: Metrics) -> str:
 # Coverage that is said in the summary's own words; anything else a recorder adds is shown as it is.
 _SAID = {
     "engine", "known", "why", "share", "kernel_read_bytes", "traced_read_bytes", "ignored_read_bytes", "mapped_bytes",
-    "mmaps", "blind", "not_followed", "missing", "unseen_readers",
+    "mmaps", "blind", "not_followed", "missing", "unseen_readers", "native_children", "unseen_in_processes",
 }  # fmt: skip
 
 
@@ -126,6 +126,9 @@ def _weaknesses(metrics: Metrics) -> Iterator[str]:
         yield f"how complete the trace is cannot be known: {coverage['why']}"
     if isinstance(readers := coverage.get("unseen_readers"), list) and readers:
         yield f"files that {', '.join(map(str, readers))} opened by themselves are not in the trace"
+    for entry in coverage.get("native_children") or ():
+        if isinstance(entry, dict) and isinstance(entry.get("bytes"), int):
+            yield f"{format_bytes(entry['bytes'])} were read by {_named({**entry, 'why': 'it is no Python program'})}"
     for key, text in (("blind", "not seen by the recorder"), ("not_followed", "not followed")):
         items = coverage.get(key)
         if isinstance(items, list):

@@ -1,0 +1,139 @@
+/* Children that end. A process that was waited for is gone, and with it the kernel's count of what it read; so it is looked
+   at in the moment between its end and its parent's wait, when it is a zombie and /proc still tells. That is how programs
+   that are no Python are known to the byte. The wait that the program asked for is made afterwards, by the C library.
+
+   The look is a waitid with WNOWAIT, which waits, is interrupted and is cancelled as the program's own call would be, and
+   takes nothing. May run in signal handlers: nothing is allocated or locked. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "hooks.h"
+#include "spool.h"
+
+enum { LEAVE_ALONE = 0, GO_ON, ANSWERED };
+
+int tk_children;
+
+/* Within the C library one of these calls is made by another: the inner one has nothing to look at any more. */
+#if defined(__GLIBC__)
+static __thread int waiting __attribute__((tls_model("initial-exec")));
+#else
+static __thread int waiting;
+#endif
+
+static char *number_text(char *at, unsigned long number)
+{
+    char digits[24];
+    int count = 0;
+    do
+        digits[count++] = (char)('0' + number % 10);
+    while (number /= 10);
+    while (count)
+        *at++ = digits[--count];
+    return at;
+}
+
+/* Bytes a process and the children it waited for asked read(2) and its kin for; -1 where the kernel does not tell. */
+static int64_t bytes_read(int pid)
+{
+    char text[512], *at = text;
+    long fd, bytes;
+    int64_t value = 0;
+    memcpy(at, "/proc/", 6);
+    memcpy(number_text(at + 6, (unsigned long)pid), "/io", 4);
+    fd = TK_RAW4(SYS_openat, AT_FDCWD, text, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    bytes = TK_RAW3(SYS_read, fd, text, sizeof text - 1);
+    TK_RAW1(SYS_close, fd);
+    if (bytes < 8 || memcmp(text, "rchar: ", 7) != 0)
+        return -1;
+    text[bytes] = 0;
+    for (at = text + 7; *at >= '0' && *at <= '9'; at++)
+        value = value * 10 + (*at - '0');
+    return value;
+}
+
+static int ended(const siginfo_t *info)
+{
+    return info->si_pid > 0
+           && (info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED);
+}
+
+/* Wait as asked for, but take nothing: GO_ON when the program's call is to be made now, ANSWERED when its answer is the
+   result of this one. */
+static int look(idtype_t kind, id_t id, int options)
+{
+    struct tk_thread *thread = tk_children && tk_on && !waiting ? tk_self() : NULL;
+    siginfo_t info;
+    uint64_t now;
+    int saved = errno;
+
+    if (thread == NULL)
+        return LEAVE_ALONE;
+    info.si_pid = 0;
+    if (tk_original.waitid(kind, id, &info, options | WNOWAIT) < 0) {
+        if (errno == EINTR)
+            return ANSWERED;
+        errno = saved;
+        return LEAVE_ALONE; /* the program's own call says what is wrong */
+    }
+    if (ended(&info) && (thread = tk_self()) != NULL) {
+        now = tk_ticks();
+        tk_note(thread, TK_REAP, bytes_read(info.si_pid), 0, info.si_pid, now, now);
+    }
+    return GO_ON;
+}
+
+static int look_for(pid_t pid, int options)
+{
+    int mine = WEXITED | (options & (WNOHANG | WCONTINUED | __WALL | __WCLONE | __WNOTHREAD));
+    if (options & WUNTRACED)
+        mine |= WSTOPPED;
+    if (pid == -1)
+        return look(P_ALL, 0, mine);
+    if (pid > 0)
+        return look(P_PID, (id_t)pid, mine);
+    return look(P_PGID, pid == 0 ? (id_t)TK_RAW1(SYS_getpgid, 0) : (id_t)-pid, mine);
+}
+
+#define WAIT(call, looked) \
+    do { \
+        int how_ = (looked); \
+        pid_t result_; \
+        if (how_ == ANSWERED) \
+            return -1; \
+        waiting += how_ == GO_ON; \
+        result_ = tk_original.call; \
+        waiting -= how_ == GO_ON; \
+        return result_; \
+    } while (0)
+
+pid_t hook_wait4(pid_t pid, int *status, int options, void *usage)
+{
+    WAIT(wait4(pid, status, options, usage), look_for(pid, options));
+}
+
+pid_t hook_waitpid(pid_t pid, int *status, int options)
+{
+    WAIT(waitpid(pid, status, options), look_for(pid, options));
+}
+
+pid_t hook_wait3(int *status, int options, void *usage)
+{
+    WAIT(wait3(status, options, usage), look_for(-1, options));
+}
+
+pid_t hook_wait(int *status)
+{
+    WAIT(wait(status), look_for(-1, 0));
+}
+
+int hook_waitid(idtype_t kind, id_t id, siginfo_t *info, int options)
+{
+    if (!(options & WEXITED) || (options & WNOWAIT))
+        return tk_original.waitid(kind, id, info, options);
+    WAIT(waitid(kind, id, info, options), look(kind, id, options));
+}
