@@ -15,7 +15,6 @@ import os
 import platform
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +25,7 @@ from pathlib import Path
 
 from tracekit.errors import CannotRunError, InputError, RecorderError
 from tracekit.machine import mount_of
-from tracekit.record.engine import choose
+from tracekit.record.engine import choose, try_native
 from tracekit.units import format_bytes, format_ns
 from tracekit.uri import local_path, scheme_of
 
@@ -79,49 +78,30 @@ def check_core() -> Check:
     return Check("native core", "ok", "loaded")
 
 
-# Our own sys.path, not one with the working directory in front: from the source folder, which holds no core, the package
-# found there would be another.
-_TRY_RECORDER = """
-import sys, tempfile
-sys.path[:] = sys.argv[1:]
-from tracekit import _core
-from tracekit.record.engine import time_stamp_counter
-with tempfile.TemporaryDirectory() as directory:
-    way, reason, count, left = _core.record_start(directory, time_stamp_counter()[0], True, True)
-print(way, count, ", ".join(f"{name} ({why})" for name, why in left), reason or "", sep="|")
-"""
-
-
 def check_recorder() -> Check:
-    """How `record --engine native` would see I/O here: the C library's calls hooked and in which way, or why it cannot."""
+    """How `record` would see I/O here: the C library's calls hooked and in which way, or why that cannot be."""
     try:
         choice = choose("native")
     except RecorderError as error:
         return Check(
             "recorder", "limited", f"Python engine only: {error.cause}", "what native code reads is not recorded"
         )
-    try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", _TRY_RECORDER, *sys.path],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=True,
-        )
-        way, count, left, reason = done.stdout.strip().split("|")
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+    trial = try_native()
+    if trial.way == "none":
         return Check(
-            "recorder", "limited", f"the native engine fails: {error}", "leave out --engine native, and report this"
+            "recorder", "limited", f"Python engine only: {trial.reason}", "what native code reads is not recorded"
         )
-    if way == "detour" and not left:
-        return Check(
-            "recorder",
-            "ok",
-            f"record --engine native hooks {count} calls of the C library; {choice.reason.partition('; ')[2]}",
-        )
-    detail = f"native by way of {way}" if way != "none" else "the Python engine"
-    missing = f"; not seen: {left}" if left else ""
-    return Check("recorder", "limited", f"{detail}: {reason}{missing}", "the trace's trailer says what was missed")
+    finding = f"native engine, {trial.calls} calls of the C library hooked; {choice.reason.partition('; ')[2]}"
+    if trial.way == "detour" and not trial.left:
+        return Check("recorder", "ok", finding)
+    missing = f"; not seen: {trial.left}" if trial.left else ""
+    because = f": {trial.reason}" if trial.reason else ""
+    return Check(
+        "recorder",
+        "limited",
+        f"{finding}, by way of {trial.way}{because}{missing}",
+        "the trace's trailer says what was missed",
+    )
 
 
 _TRY_TOUCHES = """

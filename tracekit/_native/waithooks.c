@@ -105,7 +105,7 @@ static int look_for(pid_t pid, int options)
         pid_t result_; \
         if (how_ == ANSWERED) \
             return -1; \
-        waiting += how_ == GO_ON; \
+        waiting += how_ == GO_ON;  \
         result_ = tk_original.call; \
         waiting -= how_ == GO_ON; \
         return result_; \

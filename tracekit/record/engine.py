@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import platform
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,24 @@ from tracekit.errors import RecorderError
 
 ENGINES = ("auto", "native", "python")
 
-# `auto` stays with the engine that wraps Python's own functions until the native one, which patches the C library inside
-# the user's program, has been proven on more machines than it was written on.
-_NOT_YET = "the native engine is used when it is asked for, with --engine native"
+# Tried in a process of its own before a program is made to depend on it: whatever is odd about this machine shows there.
+# Our own sys.path, not one with the working directory in front: from the source folder, which holds no core, the package
+# found there would be another.
+_TRY = """
+import os, sys, tempfile
+sys.path[:] = sys.argv[2:]
+from tracekit import _core
+with tempfile.TemporaryDirectory() as directory:
+    way, reason, count, left = _core.record_start(directory, sys.argv[1] == "True", True, True)
+    _core.record_children(True)
+    with open(os.path.join(directory, "x"), "w+b") as file:
+        file.write(b"tracekit"); file.seek(0); assert file.read() == b"tracekit"
+    child = os.fork()
+    if child == 0:
+        os.execv("/bin/sh", ["sh", "-c", "exit 7"])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+print(way, count, ", ".join(f"{name} ({why})" for name, why in left), reason or "", sep="|")
+"""
 
 
 @dataclass(frozen=True)
@@ -43,10 +60,37 @@ def choose(wanted: str) -> Choice:
             raise RecorderError(f"the native engine cannot be used: {why}", "use --engine auto")
         return Choice("python", why)
     if wanted == "auto":
-        return Choice("python", _NOT_YET)
+        trial = try_native()
+        if trial.way == "none":
+            return Choice("python", trial.reason)
     tsc, clock = time_stamp_counter()
     options = {"core": core, "tsc": tsc, "detour": True, "got": True}
     return Choice("native", f"the C library's own entry points are hooked; time is read from {clock}", options)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How the native engine fared in a process of its own: `way` is detour, got or none; `left` the calls left alone."""
+
+    way: str
+    reason: str
+    calls: int = 0
+    left: str = ""
+
+
+def try_native() -> Trial:
+    """Hook the C library in a process of its own, and read, fork, exec and wait there."""
+    command = [sys.executable, "-I", "-c", _TRY, str(time_stamp_counter()[0]), *sys.path]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Trial("none", f"the native engine could not be tried: {error}")
+    try:
+        way, count, left, reason = done.stdout.strip().split("|")
+        return Trial(way, reason, int(count), left)
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return Trial("none", f"a trial of the native engine failed with status {done.returncode}: {last}")
 
 
 def anchor() -> list[tuple[int, int]]:

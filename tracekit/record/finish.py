@@ -182,8 +182,7 @@ def _warnings(run: launch.Run, trailer: Trailer, parts: Sequence[Part]) -> list[
         warnings.append(trailer.coverage["missing"])
     elif readers := trailer.coverage.get("unseen_readers"):
         warnings.append(
-            f"the program imported {', '.join(readers)}: files that native code opens by itself are not in the trace; "
-            "record --engine native sees them"
+            f"the program imported {', '.join(readers)}: files that native code opens by itself are not in the trace"
         )
     return warnings
 

@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=ENGINES,
         default="auto",
-        help="how to record: python wraps Python's own functions, native hooks the C library and sees native readers too (default: auto, which is python)",
+        help="how to record: python wraps Python's own functions, native hooks the C library and sees native readers too (default: auto, which is native where a trial of it succeeds)",
     )
     parser.add_argument(
         "--mmap",
