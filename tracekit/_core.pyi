@@ -172,12 +172,13 @@ def record_hush(hushed: bool, /) -> bool:
 def record_context(sample: int, step: int, epoch: int, worker: int, run: int, /) -> None:
     """What the calling thread's ops serve from here on; -1 is none (0 for `run`)."""
 
-def record_environment(variables: list[bytes], path_entry: str | None, /) -> None:
+def record_environment(variables: list[bytes], path_entry: str | None, preload: str | None = None, /) -> None:
     """What a program started by this process gets back when its environment lacks it.
 
     Args:
         variables: b"NAME=value" each.
         path_entry: Goes to the front of PYTHONPATH where it is not in it.
+        preload: Goes to the front of LD_PRELOAD, if any.
     """
 
 def record_children(wanted: bool, /) -> None:

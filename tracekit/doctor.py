@@ -15,6 +15,7 @@ import os
 import platform
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -106,6 +107,7 @@ def check_recorder() -> Check:
 
 _TRY_TOUCHES = """
 import sys
+sys.path[:] = sys.argv[1:]
 from tracekit import _core
 print(_core.record_touches(2) or "")
 """
@@ -116,7 +118,11 @@ def check_mapped_pages() -> Check:
     way_out = "record --mmap map says which files are mapped"
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _TRY_TOUCHES], capture_output=True, text=True, timeout=30, check=True
+            [sys.executable, "-I", "-c", _TRY_TOUCHES, *sys.path],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return Check("mapped pages", "limited", "not seen: that takes the native core", way_out)

@@ -74,7 +74,7 @@ def test_children_nobody_waited_for_hide_nothing():
     found = account([outer, lost], [Ending(40, LAUNCHER, 5, 100)], {})
     assert found.missing == 0
     trace = Trace.of([Op("file:///x", 0, 0, 0, ret=0)])
-    assert coverage_of(trace, [outer, lost], 100, found)["share"] == 1.0
+    assert coverage_of(trace, [outer, lost], 100, account=found)["share"] == 1.0
 
 
 def test_a_count_the_kernel_keeps_to_itself_is_said():
@@ -94,7 +94,7 @@ def test_the_sentence_names_the_programs():
     """Where programs explain the gap, the sentence names them with their bytes, and no guesses."""
     python = part(5, 10, 100, execs=[(20, 6, ["/bin/cat", "cat", "a"])], reaps=[(30, 6, 1 << 20)])
     found = account([python], [Ending(40, LAUNCHER, 5, 100 + (1 << 20))], {})
-    coverage = coverage_of(Trace.of([Op("file:///x", 0, 0, 0, ret=0)]), [python], 100 + (1 << 20), found)
+    coverage = coverage_of(Trace.of([Op("file:///x", 0, 0, 0, ret=0)]), [python], 100 + (1 << 20), account=found)
     assert coverage["missing"].endswith("by cat a (1 MiB)")
     assert not coverage["complete"]
 

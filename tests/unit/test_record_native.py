@@ -140,6 +140,13 @@ def test_what_is_not_wanted_is_counted(tmp_path):
     assert process.ignored_read == 83
 
 
+def test_a_chunk_without_records_counts(tmp_path):
+    """A thread that read nothing but pipes noted no op; the bytes it left out are known all the same."""
+    chunk = Chunk()
+    chunk.data[136:144] = struct.pack("<Q", 777)
+    assert _native(tmp_path, chunk).ignored_read == 777
+
+
 @pytest.mark.parametrize("ticks", [0, 1, 2**29 - 1, 2**29, 10**10, 2**60])
 def test_durations_keep_their_size(ticks):
     """A packed duration comes back within 2^-24 of what it was (spool.h, tk_pack_duration)."""

@@ -12,12 +12,18 @@
 enum { MOST_VARIABLES = 2048, MOST_TEXT = 2048 };
 
 static char **ours;
-static const char *path_entry;
 
-void tk_exec_environment(char **variables, const char *entry)
+/* Lists of paths in which an entry of ours stands first; none where `entry` is NULL. */
+static struct list {
+    const char *start, *entry;
+} lists[] = {{"PYTHONPATH=", NULL}, {"LD_PRELOAD=", NULL}};
+enum { LISTS = sizeof lists / sizeof *lists };
+
+void tk_exec_environment(char **variables, const char *path_entry, const char *preload_entry)
 {
     ours = variables;
-    path_entry = entry;
+    lists[0].entry = path_entry;
+    lists[1].entry = preload_entry;
 }
 
 /* -- the environment ---------------------------------------------------------------------------------------------- */
@@ -44,33 +50,51 @@ static size_t count(char *const *environment)
     return number;
 }
 
-static int has_entry(const char *value)
+static int has_entry(const char *value, const char *entry)
 {
-    size_t bytes = strlen(path_entry);
+    size_t bytes = strlen(entry);
     for (const char *at = value; at; at = strchr(at, ':')) {
         at += *at == ':';
-        if (strncmp(at, path_entry, bytes) == 0 && (at[bytes] == 0 || at[bytes] == ':'))
+        if (strncmp(at, entry, bytes) == 0 && (at[bytes] == 0 || at[bytes] == ':'))
             return 1;
     }
     return 0;
 }
 
-static const char python_path[] = "PYTHONPATH=";
-
-/* Bytes needed for a PYTHONPATH with our entry; 0 when the one there has it, or there is no entry to add. */
-static size_t path_bytes(char *const *environment)
+/* Bytes needed for a list with our entry; 0 when the one there has it, or there is no entry to add. */
+static size_t list_bytes(const struct list *list, char *const *environment)
 {
-    size_t at;
-    if (path_entry == NULL)
+    size_t at, name = strlen(list->start);
+    if (list->entry == NULL)
         return 0;
-    at = find(environment, python_path, sizeof python_path - 1);
-    if (environment[at] && has_entry(environment[at] + sizeof python_path - 1))
+    at = find(environment, list->start, name);
+    if (environment[at] && has_entry(environment[at] + name, list->entry))
         return 0;
-    return sizeof python_path + strlen(path_entry) + 1 + (environment[at] ? strlen(environment[at]) : 0);
+    return name + strlen(list->entry) + 2 + (environment[at] ? strlen(environment[at]) : 0);
 }
 
-/* `to` has room for all of `environment`, all of ours and two more. */
-static void add_ours(char **to, char *const *environment, char *path)
+static size_t lists_bytes(char *const *environment)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < LISTS; i++)
+        bytes += list_bytes(&lists[i], environment);
+    return bytes;
+}
+
+/* Our entry before what is in `old` (may be NULL); returns the text's end. */
+static char *list_text(char *to, const struct list *list, const char *old)
+{
+    strcpy(to, list->start);
+    strcat(to, list->entry);
+    if (old && *old) {
+        strcat(to, ":");
+        strcat(to, old);
+    }
+    return to + strlen(to) + 1;
+}
+
+/* `to` has room for all of `environment`, all of ours, the lists and an end; `text` for the lists. */
+static void add_ours(char **to, char *const *environment, char *text)
 {
     size_t end = count(environment);
     memcpy(to, environment, end * sizeof *to);
@@ -80,29 +104,27 @@ static void add_ours(char **to, char *const *environment, char *path)
             to[end++] = ours[i];
             to[end] = NULL;
         }
-    if (path) {
-        size_t at = find(to, python_path, sizeof python_path - 1);
-        const char *old = to[at] ? to[at] + sizeof python_path - 1 : NULL;
-        strcpy(path, python_path);
-        strcat(path, path_entry);
-        if (old && *old) {
-            strcat(path, ":");
-            strcat(path, old);
-        }
-        to[at] = path;
+    for (int i = 0; i < LISTS; i++) {
+        size_t at, name = strlen(lists[i].start);
+        char *value = text;
+        if (list_bytes(&lists[i], environment) == 0)
+            continue;
+        at = find(to, lists[i].start, name);
+        text = list_text(text, &lists[i], to[at] ? to[at] + name : NULL);
+        to[at] = value;
         if (at == end)
-            to[at + 1] = NULL;
+            to[++end] = NULL;
     }
 }
 
 static char *const empty[] = {NULL};
 
-/* Whether the environment lacks something of ours (and is not absurdly large); `bytes` for the new PYTHONPATH. */
+/* Whether the environment lacks something of ours (and is not absurdly large); `bytes` for the new lists. */
 static int lacks(char *const *environment, size_t *bytes)
 {
     if (!tk_on || ours == NULL || count(environment) > MOST_VARIABLES)
         return 0;
-    *bytes = path_bytes(environment);
+    *bytes = lists_bytes(environment);
     for (size_t i = 0; ours[i]; i++)
         if (environment[find(environment, ours[i], name_bytes(ours[i]))] == NULL)
             return 1;
@@ -116,7 +138,7 @@ static int lacks(char *const *environment, size_t *bytes)
         if ((environment) == NULL) \
             (environment) = empty; \
         if (lacks(environment, &bytes_)) { \
-            char **all_ = alloca((count(environment) + count(ours) + 3) * sizeof *all_); \
+            char **all_ = alloca((count(environment) + count(ours) + LISTS + 1) * sizeof *all_); \
             add_ours(all_, environment, bytes_ ? alloca(bytes_) : NULL); \
             (environment) = all_; \
         } \
@@ -155,17 +177,18 @@ static size_t place_in_env(const char *path, char *const *words)
     return wipes && words[command] ? at : 0;
 }
 
-/* `to` has room for the words, all of ours, PYTHONPATH and an end; `path` for PYTHONPATH. */
-static void add_assignments(char **to, char *const *words, size_t at, char *path)
+/* `to` has room for the words, all of ours, the lists and an end; `text` for the lists. */
+static void add_assignments(char **to, char *const *words, size_t at, char *text)
 {
     size_t end = at;
     memcpy(to, words, at * sizeof *to);
     for (size_t i = 0; ours[i]; i++)
         to[end++] = ours[i];
-    if (path) {
-        strcpy(path, python_path);
-        to[end++] = strcat(path, path_entry);
-    }
+    for (int i = 0; i < LISTS; i++)
+        if (lists[i].entry) {
+            to[end++] = text;
+            text = list_text(text, &lists[i], NULL);
+        }
     memcpy(to + end, words + at, (count(words + at) + 1) * sizeof *to);
 }
 
@@ -173,8 +196,8 @@ static void add_assignments(char **to, char *const *words, size_t at, char *path
     do { \
         size_t at_ = place_in_env(path, words); \
         if (at_ && count(words) <= MOST_VARIABLES) { \
-            char **all_ = alloca((count(words) + count(ours) + 2) * sizeof *all_); \
-            add_assignments(all_, words, at_, path_entry ? alloca(sizeof python_path + strlen(path_entry)) : NULL); \
+            char **all_ = alloca((count(words) + count(ours) + LISTS + 1) * sizeof *all_); \
+            add_assignments(all_, words, at_, alloca(lists_bytes(empty) + 1)); \
             (words) = all_; \
         } \
     } while (0)

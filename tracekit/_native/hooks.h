@@ -140,9 +140,9 @@ long tk_openat2(int directory, const char *path, const void *how, size_t bytes);
 /* seccomp(2). */
 long tk_confining_syscall(long number, long operation, long flags, long arguments);
 
-/* Variables a program started without ours gets back: "NAME=value", a NULL at the end; `path_entry` (may be NULL) goes to
-   the front of PYTHONPATH. The strings stay the caller's and must live on. */
-void tk_exec_environment(char **variables, const char *path_entry);
+/* Variables a program started without ours gets back: "NAME=value", a NULL at the end; `path_entry` goes to the front of
+   PYTHONPATH, `preload_entry` to that of LD_PRELOAD (both may be NULL). The strings stay the caller's and must live on. */
+void tk_exec_environment(char **variables, const char *path_entry, const char *preload_entry);
 
 /* Whether children are looked at when they end. */
 extern int tk_children;

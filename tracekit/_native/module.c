@@ -171,11 +171,11 @@ static PyObject *record_context(PyObject *self, PyObject *const *arguments, Py_s
 static PyObject *record_environment(PyObject *self, PyObject *arguments)
 {
     PyObject *list, *text;
-    const char *entry;
+    const char *entry, *preload = NULL;
     char **variables;
     Py_ssize_t count;
 
-    if (!PyArg_ParseTuple(arguments, "Oz:record_environment", &list, &entry))
+    if (!PyArg_ParseTuple(arguments, "Oz|z:record_environment", &list, &entry, &preload))
         return NULL;
     count = PyList_Size(list);
     if (count < 0)
@@ -191,7 +191,7 @@ static PyObject *record_environment(PyObject *self, PyObject *arguments)
             return NULL;
         variables[i] = strdup(bytes);
     }
-    tk_exec_environment(variables, entry ? strdup(entry) : NULL);
+    tk_exec_environment(variables, entry ? strdup(entry) : NULL, preload ? strdup(preload) : NULL);
     Py_RETURN_NONE;
 }
 
@@ -234,7 +234,7 @@ static PyMethodDef methods[] = {
     {"record_context", (PyCFunction)(void (*)(void))record_context, METH_FASTCALL,
      "record_context(sample, step, epoch, worker, run): what this thread's ops serve from here on; -1 is none."},
     {"record_environment", record_environment, METH_VARARGS,
-     "record_environment(variables, path_entry): what a started program gets back when its environment lacks it."},
+     "record_environment(variables, path_entry, preload=None): what a started program gets back when its environment lacks it."},
     {"record_children", record_children, METH_O,
      "Look (True) or not (False) at children when they end: what the kernel counted as read by them is noted."},
     {"record_rescan", record_rescan, METH_NOARGS, "Hook libraries loaded since, where tables are rewritten."},

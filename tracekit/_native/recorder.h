@@ -12,6 +12,9 @@
 void tk_recorder_start(const char *directory, int tsc, int detour, int got, struct tk_interposed *out);
 void tk_recorder_pause(int paused);
 
+/* The kernel's count of bytes read, from a file like /proc/self/io; -1 where it does not tell. */
+int64_t tk_bytes_read(const char *path);
+
 /* Whether children are looked at when they end. */
 void tk_recorder_children(int wanted);
 
@@ -19,7 +22,7 @@ void tk_recorder_children(int wanted);
 int tk_recorder_line(const char *path, const char *text, size_t bytes);
 
 void tk_recorder_context(int64_t sample, int32_t step, int32_t epoch, int32_t worker, uint32_t run);
-void tk_exec_environment(char **variables, const char *path_entry);
+void tk_exec_environment(char **variables, const char *path_entry, const char *preload_entry);
 
 /* Whether this thread notes names it looks up and directories it lists; returns how it was. */
 int tk_recorder_hush(int hushed);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "hooks.h"
+#include "recorder.h"
 #include "spool.h"
 
 enum { LEAVE_ALONE = 0, GO_ON, ANSWERED };
@@ -35,15 +36,11 @@ static char *number_text(char *at, unsigned long number)
     return at;
 }
 
-/* Bytes a process and the children it waited for asked read(2) and its kin for; -1 where the kernel does not tell. */
-static int64_t bytes_read(int pid)
+int64_t tk_bytes_read(const char *path)
 {
-    char text[512], *at = text;
-    long fd, bytes;
+    char text[512], *at;
+    long fd = TK_RAW4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), bytes;
     int64_t value = 0;
-    memcpy(at, "/proc/", 6);
-    memcpy(number_text(at + 6, (unsigned long)pid), "/io", 4);
-    fd = TK_RAW4(SYS_openat, AT_FDCWD, text, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     bytes = TK_RAW3(SYS_read, fd, text, sizeof text - 1);
@@ -54,6 +51,15 @@ static int64_t bytes_read(int pid)
     for (at = text + 7; *at >= '0' && *at <= '9'; at++)
         value = value * 10 + (*at - '0');
     return value;
+}
+
+/* Of a process and the children it waited for. */
+static int64_t bytes_read(int pid)
+{
+    char path[64];
+    memcpy(path, "/proc/", 6);
+    memcpy(number_text(path + 6, (unsigned long)pid), "/io", 4);
+    return tk_bytes_read(path);
 }
 
 static int ended(const siginfo_t *info)

@@ -266,9 +266,11 @@ class _Reader:
         """Take in what a chunk says about names; its ops are read later."""
         try:
             chunk = _Chunk.read(path)
-            if chunk is None or not len(chunk.records):
+            if chunk is None:
                 return None
-            self.names_of(chunk)
+            self.names_of(chunk)  # also of one without records: it may have counted what was left out
+            if not len(chunk.records):
+                return None
         except _DAMAGED:
             self.native.damaged.append(path.name)
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import platform
 import subprocess
 import sys
@@ -100,6 +101,20 @@ def anchor() -> list[tuple[int, int]]:
     except ImportError:
         return []
     return [_core.clock_anchor()]
+
+
+def preload_library() -> str:
+    """The recorder as a library for programs that are no Python.
+
+    Raises:
+        RecorderError: If there is none.
+    """
+    found = importlib.util.find_spec("tracekit._preload")
+    if found is None or not found.origin:
+        raise RecorderError(
+            "--native-children preload cannot be used: its library was not built", "use --native-children report"
+        )
+    return found.origin
 
 
 def _core() -> tuple[str | None, str]:

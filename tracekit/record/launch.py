@@ -21,11 +21,11 @@ from typing import Any
 from tracekit.errors import RecorderError
 from tracekit.record import bundle, residence
 from tracekit.record.children import bytes_read, name_of
-from tracekit.record.engine import Choice, anchor, choose
+from tracekit.record.engine import Choice, anchor, choose, preload_library
 from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
 
-# What becomes of started programs that are no Python: their bytes named, or not looked at.
-NATIVE_CHILDREN = ("report", "off")
+# What becomes of started programs that are no Python: their bytes named, recorded by LD_PRELOAD, or not looked at.
+NATIVE_CHILDREN = ("report", "preload", "off")
 
 # Sent on to the program; INT and QUIT only when they were sent to us, because a terminal sends them to both.
 _FORWARDED = {
@@ -75,6 +75,8 @@ class Run:
     # Processes this one waited for: (time, pid, bytes, name), see `children.Ending`.
     endings: list[tuple[int, int, int, str]] = field(default_factory=list)
     launcher: int = field(default_factory=os.getpid)
+    # The variable and the library that record in programs that are no Python, where that was asked for.
+    preload: tuple[str, str] | None = None
     kernel_bytes: int | None = None
     anchors: list[list[int]] = field(default_factory=list)
     directory: str = field(default_factory=os.getcwd)
@@ -124,6 +126,7 @@ def prepare(plan: Plan) -> Run:
         RecorderError: If there is no place for the parts, or the engine asked for cannot be used.
     """
     choice = choose(plan.engine)
+    preload = _preload(plan, choice)
     now = time.time_ns()
     t0 = time.monotonic_ns()
     parts = _parts_directory(plan)
@@ -138,6 +141,7 @@ def prepare(plan: Plan) -> Run:
     run = Run(parts, output, list(plan.command), t0, now, *rest)
     run.anchors = [list(pair) for pair in anchor()]
     try:
+        run.preload = preload
         _write_startup(run, choice, look=plan.residency != "off")
         if plan.residency != "off":
             residence.make_table(run.parts)
@@ -160,7 +164,7 @@ def follow(run: Run) -> int:
     """
     _adopt_orphans()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, there would be no status
-    run.pid = _spawn(run.command, _environment(run.parts))
+    run.pid = _spawn(run.command, _environment(run.parts, run.preload))
     if not run.output:
         run.output = os.path.abspath(default_name(run.command, run.pid))
     run.note()
@@ -223,7 +227,7 @@ def _write_startup(run: Run, choice: Choice, *, look: bool) -> None:
     home = os.path.join(run.parts, "start")
     os.mkdir(home)
     settings: dict[str, object] = {
-        "launcher": run.launcher, "children": run.options.get("native_children", "report"),
+        "launcher": run.launcher, "preload": run.preload, "children": run.options.get("native_children", "report"),
         "directory": run.parts, "home": home, "package": os.path.dirname(os.path.abspath(__file__)), "modules": MODULES,
         "private": PRIVATE, "variable": VARIABLE, "t0": run.t0, "native": choice.options, "reason": choice.reason,
         "mmap": run.options.get("mmap", "map"),
@@ -243,12 +247,27 @@ def _glob(text: str, directory: str) -> str:
     return os.path.join(directory, expanded.removeprefix("./"))
 
 
-def _environment(parts: str) -> dict[str, str]:
+def _preload(plan: Plan, choice: Choice) -> tuple[str, str] | None:
+    if plan.native_children != "preload":
+        return None
+    if choice.options is None:
+        raise RecorderError(
+            f"--native-children preload needs the native engine: {choice.reason}", "use --native-children report"
+        )
+    library = preload_library()
+    return f"TRACEKIT_PRELOAD=tsc:{int(choice.options['tsc'])}:{library}", library
+
+
+def _environment(parts: str, preload: tuple[str, str] | None = None) -> dict[str, str]:
     environment = dict(os.environ)
-    old = environment.get("PYTHONPATH")
-    home = os.path.join(parts, "start")
-    environment["PYTHONPATH"] = f"{home}:{old}" if old else home
+    ours = {"PYTHONPATH": os.path.join(parts, "start")}
     environment[VARIABLE] = parts
+    if preload is not None:
+        name, _, value = preload[0].partition("=")
+        environment[name], ours["LD_PRELOAD"] = value, preload[1]
+    for name, entry in ours.items():
+        old = environment.get(name)
+        environment[name] = f"{entry}:{old}" if old else entry
     return environment
 
 

@@ -75,7 +75,9 @@ def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
     engine.mmap, engine.mmap_why = "map" if mmap_why else wanted, mmap_why or ""
     engine.way, engine.left, engine.startup = way, [list(pair) for pair in left], startup
     variable = f"{settings['variable']}={settings['directory']}".encode()
-    core.record_environment([variable], settings["home"])
+    preload = settings.get("preload")
+    hints = [] if preload is None else [preload[0].encode()]
+    core.record_environment([variable, *hints], settings["home"], None if preload is None else preload[1])
     core.record_children(settings.get("children", "report") != "off")
     if way == "detour" and "execve" not in dict(left):
         _leave_no_trace(settings)
@@ -86,12 +88,17 @@ def _leave_no_trace(settings: dict[str, Any]) -> None:
     """Take what led here out of the environment: the program finds it as it was, and the core gives it to what it starts."""
     import os
 
+    ours = {"PYTHONPATH": settings["home"]}
     os.environ.pop(settings["variable"], None)
-    others = [entry for entry in os.environ.get("PYTHONPATH", "").split(":") if entry != settings["home"]]
-    if others:
-        os.environ["PYTHONPATH"] = ":".join(others)
-    else:
-        os.environ.pop("PYTHONPATH", None)
+    if settings.get("preload") is not None:
+        hint, ours["LD_PRELOAD"] = settings["preload"]
+        os.environ.pop(hint.partition("=")[0], None)
+    for name, entry in ours.items():
+        others = [other for other in os.environ.get(name, "").split(":") if other != entry]
+        if others:
+            os.environ[name] = ":".join(others)
+        else:
+            os.environ.pop(name, None)
 
 
 def _unfit() -> str:

@@ -228,6 +228,8 @@ def _take(part: Part, line: Line) -> None:
         part.samples[line["sample"]] = line["name"]
     elif "process" in line:
         part.about = line
+        # From a program that is no Python, names come byte by byte.
+        line["argv"] = [os.fsdecode(word.encode("utf-8", "surrogateescape")) for word in line.get("argv", ())]
         part.rank = line["rank"]
     elif "framework" in line:
         part.frameworks[line["framework"]] = line["version"]

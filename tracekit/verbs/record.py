@@ -79,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--native-children",
         choices=launch.NATIVE_CHILDREN,
         default="report",
-        help="programs that are no Python: name each with the bytes it read (report, the default), or leave them out (off)",
+        help="programs that are no Python: name each with the bytes it read (report, the default), record them too, by LD_PRELOAD (preload), or leave them out (off)",
     )
     parser.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
