@@ -131,6 +131,35 @@ def emit_lines(columns: int, texts: int, start: int, stop: int, out: int, room: 
         ValueError: If an address is missing, or a row has a code that is not in its column's table.
     """
 
+def people() -> object:
+    """A new table of those who issue ops: each combination of pid, tid, worker and rank has a number."""
+
+def people_known(people: object, /) -> bytes:
+    """All combinations in the order of their numbers: four int32 each, -1 for what is not known."""
+
+def compile_rows(people: object, piece: int, /) -> None:
+    """Write a piece's columns as rows; `piece` is the address of a `tk_piece` (tracekit/_native/compile.h).
+
+    The caller keeps what it points to alive during the call, here and in the two functions below.
+
+    Raises:
+        MemoryError: If the table of people cannot grow.
+    """
+
+def compile_survey(survey: int, /) -> None:
+    """Count what a block of rows wants of files, streams and machine; the address of a `tk_survey`."""
+
+def compile_deal(deal: int, /) -> None:
+    """Write a block of rows as ops behind those that their streams have so far; the address of a `tk_deal`.
+
+    Raises:
+        OSError: If the file cannot be written.
+        MemoryError: As an OSError with ENOMEM.
+    """
+
+def compile_layouts() -> dict[str, int]:
+    """Sizes of the structures of the compiler in bytes: row, piece, survey, deal."""
+
 def record_start(
     directory: str, tsc: bool, detour: bool, got: bool, /
 ) -> tuple[str, str | None, int, list[tuple[str, str]]]:

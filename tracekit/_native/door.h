@@ -13,4 +13,11 @@ PyObject *tk_door_parser_new_strings(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_intern(PyObject *self, PyObject *arguments);
 PyObject *tk_door_emit_lines(PyObject *self, PyObject *arguments);
 
+PyObject *tk_door_people(PyObject *self, PyObject *unused);
+PyObject *tk_door_people_known(PyObject *self, PyObject *capsule);
+PyObject *tk_door_compile_rows(PyObject *self, PyObject *arguments);
+PyObject *tk_door_compile_survey(PyObject *self, PyObject *argument);
+PyObject *tk_door_compile_deal(PyObject *self, PyObject *argument);
+PyObject *tk_door_compile_layouts(PyObject *self, PyObject *unused);
+
 #endif

@@ -178,6 +178,7 @@ typedef struct {
     int64_t turns, period, start;
     bool in_order; /* issue order across streams is kept */
     bool release;  /* ops are a mapped file: pages are given back behind us */
+    int64_t release_ops; /* after so many ops of a stream */
     tk_state *states;
     tk_heap heap;  /* streams with an op to issue */
     tk_heap waits; /* claims that wait for their moment, and some that no longer do */

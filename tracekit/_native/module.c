@@ -254,6 +254,12 @@ static PyMethodDef methods[] = {
     {"parser_new_strings", tk_door_parser_new_strings, METH_VARARGS, "The strings of a column that are new."},
     {"parser_intern", tk_door_parser_intern, METH_VARARGS, "The code of a string in a column's table."},
     {"emit_lines", tk_door_emit_lines, METH_VARARGS, "Columns as lines of ops."},
+    {"people", tk_door_people, METH_NOARGS, "A table of those who issue ops."},
+    {"people_known", tk_door_people_known, METH_O, "All of them, in order of their numbers."},
+    {"compile_rows", tk_door_compile_rows, METH_VARARGS, "Columns to rows."},
+    {"compile_survey", tk_door_compile_survey, METH_O, "Count what rows want."},
+    {"compile_deal", tk_door_compile_deal, METH_O, "Rows to ops, stream by stream."},
+    {"compile_layouts", tk_door_compile_layouts, METH_NOARGS, "Sizes of the compiler's structures."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -11,11 +11,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { RELEASE_OPS = 1 << 15 };
+/* Ops of all streams together that may lie in memory behind them, and the fewest of one stream: what the kernel maps around
+   a page that is touched. */
+enum { RELEASE_ALL = 1 << 16, RELEASE_LEAST = 1 << 11 };
 
 int tk_streams_open(tk_streams *streams, int32_t workers)
 {
     size_t count = streams->stream_count > 0 ? (size_t)streams->stream_count : 1;
+    streams->release_ops = RELEASE_ALL / (int64_t)count > RELEASE_LEAST ? RELEASE_ALL / (int64_t)count : RELEASE_LEAST;
     streams->room = 2 * workers + 16;
     streams->heap.entries = malloc(count * sizeof(tk_entry));
     streams->waits.entries = malloc((size_t)streams->room * sizeof(tk_entry));
@@ -127,7 +130,8 @@ void tk_streams_ready(tk_streams *streams, int32_t stream, int64_t due, int64_t 
 static void give_pages_back(const tk_op *from, const tk_op *to)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
-    uintptr_t begin = ((uintptr_t)from + page) & ~page, end = (uintptr_t)to & ~page;
+    /* The first page may hold ops of another stream: they are read in again when they are asked for. */
+    uintptr_t begin = (uintptr_t)from & ~page, end = (uintptr_t)to & ~page;
     if (end > begin)
         madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
@@ -140,9 +144,9 @@ bool tk_streams_next(tk_streams *streams, int32_t stream, int64_t complete)
     if (state->position + 1 == state->plan->count)
         return false;
     state->position++;
-    if (streams->release && state->position % RELEASE_OPS == 0) {
+    if (streams->release && state->position % streams->release_ops == 0) {
         const tk_op *here = &streams->ops[state->plan->first + state->position];
-        give_pages_back(here - RELEASE_OPS, here);
+        give_pages_back(here - streams->release_ops, here);
     }
     arm(streams, state, complete);
     return true;

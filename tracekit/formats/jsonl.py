@@ -16,7 +16,7 @@ from typing import IO
 from tracekit.errors import InputError
 from tracekit.formats.line_writer import LineWriter
 from tracekit.formats.quick import QuickReader
-from tracekit.formats.reader import LINE_LIMIT, Columns, Reader, join_columns
+from tracekit.formats.reader import LINE_LIMIT, Columns, Reader, join_columns, lines_in
 from tracekit.output import replacing
 from tracekit.trace import Trace
 
@@ -118,12 +118,12 @@ def _blocks(file: IO[bytes], path: str, reader: Reader) -> Iterator[tuple[int, b
                 reader.too_long(number)
                 rest, skipping = b"", True
             continue
-        block = rest + data[:end]
+        block = b"".join((rest, memoryview(data)[:end]))
         if skipping:
             # What is left of the line that was too long counts as one blank line.
             block, skipping = data[data.index(b"\n") : end], False
         yield number, block, False
-        number += block.count(b"\n")
+        number += lines_in(block)
         rest = data[end:]
     if rest.strip():
         yield number, rest, True

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.formats.lines import OpLine
-from tracekit.formats.reader import OP_KEYS, Columns, Reader
+from tracekit.formats.reader import OP_KEYS, Columns, Reader, lines_in
 from tracekit.trace import ALWAYS, COLUMNS, NULL, IntArray, encode_samples, name_code
 
 _TEXTS = [(number, name) for number, name in enumerate(OP_KEYS) if COLUMNS[name].category or name == "sample_id"]
@@ -35,7 +35,7 @@ class QuickReader(Reader):
     def columns_of(self, number: int, block: bytes, *, last: bool) -> Columns:
         """The columns of a block whose first line has this number; what is no op is kept aside."""
         text = block if block.endswith(b"\n") else block + b"\n"
-        capacity = text.count(b"\n")
+        capacity = lines_in(text)
         arrays = [np.full(capacity, NULL, COLUMNS[name].dtype) for name in OP_KEYS]
         addresses = np.array([array.ctypes.data for array in arrays], np.uint64)
         position = rows = present = 0

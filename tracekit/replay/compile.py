@@ -14,20 +14,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.replay.flow import Depth
-from tracekit.replay.kinds import Kind, kinds_of
+from tracekit.replay.core import Native, native_core
+from tracekit.replay.kinds import kinds_of
 from tracekit.replay.ordering import in_order, is_sorted
 from tracekit.replay.records import BLOCK, Block, Records
-from tracekit.replay.survey import Gaps, Held, Threads, Uses, ends_of
+from tracekit.replay.rows import IDENTITIES, KEPT, ROW
+from tracekit.replay.survey import Survey, Threads, Uses
 from tracekit.trace import COLUMNS, NULL, IntArray, StringTable, Trace
 
-ROW = np.dtype(
-    [("t_submit", "i8"), ("t_complete", "i8"), ("offset", "i8"), ("len", "i8"), ("ret", "i8"), ("sample_id", "i8"),
-     ("uri", "i4"), ("who", "i4"), ("epoch", "i4"), ("step", "i4"), ("op", "i4"), ("kind", "u1"), ("failed", "u1"),
-     ("unused", "u1", 2)]
-)  # fmt: skip
-_IDENTITIES = ("pid", "tid", "worker", "rank")
-_KEPT = ("uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "epoch", "step", "sample_id")
 Int64s = NDArray[np.int64]
 
 
@@ -61,7 +55,7 @@ class Program:
 
     `origin` is the first t_submit, `period` what one repetition takes; both ns. `names` are the columns of the trace,
     `depth` is how many of its ops were in flight (None where they do not say when they completed), `mapped` counts
-    mappings and their bytes, `held` the files that recorded opens hold at most.
+    mappings and their bytes, `held` the files that recorded opens hold at most, `without_offset` the reads that do not say where.
     """
 
     rows: Records
@@ -79,6 +73,7 @@ class Program:
     depth: dict[str, float] | None = None
     mapped: tuple[int, int] = (0, 0)
     held: int = 0
+    without_offset: int = 0
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -100,8 +95,8 @@ class Program:
 
     def columns_of(self, block: Block) -> dict[str, IntArray]:
         """Rows as columns of a trace, those that the trace has."""
-        columns: dict[str, IntArray] = {name: block[name] for name in _KEPT if name in self.names}
-        for place, name in enumerate(_IDENTITIES):
+        columns: dict[str, IntArray] = {name: block[name] for name in KEPT if name in self.names}
+        for place, name in enumerate(IDENTITIES):
             if name in self.names:
                 columns[name] = self.who[block["who"], place]
         return {
@@ -132,7 +127,8 @@ def compile_pieces(pieces: Iterable[Trace], folder: str | None = None) -> Progra
         pieces: The trace, as from `tracekit.formats.chunks`: pieces share their tables.
         folder: Where the working files are made.
     """
-    rows, people = Records(ROW, folder), People()
+    rows, core = Records(ROW, folder), native_core()
+    compiler = People() if core is None else core
     names: set[str] = set()
     tables: dict[str, StringTable] = {}
     sorted_so_far, last = True, 0
@@ -140,29 +136,19 @@ def compile_pieces(pieces: Iterable[Trace], folder: str | None = None) -> Progra
         names.update(piece.columns)
         tables.update(piece.tables)
         for part in _cut(piece):
-            block = _rows(part, people)
+            block = compiler.rows(part)
             sorted_so_far = sorted_so_far and is_sorted(block, "t_submit") and int(block["t_submit"][0]) >= last
             last = int(block["t_submit"][-1])
             rows.append(block)
     if not sorted_so_far:
         rows = _sorted(rows, folder)
-    return _surveyed(rows, people, names, tables)
+    return _surveyed(rows, compiler.people(), names, tables, core)
 
 
 def _cut(piece: Trace) -> Iterator[Trace]:
     """A piece that is a whole trace in blocks, so that what is made of it on the way is small."""
     for first in range(0, len(piece), BLOCK):
         yield Trace({name: array[first : first + BLOCK] for name, array in piece.columns.items()}, piece.tables)
-
-
-def _rows(piece: Trace, people: People) -> Block:
-    block = np.zeros(len(piece), ROW)
-    for name in _KEPT:
-        block[name] = piece.col(name)
-    block["who"] = people.codes(piece)
-    block["kind"] = kinds_of(piece)
-    block["failed"] = piece.col("err") != NULL
-    return block
 
 
 def _sorted(rows: Records, folder: str | None) -> Records:
@@ -174,27 +160,37 @@ def _sorted(rows: Records, folder: str | None) -> Records:
 
 
 class People:
-    """Who issues ops: each combination of pid, tid, worker and rank by a number."""
+    """Makes rows of columns; each combination of pid, tid, worker and rank that issues ops has a number there."""
 
     def __init__(self) -> None:
         self._codes: dict[tuple[int, ...], int] = {}
 
+    def rows(self, piece: Trace) -> Block:
+        """The rows of a piece."""
+        block = np.zeros(len(piece), ROW)
+        for name in KEPT:
+            block[name] = piece.col(name)
+        block["who"] = self.codes(piece)
+        block["kind"] = kinds_of(piece)
+        block["failed"] = piece.col("err") != NULL
+        return block
+
     def codes(self, piece: Trace) -> NDArray[np.int32]:
         """The numbers of a piece's ops."""
         place = np.zeros(len(piece), np.int64)
-        for name in _IDENTITIES:
+        for name in IDENTITIES:
             if name in piece:
                 values, inverse = np.unique(piece.col(name), return_inverse=True)
                 # Small numbers for what is there: the combinations of a block fit an integer however large the values are.
                 place = place * len(values) + inverse.reshape(-1)
         _, first, place = np.unique(place, return_index=True, return_inverse=True)
-        tuples = zip(*(piece.col(name)[first].tolist() for name in _IDENTITIES), strict=True)
+        tuples = zip(*(piece.col(name)[first].tolist() for name in IDENTITIES), strict=True)
         table = np.array([self._codes.setdefault(one, len(self._codes)) for one in tuples], np.int32)
         return np.asarray(table[place.reshape(-1)], np.int32)
 
-    def table(self) -> NDArray[np.int32]:
-        """One row per number."""
-        return np.array(list(self._codes), np.int32).reshape(-1, len(_IDENTITIES))
+    def people(self) -> NDArray[np.int32]:
+        """The combinations, one per number."""
+        return np.array(list(self._codes), np.int32).reshape(-1, len(IDENTITIES))
 
 
 def _grouping(names: set[str]) -> tuple[list[str], str, list[str]]:
@@ -207,20 +203,19 @@ def _grouping(names: set[str]) -> tuple[list[str], str, list[str]]:
     return [], "none", [note]
 
 
-def _surveyed(rows: Records, people: People, names: set[str], tables: dict[str, StringTable]) -> Program:
+def _surveyed(
+    rows: Records, who: NDArray[np.int32], names: set[str], tables: dict[str, StringTable], core: Native | None
+) -> Program:
     """The program of these rows: one pass over them."""
     by, grouping, notes = _grouping(names)
-    who = people.table()
     groups: dict[tuple[int, ...], int] = {}
-    keys = map(tuple, who[:, [_IDENTITIES.index(name) for name in by]].tolist())
+    keys = map(tuple, who[:, [IDENTITIES.index(name) for name in by]].tolist())
     group_of = np.array([groups.setdefault(key, len(groups)) for key in keys], np.int32)
-    uses = Uses(len(tables["uri"]) if "uri" in tables else 0)
-    program = Program(rows, tables, frozenset(names), who, group_of, grouping, uses, notes=notes)
-    threads = _pass(program, _Numbers(len(groups)))
-    program.overlaps = threads.overlaps
-    if threads.overlaps:
+    program = Program(rows, tables, frozenset(names), who, group_of, grouping, Uses(0), notes=notes)
+    threads = _pass(program, len(groups), core).threads
+    if program.overlaps:
         notes.append(
-            f"{threads.overlaps} ops were submitted before the op ahead of them in their stream had completed; "
+            f"{program.overlaps} ops were submitted before the op ahead of them in their stream had completed; "
             "a stream is replayed one op at a time, so these wait"
         )
     program.streams = _streams(threads, program)
@@ -236,39 +231,30 @@ class _Numbers:
 
     def numbered(self, groups: NDArray[np.int32]) -> NDArray[np.int32]:
         """The stream numbers of a block's groups."""
-        new, first = np.unique(groups, return_index=True)
-        unknown = self.of[new] == NULL
-        order = new[unknown][np.argsort(first[unknown], kind="stable")]
-        self.of[order] = np.arange(self._next, self._next + len(order))
-        self._next += len(order)
+        if self._next < len(self.of):
+            new, first = np.unique(groups, return_index=True)
+            unknown = self.of[new] == NULL
+            order = new[unknown][np.argsort(first[unknown], kind="stable")]
+            self.of[order] = np.arange(self._next, self._next + len(order))
+            self._next += len(order)
         return self.of[groups]
 
 
-def _pass(program: Program, numbers: _Numbers) -> Threads:
-    threads, gaps, held, depth = Threads(), Gaps(), Held(), Depth()
-    kinds: set[int] = set()
-    mappings = mapped = last_end = 0
-    timed = len(program) > 0
-    for first, block in program.rows.blocks():
-        threads.add(numbers.numbered(program.stream_of[block["who"]]), block)
-        program.uses.add(first, block)
-        gaps.add(block["t_submit"])
-        held.add(block["kind"])
-        kinds.update(np.unique(block["kind"]).tolist())
-        maps = block["kind"] == Kind.MMAP
-        mappings, mapped = mappings + int(maps.sum()), mapped + int(block["len"][maps].sum())
-        last_end = max(last_end, int(ends_of(block).max()))
-        timed = timed and bool((block["t_complete"] != NULL).all())
-        if timed:
-            depth.add(block["t_submit"], block["t_complete"])
+def _pass(program: Program, groups: int, core: Native | None) -> Survey:
+    files = len(program.uris)
+    survey = Survey(files) if core is None else core.survey(files)
+    numbers = _Numbers(groups)
+    for _, block in program.rows.blocks():
+        survey.add(numbers.numbered(program.stream_of[block["who"]]), block)
     if len(program):
         program.origin = int(program.rows.read(0, 1)["t_submit"][0])
         # From the first submit to the last end, and one typical gap more.
-        program.period = max(last_end - program.origin + gaps.median, 1)
-    program.kinds, program.mapped, program.held = frozenset(kinds), (mappings, mapped), held.most
-    program.depth = depth.to_json() if timed else None
+        program.period = max(int(survey.threads["end"].max()) - program.origin + survey.gaps.median, 1)
+    program.uses, program.kinds, program.depth = survey.uses, frozenset(survey.kinds), survey.depth
+    program.mapped, program.held = (survey.mappings, survey.mapped), survey.held.most
+    program.without_offset, program.overlaps = survey.without_offset, survey.threads.overlaps
     program.stream_of = numbers.of[program.stream_of]
-    return threads
+    return survey
 
 
 def _streams(threads: Threads, program: Program) -> list[Stream]:
@@ -296,5 +282,5 @@ def _streams(threads: Threads, program: Program) -> list[Stream]:
 
 
 def _identity(program: Program, who: int) -> dict[str, int]:
-    values = zip(_IDENTITIES, program.who[who].tolist(), strict=True)
+    values = zip(IDENTITIES, program.who[who].tolist(), strict=True)
     return {name: value for name, value in values if name in program.names and value != NULL}

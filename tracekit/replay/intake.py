@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.errors import InputError, TracekitError
-from tracekit.replay.kinds import CHANGES, Kind, kinds_of
+from tracekit.replay.kinds import CHANGES, Kind, kind_table, kinds_of
 from tracekit.replay.options import Options
 from tracekit.replay.remap import Remap
 from tracekit.selection import select
@@ -39,6 +39,8 @@ class Intake:
         self._unknown: Counter[str] = Counter()
         self._bad_selection: TracekitError | None = None
         self._warnings: list[str] = []
+        self._table: StringTable | None = None
+        self._names, self._suspicious = -1, False
         self.uris = StringTable()
         self.seen: set[str] = set()
         self.skipped: dict[str, int] = {}
@@ -103,6 +105,8 @@ class Intake:
         return Trace(columns, {**piece.tables, "uri": self.uris}, piece.marks, piece.header, None, piece.warnings)
 
     def _issued(self, piece: Trace) -> Trace:
+        if not self._may_drop(piece):
+            return piece
         kinds = kinds_of(piece)
         # A touch says that a page was read at some time between two looks: there is no moment to issue it at.
         touches = piece.mask("op", "touch")
@@ -118,6 +122,14 @@ class Intake:
             {"unknown": unknown, "failed changes": failed, "writes": unwanted, "touches of mapped pages": touches}
         )
         return piece.select(~dropped)
+
+    def _may_drop(self, piece: Trace) -> bool:
+        """Whether any name of an op that the pieces so far have is of a kind that may be left out."""
+        table = piece.tables.get("op")
+        if table is not self._table or len(piece.strings("op")) != self._names:
+            self._table, self._names = table, len(piece.strings("op"))
+            self._suspicious = bool(np.isin(kind_table(piece), (*CHANGES, Kind.UNKNOWN)).any())
+        return self._suspicious
 
     def _count(self, reasons: dict[str, NDArray[np.bool_]]) -> None:
         for reason, mask in reasons.items():

@@ -31,5 +31,9 @@ _NAMES = {kind.name.lower(): kind for kind in Kind if kind is not Kind.UNKNOWN} 
 
 def kinds_of(trace: Trace) -> NDArray[np.int8]:
     """The `Kind` of each op; names nobody knows are UNKNOWN."""
-    table = np.array([_NAMES.get(name, Kind.UNKNOWN) for name in trace.strings("op")] or [Kind.READ], np.int8)
-    return np.asarray(table[trace.col("op")], np.int8)
+    return np.asarray(kind_table(trace)[trace.col("op")], np.int8)
+
+
+def kind_table(trace: Trace) -> NDArray[np.int8]:
+    """The `Kind` of each name in the trace's table of ops."""
+    return np.array([_NAMES.get(name, Kind.UNKNOWN) for name in trace.strings("op")] or [Kind.READ], np.int8)

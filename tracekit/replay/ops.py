@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tracekit.errors import InputError
 from tracekit.replay.compile import Program, Stream
+from tracekit.replay.core import PACES, Dealer, native_core
 from tracekit.replay.kinds import Kind
 from tracekit.replay.options import Options
 from tracekit.replay.records import Block, Records
@@ -54,18 +55,32 @@ class Ops:
         self._next = np.array([stream.first for stream in program.streams], np.int64)
         self._ended = np.zeros(len(program.streams), np.int64)
         self._leads = np.array([stream.lead for stream in program.streams], np.int64)
-        self._offsets = _Offsets(program, options.null_offset)
+        offsets, dealer = _Offsets(program, options.null_offset), self._dealer()
         for first, block in program.rows.blocks():
-            self._put(first, block)
+            stream = program.streams_of(block)
+            if program.without_offset or options.null_offset == "sequential":
+                self.without_offset += offsets.complete(first, block, stream)
+            if dealer is None:
+                self._put(first, block, stream)
+            else:
+                dealer.put(first, block, stream)
+        self.records.refresh()
 
     @property
     def speed(self) -> float:
         """What times were divided by."""
         return self._options.speed
 
-    def _put(self, first: int, block: Block) -> None:
-        stream = self._program.streams_of(block)
-        self.without_offset += self._offsets.complete(first, block, stream)
+    def _dealer(self) -> Dealer | None:
+        core = native_core()
+        if core is None:
+            return None
+        return Dealer(
+            core.core, self._leads, self._next, origin=self._program.origin, speed=self._options.speed, pace=PACES[self._pace],
+            fd=self.records.descriptor,
+        )  # fmt: skip
+
+    def _put(self, first: int, block: Block, stream: NDArray[np.int32]) -> None:
         think, order = self._think(stream, block)
         out = np.zeros(len(block), OP)
         if self._pace != "asap":

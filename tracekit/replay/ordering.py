@@ -13,9 +13,9 @@ import numpy as np
 from tracekit.replay.records import BLOCK, Block, Records
 
 # Records of a run; while it is sorted there are three copies of it in memory.
-RUN = 32_768
+RUN = 16_384
 # Records of all open runs together, and the fewest of one.
-_OPEN, _LEAST = 32_768, 16
+_OPEN, _LEAST = 16_384, 16
 
 
 def is_sorted(block: Block, key: str) -> bool:

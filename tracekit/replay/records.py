@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from tracekit.errors import CannotRunError
 
 # Records that are looked at together: enough for NumPy to be quick, and little beside the interpreter.
-BLOCK = 16_384
+BLOCK = 8_192
 # Reading this many records too many costs less than another system call; and so many are read at once at most.
-_GAP, _SPAN = 128, 32_768
+_GAP, _SPAN = 128, 16_384
 Block = NDArray[Any]
 
 

@@ -37,7 +37,7 @@ exit codes: 0 the load was delivered undisturbed (VALID), 3 it was not (the reas
 """
 _SUFFIXES = (".jsonl.zst", ".jsonl")
 # Ops of the trace that are looked at together.
-_PIECE = 16_384
+_PIECE = 8_192
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
