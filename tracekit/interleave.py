@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -105,3 +106,26 @@ def _stacked(parts: list[dict[str, IntArray]]) -> dict[str, IntArray]:
 def _column(part: dict[str, IntArray], name: str) -> IntArray:
     found = part.get(name)
     return np.full(len(part["t_submit"]), NULL, COLUMNS[name].dtype) if found is None else found
+
+
+def interleave_streams(streams: Sequence[Iterator[Columns]]) -> Iterator[dict[str, IntArray]]:
+    """The columns of streams that are in order of `t_submit` each, in one order; one piece of each is held at a time.
+
+    Where a stream is not in order, its late ops come as soon as they are known.
+    """
+    active = [one for number, stream in enumerate(streams) if (one := _next_open(number, stream)) is not None]
+    while active:
+        # Beyond the first end nothing is certain: that stream goes on there.
+        horizon = min(one.last for one in active)
+        parts = [part for one in active if len((part := one.until(horizon))["t_submit"])]
+        if parts:
+            yield _sorted(parts)
+        left = [_next_open(one.number, streams[one.number]) if one.is_done else one for one in active]
+        active = [one for one in left if one is not None]
+
+
+def _next_open(number: int, stream: Iterator[Columns]) -> _Open | None:
+    for columns in stream:
+        if len(columns["t_submit"]):
+            return _Open(number, Chunk(int(columns["t_submit"].min()), partial(dict, columns)))
+    return None

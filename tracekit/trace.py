@@ -394,8 +394,7 @@ def merge(traces: Sequence[Trace]) -> Trace:
     parts, warnings = _on_one_clock(traces)
     joined = concatenate(parts)
     marks = sorted(joined.marks, key=lambda mark: mark.t)
-    trailers = [part.trailer for part in parts if part.trailer is not None]
-    trailer = _added(trailers) if len(trailers) == len(parts) else None
+    trailer = trailers_added([part.trailer for part in parts])
     notes = [*warnings, *(note for part in parts for note in part.warnings)]
     return Trace(joined.columns, joined.tables, marks, parts[0].header, trailer, notes).sorted()
 
@@ -440,7 +439,11 @@ def _recoded(part: Trace, name: str, table: StringTable | None) -> IntArray:
     return out
 
 
-def _added(trailers: Sequence[Trailer]) -> Trailer:
+def trailers_added(parts: Sequence[Trailer | None]) -> Trailer | None:
+    """The trailer of several traces in one; None where one of them has none."""
+    trailers = [trailer for trailer in parts if trailer is not None]
+    if len(trailers) < len(parts):
+        return None
     return Trailer(
         ops=sum(trailer.ops for trailer in trailers),
         bytes=sum(trailer.bytes for trailer in trailers),

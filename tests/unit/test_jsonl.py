@@ -347,8 +347,9 @@ def test_missing_empty_and_unreadable_files(tmp_path):
         formats.load(tmp_path / "nothing.jsonl")
     with pytest.raises(InputError, match="is empty"):
         formats.load(empty)
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
-        formats.load(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="holds no trace"):
+        formats.load(tmp_path / "folder")
     with pytest.raises(InputError, match="cannot be read"):
         formats.load(tmp_path / ("x" * 300))
 

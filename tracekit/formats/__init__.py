@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 
 from tracekit.errors import InputError, UsageError
-from tracekit.formats import registry
+from tracekit.formats import registry, several
 from tracekit.formats.writer import Writer
 from tracekit.output import check_output
-from tracekit.trace import Trace
+from tracekit.trace import Trace, merge
 from tracekit.units import TIME_UNITS_NS
 
 _PARQUET_MAGIC = b"PAR1"
@@ -27,10 +28,10 @@ def load(
     form: str | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Trace:
-    """Read a whole trace file into columns.
+    """Read a whole trace into columns.
 
     Args:
-        path: The file, or `-` for standard input.
+        path: The file, or `-` for standard input. A directory or a glob is all traces in it, merged by time.
         time_unit: The unit of the times of a file that has no header: ns, us, ms or s.
         skip_bad: Keep the good lines of a damaged file; the trace's warnings say how many were left out.
         form: The name of the file's format, where neither its suffix nor its content says it.
@@ -40,7 +41,11 @@ def load(
         InputError: If the file is missing, unreadable, empty or of no known format.
         TraceFormatError: If a line breaks the format (and `skip_bad` is false), with file:line and key.
     """
-    text = _readable(path)
+    files = several.expand(os.fspath(path))
+    if len(files) > 1:
+        rest = {"time_unit": time_unit, "skip_bad": skip_bad, "form": form, "options": options}
+        return merge([load(file, **rest) for file in files])  # type: ignore[arg-type]
+    text = _readable(files[0])
     return _format_of(text, form).load(text, time_unit=_time_unit(time_unit), skip_bad=skip_bad, options=options)
 
 
@@ -58,10 +63,18 @@ def chunks(
     The header comes with every piece; marks come with the piece in which they stood; only the last piece has the trailer.
     Arguments and errors are those of `load`.
     """
-    text = _readable(path)
-    return _format_of(text, form).chunks(
-        text, ops=ops, time_unit=_time_unit(time_unit), skip_bad=skip_bad, options=options
-    )
+    unit = _time_unit(time_unit)
+    readers = [
+        partial(_pieces, text, _format_of(text, form), unit, options, skip_bad=skip_bad)
+        for text in map(_readable, several.expand(os.fspath(path)))
+    ]
+    return several.chunks(readers, ops) if len(readers) > 1 else readers[0](ops)
+
+
+def _pieces(
+    path: str, form: registry.Format, unit: int, options: Mapping[str, str] | None, ops: int, *, skip_bad: bool
+) -> Iterator[Trace]:
+    return form.chunks(path, ops=ops, time_unit=unit, skip_bad=skip_bad, options=options)
 
 
 def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True, form: str | None = None) -> None:

@@ -1,0 +1,113 @@
+"""A directory or a glob of traces is one trace: merged by time on one clock, whole or in pieces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tracekit import Header, Mark, Op, Trace, Trailer, formats, merge
+from tracekit.errors import InputError
+from tracekit.formats import several
+from tracekit.testing import training_trace
+
+
+def _host(rank, *, start=1_000_000, ops=300, seed=0):
+    """A host's trace, whose clock begins `rank` ms after the first one's."""
+    chance = np.random.default_rng(seed + rank)
+    times = np.sort(chance.integers(0, 5_000_000, ops))
+    rows = [
+        Op(f"file:///host{rank}/{number % 7}", number, 1, int(time), t_complete=int(time) + 5, rank=rank,
+           sample_id=f"s{number % 3}" if number % 2 else number, err="EIO" if number % 50 == rank else None)
+        for number, time in enumerate(times)
+    ]  # fmt: skip
+    header = Header(created="now", clock={"t0_unix_ns": start + rank * 1_000_000})
+    marks = [Mark("step", 10, 20, 0), Mark("step", 4_999_999, 5_000_000, 1)]
+    return Trace.of(rows, header=header, marks=marks, trailer=Trailer(ops=ops, bytes=ops * 10))
+
+
+@pytest.fixture
+def hosts(tmp_path, monkeypatch):
+    """Three hosts' traces in three formats, below one directory."""
+    monkeypatch.setattr(several, "_FEWEST_OPS", 16)
+    traces = [_host(rank) for rank in range(3)]
+    for trace, name in zip(traces, ("a.parquet", "b.jsonl", "c.jsonl.zst"), strict=True):
+        (tmp_path / f"host_{name}").mkdir()
+        formats.save(trace, tmp_path / f"host_{name}" / f"trace.{name.partition('.')[2]}")
+    return traces
+
+
+def _rows(trace):
+    return sorted(trace, key=lambda op: (op.t_submit, op.uri, op.offset))
+
+
+def test_a_directory_is_its_traces_merged_by_time(hosts, tmp_path):
+    """Every op is there once, on the clock of the host that began first, with its rank, in order of time."""
+    whole = Trace.read(tmp_path)
+    wanted = merge(hosts)
+    assert _rows(whole) == _rows(wanted)
+    assert bool((np.diff(whole.col("t_submit")) >= 0).all())
+    assert whole.trailer.ops == 900
+    assert {op.rank for op in whole} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("ops", [40, 200, 100_000])
+def test_pieces_of_many_traces_are_the_merged_trace(hosts, tmp_path, ops):
+    """In pieces of any size the same ops, marks, header and trailer come as when merged at once, with shared tables."""
+    pieces = list(formats.chunks(str(tmp_path / "host*"), ops=ops))
+    wanted = merge(hosts)
+    times = np.concatenate([piece.col("t_submit") for piece in pieces])
+    assert bool((np.diff(times) >= 0).all())
+    assert _rows([op for piece in pieces for op in piece]) == _rows(wanted)
+    assert sorted(mark.t for piece in pieces for mark in piece.marks) == [mark.t for mark in wanted.marks]
+    assert pieces[0].header == wanted.header
+    assert [piece.trailer is None for piece in pieces] == [True] * (len(pieces) - 1) + [False]
+    assert pieces[-1].trailer == wanted.trailer
+    assert all(piece.tables["uri"] is pieces[0].tables["uri"] for piece in pieces)
+
+
+def test_parts_of_one_trace_are_the_trace(tmp_path):
+    """A trace partitioned by time into files of a directory reads as the one it was."""
+    trace = training_trace()
+    (tmp_path / "parts").mkdir()
+    for number, start in enumerate(range(0, len(trace), 50)):
+        part = trace.select(slice(start, start + 50))
+        part.marks = trace.marks if number == 0 else []
+        formats.save(part, tmp_path / "parts" / f"{number:04d}.parquet")
+    (tmp_path / "parts" / "README.txt").write_text("no trace")
+    (tmp_path / "parts" / ".hidden.parquet").write_text("no trace")
+    assert _rows(Trace.read(tmp_path / "parts")) == _rows(trace)
+    pieces = list(formats.chunks(tmp_path / "parts", ops=100))
+    assert [op.t_submit for piece in pieces for op in piece] == [op.t_submit for op in trace]
+
+
+def test_traces_without_a_common_clock_are_said_to_have_none(tmp_path):
+    """Where a header does not say when t0 was, times stay as they are and the user is told."""
+    for rank in range(2):
+        trace = _host(rank)
+        formats.save(
+            Trace(trace.columns, trace.tables, header=replace(trace.header, clock={})), tmp_path / f"{rank}.jsonl"
+        )
+    assert any("without a common clock" in text for text in Trace.read(tmp_path).warnings)
+    *_, last = formats.chunks(tmp_path)
+    assert any("without a common clock" in text for text in last.warnings)
+    assert last.trailer is None
+
+
+def test_names_that_mean_no_trace_are_said(tmp_path):
+    """An empty directory and a glob without match are one sentence each; a file whose name has a star is that file."""
+    with pytest.raises(InputError, match=r"holds no trace; its traces end in \.jsonl, "):
+        Trace.read(tmp_path)
+    with pytest.raises(InputError, match=r"no trace matches .*; check the glob, and that it is in quotes"):
+        Trace.read(tmp_path / "no*.parquet")
+    formats.save(training_trace(), tmp_path / "a*.jsonl")
+    assert len(Trace.read(tmp_path / "a*.jsonl")) == 288
+
+
+def test_a_damaged_part_is_named(hosts, tmp_path):
+    """Which of many files is damaged stands in the error."""
+    damaged = tmp_path / "host_a.parquet" / "trace.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"host_a\.parquet/trace\.parquet cannot be read as Parquet"):
+        list(formats.chunks(tmp_path))

@@ -1,0 +1,148 @@
+"""Many trace files as one trace: the parts of a directory, or what a glob names, merged by time.
+
+Clocks are brought together by the headers' `t0_unix_ns`; every op keeps the rank and the process it has.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tracekit.errors import InputError
+from tracekit.interleave import interleave_streams
+from tracekit.trace import CATEGORIES, NULL, Header, IntArray, Mark, StringTable, Trace, name_code, trailers_added
+
+# What a directory may hold beside traces is left alone: only our own formats count there.
+_OWN = (".jsonl", ".jsonl.zst", ".parquet")
+_MAGIC = frozenset("*?[")
+_FEWEST_OPS = 4096
+
+
+def expand(path: str) -> list[str]:
+    """The files that a name means: itself, the traces below a directory, or what a glob matches, by name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if os.path.isdir(path):
+        found = _below(path)
+        if not found:
+            raise InputError(f"the directory {path} holds no trace", f"its traces end in {', '.join(_OWN)}")
+        return found
+    if os.path.lexists(path) or not _MAGIC & set(path):
+        return [path]
+    matched = sorted(glob.glob(path, recursive=True))
+    found = [file for one in matched for file in (_below(one) if os.path.isdir(one) else [one])]
+    if not found:
+        raise InputError(f"no trace matches {path}", "check the glob, and that it is in quotes")
+    return found
+
+
+def _below(directory: str) -> list[str]:
+    return sorted(
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(directory)
+        for name in names
+        if name.endswith(_OWN) and not name.startswith(".")
+    )
+
+
+def chunks(sources: Sequence[Callable[[int], Iterator[Trace]]], ops: int) -> Iterator[Trace]:
+    """The pieces of several traces as those of one, as `tracekit.formats.chunks` gives them.
+
+    Args:
+        sources: For each trace what reads it in pieces of so many ops.
+        ops: About how many ops are held, of all traces together.
+    """
+    merged = _Merged([source(max(ops // len(sources), _FEWEST_OPS)) for source in sources])
+    last: Trace | None = None
+    for columns in interleave_streams(merged.streams):
+        if last is not None:
+            yield last
+        last = merged.piece(columns)
+    # Marks may stand behind the last op.
+    rest = merged.piece(last.columns if last is not None else Trace.of([]).columns)
+    last = Trace(rest.columns, rest.tables, [*(last.marks if last is not None else ()), *rest.marks], rest.header)
+    last.trailer = trailers_added([source.trailer for source in merged.sources])
+    last.warnings = [*merged.warnings, *(text for source in merged.sources for text in source.warnings)]
+    yield last
+
+
+class _Merged:
+    """What the pieces of the one trace share."""
+
+    def __init__(self, readers: Sequence[Iterator[Trace]]) -> None:
+        self.tables = {name: StringTable() for name in (*CATEGORIES, "sample_id")}
+        self.marks: list[Mark] = []
+        self.sources = [_Source(reader, self) for reader in readers]
+        self.header, self.warnings = self._on_one_clock()
+        self.streams = [source.columns() for source in self.sources]
+
+    def piece(self, columns: dict[str, IntArray]) -> Trace:
+        """A piece with these columns, and the marks met since the last one."""
+        marks, self.marks = sorted(self.marks, key=lambda mark: mark.t), []
+        tables = {name: table for name, table in self.tables.items() if name in columns and len(table)}
+        return Trace(columns, tables, marks, self.header)
+
+    def _on_one_clock(self) -> tuple[Header | None, list[str]]:
+        headers = [source.first.header for source in self.sources]
+        origins = [header.clock.get("t0_unix_ns") if header else None for header in headers]
+        known = [origin for origin in origins if isinstance(origin, int)]
+        if len(known) < len(headers):
+            return headers[0], ["merged traces without a common clock: times are as recorded"]
+        for source, origin in zip(self.sources, known, strict=True):
+            source.shift = origin - min(known)
+        leader = headers[known.index(min(known))] or Header()
+        return replace(headers[0] or Header(), clock=leader.clock), []
+
+
+class _Source:
+    """One of the traces: its pieces on the common clock, with codes into the common tables."""
+
+    def __init__(self, reader: Iterator[Trace], merged: _Merged) -> None:
+        self.first = next(reader)
+        self.shift = 0
+        self.trailer = self.first.trailer
+        self.warnings: Sequence[str] = self.first.warnings
+        self._reader = reader
+        self._merged = merged
+        self._mappings: dict[str, tuple[StringTable, IntArray]] = {}
+
+    def columns(self) -> Iterator[dict[str, IntArray]]:
+        """The columns of each piece; what is no op is given to the merged trace."""
+        yield self._columns(self.first)
+        for piece in self._reader:
+            self.trailer, self.warnings = piece.trailer, piece.warnings
+            yield self._columns(piece)
+
+    def _columns(self, piece: Trace) -> dict[str, IntArray]:
+        shifted = piece.shifted(self.shift) if self.shift else piece
+        self._merged.marks += shifted.marks
+        return {name: self._recoded(piece, name, array) for name, array in shifted.columns.items()}
+
+    def _recoded(self, piece: Trace, name: str, codes: IntArray) -> IntArray:
+        if name not in piece.tables:
+            return codes
+        mapping = self._mapping(name, piece.tables[name])
+        if name != "sample_id":
+            recoded: IntArray = mapping[codes]
+            return recoded
+        named = codes < NULL
+        out: IntArray = codes.copy()
+        out[named] = name_code(mapping[name_code(codes[named])].astype(np.int64))
+        return out
+
+    def _mapping(self, name: str, table: StringTable) -> IntArray:
+        """The common code of each of a table's own; NULL, which is -1, is the last. A table may have grown."""
+        known, mapping = self._mappings.get(name, (None, np.array([NULL], np.int32)))
+        if known is not table:
+            mapping = np.array([NULL], np.int32)
+        if len(mapping) <= len(table):
+            added = [self._merged.tables[name].code(text) for text in table.strings[len(mapping) - 1 :]]
+            mapping = np.concatenate([mapping[:-1], np.array([*added, NULL], np.int32)])
+            self._mappings[name] = (table, mapping)
+        return mapping
