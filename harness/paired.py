@@ -78,6 +78,7 @@ def judge(
         remap: (FROM, TO) prefixes of uris; those in the replay's header are used when there are none.
     """
     notes = validity.remarks(recorded, names[0]) + validity.remarks(replayed, names[1])
+    notes += validity.cache_remarks(recorded, replayed, names)
     problems = validity.problems(recorded, names[0]) + validity.problems(replayed, names[1])
     options = _options(replayed)
     # What the user says beats what the header says.

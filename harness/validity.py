@@ -19,7 +19,7 @@ did is true, and the note says under which circumstances.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -32,6 +32,8 @@ from tracekit.units import counted
 
 LOST_SHARE = 0.001
 OVERLAP_SHARE = 0.01
+# More of the files' pages than that resident or absent, and it is another experiment.
+CACHE_SHARE = 0.05
 
 
 def problems(trace: Trace, name: str) -> list[Finding]:
@@ -57,6 +59,26 @@ def remarks(trace: Trace, name: str) -> list[str]:
         reasons = "; ".join(str(reason) for reason in trailer.run.get("reasons", ()))
         notes.append(f"{name}: the replay calls itself {verdict}{': ' + reasons if reasons else ''}")
     return notes
+
+
+def cache_remarks(recorded: Trace, replayed: Trace, names: tuple[str, str]) -> list[str]:
+    """What the reader should know about the page cache at the start of a replay, against that of its recording.
+
+    It decides how fast reads were, not which there were: a remark, no finding.
+    """
+    then, now = _resident_share(recorded), _resident_share(replayed)
+    if then is None or now is None or abs(then - now) <= CACHE_SHARE:
+        return []
+    text = f"{names[0]} began with {then:.0%} of its files' pages in the page cache and {names[1]} with {now:.0%}"
+    return [f"{text}; their times are not comparable (replay --cache-start recorded restores what was there)"]
+
+
+def _resident_share(trace: Trace) -> float | None:
+    before = trace.trailer.residency.get("before") if trace.trailer is not None else None
+    if not isinstance(before, Mapping):
+        return None
+    pages, resident = before.get("pages"), before.get("resident")
+    return resident / pages if isinstance(pages, int) and isinstance(resident, int) and pages > 0 else None
 
 
 def _problems(trace: Trace, name: str) -> Iterator[Finding]:

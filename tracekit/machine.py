@@ -44,6 +44,9 @@ def host_class(host: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+_IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs", "hugetlbfs")
+
+
 @dataclass(frozen=True)
 class Mount:
     """One line of /proc/self/mountinfo: mount point, file system type, device."""
@@ -62,6 +65,12 @@ def mount_of(path: str) -> Mount | None:
         if inside and (best is None or len(mount.point) >= len(best.point)):
             best = mount
     return best
+
+
+def in_memory(path: str) -> bool:
+    """Whether what is at `path` (or its nearest existing parent) lies in a file system without a device behind it."""
+    mount = mount_of(path)
+    return mount is not None and mount.kind in _IN_MEMORY
 
 
 def _mounts() -> list[Mount]:

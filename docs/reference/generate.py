@@ -85,6 +85,62 @@ MARK = {
         "pid": SMALL | {"type": ["integer", "null"], "description": "process that trains"},
     },
 }
+_PAGES = {
+    "type": ["object", "null"],
+    "properties": {
+        "pages": NUMBER | {"description": "all of them"},
+        "resident": NUMBER | {"description": "cached ones"},
+    },
+}
+RESIDENCY = {
+    "type": "object",
+    "description": "what of the data was in the page cache",
+    "properties": {
+        "start": {
+            "type": "string",
+            "description": "a recording: first-read or before-run; a replay: as-is, cold, warm or recorded",
+        },
+        "before": _PAGES
+        | {"description": "of a recording's files before each was first read, of a replay's when it began"},
+        "after": _PAGES | {"description": "of a replay's files when it had ended"},
+        "verified": {
+            "type": ["object", "null"],
+            "description": "a replay's start held against the state asked for; null where the system does not tell",
+            "properties": {
+                "pages": NUMBER | {"description": "all of them"},
+                "missing": NUMBER | {"description": "should be cached and are not"},
+                "extra": NUMBER | {"description": "should not be cached and are"},
+            },
+        },
+        "notes": {"type": "array", "items": {"type": "string"}, "description": "what was not reached"},
+        "files": {
+            "type": "object",
+            "description": "a recording's files, in columns; a replay's: how many were whole, exact, scaled, number, unknown",
+            "properties": {
+                "count": NUMBER | {"description": "files looked at, and files of which nothing is known"},
+                "page_bytes": NUMBER | {"unit": "bytes", "description": "of a page"},
+                "others": {
+                    "type": ["string", "null"],
+                    "description": "state of files not listed: all, none, or not known",
+                },
+                "uri": {"type": "array", "items": {"type": "string"}, "description": "files listed"},
+                "size": {"type": "array", "items": NUMBER, "unit": "bytes", "description": "of each"},
+                "resident": {"type": "array", "items": NUMBER, "description": "cached pages of each"},
+                "gaps": {
+                    "type": "array",
+                    "description": "of each, pages absent and resident in turn from its start; null: all, none or not known which",
+                },
+                "unknown": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "files of which nothing is known",
+                },
+                "left_out": {"type": "object", "description": "files and gaps for which the table had no room"},
+                "not_looked_at": NUMBER | {"description": "openings of files that came when the run's table was full"},
+            },
+        },
+    },
+}
 TRAILER = {
     "type": "object",
     "description": "the last line: how much there is and how complete it is",
@@ -102,10 +158,7 @@ TRAILER = {
                     "description": "pid, argv, ops, exit of each",
                 },
                 "coverage": _object("bytes traced and ignored against the kernel's own count"),
-                "residency": _object(
-                    "what of the data was in the page cache: before (a recording: when each file was first read; a replay: when "
-                    "it began), after, verified, and files: the pages of each"
-                ),
+                "residency": RESIDENCY,
                 "run": _object("a replay's or driver's statement about its own run"),
             },
         }

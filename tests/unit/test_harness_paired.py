@@ -563,3 +563,17 @@ def test_a_stream_without_a_twin_does_not_take_the_place_of_another():
     assert len(pairs) == 20
     assert pairs.moved_share == 0.0
     assert {recorded.uris[recorded.sorted().col("uri")[row]] for row in pairs.left} == {"file:///b"}
+
+
+@pytest.mark.parametrize(("then", "now", "said"), [(0, 100, True), (100, 0, True), (50, 53, False), (None, 100, False)])
+def test_another_start_of_the_page_cache_is_said(recording, then, now, said):
+    """A warm replay of a cold recording passes, and the verdict says aloud that its times are no comparison."""
+
+    def with_pages(trace, resident):
+        residency = {} if resident is None else {"before": {"pages": 100, "resident": resident}}
+        return Trace(trace.columns, trace.tables, [], trace.header, Trailer(ops=len(trace), residency=residency))
+
+    verdict = paired(with_pages(recording, then), with_pages(as_replay(recording), now))
+    assert named(verdict) == set()
+    sentence = f"recording began with {then}% of its files' pages in the page cache and replay with {now}%"
+    assert any(sentence in note for note in verdict.notes) == said

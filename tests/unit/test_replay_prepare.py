@@ -12,7 +12,7 @@ from tracekit.replay import prepare
 from tracekit.replay.options import Options
 from tracekit.replay.plan import File, Plan, make_plan
 from tracekit.storage.cache import holes
-from tracekit.trace import Op, Trace
+from tracekit.trace import Op, Trace, Trailer
 from tracekit.uri import file_uri
 
 
@@ -123,3 +123,43 @@ def test_progress_counts_every_byte(tmp_path: Path) -> None:
     plan = planned(tmp_path, ("read", "x", 0, 5_000_000, None), ("read", "y", 0, 1, None))
     total = prepare.prepare(prepare.missing(plan), "zero", seen.append)
     assert max(seen) == total == 5_000_001
+
+
+def test_recorded_sizes_are_the_sizes_of_stand_ins(tmp_path: Path) -> None:
+    """A file of which a part was read is made as long as it was, under its new name too."""
+    trace = Trace.of([Op("file:///old/x", 0, 10, 0, ret=10, pid=1, tid=1)])
+    trace.trailer = Trailer(ops=1, extra={"files": {"uri": ["file:///old/x"], "size": [70_000]}})
+    plan = make_plan(trace, Options(prepare="random", remap=(("/old", str(tmp_path)),)))
+    assert prepare.prepare(prepare.missing(plan), "random") == 70_000
+    assert (tmp_path / "x").stat().st_size == 70_000
+    assert prepare.missing(plan) == []
+
+
+def test_what_a_killed_run_left_is_removed_and_what_it_finished_is_kept(tmp_path: Path) -> None:
+    """Half-written files of processes that are gone go; those of a process that lives stay; whole files are not made again."""
+    plan = planned(tmp_path, ("read", "x", 0, 100, 100), ("read", "y", 0, 100, 100))
+    prepare.prepare([plan.files[0]], "random")
+    first = (tmp_path / "x").read_bytes()
+    (tmp_path / ".tracekit-part.4194999.aa").write_bytes(b"half")  # above the largest pid there can be
+    (tmp_path / f".tracekit-part.{os.getpid()}.bb").write_bytes(b"being written")
+    missing = prepare.missing(plan)
+    assert [file.uri for file in missing] == [plan.files[1].uri]
+    prepare.prepare(missing, "random")
+    assert sorted(os.listdir(tmp_path)) == [f".tracekit-part.{os.getpid()}.bb", "x", "y"]
+    assert (tmp_path / "x").read_bytes() == first
+
+
+def test_data_made_in_memory_is_remarked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in on a tmpfs is no test of storage, and that is said before it is made."""
+    plan = planned(tmp_path, ("read", "x", 0, 100, 100))
+    monkeypatch.setattr(prepare, "in_memory", lambda _: True)
+    assert "in memory" in prepare.remarks(prepare.missing(plan))[0]
+    monkeypatch.setattr(prepare, "in_memory", lambda _: False)
+    assert prepare.remarks(prepare.missing(plan)) == []
+
+
+def test_long_names_can_be_made(tmp_path: Path) -> None:
+    """The temporary name does not grow with the file's own, which may use all 255 bytes."""
+    plan = planned(tmp_path, ("read", "n" * 255, 0, 10, 10))
+    assert prepare.prepare(prepare.missing(plan), "zero") == 10
+    assert os.listdir(tmp_path) == ["n" * 255]

@@ -29,6 +29,7 @@ class Intake:
         source_ops: Ops of the trace.
         uris: The names of what remains, for all pieces.
         residency: What the trace's trailer says of the page cache.
+        files: What it says of the recorded files: columns, of which `uri` and `size` are used.
     """
 
     def __init__(self, options: Options) -> None:
@@ -46,6 +47,7 @@ class Intake:
         self.skipped: dict[str, int] = {}
         self.source_ops = 0
         self.residency: Mapping[str, Any] = {}
+        self.files: Mapping[str, Any] = {}
 
     def take(self, piece: Trace) -> Trace:
         """The ops of a piece that will be issued."""
@@ -54,6 +56,8 @@ class Intake:
         self._warnings = piece.warnings
         if piece.trailer is not None:
             self.residency = piece.trailer.residency
+            files = piece.trailer.extra.get("files")
+            self.files = files if isinstance(files, Mapping) else {}
         return self._issued(self._renamed(self._chosen(piece)))
 
     @property
@@ -75,6 +79,17 @@ class Intake:
             text = f"the trace has ops that cannot be replayed: {listing}"
             found.append(InputError(text, "pass --skip-unknown to leave them out"))
         return found
+
+    def sizes(self) -> dict[str, int]:
+        """How large the recorded files were, by the names they have now; empty where the trace does not say."""
+        uris, sizes = self.files.get("uri"), self.files.get("size")
+        if not isinstance(uris, list) or not isinstance(sizes, list):
+            return {}
+        return {self._new_name(uri): size for uri, size in zip(uris, sizes, strict=False) if _is_size(uri, size)}
+
+    def _new_name(self, uri: str) -> str:
+        new = self._remap.apply(uri) if self._remap is not None else None
+        return uri if new is None else new
 
     def why_none(self) -> str:
         """What to do when no op is left."""
@@ -110,17 +125,18 @@ class Intake:
         kinds = kinds_of(piece)
         # A touch says that a page was read at some time between two looks: there is no moment to issue it at.
         touches = piece.mask("op", "touch")
-        unknown, changing = (kinds == Kind.UNKNOWN) & ~touches, np.isin(kinds, CHANGES)
+        # Which advice it was is not recorded, and none of them reads or changes anything for the program.
+        hints = piece.mask("op", "fadvise", "readahead")
+        unknown, changing = (kinds == Kind.UNKNOWN) & ~touches & ~hints, np.isin(kinds, CHANGES)
         if not self._options.skip_unknown:
             self._unknown.update(piece.strings("op")[code] for code in piece.col("op")[unknown])
         failed = changing & (piece.col("err") != NULL)
         unwanted = changing & ~failed & (self._options.writes == "skip")
-        dropped = unknown | failed | unwanted | touches
+        dropped = unknown | failed | unwanted | touches | hints
         if not bool(dropped.any()):
             return piece
-        self._count(
-            {"unknown": unknown, "failed changes": failed, "writes": unwanted, "touches of mapped pages": touches}
-        )
+        reasons = {"unknown": unknown, "failed changes": failed, "writes": unwanted}
+        self._count({**reasons, "touches of mapped pages": touches, "hints to the kernel": hints})
         return piece.select(~dropped)
 
     def _may_drop(self, piece: Trace) -> bool:
@@ -135,3 +151,7 @@ class Intake:
         for reason, mask in reasons.items():
             if bool(mask.any()):
                 self.skipped[reason] = self.skipped.get(reason, 0) + int(mask.sum())
+
+
+def _is_size(uri: Any, size: Any) -> bool:
+    return isinstance(uri, str) and isinstance(size, int) and 0 <= size < 1 << 63

@@ -23,7 +23,7 @@ from tracekit.uri import scheme_of
 class File:
     """One URI of the plan and what the trace wants of it.
 
-    `extent` is how long the file must be in bytes, `in_scratch` says that the trace itself makes it, `needed` that it has
+    `extent` is how long the file must be in bytes, `size` how long it was when it was recorded (0: not known), `in_scratch` says that the trace itself makes it, `needed` that it has
     to be there before the run, `listed` that it is a directory whose entries are read.
     """
 
@@ -32,12 +32,18 @@ class File:
     storage: Storage | None = None
     direct: bool = False
     extent: int = 0
+    size: int = 0
     read: bool = False
     needed: bool = False
     listed: bool = False
     changed: bool = False
     in_scratch: bool = False
     error: TracekitError | None = None
+
+    @property
+    def wanted_size(self) -> int:
+        """How long a stand-in for it is made."""
+        return max(self.extent, self.size)
 
     def access(self, options: Options) -> Access:
         """How it is opened for reading."""
@@ -115,6 +121,9 @@ def make_plan(
     pace, reason = resolve_pace(program, options.pace)
     ops = Ops(program, options, pace, folder)
     _look_through(program.uses, files)
+    sizes = intake.sizes()
+    for file in files:
+        file.size = sizes.get(file.uri, 0)
     if ops.without_offset:
         problems.append(_no_offsets(ops.without_offset))
     return Plan(

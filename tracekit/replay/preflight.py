@@ -10,8 +10,13 @@ import errno
 import os
 import resource
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import lru_cache
+
+import numpy as np
 
 from tracekit.errors import CannotRunError, InputError, TracekitError
+from tracekit.machine import in_memory
 from tracekit.replay import start_state
 from tracekit.replay.kinds import Kind
 from tracekit.replay.plan import File, Plan
@@ -26,17 +31,19 @@ _SPARE_FDS = 64
 _SHOWN = 3
 
 
-def examine(plan: Plan, *, to_prepare: frozenset[str] = frozenset()) -> None:
+def examine(plan: Plan, *, to_prepare: frozenset[str] = frozenset(), output: str | None = None) -> None:
     """Add to the plan's problems and warnings what its files and this machine show.
 
     Args:
         plan: The plan; its `handles_per_stream` is set to what the descriptor limit allows.
         to_prepare: URIs that will be made before the run, so they may be missing now.
+        output: The file that will be written afterwards.
     """
     plan.problems += _names(plan.files)
     usable = [file for file in plan.files if file.error is None]
     looks = _looked_at([file for file in usable if file.needed and file.uri not in to_prepare], plan)
     _compare(plan, looks)
+    _refuse_output(plan, output)
     _refuse_holes(plan, looks)
     _check_direct(plan, looks)
     _check_machine(plan)
@@ -115,7 +122,7 @@ _MISSING = "make stand-ins with --prepare random, or say where the data is with 
 
 def _compare(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
     """Hold what stands there against what the trace did with it."""
-    short, strange, unlisted = [], [], []
+    short, strange, unlisted, other = [], [], [], []
     for file, look in looks.values():
         if file.listed and look.kind != "directory":
             unlisted.append(file.place)
@@ -123,6 +130,11 @@ def _compare(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
             strange.append(file.place)
         elif file.read and look.size < file.extent:
             short.append(f"{file.place} ({format_bytes(look.size)} of {format_bytes(file.extent)})")
+        elif file.read and file.size and look.size != file.size:
+            other.append(f"{file.place} ({format_bytes(look.size)}, recorded {format_bytes(file.size)})")
+    if other:
+        many = "have other sizes than recorded; what is read of them is there"
+        plan.warnings.append(_plural(other, "has another size than recorded; what is read of it is there", many))
     if unlisted:
         plan.problems.append(_sentence(unlisted, "is no directory", "are no directories", "remap to one"))
     if strange:
@@ -137,6 +149,19 @@ def _compare(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
                 "restore the data, or --remap to an empty directory and make stand-ins with --prepare random",
             )
         )
+
+
+def _refuse_output(plan: Plan, output: str | None) -> None:
+    """The trace of what was done must not take the place of recorded data, under whatever name."""
+    if output is None or not os.path.exists(output):
+        return
+    status = os.stat(output)
+    for file in plan.files:
+        with suppress(OSError, ValueError):
+            if file.place and os.path.samestat(os.stat(file.place), status):
+                text = f"the output {output} is {file.place}, which the trace is about"
+                plan.problems.append(InputError(text, "name another file with -o"))
+                return
 
 
 def _refuse_holes(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
@@ -165,7 +190,8 @@ def _holes(path: str) -> int:
 
 
 def _check_direct(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
-    refusing, misaligned = [], []
+    refusing, memory = [], []
+    aligns: dict[str, int] = {}
     for file, look in looks.values():
         if not (file.direct and file.read and look.kind == "file"):
             continue
@@ -173,14 +199,12 @@ def _check_direct(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
         if handle is None:
             refusing.append(file.place)
             continue
-        if plan.options.direct_align == "error" and (count := _misaligned(plan, file, handle.align)):
-            misaligned.append(f"{file.place} ({count} ops, alignment {handle.align} bytes)")
+        aligns[file.uri] = handle.align
         handle.close()
-    if refusing and plan.options.direct_fallback:
-        plan.warnings.append(_plural(refusing, *_FALLBACK))
-    elif refusing:
-        way_out = "pass --direct-fallback to read through the page cache there (it is counted), or use --cache default"
-        plan.problems.append(_sentence(refusing, "refuses O_DIRECT", "refuse O_DIRECT", way_out))
+        if _is_in_memory(file.place):
+            memory.append(file.place)
+    _say_refusals(plan, refusing, memory)
+    misaligned = _misaligned(plan, aligns) if plan.options.direct_align == "error" and aligns else []
     if misaligned:
         way_out = "pass --direct-align round to read the aligned range around each op"
         plan.problems.append(
@@ -188,18 +212,52 @@ def _check_direct(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
         )
 
 
+def _say_refusals(plan: Plan, refusing: list[str], memory: list[str]) -> None:
+    """Files that O_DIRECT does not take to a device."""
+    if refusing and plan.options.direct_fallback:
+        plan.warnings.append(_plural(refusing, *_FALLBACK))
+    elif refusing:
+        way_out = "pass --direct-fallback to read through the page cache there (it is counted), or use --cache default"
+        plan.problems.append(_sentence(refusing, "refuses O_DIRECT", "refuse O_DIRECT", way_out))
+    if memory and plan.options.direct_fallback:
+        plan.warnings.append(_plural(memory, *_MEMORY))
+    elif memory:
+        way_out = "remap to real storage with --remap, or say with --direct-fallback that memory is meant"
+        plan.problems.append(_sentence(memory, *_MEMORY, way_out))
+
+
+def _is_in_memory(path: str) -> bool:
+    return _device_in_memory(os.stat(path).st_dev, os.path.dirname(path))
+
+
+@lru_cache(maxsize=256)
+def _device_in_memory(device: int, place: str) -> bool:  # noqa: ARG001 -- the key: one look per device and directory
+    return in_memory(place)
+
+
+_MEMORY = (
+    "is in a file system in memory, where O_DIRECT reaches no device",
+    "are in file systems in memory, where O_DIRECT reaches no device",
+)
 _FALLBACK = (
     "refuses O_DIRECT and is read through the page cache",
     "refuse O_DIRECT and are read through the page cache",
 )
 
 
-def _misaligned(plan: Plan, file: File, align: int) -> int:
-    index, count = plan.files.index(file), 0
+def _misaligned(plan: Plan, aligns: dict[str, int]) -> list[str]:
+    """Files that are read at places or in lengths that O_DIRECT refuses, in one pass over the ops."""
+    align = np.array([aligns.get(file.uri, 1) for file in plan.files], np.int64)
+    counts = np.zeros(len(plan.files), np.int64)
     for _, block in plan.ops_file.records.blocks():
-        mine = block[(block["file"] == index) & (block["kind"] == Kind.READ)]
-        count += int(((mine["offset"] % align != 0) | (mine["length"] % align != 0)).sum())
-    return count
+        reads = block[(block["kind"] == Kind.READ) & (block["offset"] >= 0)]
+        steps = align[reads["file"]]
+        wrong = (reads["offset"] % steps != 0) | (reads["length"] % steps != 0)
+        counts += np.bincount(reads["file"][wrong], minlength=len(counts))
+    return [
+        f"{plan.files[index].place} ({counts[index]} ops, alignment {align[index]} bytes)"
+        for index in np.flatnonzero(counts).tolist()
+    ]
 
 
 def _check_machine(plan: Plan) -> None:

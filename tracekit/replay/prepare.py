@@ -1,16 +1,18 @@
-"""Make missing data: files of the size the trace needs, of real blocks.
+"""Make missing data: files of the size they were recorded with, or at least as long as the trace reads, of real blocks.
 
 Never sparse: reading a hole or a preallocated range costs no device access, and a replay of it measures memory. Random
 filling by default, because devices and file systems may deduplicate or compress zeros. A file appears under its name only
-when it is complete, and existing files are never touched, unless an earlier run of ours made them (an extended attribute
-says so) and they are too short now.
+when it is complete, so a run that was interrupted goes on where it was, and what it left half-written (temporary names of
+a process that is gone) is removed. Existing files are never touched, unless an earlier run of ours made them (an extended
+attribute says so) and they are too short now.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from threading import Event, Lock
@@ -18,10 +20,12 @@ from threading import Event, Lock
 import numpy as np
 
 from tracekit.errors import CannotRunError, InputError, TracekitError
+from tracekit.machine import in_memory
 from tracekit.replay.plan import File, Plan
 from tracekit.units import format_bytes
 
 _MADE_BY_US = "user.tracekit.prepared"
+_PART = ".tracekit-part."
 _BLOCK = 1 << 20
 _THREADS = 4
 _SPARE = 0.02
@@ -38,6 +42,14 @@ def missing(plan: Plan) -> list[File]:
     return wanted
 
 
+def remarks(files: Sequence[File]) -> list[str]:
+    """What the user should know about where the data would be made."""
+    places = {_existing_parent(file.place) for file in files if not file.listed}
+    memory = sorted(place for place in places if in_memory(place))
+    text = "is a file system in memory: data made there is never read from a device"
+    return [f"{memory[0]} {text}; --remap to a directory on the storage to be measured"] if memory else []
+
+
 def check_space(files: Sequence[File]) -> list[TracekitError]:
     """A problem for each file system that cannot hold what would be made in it."""
     wanted: dict[int, int] = defaultdict(int)
@@ -45,7 +57,7 @@ def check_space(files: Sequence[File]) -> list[TracekitError]:
     for file in files:
         parent = _existing_parent(file.place)
         device = os.stat(parent).st_dev
-        wanted[device] += file.extent
+        wanted[device] += 0 if file.listed else file.wanted_size
         places[device] = parent
     problems: list[TracekitError] = []
     for device, size in wanted.items():
@@ -75,6 +87,7 @@ def prepare(files: Sequence[File], filling: str, report: Report = lambda _: None
     Raises:
         CannotRunError: If a file cannot be made.
     """
+    _sweep({os.path.dirname(file.place) for file in files if not file.listed})
     progress = _Progress(report)
     with ThreadPoolExecutor(_THREADS) as pool:
         jobs = [pool.submit(_make, file, filling, progress) for file in files]
@@ -114,7 +127,7 @@ def _is_wanted(file: File) -> bool:
         return True
     except OSError:
         return False
-    return file.read and size < file.extent and _is_ours(file.place)
+    return file.read and size < file.wanted_size and _is_ours(file.place)
 
 
 def _is_ours(path: str) -> bool:
@@ -124,13 +137,23 @@ def _is_ours(path: str) -> bool:
         return False
 
 
+def _sweep(directories: Iterable[str]) -> None:
+    """Remove what processes that are gone left half-written."""
+    for directory in directories:
+        with suppress(OSError):
+            for name in os.listdir(directory):
+                pid = name.removeprefix(_PART).partition(".")[0] if name.startswith(_PART) else ""
+                if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+                    os.unlink(os.path.join(directory, name))
+
+
 def _make(file: File, filling: str, progress: _Progress) -> None:
     try:
         if file.listed:
             os.makedirs(file.place, exist_ok=True)
             return
         os.makedirs(os.path.dirname(file.place) or ".", exist_ok=True)
-        _write(file.place, file.extent, filling, progress)
+        _write(file.place, file.wanted_size, filling, progress)
     except FileExistsError:
         return
     except InterruptedError:
@@ -140,7 +163,7 @@ def _make(file: File, filling: str, progress: _Progress) -> None:
 
 
 def _write(path: str, size: int, filling: str, progress: _Progress) -> None:
-    part = f"{path}.{os.getpid()}.part"
+    part = os.path.join(os.path.dirname(path), f"{_PART}{os.getpid()}.{secrets.token_hex(4)}")
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         _fill(fd, size, filling, progress)

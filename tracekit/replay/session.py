@@ -142,6 +142,7 @@ def perform(
     storage_of: Callable[[str], Storage] = storage_for,
     conductor: Conductor | None = None,
     folder: str | None = None,
+    output: str | None = None,
 ) -> Finished:
     """Replay a trace; neither it nor what was done is ever in memory as a whole.
 
@@ -156,6 +157,7 @@ def perform(
         conductor: Who says when, where several replays are one run.
         folder: Where the working files are made: about 170 bytes an op while it lasts; None is the system's own place for
             temporary files.
+        output: The file that will be written afterwards; it must be none of those that are read.
 
     Raises:
         PreflightError: If several things are known to fail; a single one is raised as it is (`InputError`,
@@ -168,7 +170,7 @@ def perform(
     recorded = start_state.of_recording(plan.recorded_residency, plan)
     plan.problems += start_state.problems(plan, recorded)
     with conductor.turn():
-        _make_ready(plan, base, listener)
+        _make_ready(plan, base, output, listener)
     choice = choice or engines.choose(options.engine, plan)
     with _enough_descriptors(), scratch.made(plan, base):
         residency = start_state.set_state(plan, recorded, listener.warn)
@@ -230,17 +232,17 @@ class _Kept(Writer):
         """Not needed."""
 
 
-def _make_ready(plan: Plan, base: str, listener: Listener) -> None:
+def _make_ready(plan: Plan, base: str, output: str | None, listener: Listener) -> None:
     """Find every problem, raise them all, and only then make missing data."""
     missing = prepare.missing(plan) if plan.options.prepare else []
-    examine(plan, to_prepare=frozenset(file.uri for file in missing))
+    examine(plan, to_prepare=frozenset(file.uri for file in missing), output=output)
     plan.problems += prepare.check_space(missing)
     plan.problems += scratch.problems(plan, base)
     raise_for(plan.problems)
-    for text in plan.warnings:
+    for text in [*plan.warnings, *prepare.remarks(missing)]:
         listener.warn(text)
     if missing and plan.options.prepare:
-        total = sum(file.extent for file in missing)
+        total = sum(file.wanted_size for file in missing if not file.listed)
         prepare.prepare(missing, plan.options.prepare, lambda done: listener.preparing(done, total))
 
 

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
+from tracekit.storage import extents
+
 _CACHESTAT = 451  # the same number on every architecture (include/uapi/asm-generic/unistd.h)
 _DROP_CACHES = "/proc/sys/vm/drop_caches"
 _FILL_BYTES = 1 << 20
@@ -168,23 +170,29 @@ def _may_know(fd: int) -> bool:
 
 
 def holes(path: str) -> int:
-    """Bytes of a file that were never written, by lseek(2) SEEK_HOLE; 0 where the file system does not tell.
+    """Bytes of a file that were never written; 0 where the file system does not tell.
 
-    Reading a hole costs no device access: a stand-in file with holes makes a cold or direct replay look forty times
-    too fast.
+    Reading what was never written costs no device access: a stand-in file with holes makes a cold or direct replay look
+    forty times too fast. The file system's extents (FIEMAP) also show ranges that were reserved and not written, which
+    lseek(2) takes for data once zeros of them are in the page cache; SEEK_HOLE is for file systems without extents.
     """
     with opened(path) as file:
         fd = file.fileno()
         size = os.fstat(fd).st_size
-        position = missing = 0
-        try:
-            while position < size:
-                hole = os.lseek(fd, position, os.SEEK_HOLE)
-                position = _next_data(fd, hole, size)
-                missing += position - hole
-        except OSError:
-            return 0
-        return missing
+        written = extents.written(fd, size)
+        return _holes_by_seeking(fd, size) if written is None else size - written
+
+
+def _holes_by_seeking(fd: int, size: int) -> int:
+    position = missing = 0
+    try:
+        while position < size:
+            hole = os.lseek(fd, position, os.SEEK_HOLE)
+            position = _next_data(fd, hole, size)
+            missing += position - hole
+    except OSError:
+        return 0
+    return missing
 
 
 def _next_data(fd: int, hole: int, size: int) -> int:

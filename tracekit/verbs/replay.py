@@ -192,6 +192,7 @@ def run(args: argparse.Namespace) -> int:
                 scratch_base=beside,
                 listener=listener,
                 folder=beside,
+                output=None if output == "-" else output,
             )
         except PreflightError as error:
             for problem in error.problems:
