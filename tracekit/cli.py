@@ -20,7 +20,8 @@ VERBS = {
     "record": ("tracekit.verbs.record", "run a program and write a trace of its I/O"),
     "replay": ("tracekit.verbs.replay", "issue a trace's ops again, with their cadence"),
     "stats": ("tracekit.verbs.stats", "show what a trace does: sizes, latency, queue depth, steps"),
-    "convert": ("tracekit.verbs.convert", "write a trace in another format: JSON Lines, Parquet"),
+    "convert": ("tracekit.verbs.convert", "write a trace in another format, or take in another tool's"),
+    "plot": ("tracekit.verbs.plot", "draw a trace: sizes, times, depth, what was read when and by whom"),
     "doctor": ("tracekit.verbs.doctor", "say what works on this machine and why the rest does not"),
 }
 
