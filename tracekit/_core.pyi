@@ -189,6 +189,17 @@ def record_touches(mode: int, /) -> str | None:
         ValueError: If there is no such mode.
     """
 
+def record_raw(start: bool, /) -> str | None:
+    """Catch system calls that do not come from the C library.
+
+    Args:
+        start: False before `record_start`: see whether it can be had; True after it, where the C library's functions were
+            patched: begin.
+
+    Returns:
+        Why that cannot be here, or None.
+    """
+
 def record_pause(paused: bool, /) -> None:
     """Note nothing (True) or go on (False); the hooks stay in place."""
 

@@ -69,7 +69,8 @@ def test_coverage_adds_up_processes():
     ("facts", "words"),
     [
         ({"about": {"mmap_why": "the kernel has no userfaultfd"}}, "the kernel has no userfaultfd"),
-        ({}, "the Python engine records maps of files"),
+        ({"layer": "python"}, "the Python engine records maps of files"),
+        ({}, "programs that are no Python are not looked into"),
         ({"touches": touched.facts(head(mode=1, refused=1))}, "a forked process got no userfaultfd"),
         ({"touches": touched.facts(head(closed=1))}, "the program closed the descriptor"),
     ],
@@ -92,8 +93,8 @@ def test_looking_takes_maps_off_the_blind_spots():
     """Accesses to mapped files are a blind spot, except where every process looked for them."""
     blind, looked = part(), part(touches=touched.facts(head()))
     spot = "accesses to mapped files after the mmap itself"
-    assert spot in coverage_of(Trace.of([]), [blind, looked], 0, "exact")["blind"]
-    assert spot not in coverage_of(Trace.of([]), [looked], 0, "exact")["blind"]
+    assert spot in coverage_of(Trace.of([]), [blind, looked], 0, {"mmap": "exact"})["blind"]
+    assert spot not in coverage_of(Trace.of([]), [looked], 0, {"mmap": "exact"})["blind"]
 
 
 def test_ticks_become_nanoseconds_by_the_clocks_pace():

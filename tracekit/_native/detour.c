@@ -200,7 +200,19 @@ const char *tk_detour_commit(void)
     return done == planned ? NULL : "the kernel forbids writing to the C library's code";
 }
 
+int tk_detour_holds(const void *address)
+{
+    const uint8_t *at = address;
+    return islands && at >= islands && at <= islands + PAGES;
+}
+
 #else
+
+int tk_detour_holds(const void *address)
+{
+    (void)address;
+    return 0;
+}
 
 const char *tk_detour_prepare(const void *near)
 {

@@ -17,6 +17,9 @@ enum tk_detour_result tk_detour_plan(void *entry, size_t length, void *hook, voi
    back. Must run while the process has one thread, with signals blocked. Returns NULL or the reason. */
 const char *tk_detour_commit(void);
 
+/* Whether an address lies in a copy of ours. */
+int tk_detour_holds(const void *address);
+
 const char *tk_detour_reason(enum tk_detour_result result);
 
 #endif

@@ -7,13 +7,12 @@
 
 #include "ending.h"
 #include "hooks.h"
+#include "noted.h"
 #include "spool.h"
 
 #if defined(__x86_64__) && defined(__GLIBC__)
 
-enum { NUMBERS = 440 };
-
-const unsigned char tk_noted_numbers[NUMBERS] __attribute__((visibility("hidden"))) = {
+const unsigned char tk_noted_numbers[TK_NUMBERS] = {
     [SYS_read] = 1, [SYS_write] = 1, [SYS_pread64] = 1, [SYS_pwrite64] = 1, [SYS_readv] = 1, [SYS_writev] = 1,
     [SYS_preadv] = 1, [SYS_pwritev] = 1, [SYS_preadv2] = 1, [SYS_pwritev2] = 1, [SYS_sendfile] = 1,
     [SYS_copy_file_range] = 1, [SYS_splice] = 1, [SYS_lseek] = 1, [SYS_open] = 1, [SYS_openat] = 1, [SYS_creat] = 1,
@@ -26,7 +25,7 @@ const unsigned char tk_noted_numbers[NUMBERS] __attribute__((visibility("hidden"
 };
 
 /* The C library's functions report as syscall() does: -1 and errno. */
-long __attribute__((visibility("hidden"))) tk_noted_syscall(long number, long a, long b, long c, long d, long e, long f)
+long tk_noted_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
     switch (number) {
     case SYS_read: return hook_read((int)a, (void *)b, (size_t)c);

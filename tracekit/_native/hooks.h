@@ -4,6 +4,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -106,6 +108,16 @@
     X(madvise, int, (void *at, size_t bytes, int advice)) \
     X(mprotect, int, (void *at, size_t bytes, int protection))
 
+/* Calls that make threads and say what signals do: hooked only where raw system calls are caught (rawnet.c). */
+#if defined(__x86_64__) && defined(__GLIBC__)
+#define TK_NET_CALLS(X) \
+    X(pthread_create, int, (pthread_t *thread, const pthread_attr_t *attributes, void *(*routine)(void *), void *argument)) \
+    X(pthread_sigmask, int, (int how, const sigset_t *set, sigset_t *before)) \
+    X(sigaction, int, (int signal, const struct sigaction *action, struct sigaction *before))
+#else
+#define TK_NET_CALLS(X)
+#endif
+
 /* How a process ends by itself (ending.c). */
 #define TK_END_CALLS(X) X(_exit, void, (int status))
 
@@ -121,7 +133,7 @@
     X(vfork, int, (void)) \
     X(syscall, long, (long number, long a, long b, long c, long d, long e, long f))
 
-#define TK_ALL_CALLS(X) TK_DATA_CALLS(X) TK_NAME_CALLS(X) TK_EXEC_CALLS(X) TK_WAIT_CALLS(X) TK_MAP_CALLS(X) TK_END_CALLS(X) TK_GATED_CALLS(X)
+#define TK_ALL_CALLS(X) TK_DATA_CALLS(X) TK_NAME_CALLS(X) TK_EXEC_CALLS(X) TK_WAIT_CALLS(X) TK_MAP_CALLS(X) TK_NET_CALLS(X) TK_END_CALLS(X) TK_GATED_CALLS(X)
 
 struct tk_originals {
 #define FIELD(name, result, parameters) result(*name) parameters;

@@ -12,6 +12,7 @@
 #include "detour.h"
 #include "gotpatch.h"
 #include "hooks.h"
+#include "rawnet.h"
 #include "spool.h"
 #include "touched.h"
 
@@ -28,14 +29,15 @@ struct call {
 #define ROW(call_name, result, parameters) \
     {#call_name, (void *)hook_##call_name, (void **)&tk_original.call_name, NULL, 0},
 static struct call calls[] = {
-    TK_MAP_CALLS(ROW) TK_DATA_CALLS(ROW) TK_NAME_CALLS(ROW) TK_EXEC_CALLS(ROW) TK_WAIT_CALLS(ROW) TK_END_CALLS(ROW)
+    TK_MAP_CALLS(ROW) TK_NET_CALLS(ROW) TK_DATA_CALLS(ROW) TK_NAME_CALLS(ROW) TK_EXEC_CALLS(ROW) TK_WAIT_CALLS(ROW) TK_END_CALLS(ROW)
 #if defined(__x86_64__) && defined(__GLIBC__)
         TK_GATED_CALLS(ROW)
 #endif
 };
 #undef ROW
 #define ONE(call_name, result, parameters) +1
-enum { CALLS = sizeof calls / sizeof *calls, MAP_CALLS = 0 TK_MAP_CALLS(ONE) };
+enum { CALLS = sizeof calls / sizeof *calls, MAP_CALLS = 0 TK_MAP_CALLS(ONE),
+       NET_CALLS = 0 TK_NET_CALLS(ONE) };
 #undef ONE
 
 /* Names under which libraries import the same calls. */
@@ -77,11 +79,19 @@ static void *find_symbol(void *library, const char *name)
     return dlsym(library, plain);
 }
 
+static int is_wanted(size_t row)
+{
+    if (row < MAP_CALLS)
+        return tk_touch_wanted() != TK_TOUCH_OFF;
+    return row >= MAP_CALLS + NET_CALLS || tk_net_wanted();
+}
+
 static void find_calls(void)
 {
     void *library = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-    /* The first rows only where they are wanted; what is not found is not hooked. */
-    for (size_t i = tk_touch_wanted() ? 0 : MAP_CALLS; i < CALLS; i++) {
+    for (size_t i = 0; i < CALLS; i++) {
+        if (!is_wanted(i))
+            continue; /* what is not found is not hooked */
         calls[i].found = find_symbol(library ? library : RTLD_DEFAULT, calls[i].name);
         *calls[i].original = calls[i].found;
     }

@@ -10,6 +10,7 @@
 
 #include "door.h"
 #include "pace.h"
+#include "rawnet.h"
 #include "recorder.h"
 #include "touched.h"
 
@@ -122,6 +123,12 @@ static PyObject *record_touches(PyObject *self, PyObject *argument)
     return Py_BuildValue("z", tk_touch_prepare((enum tk_touch_mode)mode));
 }
 
+static PyObject *record_raw(PyObject *self, PyObject *argument)
+{
+    int start = PyObject_IsTrue(argument);
+    return start < 0 ? NULL : Py_BuildValue("z", start ? tk_net_start() : tk_net_prepare());
+}
+
 static PyObject *record_pause(PyObject *self, PyObject *argument)
 {
     int paused = PyObject_IsTrue(argument);
@@ -226,6 +233,8 @@ static PyMethodDef methods[] = {
      "record_start(directory, tsc, detour, got) -> (method, reason, hooked, left)."},
     {"record_touches", record_touches, METH_O,
      "Look for touched pages of mapped files from record_start on: 1 pagemap, 2 exact; the reason if that cannot be, or None."},
+    {"record_raw", record_raw, METH_O,
+     "Catch system calls from outside the C library: False before record_start, True after it; the reason if not, or None."},
     {"record_pause", record_pause, METH_O, "Stop noting I/O (True) or go on (False)."},
     {"record_line", record_line, METH_VARARGS,
      "record_line(path, text) -> bool: append with one write that is not noted; whether all of it is there."},

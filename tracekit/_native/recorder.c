@@ -7,6 +7,7 @@
 #include "ending.h"
 #include "fdtable.h"
 #include "hooks.h"
+#include "rawnet.h"
 #include "sightings.h"
 #include "residence.h"
 #include "spool.h"
@@ -16,6 +17,7 @@ static void reborn(void)
 {
     tk_fd_forget(0, UINT32_MAX);
     tk_touch_reborn();
+    tk_net_reborn();
 }
 
 static void refuse(struct tk_interposed *out, const char *reason)

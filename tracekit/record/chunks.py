@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.record import spool, touched
+from tracekit.record import rawnet, spool, touched
 from tracekit.record.codes import distinct
 from tracekit.record.files import IGNORED, Filter, flag_bits
 from tracekit.record.looks import Identity, Looks, Seen
@@ -80,6 +80,7 @@ class Native:
     touches: dict[str, Any] = field(default_factory=dict)
     left_maps: dict[int, int] = field(default_factory=dict)
     rings: int = 0
+    net: dict[str, int] = field(default_factory=dict)
     # (time, pid, bytes read as the kernel counted them or -1) of every child that was waited for.
     reaps: list[tuple[int, int, int]] = field(default_factory=list)
 
@@ -149,6 +150,7 @@ def heads(directory: Path) -> list[Native]:
             if layout == _LAYOUT:
                 native = Native(pid, parent, start, start_ns, clock, lost, ignored, wrong, confined=bool(rest[-1]))
                 native.touches, native.rings = touched.facts(data), touched.rings(data)
+                native.net = rawnet.facts(data)
                 found.append(native)
     return sorted(found, key=lambda native: (native.start_ns, native.pid))
 

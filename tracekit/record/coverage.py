@@ -6,9 +6,10 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from tracekit.record import touched
+from tracekit.record import rawnet, touched
 from tracekit.record.children import Account
 from tracekit.record.parts import Part
 from tracekit.record.tally import Tally
@@ -33,9 +34,11 @@ _BLIND = (
     "io_uring and POSIX AIO",
 )
 _MAPPED = "accesses to mapped files after the mmap itself"
+_RAW = "system calls that do not go through the C library"
 _BLIND_NATIVE = (
     _MAPPED,
-    "io_uring, and system calls that do not go through the C library",
+    "io_uring",
+    _RAW,
     "programs that are no Python, beyond their bytes",
 )
 _NATIVE_READERS = (
@@ -55,13 +58,14 @@ def coverage_of(
     trace: Trace | Tally,
     parts: Sequence[Part],
     kernel_bytes: int | None,
-    mmap: str = "map",
+    options: Mapping[str, Any] = MappingProxyType({}),
     account: Account | None = None,
 ) -> dict[str, Any]:
     """The trailer's `coverage`: what was recorded and knowingly left out, against the kernel's own count.
 
     Where the native engine recorded every process the count is a certificate: below `COMPLETE` the trace is incomplete,
-    and `missing` says what of. The Python engine cannot know what native code read, and says so.
+    and `missing` says what of. The Python engine cannot know what native code read, and says so. `options` are the run's:
+    what was to be seen of mapped files, and whether raw system calls.
     """
     native = bool(parts) and all(part.layer == "libc" for part in parts)
     tally = trace if isinstance(trace, Tally) else Tally.of(trace)
@@ -80,7 +84,8 @@ def coverage_of(
         coverage.update(_ways(parts))
         if confined := sum(bool(part.about.get("confined")) for part in parts):
             coverage["confined"] = confined
-    coverage.update(touched.coverage(parts, tally.moved("touch"), mmap))
+    coverage.update(touched.coverage(parts, tally.moved("touch"), options.get("mmap", "map")))
+    coverage.update(rawnet.coverage(parts, wanted=bool(options.get("raw_syscalls"))))
     if kernel_bytes is not None:
         coverage["kernel_read_bytes"] = kernel_bytes
         uncounted = sum(part.uncounted_bytes for part in parts)
@@ -106,9 +111,9 @@ def coverage_of(
 
 
 def _blind(parts: Sequence[Part]) -> list[str]:
-    """What the native engine did not see; touches of mapped pages were, where every process looked for them."""
-    looked = all(part.touches for part in parts)
-    return [text for text in _BLIND_NATIVE if not (looked and text == _MAPPED)]
+    """What the native engine did not see, but for what it was asked to look for and did in every process."""
+    seen = {_MAPPED: all(part.touches for part in parts), _RAW: rawnet.is_whole(parts)}
+    return [text for text in _BLIND_NATIVE if not seen.get(text)]
 
 
 def _imported(parts: Sequence[Part], names: Sequence[str]) -> list[str]:

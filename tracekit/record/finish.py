@@ -11,7 +11,7 @@ from typing import Any
 from tracekit import __version__, formats
 from tracekit.errors import RecorderError
 from tracekit.machine import host_facts
-from tracekit.record import launch, touched
+from tracekit.record import launch, rawnet, touched
 from tracekit.record.children import Ending, account, bytes_read, descendants, words_of
 from tracekit.record.coverage import NO_PYTHON, coverage_of, why_not
 from tracekit.record.looks import residency_of
@@ -52,8 +52,7 @@ def finish(run: launch.Run) -> Recording:
     merge = Merge(run.parts, run.t0, run.clock_anchors(), run.globs())
     veil = Veil() if run.redact else None
     tally = Tally()
-    mmap = run.options.get("mmap", "map")
-    header = _header(run, merge, touched.coverage(merge.parts, 0, mmap))
+    header = _header(run, merge, touched.coverage(merge.parts, 0, run.options.get("mmap", "map")))
     with formats.writing(run.output, force=run.force) as writer:
         writer.header(veil.header(header) if veil else header)
         writer.marks(merge.marks)
@@ -78,7 +77,7 @@ def _coverage(run: launch.Run, tally: Tally, parts: Sequence[Part]) -> dict[str,
         kernel_bytes += sum(max(total, 0) for _, total, _ in living)
     wanted = run.options.get("native_children", "report") != "off"
     found = account(parts, endings, commands) if wanted else None
-    return coverage_of(tally, parts, kernel_bytes, run.options.get("mmap", "map"), found)
+    return coverage_of(tally, parts, kernel_bytes, run.options, found)
 
 
 def _living() -> list[tuple[int, int, list[str]]]:
@@ -178,6 +177,7 @@ def _warnings(run: launch.Run, trailer: Trailer, parts: Sequence[Part]) -> list[
     for entry in others[:5]:
         warnings.append(f"not followed: {' '.join(entry['argv'])[:80]}: {entry['why']}")
     warnings += touched.sentences(trailer.coverage)
+    warnings += rawnet.sentences(trailer.coverage.get("raw_syscalls"))
     if "missing" in trailer.coverage:
         warnings.append(trailer.coverage["missing"])
     elif readers := trailer.coverage.get("unseen_readers"):

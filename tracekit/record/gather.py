@@ -97,6 +97,7 @@ def _join(part: Part, native: chunks.Native) -> None:
     part.startup_bytes = int(part.about.get("startup", 0))
     part.execs, part.reaps = native.execs, native.reaps
     part.touches, part.left_maps, part.rings = native.touches, native.left_maps, native.rings
+    part.net = native.net
     if native.rings:
         part.about["io_uring"] = native.rings
     part.about["confined"] = native.confined

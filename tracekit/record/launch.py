@@ -53,6 +53,7 @@ class Plan:
     residency: str = "first-read"
     data: Mapping[str, list[Any]] = field(default_factory=dict)
     native_children: str = "report"
+    raw_syscalls: bool = False
 
 
 @dataclass
@@ -136,6 +137,8 @@ def prepare(plan: Plan) -> Run:
         options["mmap"] = plan.mmap
     if plan.native_children != "report":
         options["native_children"] = plan.native_children
+    if plan.raw_syscalls:
+        options["raw_syscalls"] = True
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now / 1e9))
     rest = (created, choice.name, choice.reason, options, plan.redact, plan.force)
     run = Run(parts, output, list(plan.command), t0, now, *rest)
@@ -230,7 +233,7 @@ def _write_startup(run: Run, choice: Choice, *, look: bool) -> None:
         "launcher": run.launcher, "preload": run.preload, "children": run.options.get("native_children", "report"),
         "directory": run.parts, "home": home, "package": os.path.dirname(os.path.abspath(__file__)), "modules": MODULES,
         "private": PRIVATE, "variable": VARIABLE, "t0": run.t0, "native": choice.options, "reason": choice.reason,
-        "mmap": run.options.get("mmap", "map"),
+        "mmap": run.options.get("mmap", "map"), "raw_syscalls": run.options.get("raw_syscalls", False),
         "residency": look, **run.globs(),
     }  # fmt: skip
     text = sitecustomize_text(settings)

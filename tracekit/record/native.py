@@ -23,7 +23,7 @@ class Engine:
 
     `name` is native or python; `way` detour or got; `reason` says why not the better one; `left` which calls stay unseen.
     `startup` is what the kernel had counted as read before the hooks were in. `mmap` is what is seen of mapped files, and
-    `mmap_why` why not what was asked for.
+    `mmap_why` why not what was asked for; `raw_why` why raw system calls are not caught.
     """
 
     def __init__(self, name: str, reason: str, core: Any = None) -> None:
@@ -35,6 +35,7 @@ class Engine:
         self.startup = 0
         self.mmap = "map"
         self.mmap_why = ""
+        self.raw_why: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """What a process says about its engine; `native` names its part of the spool."""
@@ -42,6 +43,8 @@ class Engine:
         if self.core is not None:
             if self.mmap_why or self.mmap != "map":
                 facts.update(mmap=self.mmap, mmap_why=self.mmap_why)
+            if self.raw_why:
+                facts["raw_why"] = self.raw_why
             facts.update(way=self.way, left=self.left, native=self.core.record_process(), startup=self.startup)
             self.startup = 0  # a forked child has read nothing yet
         return facts
@@ -52,7 +55,8 @@ def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
 
     Args:
         options: core (the extension's path), tsc, detour, got; None when the native engine is not to be used.
-        settings: directory, home and variable of the run, and mmap: map, pagemap or exact.
+        settings: directory, home and variable of the run, mmap: map, pagemap or exact, and
+            raw_syscalls: whether to catch those.
     """
     if options is None:
         return Engine("python", settings.get("reason", ""))
@@ -65,6 +69,7 @@ def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
         return Engine("python", f"the core cannot be loaded: {error}")
     wanted = settings.get("mmap", "map")
     mmap_why = core.record_touches(_MMAP.index(wanted)) if wanted != "map" else None
+    raw_why = core.record_raw(False) if settings.get("raw_syscalls") else None
     startup = read_so_far()
     way, reason, _hooked, left = core.record_start(
         settings["directory"], options["tsc"], options["detour"], options["got"]
@@ -73,6 +78,11 @@ def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
         return Engine("python", reason or "")
     engine = Engine("native", reason or "", core)
     engine.mmap, engine.mmap_why = "map" if mmap_why else wanted, mmap_why or ""
+    if settings.get("raw_syscalls") and raw_why is None:
+        raw_why = (
+            core.record_raw(True) if way == "detour" else f"the C library's functions could not be patched: {reason}"
+        )
+    engine.raw_why = raw_why
     engine.way, engine.left, engine.startup = way, [list(pair) for pair in left], startup
     variable = f"{settings['variable']}={settings['directory']}".encode()
     preload = settings.get("preload")

@@ -80,13 +80,14 @@ class Part:
     execs: list[tuple[int, int, list[str]]] = field(default_factory=list)
     reaps: list[tuple[int, int, int]] = field(default_factory=list)
     identities: dict[int, Any] = field(default_factory=dict)
-    # Of mapped files and rings, see `touched`.
+    # Of mapped files and rings, see `touched`; of raw system calls, see `rawnet`.
     touches: dict[str, Any] = field(default_factory=dict)
     look_ns: int = 0
     left_maps: dict[int, int] = field(default_factory=dict)
     rings: int = 0
     # What was in the page cache, by path number.
     pages: dict[int, Seen] = field(default_factory=dict)
+    net: dict[str, int] = field(default_factory=dict)
 
     @property
     def seen_bytes(self) -> int:

@@ -21,6 +21,7 @@ _LEFT = {
     5: "refused by the kernel",
 }
 _PYTHON = "the Python engine records maps of files, not what is touched in them; the native engine can"
+_NO_PYTHON = "programs that are no Python are not looked into"
 _NATIVE_CHILD = "a forked process got no userfaultfd of its own"
 _CLOSED = "the program closed the descriptor that the kernel needs to tell pages apart"
 
@@ -86,7 +87,8 @@ def coverage(parts: Sequence[Any], touched_bytes: int, wanted: str) -> dict[str,
 def _reasons(parts: Sequence[Any], modes: Sequence[str], wanted: str) -> list[str]:
     reasons = sorted({part.about["mmap_why"] for part in parts if part.about.get("mmap_why")})
     if not reasons and "map" in modes and wanted != "map":
-        reasons.append(_PYTHON)
+        native = all(part.layer == "libc" for part in parts if not part.touches)
+        reasons.append(_NO_PYTHON if native and parts else _PYTHON)
     if any(part.touches.get("refused") for part in parts):
         reasons.append(_NATIVE_CHILD)
     if any(part.touches.get("closed") for part in parts):

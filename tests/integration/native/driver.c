@@ -4,6 +4,7 @@
 #include "hazards.c"
 
 #include "decode.h"
+#include "rawnet.h"
 #include "recorder.h"
 #include "spool.h"
 #include "touched.h"
@@ -23,6 +24,13 @@ static const struct named cases[] = {
     CASE(in_a_thread), CASE(in_a_cancelled_thread), CASE(in_a_signal_handler), CASE(with_append),
     CASE(after_jumping_out_of_a_read),
 };
+#define RAW_CASES(X) \
+    X(raw_read_all) X(raw_exactly) X(raw_in_a_thread) X(raw_in_a_forked_child) X(raw_in_a_fork) X(raw_in_a_clone) \
+    X(raw_after_posix_spawn) X(raw_in_a_signal_handler) X(raw_with_all_signals_blocked) X(raw_on_an_alternate_stack)
+#define EXTERN(name) extern long name(const char *);
+RAW_CASES(EXTERN)
+#define ROW(name) {#name, name},
+static const struct named raw_cases[] = {RAW_CASES(ROW)};
 enum { CASES = sizeof cases / sizeof *cases };
 
 static const char *path;
@@ -113,9 +121,16 @@ int main(int count, char **arguments)
     decode_anything();
     if (count > 4)
         printf("touches: %s\n", tk_touch_prepare((enum tk_touch_mode)atoi(arguments[4])) ?: "ok");
+    if (count > 5)
+        printf("net: %s\n", tk_net_prepare() ?: "ok");
     tk_recorder_start(arguments[1], 1, strcmp(arguments[3], "detour") == 0, strcmp(arguments[3], "got") == 0, &state);
     printf("%s %zu %zu\n", state.reason ? state.reason : "ok", state.hooked, state.left_count);
+    if (count > 5 && tk_net_wanted())
+        printf("net: %s\n", tk_net_start() ?: "ok");
     for (int turn = 0; turn < 3; turn++) {
+        for (size_t i = 0; count > 5 && i < sizeof raw_cases / sizeof *raw_cases; i++)
+            if (raw_cases[i].run(path) != 65536 && ++wrong)
+                printf("wrong: %s\n", raw_cases[i].name);
         for (int i = 0; i < CASES; i++)
             if (cases[i].run(path) != 65536 && ++wrong)
                 printf("wrong: %s\n", cases[i].name);

@@ -23,7 +23,7 @@ RECORDER = [
         str(NATIVE / f"{name}.c")
         for name in (
             "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "fdtable", "sightings", "datahooks",
-            "namehooks", "exechooks", "waithooks", "gates", "confine", "regions", "touched", "ending", "residence",
+            "namehooks", "exechooks", "waithooks", "gates", "confine", "regions", "touched", "ending", "residence", "rawnet",
         )
     ),
 ]  # fmt: skip
@@ -37,6 +37,16 @@ needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C com
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None, reason="strace is the ground truth and is not installed"
 )
+# A program that answers system calls by number with an action of seccomp(2): allowed are all but one.
+FILTER = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def forbid(number, action):
+    code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, action), (0x06, 0, 0, 0x7FFF0000)]
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in code))
+    filter = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code), ctypes.addressof(program)))
+    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter, 0, 0) == 0, ctypes.get_errno()
+"""
 
 
 def compiled(source: Path, target: Path, *flags: str) -> Path:

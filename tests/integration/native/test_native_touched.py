@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from native_programs import TRACEKIT, command_for, needs_native, record
+from native_programs import FILTER, TRACEKIT, command_for, needs_native, record
 
 from tracekit.trace import Trace
 from tracekit.uri import local_path
@@ -352,16 +352,8 @@ def test_a_killed_process_is_said_to_be_cut_short(tmp_path):
     assert "did not end by themselves" in done.stderr
 
 
-REFUSE = """
-import ctypes, os, struct, sys
-libc = ctypes.CDLL(None, use_errno=True)
-# Classic BPF: load the number of the call; where it is userfaultfd (323), fail with EPERM, else allow.
-code = [(0x20, 0, 0, 0), (0x15, 0, 1, 323), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
-program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in code))
-filter = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code), ctypes.addressof(program)))
-assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter, 0, 0) == 0, ctypes.get_errno()
-os.execv(sys.argv[1], sys.argv[1:])
-"""
+# userfaultfd (323) fails with EPERM.
+REFUSE = FILTER + "forbid(323, 0x00050001)\nos.execv(sys.argv[1], sys.argv[1:])\n"
 
 
 @needs_exact
