@@ -405,7 +405,7 @@ def memory(data: Path, count: int) -> None:
         table["offset"] = np.random.default_rng(1).integers(0, FILE_BYTES // BLOCK - 1, ops) * BLOCK
         table.tofile(data / "ops")
         for name, how in (("native", 0), ("uring", 1)):
-            command = [sys.executable, "-c", MEMORY, str(data), str(ops), str(how)]
+            command = [sys.executable, "-I", "-c", MEMORY, str(data), str(ops), str(how)]
             done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
             records = os.path.getsize(data / "log") // native.RESULT.itemsize
             print(
