@@ -378,6 +378,19 @@ def test_reading_leaves_access_times_as_they_are(files, engine):
     assert os.stat(path).st_atime == 1_000_000
 
 
+@pytest.mark.parametrize("streams", [1, 4, 40])
+def test_fast_reads_leave_the_descriptors_of_the_process_alone(files, streams):
+    """With a table of descriptors per thread and without, nothing stays open, and what was open is the same file still."""
+    folder = os.path.dirname(files[0].removeprefix("file://"))
+    with open(f"{folder}/f0", "rb") as mine:
+        for loop in (1, 3):
+            done = replay(reads(files, streams=streams), Options(engine="native", pace="asap", loop=loop)).trace
+            assert (done.col("ret") == 4096).all()
+        places = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+        assert [place for place in places if place.startswith(f"{folder}/f")] == [f"{folder}/f0"]
+        assert mine.read(1) == b"\x01"
+
+
 @pytest.mark.parametrize("end", ["stat", "read", "short"])
 def test_reads_in_a_row_end_where_another_op_comes(files, end):
     """A stream as fast as possible: short reads, large ones, other kinds and failures in between change nothing for the rest."""

@@ -173,16 +173,26 @@ static void await_ready(tk_run *run)
         tk_futex_wait(&run->ready, ready, 0);
 }
 
+static int32_t few(const tk_run *run)
+{
+    return 4 * run->cores;
+}
+
+/* Whether every stream has a worker from the start. */
+static bool has_few_streams(const tk_run *run)
+{
+    return run->worker_count >= run->streams.stream_count && run->worker_count <= few(run);
+}
+
 /* Ops that the page cache serves keep a core busy each, and more threads than a few per core only make one wake-up per op of
    a burst. With real-time priority one per core is enough: nothing else takes the core from it. Where ops block, more join in
    (workers.c). A thread that waits at the gate or for its turn is not there for others, so then every stream has one from
    the start; and where there are few streams, each has its own, which needs no lock. */
 static int32_t first_workers(const tk_run *run, bool realtime)
 {
-    int32_t few = 4 * run->cores;
-    if (run->gated || run->streams.in_order || run->worker_count <= few)
+    if (run->gated || run->streams.in_order || run->worker_count <= few(run))
         return run->worker_count;
-    return realtime ? run->cores : few;
+    return realtime ? run->cores : few(run);
 }
 
 static void begin(tk_run *run, bool realtime)
@@ -310,12 +320,19 @@ static bool writes(const tk_replay *replay)
     return false;
 }
 
+/* The handles a worker uses for a stream. */
+tk_handles *tk_handles_of(const tk_worker *worker, int32_t stream)
+{
+    const tk_run *run = worker->run;
+    return &run->handles[run->how == TK_URING ? 0 : run->apart ? (int32_t)worker->index : stream];
+}
+
 static int open_handles(tk_run *run, const tk_replay *replay)
 {
-    int32_t count = run->how == TK_URING ? 1 : replay->stream_count;
+    int32_t count = run->how == TK_URING ? 1 : run->apart ? run->worker_count : replay->stream_count;
     run->handles = calloc((size_t)(count > 0 ? count : 1), sizeof(tk_handles));
-    for (int32_t i = 0; run->handles && i < count; i++)
-        if (tk_handles_open(&run->handles[i], replay->handles, replay->keys, replay->file_count))
+    for (; run->handles && run->tables < count; run->tables++)
+        if (tk_handles_open(&run->handles[run->tables], replay->handles, replay->keys, replay->file_count))
             return ENOMEM;
     return run->handles ? 0 : ENOMEM;
 }
@@ -325,6 +342,7 @@ static int open_run(tk_run *run, const tk_replay *replay)
     run->streams = (tk_streams){.ops = replay->ops, .plans = replay->streams, .op_count = replay->op_count,
                                 .stream_count = replay->stream_count, .pace = replay->pace, .turns = replay->turns,
                                 .period = replay->period, .in_order = replay->in_order, .release = replay->release};
+    run->cores = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
     run->how = replay->how;
     run->start_at = replay->start_at;
     run->max_errors = replay->max_errors;
@@ -333,9 +351,9 @@ static int open_run(tk_run *run, const tk_replay *replay)
     run->worker_count = replay->how == TK_URING ? 1 : replay->workers;
     run->file_count = replay->file_count;
     run->helped = replay->helped;
+    run->apart = run->quick && run->how == TK_WORKERS && !replay->helped && !replay->recorded && has_few_streams(run);
     run->preopen = replay->handles >= replay->keys;
     run->issue.files = replay->files;
-    run->cores = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
     tk_gate_open(&run->gate, replay->max_ops, replay->max_bytes);
     int error = tk_streams_open(&run->streams, run->worker_count);
     error = error ? error : tk_results_open(&run->results, replay->results, replay->op_count * replay->turns, replay->results_fd, replay->chunks);
@@ -346,7 +364,7 @@ static int open_run(tk_run *run, const tk_replay *replay)
         error = ENOMEM;
     if (!error)
         memset(run->workers, 0, (size_t)run->worker_count * sizeof(tk_worker));
-    if (!error)
+    if (!error && !run->apart)
         tk_ahead(run, (int64_t)replay->handles * (run->how == TK_URING ? 1 : replay->stream_count));
     if (!error && writes(replay) && (run->issue.filling = filling_of((uint64_t)tk_now_ns() | 1)) == NULL)
         error = ENOMEM;
@@ -355,8 +373,7 @@ static int open_run(tk_run *run, const tk_replay *replay)
 
 static void close_run(tk_run *run)
 {
-    int32_t count = run->how == TK_URING ? 1 : run->streams.stream_count;
-    for (int32_t i = 0; run->handles && i < count; i++)
+    for (int32_t i = 0; i < run->tables; i++)
         tk_handles_close(&run->handles[i]);
     free(run->handles);
     free(run->workers);

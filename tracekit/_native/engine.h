@@ -299,7 +299,9 @@ struct tk_run {
     bool quick; /* no schedule, no caps, no order across streams: an op has nothing to wait for */
     tk_results results;
     tk_pool pool;
-    tk_handles *handles; /* native: one per stream; uring: one for all */
+    tk_handles *handles; /* native: one per stream, or per worker where those are apart; uring: one for all */
+    int32_t tables;      /* how many of them */
+    bool apart;          /* each worker has a table of descriptors of its own */
     bool helped;  /* uring: there are ops that are no reads */
     bool preopen; /* there is room for every handle that is ever asked for */
     int32_t file_count;
@@ -324,6 +326,7 @@ struct tk_run {
     _Atomic int32_t trouble; /* errno that kept the engine from going on */
 };
 
+tk_handles *tk_handles_of(const tk_worker *worker, int32_t stream);
 void tk_ahead(tk_run *run, int64_t handles); /* ahead.c */
 void tk_run_stop(tk_run *run, enum tk_stop why);
 void tk_run_call(tk_run *run, uint32_t count);

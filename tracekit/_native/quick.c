@@ -8,7 +8,7 @@
 void tk_quick_reads(tk_worker *worker, tk_claim *claim)
 {
     tk_run *run = worker->run;
-    tk_handles *handles = &run->handles[claim->stream];
+    tk_handles *handles = tk_handles_of(worker, claim->stream);
     const tk_state *state = &run->streams.states[claim->stream];
     int64_t left = state->plan->count - 1 - state->position;
     for (; left > 0 && atomic_load_explicit(&run->stop, memory_order_relaxed) == TK_RUNNING; left--) {

@@ -35,6 +35,7 @@ typedef struct {
     bool release;  /* `ops` is a mapped file: pages are given back behind us */
     bool realtime; /* SCHED_FIFO where it is permitted */
     bool helped;   /* there are ops that are no reads */
+    bool recorded; /* this process is being recorded: what a descriptor's number means must be the same for all threads */
     /* Called from the calling thread 20 times a second; false stops the run. */
     bool (*listen)(void *listener, const tk_progress *progress);
     void *listener;
