@@ -95,21 +95,25 @@ class Progress:
         if self._drawn:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
-    def update(self, done: int, note: str = "") -> None:
-        """Say that `done` units are done; `note` is appended. Cheap to call often."""
+    @property
+    def elapsed_s(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._start
+
+    def update(self, done: int, *notes: str) -> None:
+        """Say that `done` units are done, with notes after it; cheap to call often. Where a line is narrow, the last are left out."""
         now = time.monotonic()
         if _quiet or now - self._last < (_LIVE_EVERY_S if self._live else _LINE_EVERY_S):
             return
         self._last = now
-        text = self._text(done, note, now - self._start)
+        parts = [*self._parts(done, now - self._start), *filter(None, notes)]
         if self._live:
-            columns = _columns()
-            print(f"\r\x1b[K{text[: columns - 1]}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{_fitted(parts, _columns() - 1)}", end="", file=sys.stderr, flush=True)
             self._drawn = True
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(_BETWEEN.join(parts), file=sys.stderr, flush=True)
 
-    def _text(self, done: int, note: str, elapsed_s: float) -> str:
+    def _parts(self, done: int, elapsed_s: float) -> list[str]:
         rate = done / elapsed_s if elapsed_s > 0 else 0.0
         parts = [f"{self.label} {done:,}"]
         if self.total:
@@ -119,8 +123,20 @@ class Progress:
                 parts.append(f"{(self.total - done) / rate:.0f} s left")
         else:
             parts[0] += f" {self.unit}"
-        parts.append(f"{rate:,.0f} {self.unit}/s")
-        return " · ".join([*parts, note] if note else parts)
+        return [*parts, f"{rate:,.0f} {self.unit}/s"]
+
+
+_BETWEEN = " · "
+
+
+def _fitted(parts: Sequence[str], width: int) -> str:
+    """As many parts as fit; the first is cut where even that does not."""
+    text = parts[0][: max(0, width)]
+    for part in parts[1:]:
+        if len(text) + len(_BETWEEN) + len(part) > width:
+            break
+        text += _BETWEEN + part
+    return text
 
 
 def _has_colour(stream: TextIO) -> bool:

@@ -27,6 +27,7 @@ class Account:
         peak_ops: Most ops the in-flight gate let in at once.
         peak_bytes: The same in bytes.
         issued_bytes: Bytes asked of the system, after rounding.
+        went_direct: How many files were read with O_DIRECT.
         fell_back: How many files were to be read with O_DIRECT and were not.
         unmatched_closes: Recorded closes of something nobody had opened.
         skipped: Ops left out, by reason.
@@ -45,6 +46,7 @@ class Account:
     peak_ops: int = 0
     peak_bytes: int = 0
     issued_bytes: int = 0
+    went_direct: int = 0
     fell_back: int = 0
     unmatched_closes: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
@@ -66,6 +68,7 @@ class Account:
             peak_ops=outcome.peak_ops,
             peak_bytes=outcome.peak_bytes,
             issued_bytes=outcome.issued_bytes,
+            went_direct=len(outcome.went_direct),
             fell_back=len(outcome.fell_back),
             unmatched_closes=outcome.unmatched_closes,
             skipped=Counter(plan.skipped),
@@ -95,6 +98,7 @@ def merged(accounts: Sequence[Account]) -> Account:
         peak_ops=sum(one.peak_ops for one in accounts),
         peak_bytes=sum(one.peak_bytes for one in accounts),
         issued_bytes=sum(one.issued_bytes for one in accounts),
+        went_direct=max(one.went_direct for one in accounts),
         fell_back=max(one.fell_back for one in accounts),
         unmatched_closes=sum(one.unmatched_closes for one in accounts),
         skipped=sum((one.skipped for one in accounts), Counter()),

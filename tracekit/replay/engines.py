@@ -101,11 +101,12 @@ class Outcome:
 
 @dataclass
 class State:
-    """How far a run is: for progress, a few times a second."""
+    """How far a run is: for progress, a few times a second. `lateness_ns` is that of the last ops, `moved` bytes so far."""
 
     done: int
     in_flight: float
     lateness_ns: int
+    moved: int = 0
 
 
 class Control:

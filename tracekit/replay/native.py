@@ -141,12 +141,12 @@ class _Told:
         self._control = control
         self._busy, self._when = 0, time.monotonic_ns()
 
-    def __call__(self, done: int, moved: int, busy: int, late: int) -> bool:  # noqa: ARG002 -- the core's signature
+    def __call__(self, done: int, moved: int, busy: int, late: int) -> bool:
         now = time.monotonic_ns()
         # Little's law: time spent in ops per time passed is the mean number of ops in flight.
         depth = (busy - self._busy) / max(1, now - self._when)
         self._busy, self._when = busy, now
-        self._control.report(State(done, depth, late))
+        self._control.report(State(done, depth, late, moved))
         return not self._control.stop.is_set()
 
 

@@ -117,11 +117,12 @@ def replay(
     choice: Choice | None = None,
     storage_of: Callable[[str], Storage] = storage_for,
     conductor: Conductor | None = None,
+    output: str | None = None,
 ) -> Replay:
     """Replay a trace, and keep the trace of what was done in memory (see `perform`, which does not)."""
     finished = perform(
         source, options, source_name=source_name, scratch_base=scratch_base, listener=listener, choice=choice,
-        storage_of=storage_of, conductor=conductor,
+        storage_of=storage_of, conductor=conductor, output=output,
     )  # fmt: skip
     pieces = _Kept()
     done = finished.write(pieces)
@@ -261,7 +262,10 @@ def _run(plan: Plan, choice: Choice, listener: Listener, conductor: Conductor) -
     # From before the calibration on: the longer the look at the machine, the finer what /proc/stat tells.
     start = Moment.now()
     noise = noise_floor(choice.clock)
-    control = Control(lambda state: listener.running(state, plan.ops), start_at=conductor.start())
+    start_at = conductor.start()
+    if start_at:
+        start = Moment.now()  # waiting for others was no part of the run
+    control = Control(lambda state: listener.running(state, plan.ops), start_at=start_at)
     outcome = choice.engine.run(plan, control)
     return outcome, Disturbance.between(start, Moment.now(), noise)
 

@@ -16,10 +16,26 @@ from tracekit.replay.account import Account
 from tracekit.replay.disturbance import Disturbance
 from tracekit.replay.flow import window_error
 from tracekit.replay.summary import Summary
-from tracekit.replay.verdict import judge, makespan_error
+from tracekit.replay.verdict import Verdict, judge, makespan_error
 
 # 1: the first version that is published. Statements of earlier traces have no version and fewer keys.
 RUN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RankFacts:
+    """One rank of several that were one run."""
+
+    rank: int = metric("its number")
+    host: str = metric("where it ran")
+    streams: int = metric("streams it replayed")
+    planned_ops: int = metric("ops of its share", "ops")
+    ops: int = metric("issued and known of", "ops")
+    verdict: str = metric("on its part of the run")
+    start_error_us: float | None = metric("how much later than agreed it began; null where it had nothing to do", "us")
+    clock_offset_us: float | None = metric("its CLOCK_MONOTONIC less rank 0's; null where that was not found out", "us")
+    clock_error_us: float | None = metric("the most that may be wrong with that", "us")
+    clock_drift_us: float = metric("by how much the offset had changed after the run", "us")
 
 
 @dataclass(frozen=True)
@@ -73,10 +89,12 @@ class Statement:
     clock_source: str = metric("what the kernel reads the time from")
     realtime_share: float | None = metric("share of each second the kernel leaves to real-time threads; null: all")
     noise_floor_us: dict[str, float] = metric("how late plain sleeps of 1 ms were just before the run", "us")
+    direct_files: int = metric("files read with O_DIRECT; of several ranks the most")
     direct_fallback_files: int = metric("files not read with O_DIRECT though asked")
     unmatched_closes: int = metric("recorded closes without an open", "ops")
     skipped: dict[str, int] = metric("ops left out, by reason", "ops")
     lost_ranks: list[str] = metric("ranks that did not answer, in sentences")
+    ranks: list[RankFacts] = metric("one entry for each rank; empty for a run of one process")
     histograms_us: dict[str, Histogram] = metric(
         "service, recorded_service, response, lateness, the causes of lateness, planned_gaps and issued_gaps", "us"
     )
@@ -94,15 +112,24 @@ class Statement:
         )  # fmt: skip
 
 
-def statement(account: Account, summary: Summary, recorded_depth: dict[str, float] | None) -> Statement:
+def statement(
+    account: Account,
+    summary: Summary,
+    recorded_depth: dict[str, float] | None,
+    *,
+    verdict: Verdict | None = None,
+    ranks: Sequence[RankFacts] = (),
+) -> Statement:
     """The statement on a run.
 
     Args:
         account: What was asked for and how it ran.
         summary: What came of its ops.
         recorded_depth: Ops in flight in the recording (`flow.depth`); None where it has no completions.
+        verdict: What several ranks' verdicts come to; else the run is judged here.
+        ranks: One entry for each of them.
     """
-    verdict = judge(account, summary)
+    verdict = verdict or judge(account, summary)
     return Statement(
         verdict=verdict.word,
         reasons=verdict.reasons,
@@ -111,6 +138,7 @@ def statement(account: Account, summary: Summary, recorded_depth: dict[str, floa
         **_results(summary),
         **_times(account, summary),
         **_machine(account.disturbances),
+        ranks=list(ranks),
         queue_depth={"recorded": recorded_depth, "achieved": summary.flow.depth.to_json()},
         histograms_us=_histograms(account, summary),
         queue_depth_hist=summary.flow.depth.over_time(),
@@ -128,6 +156,7 @@ def _asked(account: Account, summary: Summary) -> dict[str, Any]:
         "priority": account.priority,
         "issued_bytes": account.issued_bytes,
         "peak_inflight_gate": {"ops": account.peak_ops, "bytes": account.peak_bytes},
+        "direct_files": account.went_direct,
         "direct_fallback_files": account.fell_back,
         "unmatched_closes": account.unmatched_closes,
         "skipped": dict(account.skipped),

@@ -71,12 +71,17 @@ class Summary:
         due = piece.due - self.t0 if _has_schedule(piece) else None
         self.flow.add(due, piece.submit[order] - self.t0, piece.complete[order] - self.t0)
 
-    def merge(self, other: Summary) -> None:
-        """Count what another summary counted (a rank's): all but `flow`, which has to see all ops in the order of time."""
+    def merge(self, other: Summary, *, later_ns: int = 0) -> None:
+        """Count what another summary counted (a rank's): all but `flow`, which has to see all ops in the order of time.
+
+        Args:
+            other: The other's.
+            later_ns: How much later than this one's its t0 is.
+        """
         for name in ("ops", "moved_bytes", "recorded_bytes", "short_reads", "stalled", "held_up_ns"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("last_due", "last_submit", "last_complete"):
-            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+            setattr(self, name, max(getattr(self, name), getattr(other, name) + later_ns))
         self.errors += other.errors
         self.unexpected_errors += other.unexpected_errors
         for name in ("service", "recorded_service", "response", "lateness"):

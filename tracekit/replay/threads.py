@@ -291,7 +291,8 @@ def _watch(workers: list[_Worker], shared: _Shared) -> None:
             # Little's law: time spent in ops per time passed is the mean number of ops in flight.
             if now - last >= _REPORT_S * 1e9:
                 depth = (busy - busy_before) / (now - last)
-                state = State(sum(one.log.done for one in workers), depth, max(one.lateness for one in workers))
+                late, moved = max(one.lateness for one in workers), sum(one.issued_bytes for one in workers)
+                state = State(sum(one.log.done for one in workers), depth, late, moved)
                 shared.control.report(state)
                 busy_before, last = busy, now
 

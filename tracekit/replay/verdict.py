@@ -10,6 +10,8 @@ The measures and their bounds are those of docs/explanation/cadence.md.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tracekit.replay.account import Account
@@ -18,6 +20,8 @@ from tracekit.replay.summary import Summary
 from tracekit.units import counted, format_ns
 
 VALID, DEGRADED, NOT_SUSTAINED, TARGET_LIMITED = "VALID", "DEGRADED", "NOT SUSTAINED", "TARGET LIMITED"
+
+_SEVERITY = (VALID, DEGRADED, TARGET_LIMITED, NOT_SUSTAINED)
 
 # A normal thread on a saturated machine waits a few time slices of 3 to 4 ms for a core. With seven busy processes on two
 # cores, replays that kept rate and order in every respect had a p99 of 8 to 17 ms and a median up to 2 ms.
@@ -62,6 +66,24 @@ def judge(account: Account, summary: Summary) -> Verdict:
     if disturbed:
         return Verdict(DEGRADED, disturbed)
     return Verdict(VALID, _remarks(summary))
+
+
+def worst(verdicts: Mapping[int, Verdict]) -> Verdict:
+    """The verdict on ranks that are one run: the worst of theirs; sentences say whose they are, equal ones once."""
+    word = max((verdict.word for verdict in verdicts.values()), key=_SEVERITY.index)
+    sayings: dict[str, list[int]] = defaultdict(list)
+    for rank, verdict in sorted(verdicts.items(), key=lambda item: (item[1].delivered, -_SEVERITY.index(item[1].word))):
+        # Remarks on ranks that are VALID would read as reasons for what the others are.
+        if verdict.word != VALID or word == VALID:
+            for reason in verdict.reasons:
+                sayings[reason].append(rank)
+    reasons = [f"{_ranks(ranks)}: {text}" for text, ranks in sayings.items()]
+    return Verdict(word, reasons, delivered=all(verdict.delivered for verdict in verdicts.values()))
+
+
+def _ranks(numbers: list[int]) -> str:
+    listed = ", ".join(map(str, sorted(numbers)))
+    return f"rank {listed}" if len(numbers) == 1 else f"ranks {listed}"
 
 
 def _failures(summary: Summary) -> list[str]:

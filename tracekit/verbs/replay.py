@@ -8,19 +8,19 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tracekit import console
 from tracekit.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_PASS, UsageError
-from tracekit.units import counted, format_bytes, format_count, format_ns, format_rate, parse_bytes
+from tracekit.units import counted, parse_bytes
+from tracekit.verbs import replay_text
 
 if TYPE_CHECKING:
-    from tracekit.replay.engines import State
     from tracekit.replay.options import Options
-    from tracekit.replay.session import Replay
+    from tracekit.replay.preflight import PreflightError
+    from tracekit.trace import Header, Trailer
 
 _EXAMPLE = """\
 examples:
@@ -31,6 +31,7 @@ examples:
   tracekit replay train.jsonl --pace think --speed 2           how the program would fare, computing twice as fast
   tracekit replay train.jsonl -o direct.jsonl --cache direct   past the page cache
   tracekit replay train.jsonl --json > run.json                what the run says about itself, for other programs
+  mpirun -n 4 tracekit replay train.jsonl                      its streams divided over four processes or hosts
 
 exit codes: 0 the load was delivered undisturbed (VALID), 3 it was not (the reasons are said), 2 bad input, 4 no permission,
 130 interrupted (what was done is written)
@@ -52,12 +53,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_cache(parser)
     _add_data(parser)
     _add_reading(parser)
+    _add_ranks(parser)
     parser.add_argument("--force", action="store_true", help="replace the output if it exists")
     parser.add_argument("--json", action="store_true", help="print the run's statement about itself as JSON")
     parser.add_argument(
         "--accept-degraded",
         action="store_true",
         help="exit with 0 also when others used the machine, as long as the load was delivered",
+    )
+
+
+def _add_ranks(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("several hosts (under mpirun or srun)")
+    group.add_argument(
+        "--rank-timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="a rank that is silent for so long is lost (default: 30)",
     )
 
 
@@ -171,41 +184,68 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay; the exit code."""
+    from tracekit.replay.wire import launched
+
+    if args.json and args.output == "-":
+        raise UsageError("--json and -o - would both write to standard output", "name a file with -o")
+    if args.rank_timeout <= 0:
+        raise UsageError(f"--rank-timeout {args.rank_timeout} is no time", "give seconds, more than 0")
+    size = launched()
+    if size > 1:
+        from tracekit.verbs.replay_ranks import run_ranks
+
+        return run_ranks(args, size)
+    return _run_alone(args)
+
+
+def _run_alone(args: argparse.Namespace) -> int:
     from tracekit import formats
     from tracekit.replay.preflight import PreflightError
     from tracekit.replay.session import perform
 
-    output = _output_name(args)
-    options = _options(args)
+    output, options = output_name(args), options_of(args)
     formats.check_save(output, force=args.force)
-    if args.json and output == "-":
-        raise UsageError("--json and -o - would both write to standard output", "name a file with -o")
     source = formats.chunks(args.trace, ops=_PIECE, time_unit=args.time_unit, skip_bad=args.skip_bad)
-    beside = os.path.dirname(_absolute(output)) if output != "-" else None
-    listener = _Terminal()
-    with _terminable() as ending:
+    listener = replay_text.Terminal()
+    with terminable() as ending:
         try:
             finished = perform(
                 source,
                 options,
-                source_name=_absolute(args.trace),
-                scratch_base=beside,
+                source_name=absolute(args.trace),
+                scratch_base=beside(output),
                 listener=listener,
-                folder=beside,
+                folder=beside(output),
                 output=None if output == "-" else output,
             )
         except PreflightError as error:
-            for problem in error.problems:
-                console.complain("tracekit", f"{problem} [{problem.slug}]")
+            complain_all(error)
             raise
         finally:
             listener.close()
     with formats.writing(output) as writer:
         done = finished.write(writer)
-    _tell(args, done, output)
-    if done.outcome.interrupted:
+    tell(args, done.header, done.trailer, output)
+    return exit_code(args, done.run, ending)
+
+
+def complain_all(error: PreflightError) -> None:
+    """Say each of several problems; the summary is the error's own."""
+    for problem in error.problems:
+        console.complain("tracekit", f"{problem} [{problem.slug}]")
+
+
+def exit_code(args: argparse.Namespace, statement: dict[str, Any], ending: list[int]) -> int:
+    """What the command ends with.
+
+    Args:
+        args: The command line.
+        statement: The run's.
+        ending: Signals that ended it.
+    """
+    if statement["interrupted"]:
         return 128 + ending[0] if ending else EXIT_INTERRUPTED
-    return EXIT_PASS if _is_accepted(args, done.run) else EXIT_INCONCLUSIVE
+    return EXIT_PASS if _is_accepted(args, statement) else EXIT_INCONCLUSIVE
 
 
 def _is_accepted(args: argparse.Namespace, statement: dict[str, Any]) -> bool:
@@ -214,7 +254,7 @@ def _is_accepted(args: argparse.Namespace, statement: dict[str, Any]) -> bool:
     return bool(statement["verdict"] == "VALID")
 
 
-class _terminable:  # noqa: N801 -- reads as a word: with _terminable() as ending
+class terminable:  # noqa: N801 -- reads as a word: with terminable() as ending
     """SIGTERM ends the run as Ctrl-C does; the list holds its number then."""
 
     def __enter__(self) -> list[int]:
@@ -230,40 +270,8 @@ class _terminable:  # noqa: N801 -- reads as a word: with _terminable() as endin
         raise KeyboardInterrupt
 
 
-class _Terminal:
-    """Progress and warnings on the terminal."""
-
-    def __init__(self) -> None:
-        self._progress: console.Progress | None = None
-        self._label = ""
-
-    def warn(self, text: str) -> None:
-        """Say it."""
-        console.warn(text)
-
-    def preparing(self, done: int, total: int) -> None:
-        """Show how much stand-in data is written."""
-        self._show("preparing", total, "B").update(done, f"{format_bytes(done)} of {format_bytes(total)}")
-
-    def running(self, state: State, total: int) -> None:
-        """Show how far the run is."""
-        note = f"{state.in_flight:.1f} in flight · {format_ns(state.lateness_ns)} late"
-        self._show("replaying", total, "ops").update(state.done, note)
-
-    def close(self) -> None:
-        """Clear the line."""
-        if self._progress is not None:
-            self._progress.__exit__(None, None, None)
-            self._progress, self._label = None, ""
-
-    def _show(self, label: str, total: int, unit: str) -> console.Progress:
-        if self._progress is None or self._label != label:
-            self.close()
-            self._progress, self._label = console.Progress(label, total, unit), label
-        return self._progress
-
-
-def _options(args: argparse.Namespace) -> Options:
+def options_of(args: argparse.Namespace) -> Options:
+    """The replay's options, checked."""
     from tracekit.replay.options import Options, parse_remap
 
     return Options(
@@ -291,7 +299,12 @@ def _options(args: argparse.Namespace) -> Options:
     )
 
 
-def _output_name(args: argparse.Namespace) -> str:
+def output_name(args: argparse.Namespace) -> str:
+    """Where the output goes.
+
+    Raises:
+        UsageError: If that is the trace being replayed.
+    """
     output = str(args.output) if args.output else _default_output(args.trace)
     if output != "-" and args.trace != "-" and os.path.realpath(output) == os.path.realpath(args.trace):
         raise UsageError(f"{output} is the trace being replayed", "name another file with -o")
@@ -308,96 +321,24 @@ def _default_output(trace: str) -> str:
     return str(Path(trace).with_suffix("")) + ".replay.jsonl"
 
 
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
+    """The file's absolute name; standard input stays what it is."""
     return name if name == "-" else os.path.abspath(name)
 
 
-# -- what the user is told --------------------------------------------------------------------------------------------
+def beside(output: str) -> str | None:
+    """The directory the output is in; None for standard output."""
+    return None if output == "-" else os.path.dirname(absolute(output))
 
 
-def _tell(args: argparse.Namespace, done: Replay, output: str) -> None:
-    statement = done.run
+def tell(args: argparse.Namespace, header: Header, trailer: Trailer, output: str) -> None:
+    """Say what came of a run."""
     if args.json:
-        console.show(json.dumps(statement, indent=2))
-    for line in _summary(done, statement):
+        console.show(json.dumps(dict(trailer.run), indent=2))
+    for line in replay_text.summary(header, trailer):
         console.say(line)
-    _tell_verdict(statement)
+    replay_text.tell_verdict(trailer.run)
     target = console.paint(output, "path", sys.stderr)
-    console.say(f"wrote {target} ({counted(done.trailer.ops, 'op')})")
+    console.say(f"wrote {target} ({counted(trailer.ops, 'op')})")
     if output != "-" and args.trace != "-":
         console.say(f"next: harness check {shlex.quote(output)} --golden {shlex.quote(args.trace)}")
-
-
-def _summary(done: Replay, statement: dict[str, Any]) -> list[str]:
-    moved, duration = statement["moved_bytes"], statement["duration_s"]
-    rate = f", {format_rate(moved / duration)}" if duration > 0 else ""
-    ops = f"{format_count(statement['ops'])} of {counted(done.plan.ops, 'op')} of {counted(statement['streams'], 'stream')}"
-    lines = [
-        f"replayed {ops}, {format_bytes(moved)} in {format_ns(duration * 1e9)}{rate}",
-        f"pace      {done.plan.pace} ({done.plan.pace_reason}), speed {statement['speed']:g}",
-        f"engine    {_engine(done)}",
-    ]
-    if statement["makespan_s"]:
-        span = statement["makespan_s"]
-        lines.append(
-            f"makespan  {format_ns(span['achieved'] * 1e9)}, planned {format_ns(span['planned'] * 1e9)} "
-            f"({100 * statement['makespan_error']:+.3f} %)"
-        )
-    if statement["lateness_us"]:
-        late = statement["lateness_us"]
-        lines.append(
-            f"lateness  p50 {_us(late['p50'])}, p99 {_us(late['p99'])}, max {_us(late['max'])}"
-            f" (a plain sleep here: p99 {_us(statement['noise_floor_us']['p99'])})"
-        )
-    return [*lines, _depth_line(statement), *_cache_lines(done, statement)]
-
-
-def _engine(done: Replay) -> str:
-    return str(done.header.producer["reason"])
-
-
-def _depth_line(statement: dict[str, Any]) -> str:
-    achieved, recorded = statement["queue_depth"]["achieved"], statement["queue_depth"]["recorded"]
-    known = f"recorded {recorded['mean']:.2f}, at most {recorded['max']}" if recorded else "not recorded"
-    return f"depth     {achieved['mean']:.2f} ops in flight on average, at most {achieved['max']} ({known})"
-
-
-def _cache_lines(done: Replay, statement: dict[str, Any]) -> list[str]:
-    residency = done.trailer.residency
-    states = [residency.get(moment) for moment in ("before", "after")]
-    shown = [
-        f"{100 * state['resident'] / state['pages']:.0f} %" if state and state["pages"] else "unknown"
-        for state in states
-    ]
-    lines = [f"cache     {shown[0]} of the files' pages resident before, {shown[1]} after{_verified(residency)}"]
-    issued, recorded = statement["issued_bytes"], statement["recorded_bytes"]
-    if done.outcome.went_direct:
-        lines.append(f"direct    {format_bytes(issued)} issued for {format_bytes(recorded)} recorded")
-    if statement["direct_fallback_files"]:
-        lines.append(f"fallback  {statement['direct_fallback_files']} files were read through the page cache instead")
-    return lines
-
-
-def _verified(residency: Mapping[str, Any]) -> str:
-    verified = residency.get("verified")
-    if not verified or not verified["pages"]:
-        return ""
-    agreeing = 1 - (verified["missing"] + verified["extra"]) / verified["pages"]
-    return f" ({residency['start']} start: {100 * agreeing:.3f} % of them as asked)"
-
-
-def _tell_verdict(statement: dict[str, Any]) -> None:
-    """The run's own verdict; one that is not VALID is said also when quiet, since the exit code needs its reason."""
-    verdict, reasons = statement["verdict"], statement["reasons"]
-    if verdict == "VALID":
-        console.say(f"run       {console.paint(verdict, 'good', sys.stderr)}")
-        for reason in reasons:
-            console.say(f"          {reason}")
-        return
-    console.warn(f"the run is {verdict}: {'; '.join(reasons)}")
-    if verdict == "TARGET LIMITED" and statement["pace"] == "recorded":
-        console.say("to see how the program itself would fare on this storage, replay with --pace think")
-
-
-def _us(value: float) -> str:
-    return format_ns(value * 1e3)
