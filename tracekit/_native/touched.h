@@ -31,6 +31,18 @@ struct tk_touch_facts {
     _Atomic uint32_t refused, closed; /* a forked child that got no userfaultfd; the descriptor was closed under us */
 };
 
+struct tk_touch_facts *tk_touch_facts(void);
+
+/* The lock over the table of maps: signals wait, and its owner may take it again. */
+void tk_touch_enter(uint64_t *signals);
+void tk_touch_leave(const uint64_t *signals);
+
+/* Under it: look at every map that overlaps the range. */
+void tk_touch_look(uintptr_t start, uintptr_t end);
+
+/* A descriptor of the process's page table, to be closed by the caller; or -errno. */
+int tk_touch_pagemap(void);
+
 /* Whether touched pages can be found here; NULL or the reason. Sets the mode: the hooks that go with it are put in by the
    next tk_interpose. */
 const char *tk_touch_prepare(enum tk_touch_mode mode);
