@@ -115,6 +115,7 @@ def test_nothing_is_loaded_twice_and_nothing_stays_on_the_path(tmp_path, engine)
     first, second = done.stdout.splitlines()
     assert first == ""
     assert len(trace.trailer.processes) == 1
+    assert not {"typing", "re", "collections", "json"} & (set(second.split()) - plain)
     if engine == "native":
         assert set(second.split()) <= plain
 

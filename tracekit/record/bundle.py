@@ -48,17 +48,20 @@ def write(home: str, package: str, names: Sequence[str], start: str) -> None:
 def lean(source: str) -> Any:
     """Code of a module's text without docstrings, annotations, and the imports that only annotations need."""
     tree = _Bare().visit(ast.parse(source))
+    tree.body = [node for node in tree.body if not _for_checkers(node)]
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     tree.body = [node for node in tree.body if not _only_for_types(node, used)]
     return compile(ast.fix_missing_locations(tree), FILE, "exec", dont_inherit=True, optimize=2)
 
 
+def _for_checkers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
 def _only_for_types(node: ast.stmt, used: set[str]) -> bool:
-    if isinstance(node, ast.If):
-        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     if not isinstance(node, ast.ImportFrom) or node.module not in _FOR_TYPES:
         return False
-    return not {alias.asname or alias.name for alias in node.names} & (used - {"TYPE_CHECKING"})
+    return not {alias.asname or alias.name for alias in node.names} & used
 
 
 class _Bare(ast.NodeTransformer):

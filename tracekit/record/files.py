@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tracekit.record.spool import Spool
 
-Look = Callable[[int, int], dict[str, Any]]
+    Look = Callable[[int, int], dict[str, Any]]
+
 IGNORED = 0
 FOREIGN = -1  # a pipe, socket, device or directory: nothing to record and nothing to count
 

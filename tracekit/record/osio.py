@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tracekit.record.files import Files
     from tracekit.record.spool import Spool
 
-Function = Callable[..., Any]
+    Function = Callable[..., Any]
+
 _TYPE_MASK, _REGULAR = 0o170000, 0o100000
 
 

@@ -9,11 +9,13 @@ Runs inside the recorded program: standard library only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    Count = Callable[[int, int, int], int]
 
 _CACHESTAT = 451  # the same on every architecture; Linux 6.5
 _MOST_CALLS = 400
-Count = Callable[[int, int, int], int]
 
 
 def look(fd: int, size: int) -> dict[str, Any]:
