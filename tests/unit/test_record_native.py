@@ -140,6 +140,12 @@ def test_what_is_not_wanted_is_counted(tmp_path):
     assert process.ignored_read == 83
 
 
+def test_multiprocessings_own_directories_are_left_out():
+    """What multiprocessing makes for its own sockets is no data of the program, unless it is asked for."""
+    assert not Filter().wants("/tmp/pymp-a1b2/listener-x")
+    assert Filter(["/tmp/pymp-*"]).wants("/tmp/pymp-a1b2/listener-x")
+
+
 def test_a_chunk_without_records_counts(tmp_path):
     """A thread that read nothing but pipes noted no op; the bytes it left out are known all the same."""
     chunk = Chunk()

@@ -140,6 +140,15 @@ def test_unknown_ops_are_refused_or_left_out(data: Path) -> None:
     assert (len(plan.trace), plan.skipped) == (1, {"unknown": 2})
 
 
+def test_names_and_directories_are_not_changed(data: Path) -> None:
+    """Directories made and names changed are left out and counted; files cut short only where writes are left out."""
+    names = ["read", "mkdir", "rename", "truncate"]
+    ops = [Op(file_uri(data), 0, 1, i, op=name, pid=1, tid=1) for i, name in enumerate(names)]
+    plan = examined(Trace.of(ops), writes="skip")
+    assert (len(plan.trace), plan.skipped) == (1, {"writes": 1, "names and directories": 2})
+    assert "truncate (1)" in str(problem(Trace.of(ops)))
+
+
 def test_nothing_to_do_is_an_error(data: Path) -> None:
     """A selection that picks nothing is not an empty success."""
     assert "no op" in str(problem(reads(data, (0, 1)), select="op=write"))

@@ -27,6 +27,7 @@ FOREIGN = -1  # a pipe, socket, device or directory: nothing to record and nothi
 _TYPE_MASK = 0o170000
 _REGULAR = 0o100000
 _NEVER = ("/proc/", "/sys/", "/dev/", "/memfd:")
+_MULTIPROCESSING = "/pymp-"  # directories of multiprocessing's own, gone when the program is
 _CODE_SUFFIXES = (".py", ".pyc", ".pyo", ".pyi", ".so", ".pth", ".egg-link")
 
 
@@ -64,7 +65,11 @@ class Filter:
         if self.include:
             return self._matches(path, self.include)
         return not (
-            f"{path}/".startswith(self.code) or path.endswith(_CODE_SUFFIXES) or ".so." in path or ".pyc." in path
+            _MULTIPROCESSING in path
+            or f"{path}/".startswith(self.code)
+            or path.endswith(_CODE_SUFFIXES)
+            or ".so." in path
+            or ".pyc." in path
         )
 
     def _matches(self, path: str, globs: Sequence[str]) -> bool:

@@ -127,16 +127,21 @@ class Intake:
         touches = piece.mask("op", "touch")
         # Which advice it was is not recorded, and none of them reads or changes anything for the program.
         hints = piece.mask("op", "fadvise", "readahead")
-        unknown, changing = (kinds == Kind.UNKNOWN) & ~touches & ~hints, np.isin(kinds, CHANGES)
+        # Written files lie in a scratch directory under names of their own: there is nothing to make or to rename.
+        naming = piece.mask("op", "mkdir", "rmdir", "rename")
+        cutting = piece.mask("op", "truncate") & (self._options.writes == "skip")
+        unknown = (kinds == Kind.UNKNOWN) & ~touches & ~hints & ~naming & ~cutting
+        changing = np.isin(kinds, CHANGES) | cutting
         if not self._options.skip_unknown:
             self._unknown.update(piece.strings("op")[code] for code in piece.col("op")[unknown])
         failed = changing & (piece.col("err") != NULL)
         unwanted = changing & ~failed & (self._options.writes == "skip")
-        dropped = unknown | failed | unwanted | touches | hints
+        dropped = unknown | failed | unwanted | touches | hints | naming
         if not bool(dropped.any()):
             return piece
         reasons = {"unknown": unknown, "failed changes": failed, "writes": unwanted}
-        self._count({**reasons, "touches of mapped pages": touches, "hints to the kernel": hints})
+        reasons |= {"touches of mapped pages": touches, "hints to the kernel": hints, "names and directories": naming}
+        self._count(reasons)
         return piece.select(~dropped)
 
     def _may_drop(self, piece: Trace) -> bool:
