@@ -12,6 +12,8 @@ from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.replay.plan import Plan
 from tracekit.units import format_bytes
 
+_NAME_BYTES = 80
+
 
 def is_needed(plan: Plan) -> bool:
     """Whether the plan writes, flushes or deletes anything."""
@@ -37,7 +39,9 @@ def problems(plan: Plan, base: str) -> list[TracekitError]:
 
 def path(plan: Plan, number: int) -> str:
     """Where the changes to a file of the plan go."""
-    return os.path.join(plan.scratch_root, f"{number}-{os.path.basename(plan.files[number].place)[-80:]}")
+    # In bytes: a name has room for 255 of them, and a letter may take four.
+    name = os.fsdecode(os.fsencode(os.path.basename(plan.files[number].place))[-_NAME_BYTES:])
+    return os.path.join(plan.scratch_root, f"{number}-{name}")
 
 
 @contextmanager
