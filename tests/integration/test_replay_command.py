@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -152,6 +156,67 @@ def test_a_degraded_run_can_be_accepted(data: list[Path], tmp_path: Path) -> Non
     assert "(taskset)" in plain.stderr
     assert accepted.returncode == (0 if run["delivered"] else 3)
     assert run["verdict"] != "VALID"
+
+
+def on_a_terminal(command: list[str], columns: int, **environment: str) -> str:
+    """What a command shows on a terminal that is so many columns wide."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=follower, env={**os.environ, "TERM": "xterm", **environment}
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(leader)
+    assert process.wait(60) in (0, 3), shown
+    return shown.decode()
+
+
+def live_lines(path: Path, columns: int, *arguments: str, **environment: str) -> tuple[list[str], list[str]]:
+    """What a replay writes to a terminal between clearings of the line, and the live lines among them."""
+    for _ in range(3):
+        # A machine that is busy enough gives a run of two seconds no chance to say anything; then once more.
+        command = [*COMMAND, str(path), *arguments, "--force", "-o", str(path.with_name("out.jsonl"))]
+        lines = on_a_terminal(command, columns, **environment).split("\r\x1b[K")
+        live = [line for line in lines if line.startswith("replaying ")]
+        if len(live) > 2:
+            break
+    assert live, lines
+    return lines, live
+
+
+@pytest.mark.parametrize("engine", ["auto", "threads"])
+def test_a_terminal_shows_how_far_the_run_is(data: list[Path], tmp_path: Path, engine: str) -> None:
+    """One line, rewritten: ops, time left, rate, throughput, how late they were, how many are in flight; gone afterwards."""
+    path = saved(recording(data, 400, 5 * MS), tmp_path)
+    lines, live = live_lines(path, 200, "--engine", engine, NO_COLOR="1")
+    shape = re.compile(
+        r"replaying \d+/400 ops \(\d+ %\) · \d+ s left · [\d,]+ ops/s · \S+ .?B/s · p99 \S+ (ns|µs|ms|s) late · \d+\.\d in flight"
+    )
+    assert any(shape.fullmatch(line) for line in live), lines
+    assert "\x1b[3" not in "".join(lines), "there is colour"
+    assert "replaying" not in lines[-1]
+
+
+def test_a_narrow_terminal_is_not_overrun(data: list[Path], tmp_path: Path) -> None:
+    """No live line is as wide as the terminal, which would make it two."""
+    _, live = live_lines(saved(recording(data, 400, 5 * MS), tmp_path), 40)
+    assert max(map(len, live)) < 40
+
+
+def test_elsewhere_there_is_no_live_line(data: list[Path], tmp_path: Path) -> None:
+    """A run of two seconds says nothing on the way where nobody sees a line change."""
+    done = replay(saved(recording(data, 400, 5 * MS), tmp_path), "-o", tmp_path / "out.jsonl")
+    assert "replaying" not in done.stderr
+    assert "\x1b" not in done.stderr
 
 
 def test_compressed_traces_stay_compressed(data: list[Path], tmp_path: Path) -> None:

@@ -123,3 +123,24 @@ def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch, capsys):
     console.Progress("reading").update(3)
 
     assert capsys.readouterr().err == "reading 21 lines · 2 lines/s\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (80, "reading 100/200 ops (50 %) · 1 s left · 100 ops/s · fast · late"),
+        (60, "reading 100/200 ops (50 %) · 1 s left · 100 ops/s · fast"),
+        (45, "reading 100/200 ops (50 %) · 1 s left"),
+        (20, "reading 100/200 ops"),
+    ],
+)
+def test_a_narrow_line_leaves_out_what_comes_last(monkeypatch, columns, shown):
+    """Whole parts go, never half a number; only the first is cut, where not even that fits."""
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr(console, "_columns", lambda: columns)
+    clock = iter([0.0, 1.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    console.Progress("reading", 200).update(100, "fast", "", "late")
+
+    assert stream.getvalue().removeprefix("\r\x1b[K") == shown
