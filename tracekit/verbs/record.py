@@ -85,7 +85,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--raw-syscalls",
         action="store_true",
         help="also see system calls that do not go through the C library (native engine, Linux 5.11, x86-64); every call "
-        "of the program then costs 30 to 60 ns more, and such a call about 2 us",
+        "of the program then costs 50 to 90 ns more, and such a call 2 to 5 us",
     )
     parser.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")

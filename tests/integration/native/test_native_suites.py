@@ -39,9 +39,9 @@ def _available(suites: tuple[str, ...]) -> list[str]:
     return [suite for suite in suites if importlib.util.find_spec(f"test.{suite}") is not None]
 
 
-def _compare(tmp_path: Path, suites: list[str]) -> None:
+def _compare(tmp_path: Path, suites: list[str], *options: str) -> None:
     plain = _results(tmp_path / "plain", suites, ())
-    record = (*TRACEKIT, "record", "-o", str(tmp_path / "t.jsonl"), "--engine", "native", "--")
+    record = (*TRACEKIT, "record", "-o", str(tmp_path / "t.jsonl"), "--engine", "native", *options, "--")
     assert _results(tmp_path / "recorded", suites, record) == plain
 
 
@@ -56,3 +56,13 @@ def test_short_suites_have_the_same_results(tmp_path):
 def test_long_suites_have_the_same_results(tmp_path, suite):
     """Processes, threads, signals and event loops too."""
     _compare(tmp_path, [suite])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(2000)
+@pytest.mark.parametrize(
+    "suite", _available(("test_mmap", "test_signal", "test_faulthandler", "test_threading", "test_subprocess"))
+)
+def test_suites_have_the_same_results_with_everything_asked_for(tmp_path, suite):
+    """Maps, signals, threads and processes under --mmap exact and --raw-syscalls together."""
+    _compare(tmp_path, [suite], "--mmap", "exact", "--raw-syscalls")
