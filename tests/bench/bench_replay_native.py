@@ -284,7 +284,7 @@ def asap(data: Path, count: int) -> None:
     readings and records without anything else; see read_ceiling.c.
     """
     common = ["--rw=randread", "--bs=4k", f"--filename={file_names(data)}", "--norandommap", "--randrepeat=0"]
-    common += ["--time_based", "--runtime=2"]
+    common += ["--time_based", "--runtime=1"]
     tuned = ["--gtod_reduce=1", "--numjobs=2"]
     ring = ["--iodepth=256", "--iodepth_batch=64", "--iodepth_batch_complete=64", "--fixedbufs=1", "--registerfiles=1"]
     peers = {
@@ -294,7 +294,7 @@ def asap(data: Path, count: int) -> None:
     }
     candidates: dict[str, Callable[[], Figures]] = {}
     for streams in (1, 2):
-        trace = poisson(data, 2_000_000, streams, seconds=1)
+        trace = poisson(data, 1_000_000, streams, seconds=1)
         candidates[f"native, {streams} streams"] = lambda trace=trace: core_rate(trace, "native")  # type: ignore[misc]
         candidates[f"ceiling, {streams}"] = lambda streams=streams: ceiling(data, streams)  # type: ignore[misc]
     candidates["threads, 1 stream"] = lambda: core_rate(poisson(data, 300_000, 1, seconds=1), "threads")
@@ -321,7 +321,7 @@ def compile_c(name: str, folder: Path) -> Path:
 def ceiling(data: Path, processes: int) -> Figures:
     """What reading alone reaches, with two clock readings and a record per op."""
     start = CpuTimes.now()
-    command = [str(data / "read_ceiling"), str(data), str(FILES), str(FILE_BYTES), "2000000", str(processes)]
+    command = [str(data / "read_ceiling"), str(data), str(FILES), str(FILE_BYTES), "1000000", str(processes)]
     rate, cpu = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     return {"steal": CpuTimes.now().since(start)[0], "kops/s": rate, "cpu us/op": cpu}
 
