@@ -76,7 +76,7 @@ TRAILERS = st.builds(
 )
 
 
-NAMES = st.sampled_from(["t.jsonl", "t.jsonl.zst", "t.parquet"])
+NAMES = st.sampled_from(["t.jsonl", "t.jsonl.zst", "t.parquet", "t.tkc"])
 
 
 def _through_a_file(trace: Trace, name: str, size: int | None = None) -> list[Trace]:

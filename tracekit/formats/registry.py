@@ -132,6 +132,7 @@ FORMATS = (
     Format("jsonl", (".jsonl",), _OWN + "jsonl", "the trace format itself: JSON Lines", streams=True),
     Format("jsonl.zst", (".jsonl.zst",), _OWN + "jsonl_zst", "the same, compressed with zstd"),
     Format("parquet", (".parquet",), _OWN + "parquet", "the same columns as a table, for DuckDB, Polars, pandas"),
+    Format("tkc", (".tkc",), _OWN + "compact", "the same in as few bytes as it takes; only tracekit reads it"),
     Format("csv", (".csv", ".csv.gz"), _OWN + "table", "a table with a header, ours or anyone's", importer="Table"),
     Format(
         "oplog", (".tsv", ".tsv.zst", ".csv.zst"), _OWN + "oplog", "request logs of s3dlio and MinIO warp", importer="OpLog",

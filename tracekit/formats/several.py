@@ -10,14 +10,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from tracekit.errors import InputError
+from tracekit.formats.recode import Recoder
 from tracekit.interleave import interleave_streams
-from tracekit.trace import CATEGORIES, NULL, Header, IntArray, Mark, StringTable, Trace, name_code, trailers_added
+from tracekit.trace import CATEGORIES, Header, IntArray, Mark, StringTable, Trace, trailers_added
 
 # What a directory may hold beside traces is left alone: only our own formats count there.
-_OWN = (".jsonl", ".jsonl.zst", ".parquet")
+_OWN = (".jsonl", ".jsonl.zst", ".parquet", ".tkc")
 _MAGIC = frozenset("*?[")
 _FEWEST_OPS = 4096
 
@@ -110,7 +109,7 @@ class _Source:
         self.warnings: Sequence[str] = self.first.warnings
         self._reader = reader
         self._merged = merged
-        self._mappings: dict[str, tuple[StringTable, IntArray]] = {}
+        self._recoder = Recoder(merged.tables)
 
     def columns(self) -> Iterator[dict[str, IntArray]]:
         """The columns of each piece; what is no op is given to the merged trace."""
@@ -122,27 +121,4 @@ class _Source:
     def _columns(self, piece: Trace) -> dict[str, IntArray]:
         shifted = piece.shifted(self.shift) if self.shift else piece
         self._merged.marks += shifted.marks
-        return {name: self._recoded(piece, name, array) for name, array in shifted.columns.items()}
-
-    def _recoded(self, piece: Trace, name: str, codes: IntArray) -> IntArray:
-        if name not in piece.tables:
-            return codes
-        mapping = self._mapping(name, piece.tables[name])
-        if name != "sample_id":
-            recoded: IntArray = mapping[codes]
-            return recoded
-        named = codes < NULL
-        out: IntArray = codes.copy()
-        out[named] = name_code(mapping[name_code(codes[named])].astype(np.int64))
-        return out
-
-    def _mapping(self, name: str, table: StringTable) -> IntArray:
-        """The common code of each of a table's own; NULL, which is -1, is the last. A table may have grown."""
-        known, mapping = self._mappings.get(name, (None, np.array([NULL], np.int32)))
-        if known is not table:
-            mapping = np.array([NULL], np.int32)
-        if len(mapping) <= len(table):
-            added = [self._merged.tables[name].code(text) for text in table.strings[len(mapping) - 1 :]]
-            mapping = np.concatenate([mapping[:-1], np.array([*added, NULL], np.int32)])
-            self._mappings[name] = (table, mapping)
-        return mapping
+        return self._recoder.columns(shifted)
