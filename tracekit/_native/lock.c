@@ -1,6 +1,6 @@
 /* A lock for what takes well under a microsecond. Who finds it taken looks again for about as long, then sleeps; who is awake
    when it comes free takes it, also ahead of one that is being woken. A lock that is handed to its first waiter (as the
-   kernel does with priority inheritance) stands still until that thread has a core: in a burst that was most of an op's cost.
+   kernel does with priority inheritance) stands still until that thread has a core: in bursts a fifth of the time went there.
    Priorities are not inherited; all threads that take such a lock have the same. */
 #define _GNU_SOURCE
 #include "engine.h"
