@@ -412,8 +412,8 @@ def test_data_that_fails_during_the_run_is_counted(data: list[Path], tmp_path: P
     ops = [Op(uri, 100_000, 100, i * 20 * MS, ret=100, pid=1, tid=1) for i in range(100)]
     out = tmp_path / "out.jsonl"
     process = subprocess.Popen([*COMMAND, str(saved(Trace.of(ops), tmp_path)), "-o", str(out)], stderr=subprocess.PIPE)
-    _wait_for_threads(process.pid, 2)
-    time.sleep(0.7)
+    _wait_for_results(tmp_path)
+    time.sleep(0.3)
     os.truncate(data[0], 10)
     process.communicate(timeout=30)
     assert process.returncode == 3
@@ -508,3 +508,62 @@ def test_a_replay_can_be_replayed(data: list[Path], tmp_path: Path) -> None:
     one, two = Trace.read(first), Trace.read(tmp_path / "second.jsonl")
     origin = int(one.col("t_submit")[0])
     assert sorted((one.col("t_submit") - origin).tolist()) == sorted(two.col("t_due").tolist())
+
+
+def _wait_for_results(folder: Path) -> Path:
+    """The working files of a replay that has begun to issue ops."""
+    end = time.monotonic() + 60
+    while not (found := [path.parent for path in folder.glob("*.parts/results")]):
+        assert time.monotonic() < end, "the replay did not begin"
+        time.sleep(0.01)
+    return found[0]
+
+
+@pytest.mark.parametrize("pace", ["recorded", "think"])
+def test_a_killed_replay_leaves_what_it_had_done(data: list[Path], tmp_path: Path, pace: str) -> None:
+    """SIGKILL loses the last second; the rest is made into a trace without trailer, and the next replay says how."""
+    trace = recording(data, count=6000, gap_ns=MS, streams=2)
+    out = tmp_path / "out.jsonl"
+    command = [*COMMAND, str(saved(trace, tmp_path)), "-o", str(out), "--pace", pace]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    parts = _wait_for_results(tmp_path)
+    end = time.monotonic() + 60
+    while (parts / "results").stat().st_size < 64 * 1200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert not out.exists()
+    back = tmp_path / "back.jsonl"
+    done = subprocess.run(
+        [*COMMAND, "--recover", str(parts), "-o", str(back)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = Trace.read(back)
+    assert result.trailer is None
+    assert result.header is not None
+    assert result.header.producer["verb"] == "replay"
+    assert 1200 <= len(result) <= 6000
+    for tid in np.unique(result.col("tid")):
+        mine = result.select(result.col("tid") == tid)
+        theirs = trace.select(trace.col("tid") == tid)
+        for name in ("offset", "len"):
+            np.testing.assert_array_equal(mine.col(name), theirs.col(name)[: len(mine)])
+        assert (np.diff(mine.col("t_submit")) >= 0).all()
+    if pace == "recorded":
+        assert abs(int(result.col("t_due")[0]) - int(trace.col("t_submit")[0])) <= 1
+    again = subprocess.run([*command, "--select", "tid=999"], capture_output=True, text=True, check=False)
+    assert "--recover" in again.stderr
+
+
+def test_parts_that_are_none_are_refused(tmp_path: Path) -> None:
+    """One sentence for a directory without results, and for --recover together with a trace."""
+    for arguments, words in [
+        (["--recover", str(tmp_path), "-o", str(tmp_path / "o.jsonl")], "holds no results"),
+        (["x.jsonl", "--recover", str(tmp_path), "-o", "o.jsonl"], "replays none"),
+        ([], "no trace to replay"),
+    ]:
+        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert words in done.stderr
+    assert os.listdir(tmp_path) == []

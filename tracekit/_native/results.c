@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 enum { LOOK_NS = 5000000 };
+enum { KEEP_NS = 1000000000 }; /* a process that is killed loses what its threads keep */
 enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, which older headers lack */
 
 struct tk_chunk {
@@ -105,7 +106,7 @@ void tk_results_put(tk_results *results, tk_chunk **mine, const tk_result *resul
         *mine = take(results);
     tk_chunk *chunk = *mine;
     chunk->records[chunk->count++] = *result;
-    if (chunk->count == TK_CHUNK)
+    if (chunk->count == TK_CHUNK || result->complete - chunk->records[0].complete > KEEP_NS)
         tk_results_flush(results, mine);
 }
 

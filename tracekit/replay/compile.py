@@ -127,7 +127,7 @@ def compile_pieces(pieces: Iterable[Trace], folder: str | None = None) -> Progra
         pieces: The trace, as from `tracekit.formats.chunks`: pieces share their tables.
         folder: Where the working files are made.
     """
-    rows, core = Records(ROW, folder), native_core()
+    rows, core = Records(ROW, folder, "rows"), native_core()
     compiler = People() if core is None else core
     names: set[str] = set()
     tables: dict[str, StringTable] = {}
@@ -152,7 +152,7 @@ def _cut(piece: Trace) -> Iterator[Trace]:
 
 
 def _sorted(rows: Records, folder: str | None) -> Records:
-    again = Records(ROW, folder)
+    again = Records(ROW, folder, "rows in order")
     for block in in_order(rows, "t_submit"):
         again.append(block)
     rows.close()

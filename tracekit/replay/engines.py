@@ -22,6 +22,8 @@ from tracekit.storage.local import LocalStorage
 
 Int64s = NDArray[np.int64]
 
+# The file of what was done, among a replay's working files.
+RESULTS = "results"
 # tk_result in tracekit/_native/engine.h: what became of an op. `row` is its place in the order of time, behind those of all
 # repetitions before.
 RESULT = np.dtype(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tracekit.errors import CannotRunError
 from tracekit.replay import scratch
-from tracekit.replay.engines import RESULT, Control, Log, Outcome, State
+from tracekit.replay.engines import RESULT, RESULTS, Control, Log, Outcome, State
 from tracekit.replay.kinds import Kind
 from tracekit.replay.ops import OP, Job
 from tracekit.replay.plan import File, Plan
@@ -80,7 +80,7 @@ class NativeEngine:
             CannotRunError: If the engine could not start, or its ring failed.
         """
         told = _Told(control)
-        streams, files, results = _streams(plan), _Files(plan), Records(RESULT, plan.folder)
+        streams, files, results = _streams(plan), _Files(plan), Records(RESULT, plan.folder, RESULTS)
         answer = np.zeros(1, OUTCOME)
         answer["start"] = control.start_at
         interrupted = False

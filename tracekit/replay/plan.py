@@ -106,7 +106,8 @@ def make_plan(
         source: The trace, or its pieces as from `tracekit.formats.chunks`; each is looked at once.
         options: What was asked for.
         storage_of: The storage of a URI.
-        folder: Where the working files are made; None is the system's own place for temporary files.
+        folder: A directory for the working files, which stay there; None is the system's own place for temporary files,
+            where nothing is left.
 
     Returns:
         A plan whose `problems` are what the trace and the options alone show; `preflight.examine` adds what the files do.

@@ -1,7 +1,7 @@
-"""Records of one size in a file without a name: what a replay knows of every op lies there, not in memory.
+"""Records of one size in a file: what a replay knows of every op lies there, not in memory.
 
 Read and written by position, never mapped: pages of a mapped file count as this process's memory, and nobody says when they
-go. The file is gone with the last reference to it, however the process ends.
+go.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class Records:
     Args:
         dtype: What a record is: a structured type.
         folder: The directory of the file; None is the system's own for temporary files.
+        name: In a folder, the name under which the file is there and stays, with what it has. Without one it is gone with
+            the last reference to it, however the process ends.
 
     Attributes:
         descriptor: The open file, for others that write or map it.
@@ -39,16 +41,23 @@ class Records:
         CannotRunError: If the file cannot be made, or (by every method that writes) the disk is full.
     """
 
-    def __init__(self, dtype: np.dtype[Any], folder: str | None = None) -> None:
+    def __init__(self, dtype: np.dtype[Any], folder: str | None = None, name: str = "") -> None:
         self.dtype = dtype
+        self.name = name if folder else ""
         self._folder = folder or tempfile.gettempdir()
         try:
-            self.descriptor, name = tempfile.mkstemp(prefix=".tracekit-", dir=self._folder)
-            os.unlink(name)
+            self.descriptor = self._opened()
         except OSError as error:
             raise self._failed(error) from None
-        self._count = 0
         self.close = weakref.finalize(self, os.close, self.descriptor)
+        self.refresh()
+
+    def _opened(self) -> int:
+        if self.name:
+            return os.open(os.path.join(self._folder, self.name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor, path = tempfile.mkstemp(prefix=".tracekit-", dir=self._folder)
+        os.unlink(path)
+        return descriptor
 
     def __len__(self) -> int:
         return self._count

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.replay.compile import Program
 from tracekit.replay.engines import RESULT, Log, Outcome
 from tracekit.replay.kinds import Kind
 from tracekit.replay.ops import Job
@@ -63,9 +64,8 @@ class Done:
     error: NDArray[np.int16]
 
     @classmethod
-    def of(cls, plan: Plan, results: Block) -> Done:
+    def of(cls, program: Program, results: Block) -> Done:
         """The ops of these results (`RESULT`)."""
-        program = plan.program
         source = program.rows.take(results["row"] % max(1, len(program)))
         names = {"ret": "result", "queued": "worker"}
         columns = {name: results[names.get(name, name)].astype(np.int64) for name in _TIMES}
@@ -99,12 +99,12 @@ def pieces_of(plan: Plan, outcome: Outcome) -> Iterator[Done]:
     """The ops that were issued, in the order of time, piece by piece."""
     results = _of_logs(plan, outcome.logs) if outcome.results is None else outcome.results
     for block in in_order(results, "submit"):
-        yield Done.of(plan, block)
+        yield Done.of(plan.program, block)
 
 
 def collect(plan: Plan, outcome: Outcome) -> Done:
     """All of them in memory: for short runs."""
-    parts = [*pieces_of(plan, outcome)] or [Done.of(plan, np.zeros(0, RESULT))]
+    parts = [*pieces_of(plan, outcome)] or [Done.of(plan.program, np.zeros(0, RESULT))]
     source = np.concatenate([part.source for part in parts])
     columns = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Done)[2:])
     return Done(source, Recorded.of(source), *columns)
@@ -132,22 +132,23 @@ class Output:
     """The output trace, piece by piece; the pieces share their tables.
 
     Args:
-        plan: What was planned.
+        program: The compiled trace.
+        pace: recorded, think or asap.
         outcome: What the engine did.
     """
 
-    def __init__(self, plan: Plan, outcome: Outcome) -> None:
-        self._plan, self._outcome = plan, outcome
-        kept = (*plan.program.columns_of(plan.program.rows.read(0, 0)),)
-        self._tables = {name: table for name, table in plan.program.tables.items() if name in kept}
+    def __init__(self, program: Program, pace: str, outcome: Outcome) -> None:
+        self._program, self._pace, self._outcome = program, pace, outcome
+        kept = (*program.columns_of(program.rows.read(0, 0)),)
+        self._tables = {name: table for name, table in program.tables.items() if name in kept}
         self._errors, self._flags = StringTable(), StringTable()
 
     def piece(self, done: Done) -> Trace:
         """A piece of what was done, its times counted from the run's t0; header and trailer are the caller's."""
         t0 = self._outcome.t0
-        columns = self._plan.program.columns_of(done.source)
+        columns = self._program.columns_of(done.source)
         columns |= {"t_submit": done.submit - t0, "t_complete": done.complete - t0, "ret": done.ret}
-        if self._plan.pace != "asap":
+        if self._pace != "asap":
             # A stream's first think time starts with the run, so no deadline lies before t0.
             columns["t_due"] = np.maximum(done.due - t0, 0)
         columns |= self._marked("err", self._errors, self._named_errors(done))
@@ -181,7 +182,7 @@ class Output:
 
 def as_trace(plan: Plan, outcome: Outcome, done: Done) -> Trace:
     """The whole output in one piece, in the order of time."""
-    return Output(plan, outcome).piece(done).sorted()
+    return Output(plan.program, plan.pace, outcome).piece(done).sorted()
 
 
 def joined(pieces: Sequence[Trace]) -> Trace:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from tracekit import __version__
 from tracekit.formats.writer import Writer
 from tracekit.machine import host_facts
-from tracekit.replay import engines, prepare, scratch, start_state
+from tracekit.replay import engines, leftover, prepare, scratch, start_state
 from tracekit.replay.account import Account
 from tracekit.replay.clock import noise_floor
 from tracekit.replay.disturbance import Disturbance, Moment
@@ -156,8 +156,8 @@ def perform(
         choice: The engine; default is what `engines.choose` finds.
         storage_of: The storage of a URI.
         conductor: Who says when, where several replays are one run.
-        folder: Where the working files are made: about 170 bytes an op while it lasts; None is the system's own place for
-            temporary files.
+        folder: A directory for the working files, about 170 bytes an op; they stay there, and are the caller's to remove.
+            None is the system's own place for temporary files, where nothing is left.
         output: The file that will be written afterwards; it must be none of those that are read.
 
     Raises:
@@ -175,6 +175,8 @@ def perform(
     choice = choice or engines.choose(options.engine, plan)
     with _enough_descriptors(), scratch.made(plan, base):
         residency = start_state.set_state(plan, recorded, listener.warn)
+        if folder is not None:
+            leftover.describe(folder, plan, _header(plan, choice, source_name, 0))
         outcome, disturbance = _run(plan, choice, listener, conductor)
         residency["after"] = start_state.measured(plan)
     return Finished(plan, outcome, choice, disturbance, residency, source_name)
@@ -199,9 +201,9 @@ class Finished:
 
     def write(self, writer: Writer) -> Replay:
         """Write the trace of what was done, in the order of time, and judge the run on the way."""
-        header = _header(self)
+        header = _header(self.plan, self.choice, self.source_name, self.outcome.t0_unix_ns)
         writer.header(header)
-        summary, output = Summary(self.outcome.t0), Output(self.plan, self.outcome)
+        summary, output = Summary(self.outcome.t0), Output(self.plan.program, self.plan.pace, self.outcome)
         for done in pieces_of(self.plan, self.outcome):
             summary.add(done)
             writer.ops(output.piece(done))
@@ -270,8 +272,7 @@ def _run(plan: Plan, choice: Choice, listener: Listener, conductor: Conductor) -
     return outcome, Disturbance.between(start, Moment.now(), noise)
 
 
-def _header(finished: Finished) -> Header:
-    plan, outcome, choice = finished.plan, finished.outcome, finished.choice
+def _header(plan: Plan, choice: Choice, source_name: str, t0_unix_ns: int) -> Header:
     chosen = {
         field.name: getattr(plan.options, field.name)
         for field in dataclasses.fields(Options)
@@ -287,7 +288,7 @@ def _header(finished: Finished) -> Header:
             "reason": choice.reason,
             "options": chosen
             | {
-                "source": finished.source_name,
+                "source": source_name,
                 "source_ops": plan.source_ops,
                 "pace": plan.pace,
                 "pace_reason": plan.pace_reason,
@@ -295,7 +296,7 @@ def _header(finished: Finished) -> Header:
             },
         },
         clock={
-            "t0_unix_ns": outcome.t0_unix_ns,
+            "t0_unix_ns": t0_unix_ns,
             "source": "CLOCK_MONOTONIC",
             "resolution_ns": max(1, round(time.get_clock_info("monotonic").resolution * 1e9)),
         },

@@ -16,6 +16,7 @@ from tracekit import console
 from tracekit.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_PASS, UsageError
 from tracekit.units import counted, parse_bytes
 from tracekit.verbs import replay_text
+from tracekit.verbs.replay_parts import parts_of, recover_parts
 
 if TYPE_CHECKING:
     from tracekit.replay.options import Options
@@ -45,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add description, example and options."""
     parser.description = "Issue a trace's ops again, with their cadence, and write a trace of what was done."
     parser.epilog = _EXAMPLE
-    parser.add_argument("trace", metavar="TRACE", help="the trace to replay (- is standard input)")
+    parser.add_argument("trace", metavar="TRACE", nargs="?", help="the trace to replay (- is standard input)")
     parser.add_argument(
         "-o", "--output", metavar="TRACE", help="where to write what was done (default: NAME.replay.jsonl)"
     )
@@ -54,6 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     _add_reading(parser)
     _add_ranks(parser)
+    parser.add_argument(
+        "--recover", metavar="PARTS", help="make the trace of what a killed replay had done, from the parts it left"
+    )
     parser.add_argument("--force", action="store_true", help="replace the output if it exists")
     parser.add_argument("--json", action="store_true", help="print the run's statement about itself as JSON")
     parser.add_argument(
@@ -186,6 +190,10 @@ def run(args: argparse.Namespace) -> int:
     """Replay; the exit code."""
     from tracekit.replay.wire import launched
 
+    if args.recover:
+        return recover_parts(args)
+    if not args.trace:
+        raise UsageError("there is no trace to replay", "name one: tracekit replay TRACE")
     if args.json and args.output == "-":
         raise UsageError("--json and -o - would both write to standard output", "name a file with -o")
     if args.rank_timeout <= 0:
@@ -207,7 +215,7 @@ def _run_alone(args: argparse.Namespace) -> int:
     formats.check_save(output, force=args.force)
     source = formats.chunks(args.trace, ops=_PIECE, time_unit=args.time_unit, skip_bad=args.skip_bad)
     listener = replay_text.Terminal()
-    with terminable() as ending:
+    with parts_of(output) as parts, terminable() as ending:
         try:
             finished = perform(
                 source,
@@ -215,7 +223,7 @@ def _run_alone(args: argparse.Namespace) -> int:
                 source_name=absolute(args.trace),
                 scratch_base=beside(output),
                 listener=listener,
-                folder=beside(output),
+                folder=parts,
                 output=None if output == "-" else output,
             )
         except PreflightError as error:
@@ -223,8 +231,8 @@ def _run_alone(args: argparse.Namespace) -> int:
             raise
         finally:
             listener.close()
-    with formats.writing(output) as writer:
-        done = finished.write(writer)
+        with formats.writing(output) as writer:
+            done = finished.write(writer)
     tell(args, done.header, done.trailer, output)
     return exit_code(args, done.run, ending)
 

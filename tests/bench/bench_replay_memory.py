@@ -1,0 +1,114 @@
+"""What the replay command needs in memory, and how fast traces are compiled, beside readers that decode lines to objects.
+
+    python tests/bench/bench_replay_memory.py [--ops N] [--rounds N] [--data DIR]
+
+The command is a process of its own each time; its peak (VmHWM) is held against that of a process that has only imported the
+same modules. The rates are per CPU second, contestants taking turns; compiling is all that a replay does before the first op.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from tracekit import formats
+from tracekit.formats.lines import OpLine
+from tracekit.replay.options import Options
+from tracekit.replay.plan import make_plan
+
+FILES, FILE_BYTES, PIECE = 64, 4 << 20, 8192
+# Everything the command imports, and then its own peak.
+IDLE = "import numpy, tracekit.cli, tracekit.replay.session, tracekit.replay.native, tracekit.formats.jsonl"
+PEAK = "print('PEAK', next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')))"
+COMMAND = (
+    "import sys; from tracekit.cli import main\n"
+    "try: main()\nexcept SystemExit: pass\n"
+    f"finally: sys.stdout.flush(); {PEAK}"
+)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ops", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", type=Path, help="where data and traces are made (default: a temporary directory)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.data) as folder:
+        trace = Path(folder) / "trace.jsonl"
+        write_trace(Path(folder), trace, arguments.ops)
+        rates(trace, arguments.ops, arguments.rounds)
+        memory(trace, arguments.ops)
+
+
+def write_trace(folder: Path, trace: Path, ops: int) -> None:
+    """4 KiB reads of eight threads, lines of about 185 bytes."""
+    for number in range(FILES):
+        (folder / str(number)).write_bytes(np.random.Generator(np.random.SFC64(number)).bytes(FILE_BYTES))
+    with open(trace, "w", encoding="utf-8") as file:
+        file.write('{"tracekit":1}\n')
+        file.writelines(
+            f'{{"uri":"file://{folder}/{i * 7919 % FILES}","offset":{i * 37 % 1000 * 4096},"len":4096,"t_submit":{i * 1000},'
+            f'"op":"read","t_complete":{i * 1000 + 900},"ret":4096,"pid":4242,"tid":{4243 + i % 8},"worker":{i % 8},'
+            f'"epoch":0,"step":{i // 64}}}\n'
+            for i in range(ops)
+        )
+        file.write(f'{{"end":{{"ops":{ops}}}}}\n')
+
+
+def memory(trace: Path, ops: int) -> None:
+    """The command's peak beyond that of an idle process."""
+    idle = peak(["-c", f"{IDLE}\n{PEAK}"])
+    output = str(trace.with_name("out.jsonl"))
+    begin = time.monotonic()
+    used = peak(["-c", COMMAND, "-q", "replay", str(trace), "--pace", "asap", "-o", output])
+    print(
+        f"replay of {ops:,} ops: {used - idle:.1f} MiB above the {idle:.1f} of an idle process, in {time.monotonic() - begin:.0f} s"
+    )
+
+
+def peak(arguments: list[str]) -> float:
+    """The peak of a process in MiB, as it says itself. -I: in a source folder there is a package without the core."""
+    done = subprocess.run([sys.executable, "-I", *arguments], capture_output=True, text=True, check=True)
+    return int(done.stdout.rpartition("PEAK")[2]) / 1024
+
+
+def rates(trace: Path, ops: int, rounds: int) -> None:
+    """Ops per CPU second, and ratios."""
+    contestants: dict[str, Callable[[], object]] = {
+        "compiled for replay": lambda: make_plan(formats.chunks(trace, ops=PIECE), Options()).close(),
+        "read into columns": lambda: sum(map(len, formats.chunks(trace, ops=PIECE))),
+        "msgspec, typed": lambda: decoded(trace, msgspec.json.Decoder(OpLine).decode),
+        "json": lambda: decoded(trace, json.loads),
+    }
+    found: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            begin = time.process_time()
+            run()
+            found[name].append(ops / (time.process_time() - begin) / 1e6)
+    slowest = statistics.median(found["json"])
+    for name, values in found.items():
+        rate = statistics.median(values)
+        print(f"   {name:22} {rate:6.2f} M ops per CPU second   {rate / slowest:5.1f} x json")
+
+
+def decoded(trace: Path, decode: Callable[[bytes], object]) -> None:
+    """Every line by itself, nothing kept."""
+    with open(trace, "rb") as file:
+        for line in file:
+            decode(line)
+
+
+if __name__ == "__main__":
+    main()
