@@ -45,7 +45,8 @@ for epoch in range(6):
 import h5py, numpy as np
 chance = np.random.default_rng(2)
 with h5py.File("h.h5", rdcc_nbytes=0) as file:
-    for row in chance.integers(0, 20000 - 32, 60000): file["x"][int(row) : int(row) + 8]
+    rows = file["x"]
+    for row in chance.integers(0, 20000 - 32, 60000): rows[int(row) : int(row) + 8]
 """,
     "numpy": """
 import numpy as np
