@@ -1,9 +1,15 @@
-"""What the native recorder costs: `python tests/bench/bench_record_native.py [rounds]`.
+"""What the native recorder costs: `python tests/bench/bench_record_native.py [rounds] [table ...]`.
 
-Three tables. The first pairs blocks with the recorder on and off inside one process, op by op, beside the cost of two reads
-of the clock, which no recorder can do without. The second runs whole programs in turn: untraced, with the recorder loaded but
-off (loading alone moves the heap, and times with it), recorded, and under strace with and without --seccomp-bpf. The third
-is the time an interpreter takes to start. Medians; no threshold is checked here.
+ops           blocks with the recorder on and off in turn inside one process, op by op, beside two reads of the clock, which no
+              recorder can do without; a block is long enough to fill a chunk of records, so making chunks is in it
+instructions  the same ops counted by callgrind: what noise cannot touch
+peers         one C loop of preads in processes of its own: untraced, recorded, under dftracer (with file, offset and length)
+              and under strace; Darshan's runtime is in no package index that pip or apt know here
+programs      whole programs in turn: untraced, with the recorder loaded but off (loading alone moves the heap, and times with
+              it), recorded, under strace
+start         what an interpreter takes to start
+
+Medians; no threshold is checked here.
 """
 
 from __future__ import annotations
@@ -19,6 +25,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "native"))
 
 LOOPS = r"""
 #define _GNU_SOURCE
@@ -42,8 +50,36 @@ double open_read_close(int fd, const char *path, int n)
 double untraced_read(int fd, const char *path, int n)
 { static int zero = -1; if (zero < 0) zero = open("/dev/zero", O_RDONLY); double a = now(); for (int i = 0; i < n; i++) read(zero, buffer, 1); return (now() - a) / n; }
 """
-OPS = ("clock_reads", "pread_4k", "read_4k", "open_close", "open_read_close", "untraced_read")
-BLOCK = 2000
+# Ops of a block.
+OPS = {
+    "clock_reads": 1 << 16, "pread_4k": 1 << 16, "read_4k": 1 << 16, "open_close": 1 << 14, "open_read_close": 1 << 14,
+    "untraced_read": 1 << 16,
+}  # fmt: skip
+# The same as a program of its own, which records itself when told to.
+MAIN = r"""
+#include "recorder.h"
+#include "loops.c"
+#include <stdlib.h>
+#include <string.h>
+int main(int count, char **a)
+{
+    struct tk_interposed state;
+    double (*loops[])(int, const char *, int) = {clock_reads, pread_4k, read_4k, open_close, open_read_close, untraced_read};
+    if (*a[1] != '-') tk_recorder_start(a[1], 1, 1, 0, &state);
+    int fd = open(a[2], O_RDONLY);
+    loops[atoi(a[3])](fd, a[2], 10);
+    return loops[atoi(a[3])](fd, a[2], atoi(a[4])) < 0;
+}
+"""
+READER = """
+import ctypes, os, sys
+loops = ctypes.CDLL(os.path.abspath("loops.so"))
+loops.pread_4k.restype = ctypes.c_double
+data = os.path.abspath("data.bin")
+fd = os.open(data, os.O_RDONLY)
+loops.pread_4k(fd, data.encode(), 1000)
+print(loops.pread_4k(fd, data.encode(), {count}))
+"""
 OFF = "sys.modules['_tracekit_recorder'].recorder.context._push.__self__.record_pause(True)"
 
 LOOP = """
@@ -72,11 +108,8 @@ print((time.perf_counter_ns() - start) / 1e9)
 """
 
 
-def main(rounds: int) -> None:
-    """Print the three tables."""
-    if len(sys.argv) > 2:  # ourselves, as the process that is measured
-        _pairs(Path(sys.argv[2]), rounds)
-        return
+def main(rounds: int, tables: list[str]) -> None:
+    """Print the tables that are wanted."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         (root / "data.bin").write_bytes(os.urandom(65536))
@@ -86,9 +119,13 @@ def main(rounds: int) -> None:
         (root / "loops.c").write_text(LOOPS)
         command = ["cc", "-O2", "-shared", "-fPIC", "-w", "-o", str(root / "loops.so"), str(root / "loops.c")]
         subprocess.run(command, check=True)
-        subprocess.run([sys.executable, __file__, str(rounds), directory], check=True)
-        _programs(root, rounds)
-        _starts(root, rounds)
+        for name in tables:
+            TABLES[name](root, rounds)
+            print(flush=True)
+
+
+def _in_a_process_of_its_own(root: Path, rounds: int) -> None:
+    subprocess.run([sys.executable, __file__, str(rounds), f"pairs:{root}"], check=True)
 
 
 def _pairs(root: Path, rounds: int) -> None:
@@ -101,16 +138,20 @@ def _pairs(root: Path, rounds: int) -> None:
     way = _core.record_start(str(spool), tsc, True, True)
     loops = ctypes.CDLL(str(root / "loops.so"))
     fd = os.open(root / "data.bin", os.O_RDONLY)
-    print(f"{way[0]}, {clock}; {rounds * 11} pairs of blocks of {BLOCK} ops; ns per op, medians")
+    pairs = rounds * 7
+    print(f"{way[0]}, {clock}; {pairs} pairs of blocks; ns per op, medians")
     print(f"{'op':16} {'off':>8} {'added':>8} {'clock reads':>12} {'ratio':>6}")
     clock_ns = 0.0
-    for name in OPS:
+    for name, count in OPS.items():
         loop = loops[name]
         loop.restype = ctypes.c_double
-        off, added = _paired(lambda loop=loop: loop(fd, os.fsencode(root / "data.bin"), BLOCK), _core, rounds * 11)
+        block = lambda loop=loop, count=count: loop(fd, os.fsencode(root / "data.bin"), count)  # noqa: E731
+        off, added = _paired(block, _core, pairs)
+        for full in sorted(spool.glob("*.ops"))[:-1]:
+            full.unlink()
         clock_ns = clock_ns or off
         row = f"{name:16} {off:8.1f}"
-        print(row if name == OPS[0] else f"{row} {added:8.1f} {clock_ns:12.1f} {added / clock_ns:6.2f}")
+        print(row if name == "clock_reads" else f"{row} {added:8.1f} {clock_ns:12.1f} {added / clock_ns:6.2f}")
 
 
 def _paired(block: Callable[[], float], core: object, pairs: int) -> tuple[float, float]:
@@ -128,6 +169,84 @@ def _paired(block: Callable[[], float], core: object, pairs: int) -> tuple[float
     return statistics.median(off), statistics.median(added)
 
 
+def _instructions(root: Path, rounds: int) -> None:
+    """Instructions that recording adds to each op."""
+    from native_programs import RECORDER
+
+    if shutil.which("valgrind") is None:
+        print("instructions: valgrind is not installed")
+        return
+    (root / "main.c").write_text(MAIN)
+    target = str(root / "main")
+    command = ["cc", "-O2", "-std=gnu11", "-w", *RECORDER, str(root / "main.c"), "-o", target]
+    subprocess.run([*command, "-lpthread", "-lrt", "-ldl"], check=True)
+    print("instructions added per op, by callgrind, without making chunks")
+    for number, name in enumerate(OPS):
+        if name != "clock_reads":
+            plain, recorded = (_counted(root, [target, where, number]) for where in ("-", root / "counted"))
+            print(f"{name:16} {recorded - plain:8.1f}")
+
+
+def _counted(root: Path, words: list[object]) -> float:
+    """Instructions of one op: the difference of two runs of different length."""
+    counts = []
+    for ops in (1000, 1500):
+        shutil.rmtree(root / "counted", ignore_errors=True)
+        (root / "counted").mkdir()
+        arguments = [str(word) for word in (*words[:2], root / "data.bin", words[2], ops)]
+        command = ["valgrind", "--tool=callgrind", "--smc-check=all", "--callgrind-out-file=/dev/null", *arguments]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+        counts.append(int(said.rpartition("Collected : ")[2].split()[0]))
+    return (counts[1] - counts[0]) / 500
+
+
+def _peers(root: Path, rounds: int) -> None:
+    """What each way of recording adds to one pread of 4 KiB."""
+    record = [sys.executable, "-m", "tracekit", "record", "--force", "-o", "trace.jsonl", "--engine", "native", "--"]
+    strace = ["strace", "-f", "-e", "trace=read,pread64,openat,close", "-o", str(root / "strace.log")]
+    ways: dict[str, tuple[list[str], dict[str, str], int]] = {
+        "untraced": ([], {}, 200_000),
+        "tracekit": (record, {}, 200_000),
+    }
+    peer = Path(sys.prefix) / "peers" / "dftracer"
+    for library in peer.glob("lib/python*/site-packages/dftracer/lib64/libdftracer_preload.so"):
+        settings = {
+            "LD_PRELOAD": str(library), "DFTRACER_ENABLE": "1", "DFTRACER_INIT": "PRELOAD", "DFTRACER_INC_METADATA": "1",
+            "DFTRACER_DATA_DIR": "all", "DFTRACER_TRACE_COMPRESSION": "0", "DFTRACER_LOG_FILE": str(root / "dft"),
+        }  # fmt: skip
+        ways["dftracer"] = ([], settings, 50_000)
+    if shutil.which("strace"):
+        ways["strace --seccomp-bpf"] = ([strace[0], "--seccomp-bpf", *strace[1:]], {}, 5000)
+        ways["strace"] = (strace, {}, 5000)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, (prefix, settings, count) in ways.items():
+            (root / "program.py").write_text(READER.format(count=count))
+            times[name].append(_seconds([*prefix, sys.executable, "program.py"], root, settings))
+            _saw(root, name, count)
+    added = {
+        name: statistics.median(value - base for value, base in zip(values, times["untraced"], strict=True))
+        for name, values in times.items()
+    }
+    print(f"a C loop of pread of 4 KiB, {rounds} rounds in turn; ns per op, medians")
+    print(f"{'':22} {'ns':>8} {'added':>8} {'of ours':>8}")
+    for name, values in times.items():
+        print(f"{name:22} {statistics.median(values):8.0f} {added[name]:8.0f} {added[name] / added['tracekit']:8.1f}")
+    if "dftracer" not in ways:
+        print("dftracer is not installed (make .venv/.peers)")
+
+
+def _saw(root: Path, name: str, count: int) -> None:
+    """Make sure that a peer recorded what it is timed for; throws its output away."""
+    for pattern, peer in (("dft*", "dftracer"), ("strace.log", "strace")):
+        found = list(root.glob(pattern))
+        lines = sum(text.count("pread") for text in (path.read_text(errors="replace") for path in found))
+        if name.startswith(peer) and lines < count:
+            raise RuntimeError(f"{name} recorded {lines} of {count} preads")
+        for path in found:
+            path.unlink()
+
+
 def _programs(root: Path, rounds: int) -> None:
     programs = {"pread loop": (LOOP, 200_000)}
     if importlib.util.find_spec("torch"):
@@ -138,20 +257,23 @@ def _programs(root: Path, rounds: int) -> None:
         calls = "trace=read,pread64,openat,close"
         variants["strace --seccomp-bpf"] = ["strace", "-f", "--seccomp-bpf", "-e", calls, "-o", os.devnull]
         variants["strace"] = ["strace", "-f", "-e", calls, "-o", os.devnull]
-    print(f"\nwhole programs, {rounds} rounds in turn: seconds (median), ratio to loaded-but-off (median of pairs)")
+    print(f"whole programs, {rounds} rounds in turn: seconds (median), ratio to loaded-but-off (median of pairs)")
     for title, (text, count) in programs.items():
         times: dict[str, list[float]] = {name: [] for name in variants}
         for _ in range(rounds):
             for name, prefix in variants.items():
-                (root / "program.py").write_text(text.format(off=OFF if name == "off" else "", count=count))
-                times[name].append(_seconds([*prefix, sys.executable, "program.py"], root))
+                # A twentieth of the turns under strace, which else would take minutes.
+                share = 20 if name.startswith("strace") and text is LOOP else 1
+                (root / "program.py").write_text(text.format(off=OFF if name == "off" else "", count=count // share))
+                times[name].append(_seconds([*prefix, sys.executable, "program.py"], root) * share)
         for name, values in times.items():
             ratio = statistics.median(value / base for value, base in zip(values, times["off"], strict=True))
             print(f"{title:18} {name:22} {statistics.median(values):8.3f} {ratio:7.3f}")
 
 
-def _seconds(command: list[str], root: Path) -> float:
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+def _seconds(command: list[str], root: Path, settings: dict[str, str] | None = None) -> float:
+    environment = {**os.environ, **(settings or {})}
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, env=environment)
     return float(done.stdout.split()[-1])
 
 
@@ -171,9 +293,21 @@ def _starts(root: Path, rounds: int) -> None:
     added = min(times["recorded"]) - min(times["untraced"])
     middle = statistics.median(times["recorded"]) - statistics.median(times["untraced"])
     print(
-        f"\ninterpreter start, {rounds * 8} pairs: {min(times['untraced']):.1f} ms, added {added:.1f} ms (minima), {middle:.1f} ms (medians)"
+        f"interpreter start, {rounds * 8} pairs: {min(times['untraced']):.1f} ms, added {added:.1f} ms (minima), {middle:.1f} ms (medians)"
     )
 
 
+TABLES: dict[str, Callable[[Path, int], None]] = {
+    "ops": _in_a_process_of_its_own,
+    "instructions": _instructions,
+    "peers": _peers,
+    "programs": _programs,
+    "start": _starts,
+}
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    if sys.argv[2:] and sys.argv[2].startswith("pairs:"):
+        _pairs(Path(sys.argv[2].removeprefix("pairs:")), turns)
+    else:
+        main(turns, sys.argv[2:] or list(TABLES))
