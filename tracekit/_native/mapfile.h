@@ -1,0 +1,13 @@
+/* A new file that is mapped to be written: its blocks are there, and so are its pages. */
+#ifndef TRACEKIT_MAPFILE_H
+#define TRACEKIT_MAPFILE_H
+
+#include <stdint.h>
+
+enum { TK_HUGE = 1 << 21 }; /* from here on one huge page may hold it */
+
+/* A file of `bytes` zero bytes, a multiple of 4096, mapped shared; NULL when it cannot be had. Made by system calls alone:
+   no allocation, no lock, no errno. */
+void *tk_map_new(const char *path, uint64_t bytes);
+
+#endif
