@@ -48,12 +48,12 @@ class Chunk:
         path.write_bytes(self.data)
 
 
-def _native(tmp_path, *written, clock=None, chosen=None):
+def _native(tmp_path, *written, clock=None, chosen=None, beyond=0):
     process = chunks.Native(42, 1, 55, 0, 0, 0, 0, 0)
     paths = []
     for number, chunk in enumerate(written):
         paths.append(tmp_path / f"42.55.{number}.ops")
-        chunk.save(paths[-1])
+        chunk.save(paths[-1], beyond=beyond)
     return _read(process, paths, clock, chosen)
 
 
@@ -103,6 +103,16 @@ def test_a_reservation_that_did_not_fit_is_no_record(tmp_path):
     process = chunks.Native(42, 1, 55, 0, 0, 0, 0, 0)
     _read(process, [path])
     assert process.slots["ret"].tolist() == [0, 6, 7]
+
+
+def test_nothing_stands_behind_the_first_refusal(tmp_path):
+    """A thread that found no next chunk goes on counting in its full one: what it did not write there is no record."""
+    chunk = Chunk(256 + 64 + 16)
+    chunk.record(OPEN, file=1, ret=3, text=b"/a/data").record(READ, file=1, offset=5, size=10, ret=4)
+    chunk.data[88:96] = struct.pack("<II", chunk.slots, chunk.used)
+    process = _native(tmp_path, chunk, beyond=40_000)
+    assert [(slot["offset"], slot["ret"]) for slot in process.slots if slot["len"]] == [(5, 4)]
+    assert process.damaged == []
 
 
 def test_failed_calls_have_their_errno(tmp_path):

@@ -68,7 +68,8 @@ struct tk_thread {
     uint64_t anchor_ticks;
     int64_t anchor_ns;
     struct tk_context context; /* in force where the chunk begins */
-    uint8_t unused[128 - 88];
+    uint64_t refused; /* the cursor before the first reservation that found no room; 0: none yet */
+    uint8_t unused[128 - 96];
     _Atomic uint64_t cursor; /* slots taken, text bytes taken << 32 */
     uint64_t ignored_read, ignored_written, ignored_calls;
     uint32_t seen_cwd; /* version of the working directory last noted */
@@ -182,6 +183,8 @@ static inline struct tk_record *tk_take(struct tk_thread **thread, uint32_t text
                 *at = chunk->bytes - used;
             return (struct tk_record *)((char *)chunk + TK_HEADER) + slot;
         }
+        if (chunk->refused == 0 || was < chunk->refused)
+            chunk->refused = was;
         chunk = tk_turn(chunk);
         if (chunk == NULL)
             break;

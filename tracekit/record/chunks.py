@@ -30,6 +30,7 @@ _HEAD_MAGIC = b"tkproc\0\0"
 _CHUNK = Struct("<8sIIQiiiiQQqqIIII")
 _HEADER_BYTES = 256
 _CHUNK_MAGIC = b"tkops\0\0\0"
+_REFUSED = Struct("<Q")
 _COUNTERS = Struct("<QQQQ")
 _COUNTERS_AT = 128
 _IDENTITY = Struct("<QQQII")
@@ -228,8 +229,11 @@ class _Chunk:
             raise ValueError(f"it has layout {layout}")
         cursor, ignored, _, _ = _COUNTERS.unpack_from(data, _COUNTERS_AT)
         taken, texts = cursor & 0xFFFFFFFF, cursor >> 32
-        # The last reservation of a full chunk did not fit: nothing stands in its slot, and a text may lie over it.
-        if header_bytes + taken * 32 + texts > len(data):
+        # Behind the first reservation that found no room nothing stands; a process may have died before it said so.
+        (refused,) = _REFUSED.unpack_from(data, _CHUNK.size)
+        if refused:
+            taken, texts = refused & 0xFFFFFFFF, refused >> 32
+        elif header_bytes + taken * 32 + texts > len(data):
             taken -= 1
         records = np.frombuffer(data, _RECORD, min(taken, (len(data) - header_bytes) // 32), header_bytes)
         records = records[records["t"] != 0]
