@@ -61,7 +61,7 @@ def test_missing_program_is_127_and_unexecutable_126(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [["-o", "missing/t.jsonl"], ["-o", "t.csv"], ["-o", "-"], ["-o", "old.jsonl"], ["--engine", "magic"]]
+    "options", [["-o", "missing/t.jsonl"], ["-o", "t.doc"], ["-o", "-"], ["-o", "old.jsonl"], ["--engine", "magic"]]
 )
 def test_own_failure_is_125_before_the_program_starts(tmp_path, options):
     """What record itself cannot do ends in 125 and one sentence, before the program has run."""
