@@ -24,9 +24,13 @@ static const struct named cases[] = {
     CASE(in_a_thread), CASE(in_a_cancelled_thread), CASE(in_a_signal_handler), CASE(with_append),
     CASE(after_jumping_out_of_a_read),
 };
+#if defined(WITHOUT_RAWS) /* built without raws.c */
+#define RAW_CASES(X)
+#else
 #define RAW_CASES(X) \
     X(raw_read_all) X(raw_exactly) X(raw_in_a_thread) X(raw_in_a_forked_child) X(raw_in_a_fork) X(raw_in_a_clone) \
     X(raw_after_posix_spawn) X(raw_in_a_signal_handler) X(raw_with_all_signals_blocked) X(raw_on_an_alternate_stack)
+#endif
 #define EXTERN(name) extern long name(const char *);
 RAW_CASES(EXTERN)
 #define ROW(name) {#name, name},

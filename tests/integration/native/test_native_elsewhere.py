@@ -31,7 +31,7 @@ CHURN = 3 * 8 * 200
 def _driver(directory: Path, compiler: str, flags: tuple[str, ...]) -> Path:
     """The C driver with the recorder as a library of its own, whose table of calls is left alone."""
     libraries = ("-lpthread", "-lrt", "-ldl")
-    common = [compiler, "-O1", "-std=gnu11", "-w", *flags]
+    common = [compiler, "-O1", "-std=gnu11", "-w", "-DWITHOUT_RAWS", *flags]
     library, target = directory / "librecorder.so", directory / "driver"
     commands = [
         [*common, "-shared", "-fPIC", *RECORDER, "-o", str(library), *libraries],
