@@ -238,6 +238,15 @@ def test_an_exec_that_was_followed_is_not_missing():
     assert coverage_of(trace, [part], 100)["not_followed"] == []
 
 
+def test_a_library_that_keeps_programs_from_starting_is_refused(tmp_path):
+    """A broken library, and one that is none, are found out before the user's program is started with them."""
+    broken = tmp_path / "broken.so"
+    broken.write_bytes(b"not a library")
+
+    assert "does not start with its library" in engine._refusal(str(broken))
+    assert engine._refusal("") == ""
+
+
 def test_the_engine_asked_for_is_used_or_refused(monkeypatch):
     """Python is always there; auto takes native where a trial succeeds, or says why not; native is an error where it cannot be."""
     assert engine.choose("python").options is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import platform
 import subprocess
 import sys
@@ -104,17 +105,34 @@ def anchor() -> list[tuple[int, int]]:
 
 
 def preload_library() -> str:
-    """The recorder as a library for programs that are no Python.
+    """The recorder as a library for programs that are no Python, tried on one.
 
     Raises:
-        RecorderError: If there is none.
+        RecorderError: If there is none, or a program does not start with it.
     """
     found = importlib.util.find_spec("tracekit._preload")
-    if found is None or not found.origin:
-        raise RecorderError(
-            "--native-children preload cannot be used: its library was not built", "use --native-children report"
+    why = "its library was not built" if found is None or not found.origin else _refusal(str(found.origin))
+    if why:
+        raise RecorderError(f"--native-children preload cannot be used: {why}", "use --native-children report")
+    assert found is not None
+    return str(found.origin)
+
+
+def _refusal(library: str) -> str:
+    """Why programs should not be started with a library; empty where one starts and ends as it does without."""
+    command = ["/bin/sh", "-c", "exit 7"]
+    try:
+        done = subprocess.run(
+            command, env={**os.environ, "LD_PRELOAD": library}, capture_output=True, text=True, timeout=30, check=False
         )
-    return found.origin
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"it could not be tried: {error}"
+    said = done.stderr.strip()
+    if done.returncode == 7 and not said:
+        return ""
+    return (
+        f"a program does not start with its library: {said.splitlines()[-1] if said else f'status {done.returncode}'}"
+    )
 
 
 def _core() -> tuple[str | None, str]:
