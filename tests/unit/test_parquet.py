@@ -343,7 +343,7 @@ def test_an_existing_file_is_not_replaced_unasked(saved, tmp_path):
     with pytest.raises(OutputExistsError):
         formats.save(training_trace(), path, force=False)
     assert len(Trace.read(path)) == 3
-    with pytest.raises(UsageError, match=r"\.jsonl, \.jsonl\.zst or \.parquet"):
+    with pytest.raises(UsageError, match=r"\.jsonl, \.jsonl\.zst, \.parquet, "):
         formats.save(training_trace(), tmp_path / "t.orc")
 
 

@@ -39,9 +39,18 @@ static void note_known_name(struct tk_thread *thread, uint32_t what, int directo
     size_t bytes = 0;
 
     if (path[0] != '/' && directory == AT_FDCWD) {
-        note_directory(thread, begin);
-        thread = tk_local.thread;
-    } else if (path[0] != '/') {
+        /* Both in one chunk: readers take each chunk for itself. */
+        for (int attempt = 0; attempt < 3 && thread; attempt++) {
+            note_directory(thread, begin);
+            thread = tk_local.thread;
+            if (tk_note_text_in(thread, what, len, ret, begin, end, path, length, NULL, 0))
+                return;
+            thread = tk_turn(thread);
+        }
+        tk_count_lost();
+        return;
+    }
+    if (path[0] != '/') {
         bytes = tk_fd_name(directory, name, sizeof name - 1);
         if (bytes)
             name[bytes++] = '/';

@@ -346,20 +346,32 @@ void tk_set_context(const struct tk_context *context)
         note_context(thread, context);
 }
 
-void tk_note_text(struct tk_thread *thread, uint32_t what, uint64_t len, int64_t ret, uint64_t begin, uint64_t end,
-                  const void *first, size_t first_bytes, const void *second, size_t second_bytes)
+int tk_note_text_in(struct tk_thread *thread, uint32_t what, uint64_t len, int64_t ret, uint64_t begin, uint64_t end,
+                    const void *first, size_t first_bytes, const void *second, size_t second_bytes)
 {
     uint64_t at = 0, bytes = first_bytes + second_bytes;
     uint64_t room = (bytes + 7) & ~UINT64_C(7);
-    struct tk_record *record = tk_take(&thread, (uint32_t)room, &at);
+    struct tk_record *record = tk_take_in(thread, (uint32_t)room, &at);
     char *text;
     if (record == NULL)
-        return;
+        return 0;
     text = (char *)thread + at;
     memcpy(text, first, first_bytes);
     if (second_bytes)
         memcpy(text + first_bytes, second, second_bytes);
     tk_fill(record, what, (int64_t)(at << 32 | bytes), len, ret, begin, end);
+    return 1;
+}
+
+void tk_note_text(struct tk_thread *thread, uint32_t what, uint64_t len, int64_t ret, uint64_t begin, uint64_t end,
+                  const void *first, size_t first_bytes, const void *second, size_t second_bytes)
+{
+    for (int attempt = 0; attempt < 2 && thread; attempt++) {
+        if (tk_note_text_in(thread, what, len, ret, begin, end, first, first_bytes, second, second_bytes))
+            return;
+        thread = tk_turn(thread);
+    }
+    tk_count_lost();
 }
 
 /* -- start -------------------------------------------------------------------------------------------------------- */

@@ -170,21 +170,30 @@ static inline uint64_t tk_advance(_Atomic uint64_t *cursor, uint64_t by)
 #endif
 }
 
-/* Reserve a slot, and `text` bytes of room (their place is stored in *at); NULL when there is no space left: counted.
-   *thread becomes the chunk that holds them. */
+/* Reserve a slot in this chunk, and `text` bytes of room (their place is stored in *at); NULL when it is full. */
+static inline struct tk_record *tk_take_in(struct tk_thread *chunk, uint32_t text, uint64_t *at)
+{
+    uint64_t was = tk_advance(&chunk->cursor, 1 | (uint64_t)text << 32);
+    uint64_t slot = (uint32_t)was, used = (was >> 32) + text;
+    if (TK_LIKELY(TK_HEADER + (slot + 1) * 32 + used <= chunk->bytes)) {
+        if (text)
+            *at = chunk->bytes - used;
+        return (struct tk_record *)((char *)chunk + TK_HEADER) + slot;
+    }
+    if (chunk->refused == 0 || was < chunk->refused)
+        chunk->refused = was;
+    return NULL;
+}
+
+/* The same, in the next chunk where this one is full; *thread becomes the chunk that holds them. NULL when there is no space
+   left: counted. */
 static inline struct tk_record *tk_take(struct tk_thread **thread, uint32_t text, uint64_t *at)
 {
     for (int attempt = 0; attempt < 2; attempt++) {
         struct tk_thread *chunk = *thread;
-        uint64_t was = tk_advance(&chunk->cursor, 1 | (uint64_t)text << 32);
-        uint64_t slot = (uint32_t)was, used = (was >> 32) + text;
-        if (TK_LIKELY(TK_HEADER + (slot + 1) * 32 + used <= chunk->bytes)) {
-            if (text)
-                *at = chunk->bytes - used;
-            return (struct tk_record *)((char *)chunk + TK_HEADER) + slot;
-        }
-        if (chunk->refused == 0 || was < chunk->refused)
-            chunk->refused = was;
+        struct tk_record *record = tk_take_in(chunk, text, at);
+        if (TK_LIKELY(record != NULL))
+            return record;
         chunk = tk_turn(chunk);
         if (chunk == NULL)
             break;
@@ -229,7 +238,11 @@ static inline void tk_note(struct tk_thread *thread, uint32_t what, int64_t offs
         tk_fill(record, what, offset, len, ret, begin, end);
 }
 
-/* A record with a text made of up to two parts. */
+/* A record with a text made of up to two parts, in this chunk; 0 when it is full. */
+int tk_note_text_in(struct tk_thread *thread, uint32_t what, uint64_t len, int64_t ret, uint64_t begin, uint64_t end,
+                    const void *first, size_t first_bytes, const void *second, size_t second_bytes);
+
+/* The same, in the next chunk where this one is full. */
 void tk_note_text(struct tk_thread *thread, uint32_t what, uint64_t len, int64_t ret, uint64_t begin, uint64_t end,
                   const void *first, size_t first_bytes, const void *second, size_t second_bytes);
 

@@ -207,3 +207,27 @@ def test_nothing_of_this_depends_on_the_recorder(tmp_path):
     )
     done = subprocess.run([sys.executable, str(script), str(_data(tmp_path))], capture_output=True, timeout=60)
     assert (done.returncode, done.stdout) == (-31, bytes(10))
+
+
+@needs_native
+def test_relative_names_keep_their_directory_where_a_chunk_ends(tmp_path):
+    """Wherever a chunk of records becomes full, the next one says what relative names are relative to before the first."""
+    program = """
+        import os
+        open("some_name_of_a_file.bin", "wb").write(bytes(100))
+        for shift in range(4):
+            if os.fork() == 0:
+                for _ in range(shift):
+                    os.stat(os.getcwd() + "/some_name_of_a_file.bin")
+                for _ in range(2_500):
+                    fd = os.open("some_name_of_a_file.bin", os.O_RDONLY)
+                    os.pread(fd, 1, 0)
+                    os.close(fd)
+                os._exit(0)
+            os.wait()
+    """
+    done, trace = record(tmp_path, program)
+    assert done.returncode == 0, done.stderr
+    opens = [op.uri for op in trace if op.op == "open" and op.uri.endswith("some_name_of_a_file.bin")]
+    assert set(opens) == {f"file://{tmp_path}/some_name_of_a_file.bin"}
+    assert len(opens) == 10_001
