@@ -16,27 +16,45 @@ const tk_column TK_COLUMN[TK_COLUMNS] = {
     COLUMN(sample_id, TK_SAMPLE), COLUMN(layer, TK_TEXT), COLUMN(level, TK_TEXT), COLUMN(attempts, TK_INT32),
     COLUMN(flags, TK_TEXT),
 };
+enum { LITTLE = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ }; /* a word's lowest byte comes first */
 enum { URI = 0, LEN = 2, T_SUBMIT = 3, OP = 4, UNKNOWN = TK_COLUMNS, NO_KEY = 255 };
 static const uint32_t REQUIRED = 1u << URI | 1u << LEN | 1u << T_SUBMIT;
 
-/* One line's values before anything is written: a line is taken whole or not at all. */
+/* What is known of a line while it is read. Numbers go straight to their row, which counts only when the line is whole; texts
+   that may be new wait for that. */
 typedef struct {
-    int64_t number[TK_COLUMNS];
     const char *text[TK_COLUMNS];
     uint32_t length[TK_COLUMNS];
-    uint32_t seen;  /* keys of the line */
+    uint32_t seen;   /* keys of the line */
     uint32_t valued; /* those whose value is not null */
-    uint32_t texts; /* those whose value is a text */
+    uint32_t texts;  /* those whose value waits in `text` */
 } line;
+
+static tk_key key_of(const tk_column *column)
+{
+    char text[16] = "\"", mask[16] = {0};
+    tk_key key;
+    memcpy(text + 1, column->name, column->length);
+    memcpy(text + 1 + column->length, "\":", 2);
+    memset(mask, 0xFF, column->length + 3);
+    memcpy(&key.low, text, 8);
+    memcpy(&key.high, text + 8, 8);
+    memcpy(&key.low_mask, mask, 8);
+    memcpy(&key.high_mask, mask + 8, 8);
+    return key;
+}
 
 int tk_parser_open(tk_parser *parser)
 {
     int failed = 0;
     memset(parser, 0, sizeof *parser);
     memset(parser->expected, NO_KEY, sizeof parser->expected);
-    for (int i = 0; i < TK_COLUMNS; i++)
+    for (int i = 0; i < TK_COLUMNS; i++) {
+        parser->plain[i] = -1;
+        parser->keys[i] = key_of(&TK_COLUMN[i]);
         if (TK_COLUMN[i].kind == TK_TEXT || TK_COLUMN[i].kind == TK_SAMPLE)
             failed |= tk_strings_open(&parser->tables[i]);
+    }
     /* An op without kind is a read. */
     return failed || tk_strings_code(&parser->tables[OP], "read", 4) != 0 ? -1 : 0;
 }
@@ -47,7 +65,7 @@ void tk_parser_close(tk_parser *parser)
         tk_strings_close(&parser->tables[i]);
 }
 
-static const char *skip_blanks(const char *at, const char *end)
+static inline const char *skip_blanks(const char *at, const char *end)
 {
     while (at < end && (*at == ' ' || *at == '\t' || *at == '\r'))
         at++;
@@ -74,43 +92,64 @@ static bool is_utf8(const unsigned char *at, const unsigned char *end)
     return true;
 }
 
+/* Where a text that has bytes above 0x7F ends, looked at from `at` on. */
+static const char *end_of_wide_text(const char *begin, const char *at, const char *end)
+{
+    for (; at < end && *at != '"'; at++)
+        if (*at == '\\' || (unsigned char)*at < 0x20)
+            return NULL;
+    return at < end && is_utf8((const unsigned char *)begin, (const unsigned char *)at) ? at : NULL;
+}
+
 /* Where the text that begins at `at` ends: at its quote. NULL when it holds an escape or a control character, or does not
-   end, or is not UTF-8. Eight bytes at a time: a byte is special when it is a quote, a backslash, below 0x20 or above 0x7F. */
+   end, or is not UTF-8. Eight bytes at a time: a byte is special when it is a quote, a backslash, below 0x20 or above 0x7F,
+   and the lowest one that is marked really is. */
 static const char *end_of_text(const char *at, const char *end)
 {
     const uint64_t ones = 0x0101010101010101ULL, tops = 0x8080808080808080ULL;
     const char *begin = at;
-    bool ascii = true;
-    for (;;) {
+    for (; LITTLE && end - at >= 8; at += 8) {
         uint64_t word;
-        while (end - at >= 8) {
-            memcpy(&word, at, 8);
-            uint64_t quote = word ^ (ones * '"'), escape = word ^ (ones * '\\');
-            uint64_t special = ((quote - ones) & ~quote) | ((escape - ones) & ~escape) | (word - ones * 0x20) | word;
-            if (special & tops)
-                break;
-            at += 8;
+        memcpy(&word, at, 8);
+        uint64_t quote = word ^ (ones * '"'), escape = word ^ (ones * '\\');
+        uint64_t special = ((quote - ones) & ~quote) | ((escape - ones) & ~escape) | (word - ones * 0x20) | word;
+        if (special & tops) {
+            at += __builtin_ctzll(special & tops) / 8;
+            break;
         }
-        int left = 8;
-        while (at < end && left-- > 0) {
-            unsigned char byte = (unsigned char)*at;
-            if (byte == '"')
-                return ascii || is_utf8((const unsigned char *)begin, (const unsigned char *)at) ? at : NULL;
-            if (byte == '\\' || byte < 0x20)
-                return NULL;
-            ascii = ascii && byte < 0x80;
-            at++;
-        }
-        if (at >= end)
-            return NULL;
     }
+    return at < end && *at == '"' ? at : end_of_wide_text(begin, at, end);
+}
+
+/* How many of a word's first bytes are digits, and what they are as a number. The first that is none is found exactly: what
+   the sum carries goes to the bytes behind it. */
+static inline int digits_of(uint64_t word, uint64_t *value)
+{
+    uint64_t digits = word ^ 0x3030303030303030ULL;
+    uint64_t others = ((digits + 0x7676767676767676ULL) | digits) & 0x8080808080808080ULL;
+    int count = others ? __builtin_ctzll(others) / 8 : 8;
+    if (count == 0)
+        return 0;
+    /* Zeros in front, then pairs, fours and eights at once. */
+    digits <<= 64 - 8 * count;
+    digits = digits * 10 + (digits >> 8);
+    *value = ((digits & 0x000000FF000000FFULL) * (100 + (1000000ULL << 32)) +
+              ((digits >> 16) & 0x000000FF000000FFULL) * (1 + (10000ULL << 32))) >> 32;
+    return count;
 }
 
 /* A plain number of at most 2^63 - 1; NULL for any other, also for one that goes on with a point or an exponent. */
-static const char *number_at(const char *at, const char *end, int64_t *value)
+static inline const char *number_at(const char *at, const char *end, int64_t *value)
 {
+    static const uint64_t TENS[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
     const char *begin = at;
-    uint64_t sum = 0;
+    uint64_t sum = 0, word, more = 0;
+    for (int words = 0, count = 8; LITTLE && words < 2 && count == 8 && end - at >= 8; words++) {
+        memcpy(&word, at, 8);
+        count = digits_of(word, &more);
+        sum = count ? sum * TENS[count] + more : sum;
+        at += count;
+    }
     while (at < end && (unsigned char)(*at - '0') <= 9 && at - begin < 19)
         sum = sum * 10 + (uint64_t)(*at++ - '0');
     if (at == begin || (*begin == '0' && at - begin > 1) || sum > INT64_MAX)
@@ -134,18 +173,19 @@ static int column_named(const char *key, size_t length)
     return UNKNOWN;
 }
 
-/* The key that begins behind the quote at `at`: its column, and where it ends. The key that followed in the line before is
-   tried first, which saves looking for the end. NULL when it is not plain. */
-static const char *key_at(tk_parser *parser, const char *at, const char *end, int *column)
+static inline bool is_key(const tk_key *key, const char *at)
 {
-    int guess = parser->expected[*column];
-    if (guess != NO_KEY) {
-        size_t length = TK_COLUMN[guess].length;
-        if ((size_t)(end - at) > length + 1 && at[length + 1] == '"' && memcmp(at + 1, TK_COLUMN[guess].name, length) == 0) {
-            *column = guess;
-            return at + length + 2;
-        }
-    }
+    uint64_t low, high;
+    memcpy(&low, at, 8);
+    memcpy(&high, at + 8, 8);
+    return (((low ^ key->low) & key->low_mask) | ((high ^ key->high) & key->high_mask)) == 0;
+}
+
+/* Any key at `at`: its column, and where its colon ends. NULL when it is not plain. */
+static const char *any_key_at(tk_parser *parser, const char *at, const char *end, int *column)
+{
+    if (at >= end || *at != '"')
+        return NULL;
     const char *quote = end_of_text(at + 1, end);
     if (quote == NULL)
         return NULL;
@@ -153,7 +193,18 @@ static const char *key_at(tk_parser *parser, const char *at, const char *end, in
     if (found != UNKNOWN)
         parser->expected[*column] = (uint8_t)found;
     *column = found;
-    return quote + 1;
+    at = skip_blanks(quote + 1, end);
+    return at < end && *at == ':' ? at + 1 : NULL;
+}
+
+/* The key at `at`, and where its colon ends. The one that followed in the line before is tried first. */
+static inline const char *key_at(tk_parser *parser, const char *at, const char *end, int *column)
+{
+    int guess = parser->expected[*column];
+    if (guess == NO_KEY || end - at < 16 || !is_key(&parser->keys[guess], at))
+        return any_key_at(parser, at, end, column);
+    *column = guess;
+    return at + TK_COLUMN[guess].length + 3;
 }
 
 /* The value of a key nobody knows is passed over if it is plain; a value of any other kind is the reader's. */
@@ -171,20 +222,54 @@ static const char *pass_over(const char *at, const char *end)
     return number_at(at, end, &number);
 }
 
-static const char *text_value(line *mine, int column, const char *at, const char *end)
+static inline void set(tk_parsed *parsed, int column, int64_t row, int64_t value)
 {
-    const char *quote = end_of_text(at + 1, end);
-    if (quote == NULL || (TK_COLUMN[column].kind != TK_TEXT && TK_COLUMN[column].kind != TK_SAMPLE))
+    if (TK_COLUMN[column].kind == TK_INT64 || TK_COLUMN[column].kind == TK_SAMPLE)
+        ((int64_t *)parsed->columns[column])[row] = value;
+    else
+        ((int32_t *)parsed->columns[column])[row] = (int32_t)value;
+}
+
+static inline int64_t cell_of(int column, int32_t code)
+{
+    return TK_COLUMN[column].kind == TK_SAMPLE ? -2 - (int64_t)code : code; /* tracekit.trace.name_code */
+}
+
+/* Where the text at `at` ends if it is the one that stood in this column last. */
+static inline const char *again(const tk_parser *parser, int column, const char *at, const char *end)
+{
+    if (parser->plain[column] < 0)
         return NULL;
-    mine->text[column] = at + 1;
-    mine->length[column] = (uint32_t)(quote - at - 1);
-    mine->texts |= 1u << column;
+    const tk_strings *table = &parser->tables[column];
+    const tk_string *last = &table->strings[parser->plain[column]];
+    const char *quote = at + last->length;
+    if ((size_t)(end - at) <= last->length || *quote != '"' || memcmp(at, table->bytes + last->at, last->length) != 0)
+        return NULL;
+    return quote;
+}
+
+static const char *text_value(const tk_parser *parser, line *mine, int column, const char *at, const char *end, tk_parsed *parsed)
+{
+    if (TK_COLUMN[column].kind != TK_TEXT && TK_COLUMN[column].kind != TK_SAMPLE)
+        return NULL;
+    const char *quote = again(parser, column, at + 1, end);
+    if (quote) {
+        set(parsed, column, parsed->rows, cell_of(column, parser->plain[column]));
+    } else {
+        quote = end_of_text(at + 1, end);
+        if (quote == NULL)
+            return NULL;
+        mine->text[column] = at + 1;
+        mine->length[column] = (uint32_t)(quote - at - 1);
+        mine->texts |= 1u << column;
+    }
     mine->valued |= 1u << column;
     return quote + 1;
 }
 
-static const char *value_at(line *mine, int column, const char *at, const char *end)
+static inline const char *value_at(const tk_parser *parser, line *mine, int column, const char *at, const char *end, tk_parsed *parsed)
 {
+    int64_t number;
     if (at >= end)
         return NULL;
     if (column == UNKNOWN)
@@ -193,71 +278,76 @@ static const char *value_at(line *mine, int column, const char *at, const char *
         return NULL;
     mine->seen |= 1u << column;
     if (*at == '"')
-        return text_value(mine, column, at, end);
+        return text_value(parser, mine, column, at, end, parsed);
     if (*at == 'n')
         return word_at(at, end, "null", 4);
     if (TK_COLUMN[column].kind == TK_TEXT)
         return NULL;
-    const char *next = number_at(at, end, &mine->number[column]);
-    if (next && TK_COLUMN[column].kind == TK_INT32 && mine->number[column] > INT32_MAX)
+    const char *next = number_at(at, end, &number);
+    if (next == NULL || (TK_COLUMN[column].kind == TK_INT32 && number > INT32_MAX))
         return NULL;
+    set(parsed, column, parsed->rows, number);
     mine->valued |= 1u << column;
     return next;
 }
 
-/* Read one line from its brace; false when it is not a plain op. */
-static bool read_line(tk_parser *parser, line *mine, const char *at, const char *end)
+/* Read one line from behind its brace: where its newline is, NULL when it is not a plain op. Nothing looks for the newline
+   first: in a plain op none of what is passed over on the way can be one. */
+static const char *read_line(tk_parser *parser, line *mine, const char *at, const char *end, tk_parsed *parsed)
 {
     int column = UNKNOWN; /* before the first key */
     mine->seen = mine->valued = mine->texts = 0;
-    at++;
-    for (;;) {
-        at = skip_blanks(at, end);
-        if (at >= end || *at != '"')
-            return false;
-        at = key_at(parser, at, end, &column);
+    for (;; at++) {
+        at = key_at(parser, skip_blanks(at, end), end, &column);
         if (at == NULL)
-            return false;
-        at = skip_blanks(at, end);
-        if (at >= end || *at != ':')
-            return false;
-        at = value_at(mine, column, skip_blanks(at + 1, end), end);
+            return NULL;
+        at = value_at(parser, mine, column, skip_blanks(at, end), end, parsed);
         if (at == NULL)
-            return false;
+            return NULL;
         at = skip_blanks(at, end);
-        if (at < end && *at == ',') {
-            at++;
+        if (at < end && *at == ',')
             continue;
-        }
-        return at < end && *at == '}' && skip_blanks(at + 1, end) == end && (mine->valued & REQUIRED) == REQUIRED;
+        if (at >= end || *at != '}' || (mine->valued & REQUIRED) != REQUIRED)
+            return NULL;
+        at = skip_blanks(at + 1, end);
+        return at < end && *at == '\n' ? at : NULL;
     }
 }
 
-static bool put(tk_parser *parser, const line *mine, int column, tk_parsed *parsed)
+static bool put_texts(tk_parser *parser, const line *mine, tk_parsed *parsed)
 {
-    int64_t value = mine->number[column];
-    if (mine->texts & 1u << column) {
-        value = tk_strings_code(&parser->tables[column], mine->text[column], mine->length[column]);
-        if (value < 0)
+    for (uint32_t left = mine->texts; left; left &= left - 1) {
+        int column = __builtin_ctz(left);
+        int32_t code = tk_strings_code(&parser->tables[column], mine->text[column], mine->length[column]);
+        if (code < 0)
             return false;
-        if (TK_COLUMN[column].kind == TK_SAMPLE)
-            value = -2 - value; /* tracekit.trace.name_code */
+        parser->plain[column] = code;
+        set(parsed, column, parsed->rows, cell_of(column, code));
     }
-    if (TK_COLUMN[column].kind == TK_INT64 || TK_COLUMN[column].kind == TK_SAMPLE)
-        ((int64_t *)parsed->columns[column])[parsed->rows] = value;
-    else
-        ((int32_t *)parsed->columns[column])[parsed->rows] = (int32_t)value;
     return true;
 }
 
-static bool put_line(tk_parser *parser, const line *mine, tk_parsed *parsed)
+/* A column that has its first value: the rows so far have none. */
+static void begin_columns(uint32_t columns, tk_parsed *parsed)
 {
-    for (uint32_t left = mine->valued; left; left &= left - 1)
-        if (!put(parser, mine, __builtin_ctz(left), parsed))
-            return false;
-    if (!(mine->valued & 1u << OP))
-        ((int32_t *)parsed->columns[OP])[parsed->rows] = 0;
+    for (; columns; columns &= columns - 1)
+        for (int64_t row = 0; row < parsed->rows; row++)
+            set(parsed, __builtin_ctz(columns), row, -1);
+}
+
+static bool put_line(tk_parser *parser, line *mine, tk_parsed *parsed)
+{
+    if (!put_texts(parser, mine, parsed))
+        return false;
+    if (!(mine->valued & 1u << OP)) {
+        set(parsed, OP, parsed->rows, 0);
+        mine->valued |= 1u << OP;
+    }
+    if (mine->valued & ~parsed->present)
+        begin_columns(mine->valued & ~parsed->present, parsed);
     parsed->present |= mine->valued;
+    for (uint32_t left = parsed->present & ~mine->valued; left; left &= left - 1)
+        set(parsed, __builtin_ctz(left), parsed->rows, -1);
     parsed->rows++;
     return true;
 }
@@ -267,13 +357,14 @@ static bool put_line(tk_parser *parser, const line *mine, tk_parsed *parsed)
 void tk_parse(tk_parser *parser, const char *text, size_t length, tk_parsed *parsed)
 {
     line mine;
+    const char *end = text + length;
     while (parsed->position < length && parsed->rows < parsed->capacity) {
-        const char *begin = text + parsed->position, *end = memchr(begin, '\n', length - parsed->position);
-        if (end == NULL)
+        const char *at = skip_blanks(text + parsed->position, end);
+        if (at == end)
             return;
-        const char *at = skip_blanks(begin, end);
-        if (at < end) {
-            if (*at != '{' || !read_line(parser, &mine, at, end))
+        if (*at != '\n') {
+            at = *at == '{' ? read_line(parser, &mine, at + 1, end, parsed) : NULL;
+            if (at == NULL)
                 return;
             if (!put_line(parser, &mine, parsed)) {
                 parsed->no_memory = true;
@@ -281,6 +372,6 @@ void tk_parse(tk_parser *parser, const char *text, size_t length, tk_parsed *par
             }
         }
         parsed->lines++;
-        parsed->position = (size_t)(end + 1 - text);
+        parsed->position = (size_t)(at + 1 - text);
     }
 }

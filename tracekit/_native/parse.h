@@ -18,18 +18,25 @@ typedef struct {
 } tk_column;
 extern const tk_column TK_COLUMN[TK_COLUMNS];
 
+/* A key as it stands in a line, `"name":`, in two words to compare at once; the bytes behind it are masked out. */
+typedef struct {
+    uint64_t low, high, low_mask, high_mask;
+} tk_key;
+
 typedef struct {
     tk_strings tables[TK_COLUMNS]; /* of text columns, and the names of samples */
+    int32_t plain[TK_COLUMNS]; /* the code of the text that a line had last, exactly as it stood there; -1: none */
+    tk_key keys[TK_COLUMNS];
     uint8_t expected[TK_COLUMNS + 1]; /* which key followed which in the line before; 255: none */
 } tk_parser;
 
 typedef struct {
-    void *columns[TK_COLUMNS]; /* arrays filled with -1 */
+    void *columns[TK_COLUMNS]; /* arrays; what is behind `rows`, and a column that is not `present`, is not set */
     int64_t capacity;
     int64_t rows;
     int64_t lines;    /* lines that are done */
     size_t position;  /* where the next line begins */
-    uint32_t present; /* bit by column: some row has a value */
+    uint32_t present; /* bit by column: all rows are set, to -1 where there is no value */
     bool no_memory;
 } tk_parsed;
 

@@ -50,8 +50,9 @@ PyObject *tk_door_parser_run(PyObject *self, PyObject *arguments)
     Py_ssize_t length, position;
     unsigned long long addresses;
     long long rows, capacity;
+    unsigned present;
 
-    if (!PyArg_ParseTuple(arguments, "Oy#nKLL:parser_run", &capsule, &text, &length, &position, &addresses, &rows, &capacity))
+    if (!PyArg_ParseTuple(arguments, "Oy#nKLLI:parser_run", &capsule, &text, &length, &position, &addresses, &rows, &capacity, &present))
         return NULL;
     tk_parser *parser = PyCapsule_GetPointer(capsule, CAPSULE);
     if (parser == NULL)
@@ -60,7 +61,7 @@ PyObject *tk_door_parser_run(PyObject *self, PyObject *arguments)
         PyErr_SetString(PyExc_ValueError, "parser_run needs columns, and places of 0 or more");
         return NULL;
     }
-    tk_parsed parsed = {.capacity = capacity, .rows = rows, .position = (size_t)position};
+    tk_parsed parsed = {.capacity = capacity, .rows = rows, .position = (size_t)position, .present = present};
     for (int i = 0; i < TK_COLUMNS; i++)
         parsed.columns[i] = (void *)(uintptr_t)((const uint64_t *)(uintptr_t)addresses)[i];
     Py_BEGIN_ALLOW_THREADS

@@ -23,23 +23,38 @@ void tk_strings_close(tk_strings *table)
     *table = (tk_strings){0};
 }
 
-static uint64_t mixed(uint64_t hash, uint64_t word)
+static inline uint64_t word_at(const char *at)
 {
-    hash = (hash ^ word) * 0xD6E8FEB86659FD93ULL;
-    return hash ^ (hash >> 32);
+    uint64_t word;
+    memcpy(&word, at, 8);
+    return word;
 }
 
-/* Eight bytes at a time; the upper half of each product is folded into the lower, which picks the slot. */
+/* Both halves of the product of two words that were mixed with constants. */
+static inline uint64_t mixed(uint64_t a, uint64_t b)
+{
+    unsigned __int128 product = (unsigned __int128)(a ^ 0x9E3779B97F4A7C15ULL) * (b ^ 0xD6E8FEB86659FD93ULL);
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Sixteen bytes at a time; what is left is looked at in two words that overlap each other or what came before. */
 static uint64_t hash_of(const char *text, size_t length)
 {
-    uint64_t hash = length * 0x9E3779B97F4A7C15ULL, word;
-    for (; length >= 8; text += 8, length -= 8) {
-        memcpy(&word, text, 8);
-        hash = mixed(hash, word);
+    uint64_t hash = length * 0xA0761D6478BD642FULL, low = 0, high = 0;
+    const char *end = text + length;
+    for (; end - text > 16; text += 16)
+        hash = mixed(word_at(text) ^ hash, word_at(text + 8));
+    if (length >= 16) {
+        low = word_at(end - 16);
+        high = word_at(end - 8);
+    } else if (length >= 8) {
+        low = word_at(text);
+        high = word_at(end - 8);
+    } else {
+        for (; text < end; text++)
+            low = low << 8 | (unsigned char)*text;
     }
-    word = 0;
-    memcpy(&word, text, length);
-    return mixed(hash, word);
+    return mixed(low ^ hash, high);
 }
 
 static int grow_slots(tk_strings *table)

@@ -15,6 +15,8 @@ from tracekit.formats.lines import OpLine
 from tracekit.formats.reader import OP_KEYS, Columns, Reader, lines_in
 from tracekit.trace import ALWAYS, COLUMNS, NULL, IntArray, encode_samples, name_code
 
+# Columns that a trace has whether or not any op has a value there.
+_ALWAYS = sum(1 << number for number, name in enumerate(OP_KEYS) if name in ALWAYS)
 _TEXTS = [(number, name) for number, name in enumerate(OP_KEYS) if COLUMNS[name].category or name == "sample_id"]
 
 
@@ -36,26 +38,26 @@ class QuickReader(Reader):
         """The columns of a block whose first line has this number; what is no op is kept aside."""
         text = block if block.endswith(b"\n") else block + b"\n"
         capacity = lines_in(text)
-        arrays = [np.full(capacity, NULL, COLUMNS[name].dtype) for name in OP_KEYS]
+        arrays = [np.empty(capacity, COLUMNS[name].dtype) for name in OP_KEYS]
         addresses = np.array([array.ctypes.data for array in arrays], np.uint64)
-        position = rows = present = 0
+        position, rows, present = 0, 0, _ALWAYS
         while True:
-            position, filled, lines, found = self._core.parser_run(
-                self._parser, text, position, addresses.ctypes.data, rows, capacity
+            position, filled, lines, present = self._core.parser_run(
+                self._parser, text, position, addresses.ctypes.data, rows, capacity, present
             )
             self.ops += filled - rows
-            number, rows, present = number + lines, filled, present | found
+            number, rows = number + lines, filled
             self._learn()
             if position >= len(text):
                 break
             end = text.index(b"\n", position)
             row = self._unusual(number, text[position:end], last=last)
             if row is not None:
-                present |= self._put(arrays, rows, row)
+                present |= self._put(arrays, rows, row, present)
                 rows += 1
             position, number = end + 1, number + 1
         named = zip(OP_KEYS, arrays, strict=True)
-        return {name: array[:rows] for bit, (name, array) in enumerate(named) if name in ALWAYS or present & (1 << bit)}
+        return {name: array[:rows] for bit, (name, array) in enumerate(named) if present & (1 << bit)}
 
     def _unusual(self, line: int, text: bytes, *, last: bool) -> OpLine | None:
         return self._row(line, text, last=last) if text.strip() else None
@@ -66,14 +68,16 @@ class QuickReader(Reader):
             for text in self._core.parser_new_strings(self._parser, number):
                 self.tables[name].code(text)
 
-    def _put(self, arrays: list[IntArray], at: int, row: OpLine) -> int:
-        """Write a row that the core did not read; the columns that got a value, as bits."""
-        present = 0
+    def _put(self, arrays: list[IntArray], at: int, row: OpLine, present: int) -> int:
+        """Write a row that the core did not read; the columns that got their first value by it, as bits."""
+        begun = 0
         for number, (name, array) in enumerate(zip(OP_KEYS, arrays, strict=True)):
-            code = self._code(number, name, getattr(row, name))
-            array[at] = code
-            present |= (code != NULL) << number
-        return present
+            array[at] = code = self._code(number, name, getattr(row, name))
+            if code != NULL and not present >> number & 1:
+                # The rows so far have no value here, and nobody has said so yet.
+                array[:at] = NULL
+                begun |= 1 << number
+        return begun
 
     def _code(self, number: int, name: str, value: Any) -> int:
         table = self.tables.get(name)
