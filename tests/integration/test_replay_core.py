@@ -34,11 +34,11 @@ def driver(request, repository, tmp_path_factory):
     native = repository / "tracekit" / "_native"
     files = [repository / "tests" / "native" / "engine_driver.c", *(native / f"{name}.c" for name in SOURCES)]
     flags = ["-std=c11", "-g", "-O1", f"-fsanitize={SANITIZERS[request.param]}", "-fno-sanitize-recover=undefined"]
-    built = subprocess.run(
-        ["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread"], capture_output=True, text=True, check=False
-    )
-    if built.returncode:
-        pytest.skip(f"gcc has no {request.param} sanitizer here: {built.stderr[-200:]}")
+    (empty := target.with_name("empty.c")).write_text("int main(void) { return 0; }\n")
+    if subprocess.run(["gcc", *flags, str(empty), "-o", str(target)], capture_output=True, check=False).returncode:
+        pytest.skip(f"gcc has no {request.param} sanitizer here")
+    # Beyond that a driver that cannot be built is a failure: skipped, it was not missed.
+    subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread"], check=True)
     probe = subprocess.run([str(target), "/", "1", "0", "native"], capture_output=True, text=True, check=False)
     if "unexpected memory mapping" in probe.stderr:
         pytest.skip("this kernel's address layout does not suit the sanitizer")

@@ -14,12 +14,13 @@ extern __thread volatile uint8_t tk_selector __attribute__((tls_model("initial-e
 #if defined(__x86_64__)
 static inline long tk_raw6(long number, long a, long b, long c, long d, long e, long f)
 {
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
+    /* Before the registers are set: a sanitizer makes calls of these, and calls do not keep them. */
     uint8_t selector = tk_selector;
     long result;
     tk_selector = 0;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
     __asm__ volatile("syscall"
                      : "=a"(result)
                      : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
