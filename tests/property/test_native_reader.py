@@ -1,8 +1,10 @@
 """The native reader takes and says exactly what the Python reader takes and says, on any input."""
 
+import json
 import random
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -181,20 +183,124 @@ def test_a_million_names_keep_their_codes(tmp_path):
     assert_same(path.read_bytes(), 1 << 20, path, skip_bad=False)
 
 
+@given(st.binary(max_size=9_000), st.integers(0, 20))
+def test_lines_are_counted_as_bytes_counts_them(data, skip):
+    """Sixteen bytes at a time or one by one: the newlines of a text, wherever it begins and ends."""
+    lanes = data.replace(b"a", b"\n")[skip:]
+    assert native_reader("x", skip_bad=False).lines_in(memoryview(lanes + b"\n")) == lanes.count(b"\n") + 1
+
+
+@pytest.mark.parametrize("length", [15, 16, 255 * 16 - 1, 255 * 16, 255 * 16 + 1, 100_000])
+def test_a_text_of_nothing_but_newlines_is_counted(length):
+    """No lane of the count runs over, however many newlines lie in it."""
+    assert native_reader("x", skip_bad=False).lines_in(memoryview(b"\n" * length)) == length
+
+
+@pytest.mark.parametrize("digits", range(1, 22))
+def test_numbers_of_every_width_are_taken_alike(tmp_path, digits):
+    """Up to a word, two words and beyond, at the end of a block or not; too large ones are refused with the same words."""
+    rng = random.Random(digits)
+    for number in [
+        "9" * digits,
+        "1" + "0" * (digits - 1),
+        "0" * digits,
+        *(str(rng.randrange(10**digits)) for _ in range(20)),
+    ]:
+        for behind in ["", " ", ".0", "e1", "x", "\x00", ":", "/"]:
+            line = f'{{"uri":"/a","len":{number}{behind},"t_submit":1}}\n{{"t_submit":{number}{behind},"uri":"/a","len":3}}'
+            assert_same(line.encode(), 1 << 20, tmp_path / "t.jsonl", skip_bad=True)
+
+
+@pytest.mark.parametrize(
+    "names", [['a\\"b', "a"], ['a\\"b', 'a"b'], ["\\u0041", "A", "AB", "A"], ["", "a", "", "\\n"], ["a", "a\n", "a"]]
+)
+def test_a_name_like_the_one_before_is_not_taken_for_it(tmp_path, names):
+    """A text that begins as the last one did, is written with an escape, or has what an escape stood for, is looked at."""
+    lines = [
+        f'{{"uri":"{name}","len":1,"t_submit":1,"err":"{name}","sample_id":"{name}"}}' for name in [*names, *names]
+    ]
+    assert_same("\n".join(lines).encode(), 1 << 20, tmp_path / "t.jsonl", skip_bad=True)
+
+
+@given(st.lists(st.permutations(OP_KEYS).map(lambda keys: keys[:12]), min_size=1, max_size=8))
+def test_keys_come_in_any_order_and_number(tmp_path_factory, orders):
+    """What is guessed from the line before is never believed: columns that begin late, stop or move have the same values."""
+    values = {name: '"/a"' if COLUMNS[name].category else str(number + 7) for number, name in enumerate(OP_KEYS)}
+    texts = [",".join(f'"{key}":{values[key]}' for key in {**dict.fromkeys(["uri", "len", "t_submit"]), **dict.fromkeys(keys)})
+             for keys in orders]  # fmt: skip
+    data = "\n".join(f"{{{text}}}" for text in texts).encode()
+    assert_same(data, 150, tmp_path_factory.getbasetemp() / "both.jsonl", skip_bad=False)
+
+
+@pytest.fixture(name="recorded", scope="module")
+def recorded_lines(tmp_path_factory):
+    """Lines as the recorder writes them: reads, opens, a write, a failure."""
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "data").write_bytes(bytes(65_536))
+    (folder / "program.py").write_text(
+        "import os\nfd = os.open('data', os.O_RDONLY)\nfor i in range(6): os.pread(fd, 512, i * 4096)\nos.read(fd, 70_000)\n"
+        "open('copy', 'wb').write(b'x' * 99)\nos.stat('data')\nos.close(fd)\n"
+        "try: open('gone')\nexcept OSError: pass\n"
+    )
+    tracekit = [sys.executable, "-m", "tracekit.cli", "record", "-o", "t.jsonl", "--data-root", str(folder), "--"]
+    subprocess.run([*tracekit, sys.executable, "program.py"], cwd=folder, check=True, capture_output=True)
+    found = (folder / "t.jsonl").read_bytes().splitlines()
+    assert sum(b'"op":"read"' in line for line in found) >= 7
+    return found
+
+
+def rewritten(line, rng):
+    """A line with its pairs moved, doubled, left out or given another value, and other blanks."""
+    pairs = [*json.loads(line).items()]
+    for _ in range(rng.randint(0, 2)):
+        place = rng.randrange(len(pairs))
+        key, value = pairs.pop(place)
+        choice = rng.randrange(6)
+        if choice == 0:
+            pairs.insert(rng.randint(0, len(pairs)), (key, value))
+        elif choice == 1:
+            pairs += [(key, value)] * 2
+        elif choice == 2:
+            pairs.insert(place, (key, rng.randrange(10 ** rng.randint(1, 20))))
+        elif choice == 3:
+            pairs.insert(place, (rng.choice(KEYS), value))
+        elif choice == 4:
+            pairs.insert(place, (key, "".join(rng.choices('ab"\\\n/é\u2028 ', k=rng.randint(0, 20)))))
+        if not pairs:
+            break
+    comma, colon = rng.choice([(",", ":"), (",", ":"), (", ", ": "), (" ,\t", " :\r")])
+    wide = rng.random() < 0.5
+    body = comma.join(f"{json.dumps(key)}{colon}{json.dumps(value, ensure_ascii=wide)}" for key, value in pairs)
+    return f"{{{body}}}".encode()
+
+
 @pytest.mark.long
-def test_both_readers_agree_after_forty_thousand_edits(tmp_path):
-    """A fuzzer: good traces with random bytes changed, files of a few lines, both readers, no difference."""
+def test_both_readers_agree_after_forty_thousand_edits(tmp_path, recorded):
+    """A fuzzer of a minute and more: recorded lines taken apart and put together otherwise, random bytes changed."""
     rng = random.Random(20_261_122)
     kinds = ["insert", "remove", "replace"]
     alphabet = b'{}[]",:\\ \t\r\n0123456789.eE-+nultrfas\x00\x1f\x7f\x80\xc3\xff'
-    for _ in range(40_000):
-        parts = []
-        for _ in range(rng.randint(1, 4)):
+    lines = [GOOD, FULL, *recorded[1:-1]]
+    for number in range(40_000):
+        parts = [] if number % 16 else [recorded[0]]
+        for _ in range(rng.randint(1, 5)):
+            line = rng.choice(lines)
+            line = rewritten(line, rng) if rng.random() < 0.5 else line
             edits = [(rng.randint(0, 400), rng.choice(alphabet), rng.choice(kinds)) for _ in range(rng.randint(0, 3))]
-            parts.append(edited(rng.choice([GOOD, FULL]), edits))
+            parts.append(edited(line, edits) if rng.random() < 0.7 else line)
+        parts += [] if number % 16 else [recorded[-1]]
         assert_same(
-            b"\n".join(parts) + b"\n", rng.choice([30, 100, 1 << 20]), tmp_path / "t.jsonl", skip_bad=rng.random() < 0.5
-        )
+            b"\n".join(parts) + b"\n" * rng.randint(0, 2), rng.choice([30, 100, 1 << 20]), tmp_path / "t.jsonl",
+            skip_bad=rng.random() < 0.5,
+        )  # fmt: skip
+
+
+def test_recorded_lines_rewritten_are_read_alike(tmp_path, recorded):
+    """The fuzzer's first five hundred files of rewritten lines, in every run of the tests."""
+    rng = random.Random(7)
+    for _ in range(500):
+        parts = [rewritten(rng.choice(recorded[1:-1]), rng) for _ in range(3)]
+        assert_same(b"\n".join(parts), rng.choice([100, 1 << 20]), tmp_path / "t.jsonl", skip_bad=rng.random() < 0.5)
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")

@@ -8,6 +8,7 @@ PyObject *tk_door_uring_probe(PyObject *self, PyObject *unused);
 
 PyObject *tk_door_parser(PyObject *self, PyObject *unused);
 PyObject *tk_door_parser_columns(PyObject *self, PyObject *unused);
+PyObject *tk_door_parser_lines(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_run(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_new_strings(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_intern(PyObject *self, PyObject *arguments);

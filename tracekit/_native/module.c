@@ -259,6 +259,7 @@ static PyMethodDef methods[] = {
     {"uring_probe", tk_door_uring_probe, METH_NOARGS, "uring_probe() -> (errno or 0, setup flags, features)."},
     {"parser", tk_door_parser, METH_NOARGS, "A new parser of trace lines."},
     {"parser_columns", tk_door_parser_columns, METH_NOARGS, "The columns it fills: (name, kind)."},
+    {"parser_lines", tk_door_parser_lines, METH_VARARGS, "How many lines end in a text."},
     {"parser_run", tk_door_parser_run, METH_VARARGS, "Read lines into columns."},
     {"parser_new_strings", tk_door_parser_new_strings, METH_VARARGS, "The strings of a column that are new."},
     {"parser_intern", tk_door_parser_intern, METH_VARARGS, "The code of a string in a column's table."},

@@ -65,11 +65,16 @@ void tk_parser_close(tk_parser *parser)
         tk_strings_close(&parser->tables[i]);
 }
 
-static inline const char *skip_blanks(const char *at, const char *end)
+static const char *skip_more_blanks(const char *at, const char *end)
 {
     while (at < end && (*at == ' ' || *at == '\t' || *at == '\r'))
         at++;
     return at;
+}
+
+static inline const char *skip_blanks(const char *at, const char *end)
+{
+    return at < end && (unsigned char)*at <= ' ' ? skip_more_blanks(at, end) : at;
 }
 
 /* Whether these bytes are UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF. */
@@ -138,8 +143,12 @@ static inline int digits_of(uint64_t word, uint64_t *value)
     return count;
 }
 
-/* A plain number of at most 2^63 - 1; NULL for any other, also for one that goes on with a point or an exponent. */
-static inline const char *number_at(const char *at, const char *end, int64_t *value)
+static inline bool goes_on(char byte)
+{
+    return (unsigned char)(byte - '0') <= 9 || byte == '.' || byte == 'e' || byte == 'E';
+}
+
+static const char *any_number_at(const char *at, const char *end, int64_t *value)
 {
     static const uint64_t TENS[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
     const char *begin = at;
@@ -152,12 +161,26 @@ static inline const char *number_at(const char *at, const char *end, int64_t *va
     }
     while (at < end && (unsigned char)(*at - '0') <= 9 && at - begin < 19)
         sum = sum * 10 + (uint64_t)(*at++ - '0');
-    if (at == begin || (*begin == '0' && at - begin > 1) || sum > INT64_MAX)
-        return NULL;
-    if (at < end && ((unsigned char)(*at - '0') <= 9 || *at == '.' || *at == 'e' || *at == 'E'))
+    if (at == begin || (*begin == '0' && at - begin > 1) || sum > INT64_MAX || (at < end && goes_on(*at)))
         return NULL;
     *value = (int64_t)sum;
     return at;
+}
+
+/* A plain number of at most 2^63 - 1; NULL for any other, also for one that goes on with a point or an exponent. Most have
+   less than eight digits. */
+static inline const char *number_at(const char *at, const char *end, int64_t *value)
+{
+    uint64_t word, sum = 0;
+    if (LITTLE && end - at >= 8) {
+        memcpy(&word, at, 8);
+        int count = digits_of(word, &sum);
+        if (count > 0 && count < 8) {
+            *value = (int64_t)sum;
+            return (*at == '0' && count > 1) || goes_on(at[count]) ? NULL : at + count;
+        }
+    }
+    return any_number_at(at, end, value);
 }
 
 static const char *word_at(const char *at, const char *end, const char *word, size_t length)
@@ -350,6 +373,26 @@ static bool put_line(tk_parser *parser, line *mine, tk_parsed *parsed)
         set(parsed, __builtin_ctz(left), parsed->rows, -1);
     parsed->rows++;
     return true;
+}
+
+/* How many newlines there are, 16 bytes at a time: each lane counts down from 0, and is read before it comes round. */
+size_t tk_lines_in(const char *text, size_t length)
+{
+    typedef unsigned char lanes __attribute__((vector_size(16)));
+    const char *end = text + length;
+    size_t count = 0;
+    while (end - text >= 16) {
+        lanes sums = {0}, word;
+        for (int steps = 0; steps < 255 && end - text >= 16; steps++, text += 16) {
+            memcpy(&word, text, 16);
+            sums += (lanes)(word == '\n');
+        }
+        for (int lane = 0; lane < 16; lane++)
+            count += (unsigned char)-sums[lane];
+    }
+    for (; text < end; text++)
+        count += *text == '\n';
+    return count;
 }
 
 /* Read lines from `parsed->position` on, up to the end of the text, the capacity, or a line that is for the reader: that one

@@ -3,6 +3,7 @@
 #include <Python.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "door.h"
 #include "parse.h"
@@ -43,33 +44,45 @@ PyObject *tk_door_parser_columns(PyObject *self, PyObject *unused)
     return list;
 }
 
+PyObject *tk_door_parser_lines(PyObject *self, PyObject *arguments)
+{
+    unsigned long long text;
+    Py_ssize_t length;
+    if (!PyArg_ParseTuple(arguments, "Kn:parser_lines", &text, &length))
+        return NULL;
+    return PyLong_FromSize_t(tk_lines_in((const char *)(uintptr_t)text, (size_t)length));
+}
+
 PyObject *tk_door_parser_run(PyObject *self, PyObject *arguments)
 {
     PyObject *capsule;
-    const char *text;
     Py_ssize_t length, position;
-    unsigned long long addresses;
+    unsigned long long text, addresses;
     long long rows, capacity;
     unsigned present;
 
-    if (!PyArg_ParseTuple(arguments, "Oy#nKLLI:parser_run", &capsule, &text, &length, &position, &addresses, &rows, &capacity, &present))
+    if (!PyArg_ParseTuple(arguments, "OKnnKLLI:parser_run", &capsule, &text, &length, &position, &addresses, &rows, &capacity,
+                          &present))
         return NULL;
     tk_parser *parser = PyCapsule_GetPointer(capsule, CAPSULE);
     if (parser == NULL)
         return NULL;
-    if (addresses == 0 || position < 0 || rows < 0) {
-        PyErr_SetString(PyExc_ValueError, "parser_run needs columns, and places of 0 or more");
+    if (text == 0 || addresses == 0 || length < 0 || position < 0 || position > length || rows < 0) {
+        PyErr_SetString(PyExc_ValueError, "parser_run needs a text, columns, and places of 0 or more");
         return NULL;
     }
     tk_parsed parsed = {.capacity = capacity, .rows = rows, .position = (size_t)position, .present = present};
     for (int i = 0; i < TK_COLUMNS; i++)
         parsed.columns[i] = (void *)(uintptr_t)((const uint64_t *)(uintptr_t)addresses)[i];
+    const char *begin = (const char *)(uintptr_t)text;
     Py_BEGIN_ALLOW_THREADS
-    tk_parse(parser, text, (size_t)length, &parsed);
+    tk_parse(parser, begin, (size_t)length, &parsed);
     Py_END_ALLOW_THREADS
     if (parsed.no_memory)
         return PyErr_NoMemory();
-    return Py_BuildValue("nLLI", (Py_ssize_t)parsed.position, (long long)parsed.rows, (long long)parsed.lines, parsed.present);
+    const char *end = memchr(begin + parsed.position, '\n', (size_t)length - parsed.position);
+    return Py_BuildValue("nnLLI", (Py_ssize_t)parsed.position, end ? end - begin : length, (long long)parsed.rows,
+                         (long long)parsed.lines, parsed.present);
 }
 
 /* The strings of a table that were not told yet. */

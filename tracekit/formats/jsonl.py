@@ -16,12 +16,13 @@ from typing import IO
 from tracekit.errors import InputError
 from tracekit.formats.line_writer import LineWriter
 from tracekit.formats.quick import QuickReader
-from tracekit.formats.reader import LINE_LIMIT, Columns, Reader, join_columns, lines_in
+from tracekit.formats.reader import LINE_LIMIT, Block, Columns, Reader, join_columns
 from tracekit.output import replacing
 from tracekit.trace import Trace
 
 # Small enough that the rows of a block stay in the processor's cache while they become columns.
 _BLOCK_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -37,8 +38,8 @@ def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[T
     pending: list[Columns] = []
     waiting = 0
     with _source(path) as file:
-        for number, block, last in _blocks(file, path, reader):
-            columns = reader.columns_of(number, block, last=last)
+        for block in _blocks(file, path, reader):
+            columns = reader.columns_of(block)
             pending.append(columns)
             waiting += len(columns["uri"])
             if waiting > ops:
@@ -107,34 +108,46 @@ def _zstd_source(path: str) -> AbstractContextManager[IO[bytes]]:
     return source
 
 
-def _blocks(file: IO[bytes], path: str, reader: Reader) -> Iterator[tuple[int, bytes, bool]]:
-    """Blocks of whole lines with the number of their first line, and whether it is the file's unfinished end."""
-    number, rest, skipping = 1, b"", False
-    while data := _read(file, path, reader, first=number == 1 and not rest):
-        end = data.rfind(b"\n") + 1
+def _blocks(file: IO[bytes], path: str, reader: Reader) -> Iterator[Block]:
+    """Blocks of whole lines, all in one buffer: what a block shows is there until the next is asked for."""
+    number, kept, skipping, buffer = 1, 0, False, bytearray()
+    while True:
+        if len(buffer) < kept + _BLOCK_BYTES:
+            # Never resized: somebody may still hold the block before.
+            buffer = buffer + bytes(_BLOCK_BYTES + 2 * kept - len(buffer))
+        view = memoryview(buffer)
+        stop = kept + _read(file, path, reader, view[kept : kept + _BLOCK_BYTES], first=number == 1 and not kept)
+        if stop == kept:
+            break
+        begin = len(_BOM) if number == 1 and not kept and buffer.startswith(_BOM, 0, stop) else 0
+        end = buffer.rfind(b"\n", kept, stop) + 1
         if not end:
-            rest += b"" if skipping else data
-            if len(rest) > LINE_LIMIT:
+            begin = stop if skipping else begin
+            buffer[: stop - begin] = view[begin:stop]
+            kept = stop - begin
+            if kept > LINE_LIMIT:
                 reader.too_long(number)
-                rest, skipping = b"", True
+                kept, skipping = 0, True
             continue
-        block = b"".join((rest, memoryview(data)[:end]))
         if skipping:
             # What is left of the line that was too long counts as one blank line.
-            block, skipping = data[data.index(b"\n") : end], False
-        yield number, block, False
-        number += lines_in(block)
-        rest = data[end:]
-    if rest.strip():
-        yield number, rest, True
+            begin, skipping = buffer.index(b"\n"), False
+        lines = reader.lines_in(view[begin:end])
+        yield Block(number, lines, view[begin:end], last=False)
+        number += lines
+        kept = stop - end
+        buffer[:kept] = view[end:stop]
+    if buffer[:kept].strip():
+        yield Block(number, 1, view[:kept], last=True)
 
 
-def _read(file: IO[bytes], path: str, reader: Reader, *, first: bool) -> bytes:
+def _read(file: IO[bytes], path: str, reader: Reader, room: memoryview, *, first: bool) -> int:
+    """Fill the room with what comes next; how many bytes there were."""
     try:
-        data = file.read(_BLOCK_BYTES)
+        # What is in pyarrow reads into memory too, but does not say so.
+        return int(file.readinto(room))  # type: ignore[attr-defined]
     except OSError as error:
         if first:
             raise InputError(f"{path} cannot be read as a zstd file ({error})", "name a trace file") from None
         reader.warnings.append(f"{path}: the compressed data is damaged or cut short; what came before it was read")
-        return b""
-    return data.removeprefix(b"\xef\xbb\xbf") if first else data
+        return 0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.formats.lines import OpLine
-from tracekit.formats.reader import OP_KEYS, Columns, Reader, lines_in
+from tracekit.formats.reader import OP_KEYS, Block, Columns, Reader
 from tracekit.trace import ALWAYS, COLUMNS, NULL, IntArray, encode_samples, name_code
 
 # Columns that a trace has whether or not any op has a value there.
@@ -34,24 +34,26 @@ class QuickReader(Reader):
         self._core = core
         self._parser = core.parser()
 
-    def columns_of(self, number: int, block: bytes, *, last: bool) -> Columns:
-        """The columns of a block whose first line has this number; what is no op is kept aside."""
-        text = block if block.endswith(b"\n") else block + b"\n"
-        capacity = lines_in(text)
-        arrays = [np.empty(capacity, COLUMNS[name].dtype) for name in OP_KEYS]
+    def lines_in(self, text: memoryview) -> int:
+        """How many lines end in a text."""
+        return int(self._core.parser_lines(_address(text), len(text)))
+
+    def columns_of(self, block: Block) -> Columns:
+        """The columns of a block; what is no op is kept aside."""
+        text = memoryview(bytes(block.text) + b"\n") if block.last else block.text
+        arrays = [np.empty(block.lines, COLUMNS[name].dtype) for name in OP_KEYS]
         addresses = np.array([array.ctypes.data for array in arrays], np.uint64)
-        position, rows, present = 0, 0, _ALWAYS
+        number, position, rows, present = block.number, 0, 0, _ALWAYS
         while True:
-            position, filled, lines, present = self._core.parser_run(
-                self._parser, text, position, addresses.ctypes.data, rows, capacity, present
+            position, end, filled, lines, present = self._core.parser_run(
+                self._parser, _address(text), len(text), position, addresses.ctypes.data, rows, block.lines, present
             )
             self.ops += filled - rows
             number, rows = number + lines, filled
             self._learn()
             if position >= len(text):
                 break
-            end = text.index(b"\n", position)
-            row = self._unusual(number, text[position:end], last=last)
+            row = self._unusual(number, bytes(text[position:end]), last=block.last)
             if row is not None:
                 present |= self._put(arrays, rows, row, present)
                 rows += 1
@@ -98,3 +100,7 @@ class QuickReader(Reader):
         theirs = self._core.parser_intern(self._parser, number, text)
         assert theirs == code, f"the core has code {theirs} for {text!r}, the reader {code}"
         return code
+
+
+def _address(text: memoryview) -> int:
+    return int(np.frombuffer(text, np.uint8).ctypes.data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -51,6 +52,16 @@ MARK_DECODER = msgspec.json.Decoder(MarkLine)
 Columns = dict[str, IntArray]
 
 
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file: how many there are, the number of the first, and whether they are its unfinished end."""
+
+    number: int
+    lines: int
+    text: memoryview
+    last: bool
+
+
 class Reader:
     """Turns blocks of lines into pieces of a trace, and keeps what belongs to the whole."""
 
@@ -69,16 +80,19 @@ class Reader:
         self.tables["op"].code("read")
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(OpLine if time_unit == 1 else ScaledOpLine)
 
-    def columns_of(self, number: int, block: bytes, *, last: bool) -> Columns:
-        """The columns of a block whose first line has this number; what is no op is kept aside."""
-        rows = None
+    def lines_in(self, text: memoryview) -> int:
+        """How many lines end in a text: `bytes.count` takes eight times as long."""
+        return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")))
+
+    def columns_of(self, block: Block) -> Columns:
+        """The columns of a block; what is no op is kept aside."""
+        whole, rows = bytes(block.text), None
         # The first block may hold a header, which decides how the lines after it are read.
-        if number > 1 and not last:
-            rows = self._at_once(block)
+        if block.number > 1 and not block.last:
+            rows = self._at_once(whole)
         if rows is None:
-            rows = [
-                row for line, text in _lines(number, block) if (row := self._row(line, text, last=last)) is not None
-            ]
+            lines = _lines(block.number, whole)
+            rows = [row for line, text in lines if (row := self._row(line, text, last=block.last)) is not None]
         if not rows:
             return empty_columns()
         columns = {name: self._column(name, rows) for name in OP_KEYS}
@@ -229,11 +243,6 @@ class Reader:
         piece.trailer = self.trailer
         piece.warnings = list(self.warnings)
         return piece
-
-
-def lines_in(block: bytes) -> int:
-    """How many lines end in a block: `bytes.count` takes eight times as long."""
-    return int(np.count_nonzero(np.frombuffer(block, np.uint8) == ord("\n")))
 
 
 def _lines(number: int, block: bytes) -> Iterator[tuple[int, bytes]]:
