@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../../tracekit/_native/parse.h"
+#include "../../tracekit/_native/scan.h"
 
 static const char *LINES[] = {
     "{\"uri\":\"/a\",\"offset\":0,\"len\":10,\"t_submit\":1}\n",

@@ -309,7 +309,8 @@ def test_the_parser_is_clean_under_sanitizers(repository, tmp_path):
     native = repository / "tracekit" / "_native"
     driver = tmp_path / "driver"
     build = ["gcc", "-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    sources = [repository / "tests" / "native" / "parse_driver.c", native / "parse.c", native / "strings.c"]
+    parts = (native / f"{name}.c" for name in ("parse", "scan", "strings"))
+    sources = [repository / "tests" / "native" / "parse_driver.c", *parts]
     subprocess.run([*build, *map(str, sources), "-o", str(driver)], check=True)
     done = subprocess.run([str(driver), "1", "200000"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

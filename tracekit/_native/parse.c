@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "scan.h"
+
 #define COLUMN(name, kind) {#name, sizeof #name - 1, kind}
 const tk_column TK_COLUMN[TK_COLUMNS] = {
     COLUMN(uri, TK_TEXT), COLUMN(offset, TK_INT64), COLUMN(len, TK_INT64), COLUMN(t_submit, TK_INT64),
@@ -16,7 +18,6 @@ const tk_column TK_COLUMN[TK_COLUMNS] = {
     COLUMN(sample_id, TK_SAMPLE), COLUMN(layer, TK_TEXT), COLUMN(level, TK_TEXT), COLUMN(attempts, TK_INT32),
     COLUMN(flags, TK_TEXT),
 };
-enum { LITTLE = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ }; /* a word's lowest byte comes first */
 enum { URI = 0, LEN = 2, T_SUBMIT = 3, OP = 4, UNKNOWN = TK_COLUMNS, NO_KEY = 255 };
 static const uint32_t REQUIRED = 1u << URI | 1u << LEN | 1u << T_SUBMIT;
 
@@ -65,124 +66,6 @@ void tk_parser_close(tk_parser *parser)
         tk_strings_close(&parser->tables[i]);
 }
 
-static const char *skip_more_blanks(const char *at, const char *end)
-{
-    while (at < end && (*at == ' ' || *at == '\t' || *at == '\r'))
-        at++;
-    return at;
-}
-
-static inline const char *skip_blanks(const char *at, const char *end)
-{
-    return at < end && (unsigned char)*at <= ' ' ? skip_more_blanks(at, end) : at;
-}
-
-/* Whether these bytes are UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF. */
-static bool is_utf8(const unsigned char *at, const unsigned char *end)
-{
-    while (at < end) {
-        unsigned char lead = *at++;
-        if (lead < 0x80)
-            continue;
-        int more = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : 1;
-        if (lead < 0xC2 || lead > 0xF4 || end - at < more)
-            return false;
-        if ((lead == 0xE0 && *at < 0xA0) || (lead == 0xED && *at > 0x9F) || (lead == 0xF0 && *at < 0x90) ||
-            (lead == 0xF4 && *at > 0x8F))
-            return false;
-        for (; more; more--, at++)
-            if ((*at & 0xC0) != 0x80)
-                return false;
-    }
-    return true;
-}
-
-/* Where a text that has bytes above 0x7F ends, looked at from `at` on. */
-static const char *end_of_wide_text(const char *begin, const char *at, const char *end)
-{
-    for (; at < end && *at != '"'; at++)
-        if (*at == '\\' || (unsigned char)*at < 0x20)
-            return NULL;
-    return at < end && is_utf8((const unsigned char *)begin, (const unsigned char *)at) ? at : NULL;
-}
-
-/* Where the text that begins at `at` ends: at its quote. NULL when it holds an escape or a control character, or does not
-   end, or is not UTF-8. Eight bytes at a time: a byte is special when it is a quote, a backslash, below 0x20 or above 0x7F,
-   and the lowest one that is marked really is. */
-static const char *end_of_text(const char *at, const char *end)
-{
-    const uint64_t ones = 0x0101010101010101ULL, tops = 0x8080808080808080ULL;
-    const char *begin = at;
-    for (; LITTLE && end - at >= 8; at += 8) {
-        uint64_t word;
-        memcpy(&word, at, 8);
-        uint64_t quote = word ^ (ones * '"'), escape = word ^ (ones * '\\');
-        uint64_t special = ((quote - ones) & ~quote) | ((escape - ones) & ~escape) | (word - ones * 0x20) | word;
-        if (special & tops) {
-            at += __builtin_ctzll(special & tops) / 8;
-            break;
-        }
-    }
-    return at < end && *at == '"' ? at : end_of_wide_text(begin, at, end);
-}
-
-/* How many of a word's first bytes are digits, and what they are as a number. The first that is none is found exactly: what
-   the sum carries goes to the bytes behind it. */
-static inline int digits_of(uint64_t word, uint64_t *value)
-{
-    uint64_t digits = word ^ 0x3030303030303030ULL;
-    uint64_t others = ((digits + 0x7676767676767676ULL) | digits) & 0x8080808080808080ULL;
-    int count = others ? __builtin_ctzll(others) / 8 : 8;
-    if (count == 0)
-        return 0;
-    /* Zeros in front, then pairs, fours and eights at once. */
-    digits <<= 64 - 8 * count;
-    digits = digits * 10 + (digits >> 8);
-    *value = ((digits & 0x000000FF000000FFULL) * (100 + (1000000ULL << 32)) +
-              ((digits >> 16) & 0x000000FF000000FFULL) * (1 + (10000ULL << 32))) >> 32;
-    return count;
-}
-
-static inline bool goes_on(char byte)
-{
-    return (unsigned char)(byte - '0') <= 9 || byte == '.' || byte == 'e' || byte == 'E';
-}
-
-static const char *any_number_at(const char *at, const char *end, int64_t *value)
-{
-    static const uint64_t TENS[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
-    const char *begin = at;
-    uint64_t sum = 0, word, more = 0;
-    for (int words = 0, count = 8; LITTLE && words < 2 && count == 8 && end - at >= 8; words++) {
-        memcpy(&word, at, 8);
-        count = digits_of(word, &more);
-        sum = count ? sum * TENS[count] + more : sum;
-        at += count;
-    }
-    while (at < end && (unsigned char)(*at - '0') <= 9 && at - begin < 19)
-        sum = sum * 10 + (uint64_t)(*at++ - '0');
-    if (at == begin || (*begin == '0' && at - begin > 1) || sum > INT64_MAX || (at < end && goes_on(*at)))
-        return NULL;
-    *value = (int64_t)sum;
-    return at;
-}
-
-/* A plain number of at most 2^63 - 1; NULL for any other, also for one that goes on with a point or an exponent. Most have
-   less than eight digits. */
-static inline const char *number_at(const char *at, const char *end, int64_t *value)
-{
-    uint64_t word, sum = 0;
-    if (LITTLE && end - at >= 8) {
-        memcpy(&word, at, 8);
-        int count = digits_of(word, &sum);
-        if (count > 0 && count < 8) {
-            *value = (int64_t)sum;
-            return (*at == '0' && count > 1) || goes_on(at[count]) ? NULL : at + count;
-        }
-    }
-    return any_number_at(at, end, value);
-}
-
 static const char *word_at(const char *at, const char *end, const char *word, size_t length)
 {
     return (size_t)(end - at) >= length && memcmp(at, word, length) == 0 ? at + length : NULL;
@@ -209,14 +92,14 @@ static const char *any_key_at(tk_parser *parser, const char *at, const char *end
 {
     if (at >= end || *at != '"')
         return NULL;
-    const char *quote = end_of_text(at + 1, end);
+    const char *quote = tk_end_of_text(at + 1, end);
     if (quote == NULL)
         return NULL;
     int found = column_named(at + 1, (size_t)(quote - at - 1));
     if (found != UNKNOWN)
         parser->expected[*column] = (uint8_t)found;
     *column = found;
-    at = skip_blanks(quote + 1, end);
+    at = tk_skip_blanks(quote + 1, end);
     return at < end && *at == ':' ? at + 1 : NULL;
 }
 
@@ -236,13 +119,13 @@ static const char *pass_over(const char *at, const char *end)
     int64_t number;
     const char *next;
     if (*at == '"') {
-        const char *quote = end_of_text(at + 1, end);
+        const char *quote = tk_end_of_text(at + 1, end);
         return quote ? quote + 1 : NULL;
     }
     if ((next = word_at(at, end, "null", 4)) || (next = word_at(at, end, "true", 4)) ||
         (next = word_at(at, end, "false", 5)))
         return next;
-    return number_at(at, end, &number);
+    return tk_number_at(at, end, &number);
 }
 
 static inline void set(tk_parsed *parsed, int column, int64_t row, int64_t value)
@@ -279,7 +162,7 @@ static const char *text_value(const tk_parser *parser, line *mine, int column, c
     if (quote) {
         set(parsed, column, parsed->rows, cell_of(column, parser->plain[column]));
     } else {
-        quote = end_of_text(at + 1, end);
+        quote = tk_end_of_text(at + 1, end);
         if (quote == NULL)
             return NULL;
         mine->text[column] = at + 1;
@@ -306,7 +189,7 @@ static inline const char *value_at(const tk_parser *parser, line *mine, int colu
         return word_at(at, end, "null", 4);
     if (TK_COLUMN[column].kind == TK_TEXT)
         return NULL;
-    const char *next = number_at(at, end, &number);
+    const char *next = tk_number_at(at, end, &number);
     if (next == NULL || (TK_COLUMN[column].kind == TK_INT32 && number > INT32_MAX))
         return NULL;
     set(parsed, column, parsed->rows, number);
@@ -321,18 +204,18 @@ static const char *read_line(tk_parser *parser, line *mine, const char *at, cons
     int column = UNKNOWN; /* before the first key */
     mine->seen = mine->valued = mine->texts = 0;
     for (;; at++) {
-        at = key_at(parser, skip_blanks(at, end), end, &column);
+        at = key_at(parser, tk_skip_blanks(at, end), end, &column);
         if (at == NULL)
             return NULL;
-        at = value_at(parser, mine, column, skip_blanks(at, end), end, parsed);
+        at = value_at(parser, mine, column, tk_skip_blanks(at, end), end, parsed);
         if (at == NULL)
             return NULL;
-        at = skip_blanks(at, end);
+        at = tk_skip_blanks(at, end);
         if (at < end && *at == ',')
             continue;
         if (at >= end || *at != '}' || (mine->valued & REQUIRED) != REQUIRED)
             return NULL;
-        at = skip_blanks(at + 1, end);
+        at = tk_skip_blanks(at + 1, end);
         return at < end && *at == '\n' ? at : NULL;
     }
 }
@@ -375,26 +258,6 @@ static bool put_line(tk_parser *parser, line *mine, tk_parsed *parsed)
     return true;
 }
 
-/* How many newlines there are, 16 bytes at a time: each lane counts down from 0, and is read before it comes round. */
-size_t tk_lines_in(const char *text, size_t length)
-{
-    typedef unsigned char lanes __attribute__((vector_size(16)));
-    const char *end = text + length;
-    size_t count = 0;
-    while (end - text >= 16) {
-        lanes sums = {0}, word;
-        for (int steps = 0; steps < 255 && end - text >= 16; steps++, text += 16) {
-            memcpy(&word, text, 16);
-            sums += (lanes)(word == '\n');
-        }
-        for (int lane = 0; lane < 16; lane++)
-            count += (unsigned char)-sums[lane];
-    }
-    for (; text < end; text++)
-        count += *text == '\n';
-    return count;
-}
-
 /* Read lines from `parsed->position` on, up to the end of the text, the capacity, or a line that is for the reader: that one
    begins at `position` then. The text ends with a newline. */
 void tk_parse(tk_parser *parser, const char *text, size_t length, tk_parsed *parsed)
@@ -402,7 +265,7 @@ void tk_parse(tk_parser *parser, const char *text, size_t length, tk_parsed *par
     line mine;
     const char *end = text + length;
     while (parsed->position < length && parsed->rows < parsed->capacity) {
-        const char *at = skip_blanks(text + parsed->position, end);
+        const char *at = tk_skip_blanks(text + parsed->position, end);
         if (at == end)
             return;
         if (*at != '\n') {

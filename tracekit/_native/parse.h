@@ -42,7 +42,6 @@ typedef struct {
 
 int tk_parser_open(tk_parser *parser);
 void tk_parser_close(tk_parser *parser);
-size_t tk_lines_in(const char *text, size_t length);
 void tk_parse(tk_parser *parser, const char *text, size_t length, tk_parsed *parsed);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "door.h"
 #include "parse.h"
+#include "scan.h"
 
 static const char CAPSULE[] = "tracekit._core.parser";
 
