@@ -27,6 +27,7 @@ from pathlib import Path
 from tracekit.errors import CannotRunError, InputError, RecorderError
 from tracekit.machine import mount_of
 from tracekit.record.engine import choose, try_native
+from tracekit.replay.wakefulness import DEVICE
 from tracekit.units import format_bytes, format_ns
 from tracekit.uri import local_path, scheme_of
 
@@ -211,6 +212,14 @@ def check_realtime() -> Check:
     return Check("real-time priority", "limited", "no CAP_SYS_NICE and RLIMIT_RTPRIO is 0", way_out)
 
 
+def check_wakefulness() -> Check:
+    """Whether a replay may keep idle processors awake."""
+    if os.access(DEVICE, os.W_OK):
+        return Check("idle processors", "ok", f"{DEVICE} is writable: they are kept awake while a schedule is kept")
+    way_out = f"let {DEVICE} be written, or expect ops some tens of µs late where processors sleep deeply"
+    return Check("idle processors", "limited", f"{DEVICE} is not writable: they may sleep between ops", way_out)
+
+
 def check_drop_caches() -> Check:
     """Whether the whole page cache can be emptied; single files can be without."""
     target = "/proc/sys/vm/drop_caches"
@@ -320,6 +329,7 @@ MACHINE_CHECKS: tuple[Callable[[], Check], ...] = (
     check_proc_io,
     check_io_uring,
     check_realtime,
+    check_wakefulness,
     check_drop_caches,
     check_memory,
     check_frameworks,

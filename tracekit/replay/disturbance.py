@@ -52,6 +52,7 @@ class Disturbance:
         pressure: For which share of the time somebody waited for `cpu`, `io` and `memory`.
         clock: The kernel's clock source.
         realtime_share: What the kernel leaves to real-time threads of each second.
+        idle: Whether processors were kept from sleeping, in words.
     """
 
     steal: float = 0.0
@@ -64,6 +65,7 @@ class Disturbance:
     pressure: dict[str, float] = field(default_factory=dict)
     clock: str = ""
     realtime_share: float | None = None
+    idle: str = ""
 
     @classmethod
     def between(cls, start: Moment, end: Moment, noise_floor: list[int], *, others_s: float = 0.0) -> Disturbance:

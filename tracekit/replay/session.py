@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tracekit import __version__
@@ -28,6 +28,7 @@ from tracekit.replay.preflight import examine, raise_for
 from tracekit.replay.result import Output, joined, pieces_of
 from tracekit.replay.statement import statement
 from tracekit.replay.summary import Summary
+from tracekit.replay.wakefulness import processors_awake
 from tracekit.storage import Storage, storage_for
 from tracekit.trace import Header, Mark, Trace, Trailer
 
@@ -263,13 +264,14 @@ def _enough_descriptors() -> Iterator[None]:
 def _run(plan: Plan, choice: Choice, listener: Listener, conductor: Conductor) -> tuple[Outcome, Disturbance]:
     # From before the calibration on: the longer the look at the machine, the finer what /proc/stat tells.
     start = Moment.now()
-    noise = noise_floor(choice.clock)
-    start_at = conductor.start()
-    if start_at:
-        start = Moment.now()  # waiting for others was no part of the run
-    control = Control(lambda state: listener.running(state, plan.ops), start_at=start_at)
-    outcome = choice.engine.run(plan, control)
-    return outcome, Disturbance.between(start, Moment.now(), noise)
+    with processors_awake(wanted=plan.options.realtime and plan.pace != "asap") as idle:
+        noise = noise_floor(choice.clock)
+        start_at = conductor.start()
+        if start_at:
+            start = Moment.now()  # waiting for others was no part of the run
+        control = Control(lambda state: listener.running(state, plan.ops), start_at=start_at)
+        outcome = choice.engine.run(plan, control)
+    return outcome, replace(Disturbance.between(start, Moment.now(), noise), idle=idle)
 
 
 def _header(plan: Plan, choice: Choice, source_name: str, t0_unix_ns: int) -> Header:

@@ -88,6 +88,9 @@ class Statement:
     pressure: dict[str, float] = metric("share of the run in which somebody on the machine waited for cpu, io, memory")
     clock_source: str = metric("what the kernel reads the time from")
     realtime_share: float | None = metric("share of each second the kernel leaves to real-time threads; null: all")
+    idle_processors: str = metric(
+        "whether processors were kept out of idle states while a schedule was kept, or why not"
+    )
     noise_floor_us: dict[str, float] = metric("how late plain sleeps of 1 ms were just before the run", "us")
     direct_files: int = metric("files read with O_DIRECT; of several ranks the most")
     direct_fallback_files: int = metric("files not read with O_DIRECT though asked")
@@ -215,6 +218,7 @@ def _machine(all_of_them: Sequence[Disturbance]) -> dict[str, Any]:
         },
         "clock_source": first.clock,
         "realtime_share": first.realtime_share,
+        "idle_processors": first.idle,
         "noise_floor_us": _microseconds(floor),
     }
 
