@@ -221,6 +221,17 @@ def record_environment(variables: list[bytes], path_entry: str | None, preload: 
         preload: Goes to the front of LD_PRELOAD, if any.
     """
 
+def record_attach_plan(words: list[bytes], directory: str, /) -> None:
+    """Attach strace to every process that is about to become a program that is no Python.
+
+    Args:
+        words: Its command; output and pid are added.
+        directory: Where its output goes, PID-TIME.strace each.
+    """
+
+def record_attach(path: str, /) -> None:
+    """Attach it to this process, which is about to execute `path`, if that is such a program."""
+
 def record_children(wanted: bool, /) -> None:
     """Look at children when they end (True) or not (False): what the kernel counted as read by them is noted."""
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tracekit.errors import CannotRunError, InputError, RecorderError
 from tracekit.machine import mount_of
-from tracekit.record.engine import choose, try_native
+from tracekit.record.engine import choose, strace_words, try_native
 from tracekit.replay.wakefulness import DEVICE
 from tracekit.units import format_bytes, format_ns
 from tracekit.uri import local_path, scheme_of
@@ -170,11 +170,15 @@ def _overshoot(duration_ns: int) -> int:
 
 
 def check_strace() -> Check:
-    """strace, which can see what Python hooks cannot."""
-    found = shutil.which("strace")
-    if found:
-        return Check("strace", "ok", found)
-    return Check("strace", "missing", "not on PATH", "install strace to see reads of programs that are not Python")
+    """Whether `record --native-children strace` could follow programs that are no Python."""
+    if shutil.which("strace") is None:
+        return Check("strace", "missing", "not on PATH", "install strace to see reads of programs that are not Python")
+    try:
+        words = strace_words()
+    except RecorderError as error:
+        finding = f"programs that are no Python cannot be followed: {error.cause.partition(': ')[2]}"
+        return Check("strace", "limited", finding, "record --native-children preload does without")
+    return Check("strace", "ok", f"{words[0]}, and it may trace: record --native-children strace can be used")
 
 
 def check_proc_io() -> Check:

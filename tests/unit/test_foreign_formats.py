@@ -49,6 +49,11 @@ def strace_of(*calls, start=1_700_000_000):
     return "".join(f"{tid} {start}.{index * 1000:06d} {call} <0.000007>\n" for index, (tid, call) in enumerate(calls))
 
 
+def as_it_stands(*calls):
+    """Lines of strace, a millisecond apart, of (thread, all of the call)."""
+    return "".join(f"{tid} 1700000000.{index * 1000:06d} {call}\n" for index, (tid, call) in enumerate(calls))
+
+
 def test_strace_offsets_follow_the_file_position(made):
     """A read begins where the one before it ended, or where lseek went; a pread says where it begins and moves nothing."""
     text = strace_of(
@@ -113,6 +118,37 @@ def test_strace_calls_cut_in_two_are_one(made):
         ("open", 150_000, 152_000, "ENOENT"),
     ]
     assert any("calls whose end is not in the file" in text for text in trace.warnings)
+
+
+def test_strace_knows_a_child_before_the_call_that_made_it_ends(made):
+    """After vfork the child is seen first: it stands where its parent stands, and the parent's later ops are its own."""
+    text = as_it_stands(
+        (7, 'openat(AT_FDCWD</w>, "a", O_RDONLY) = 3</w/a> <0.000001>'),
+        (7, 'read(3</w/a>, "", 100) = 100 <0.000001>'),
+        (7, "vfork( <unfinished ...>"),
+        (8, 'read(3</w/a>, "", 100) = 100 <0.000001>'),
+        (8, 'openat(AT_FDCWD</w>, "b", O_RDONLY) = 4</w/b> <0.000001>'),
+        (7, "<... vfork resumed>) = 8 <0.002000>"),
+        (7, 'openat(AT_FDCWD</w>, "c", O_RDONLY) = 4</w/c> <0.000001>'),
+        (8, 'read(4</w/b>, "", 10) = 10 <0.000001>'),
+        (8, 'read(4</w/b>, "", 10) = 10 <0.000001>'),
+        (7, 'read(4</w/c>, "", 10) = 10 <0.000001>'),
+    )
+    reads = [(op.pid, op.uri[-1], op.offset) for op in read(Strace, made(text)) if op.op == "read"]
+    assert reads == [(7, "a", 0), (8, "a", 100), (8, "b", 0), (8, "b", 10), (7, "c", 0)]
+
+
+def test_strace_knows_a_thread_before_the_call_that_made_it_ends(made):
+    """A thread that is seen before its clone ends belongs to the process that made it, and shares its descriptors."""
+    text = as_it_stands(
+        (7, 'openat(AT_FDCWD</w>, "a", O_RDONLY) = 3</w/a> <0.000001>'),
+        (7, "clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD, exit_signal=0} <unfinished ...>"),
+        (8, 'read(3</w/a>, "", 100) = 100 <0.000001>'),
+        (7, "<... clone3 resumed> => {parent_tid=[8]}, 88) = 8 <0.001000>"),
+        (7, 'read(3</w/a>, "", 100) = 100 <0.000001>'),
+    )
+    reads = [(op.pid, op.tid, op.offset) for op in read(Strace, made(text)) if op.op == "read"]
+    assert reads == [(7, 8, 0), (7, 7, 100)]
 
 
 def test_strace_leaves_out_what_is_no_file_and_says_so(made):

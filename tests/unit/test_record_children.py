@@ -115,6 +115,20 @@ def test_processes_below_are_found():
     assert children.words_of(pid) == []
 
 
+def test_what_strace_saw_of_a_program_fills_its_gap():
+    """A shell that strace followed, and what it started, are known by their parts: only the rest is missing."""
+    python = part(5, 10, 100, execs=[(20, 6, ["/bin/sh", "sh", "x.sh"])], reaps=[(30, 6, 1070)])
+    shell, inner = part(6, 22, 60, above=(5,)), part(7, 25, 1000, above=(6,))
+    shell.layer = inner.layer = "strace"
+    found = account([python, shell, inner], [Ending(40, LAUNCHER, 5, 1170)], {})
+    assert found.programs == []
+    assert found.missing == 10
+    trace = Trace.of([Op("file:///x", 0, 0, 0, ret=0)])
+    coverage = coverage_of(trace, [python, shell, inner], 1170, account=found)
+    assert coverage["complete"]
+    assert coverage["not_followed"] == []
+
+
 @pytest.mark.parametrize("total", [-1, 0])
 def test_no_count_is_no_gap(total):
     """A process with no count, or none above what is known, misses nothing."""

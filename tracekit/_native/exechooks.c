@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "attach.h"
 #include "hooks.h"
 #include "spool.h"
 
@@ -247,6 +248,8 @@ static void note_failure(struct tk_record *record)
 int hook_execve(const char *path, char *const *arguments, char *const *environment)
 {
     struct tk_record *record = note_start(path, arguments);
+    if (tk_on)
+        tk_attach_before(path);
     COMPLETE(environment);
     COMPLETE_ENV(path, arguments);
     int result = tk_original.execve(path, arguments, environment);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attach.h"
 #include "door.h"
 #include "pace.h"
 #include "rawnet.h"
@@ -175,30 +176,60 @@ static PyObject *record_context(PyObject *self, PyObject *const *arguments, Py_s
     Py_RETURN_NONE;
 }
 
-static PyObject *record_environment(PyObject *self, PyObject *arguments)
+/* Kept for the life of the process: a program may be started from any thread at any time. */
+static char **kept_words(PyObject *list)
 {
-    PyObject *list, *text;
-    const char *entry, *preload = NULL;
-    char **variables;
-    Py_ssize_t count;
-
-    if (!PyArg_ParseTuple(arguments, "Oz|z:record_environment", &list, &entry, &preload))
-        return NULL;
-    count = PyList_Size(list);
-    if (count < 0)
-        return NULL;
-    /* Kept for the life of the process: a program may be started from any thread at any time. */
-    variables = calloc((size_t)count + 1, sizeof *variables);
-    if (variables == NULL)
-        return PyErr_NoMemory();
+    Py_ssize_t count = PyList_Size(list);
+    char **words = count < 0 ? NULL : calloc((size_t)count + 1, sizeof *words);
+    if (words == NULL)
+        return count < 0 ? NULL : (char **)PyErr_NoMemory();
     for (Py_ssize_t i = 0; i < count; i++) {
-        text = PyList_GetItem(list, i);
+        PyObject *text = PyList_GetItem(list, i);
         const char *bytes = text ? PyBytes_AsString(text) : NULL;
         if (bytes == NULL)
             return NULL;
-        variables[i] = strdup(bytes);
+        words[i] = strdup(bytes);
     }
+    return words;
+}
+
+static PyObject *record_environment(PyObject *self, PyObject *arguments)
+{
+    PyObject *list;
+    const char *entry, *preload = NULL;
+    char **variables;
+
+    if (!PyArg_ParseTuple(arguments, "Oz|z:record_environment", &list, &entry, &preload))
+        return NULL;
+    variables = kept_words(list);
+    if (variables == NULL)
+        return NULL;
     tk_exec_environment(variables, entry ? strdup(entry) : NULL, preload ? strdup(preload) : NULL);
+    Py_RETURN_NONE;
+}
+
+static PyObject *record_attach_plan(PyObject *self, PyObject *arguments)
+{
+    PyObject *list, *directory = NULL;
+    char **words;
+    if (!PyArg_ParseTuple(arguments, "OO&:record_attach_plan", &list, PyUnicode_FSConverter, &directory))
+        return NULL;
+    words = kept_words(list);
+    if (words)
+        tk_attach_plan(words, strdup(PyBytes_AsString(directory)));
+    Py_DECREF(directory);
+    if (words == NULL)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *record_attach(PyObject *self, PyObject *argument)
+{
+    PyObject *path = NULL;
+    if (!PyUnicode_FSConverter(argument, &path))
+        return NULL;
+    tk_attach_before(PyBytes_AsString(path));
+    Py_DECREF(path);
     Py_RETURN_NONE;
 }
 
@@ -244,6 +275,9 @@ static PyMethodDef methods[] = {
      "record_context(sample, step, epoch, worker, run): what this thread's ops serve from here on; -1 is none."},
     {"record_environment", record_environment, METH_VARARGS,
      "record_environment(variables, path_entry, preload=None): what a started program gets back when its environment lacks it."},
+    {"record_attach_plan", record_attach_plan, METH_VARARGS,
+     "record_attach_plan(words, directory): attach this strace to programs that are no Python, before they begin."},
+    {"record_attach", record_attach, METH_O, "Attach it now to this process, which is about to execute this path."},
     {"record_children", record_children, METH_O,
      "Look (True) or not (False) at children when they end: what the kernel counted as read by them is noted."},
     {"record_rescan", record_rescan, METH_NOARGS, "Hook libraries loaded since, where tables are rewritten."},

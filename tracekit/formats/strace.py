@@ -22,6 +22,8 @@ _CALL = re.compile(rb"(\w+)\((.*)\) += +(-?\d+|0x[0-9a-f]+|\?)(.*)", re.DOTALL)
 _DURATION = re.compile(rb" <(\d+)\.(\d+)>$")
 _UNFINISHED = b" <unfinished ...>"
 _RESUMED = re.compile(rb"<\.\.\. (\w+) resumed>(.*)", re.DOTALL)
+_MAKING = (b"clone(", b"clone3(", b"fork(", b"vfork(")
+_SUPERSEDED = re.compile(rb"\+\+\+ superseded by execve in pid (\d+)")
 _FD = re.compile(rb"(-?\d+|AT_FDCWD)(?:<((?:[^<>\\]|\\.)*)(?:<[^>]*>)?>)?(\(deleted\))?")
 _SHOWN = re.compile(rb"<(/(?:[^<>\\]|\\.)*)")
 _STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"')
@@ -30,7 +32,7 @@ _PLAIN = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"a":
 _SPECIAL = (b"/dev/", b"/proc/", b"/sys/")
 _NO_END = "calls whose end is not in the file"
 
-_READS = {b"read": None, b"readv": None, b"pread64": 3, b"preadv": 3, b"preadv2": 3}
+READS = {b"read": None, b"readv": None, b"pread64": 3, b"preadv": 3, b"preadv2": 3}
 _WRITES = {b"write": None, b"writev": None, b"pwrite64": 3, b"pwritev": 3, b"pwritev2": 3}
 _PATHS = {
     b"stat": "stat", b"lstat": "stat", b"newfstatat": "stat", b"fstatat64": "stat", b"statx": "stat", b"unlink": "delete",
@@ -43,9 +45,22 @@ _ON_FD = {
 }  # fmt: skip
 _OPENS = (b"open", b"openat", b"openat2", b"creat")
 _DUPS = (b"dup", b"dup2", b"dup3")
+KERNEL_COPIES = (b"sendfile", b"sendfile64", b"copy_file_range", b"splice")
 _CLONES = (b"clone", b"clone3", b"fork", b"vfork")
 # Asked for by the way, or telling nothing about I/O.
-_SILENT = (b"lseek", b"fcntl", b"fstat", b"ioctl", b"execve", b"exit_group", b"exit", b"munmap", b"mprotect", b"brk")
+_SILENT = (
+    b"lseek",
+    b"fcntl",
+    b"fstat",
+    b"ioctl",
+    b"execve",
+    b"execveat",
+    b"exit_group",
+    b"exit",
+    b"munmap",
+    b"mprotect",
+    b"brk",
+)
 
 Row = tuple[Any, ...]
 
@@ -78,6 +93,9 @@ class Strace(Foreign):
         self._descriptors = Descriptors()
         self._process: dict[int, int] = {}
         self._pending: dict[int, tuple[int, bytes]] = {}
+        # Threads that were seen, and by whom those were made whose making has not ended yet.
+        self._known: set[int] = set()
+        self._maker: dict[int, int] = {}
 
     def rows(self) -> Iterator[Row]:
         """The calls on files, in the order in which they ended."""
@@ -102,7 +120,10 @@ class Strace(Foreign):
 
     def _event(self, number: int, tid: int, when: int, body: bytes) -> Iterator[Row]:
         if body[:3] in (b"+++", b"---"):
+            self._ended(tid, body)
             return
+        if tid not in self._known:
+            self._first_seen(tid)
         if body.endswith(_UNFINISHED):
             if tid in self._pending:
                 self.leave_out(_NO_END)
@@ -121,6 +142,29 @@ class Strace(Foreign):
             return
         yield from self._call(tid, when, call[1], call[2], call[3], call[4])
 
+    def _ended(self, tid: int, body: bytes) -> None:
+        if not body.startswith(b"+++"):
+            return
+        self._known.discard(tid)
+        taken = _SUPERSEDED.match(body)
+        if taken and int(taken[1]) in self._pending:  # the end of that thread's execve is told by this one
+            self._pending[tid] = self._pending.pop(int(taken[1]))
+
+    def _first_seen(self, tid: int) -> None:
+        """A thread or process may be seen before the call that made it ends: always so after vfork."""
+        self._known.add(tid)
+        making = [(maker, *begun) for maker, begun in self._pending.items() if begun[1].startswith(_MAKING)]
+        if len(making) == 1:
+            maker, when, body = making[0]
+            self._made(maker, tid, body, when)
+
+    def process(self, tid: int) -> int:
+        """The process of a thread."""
+        return self._process.get(tid, tid)
+
+    def born(self, parent: int, child: int, when: int) -> None:
+        """Called when a process is seen to have forked another, at `when` of the source's clock."""
+
     def _call(self, tid: int, when: int, name: bytes, args: bytes, result: bytes, rest: bytes) -> Iterator[Row]:
         took = _DURATION.search(rest)
         end = when + int(took[1]) * 1_000_000_000 + int(took[2].ljust(9, b"0")) if took else None
@@ -128,7 +172,7 @@ class Strace(Foreign):
         ret = None if result == b"?" else int(result, 16 if result[:2] == b"0x" else 10)
         pid = self._process.get(tid, tid)
         frame = _Frame(when, end, ret, error, pid, tid)
-        if name in _READS or name in _WRITES:
+        if name in READS or name in _WRITES:
             yield from self._transfer(name, args, frame)
         elif name in _OPENS:
             yield from self._open(name, args, rest, frame)
@@ -146,17 +190,17 @@ class Strace(Foreign):
         fd, path = self._file(args, pid)
         if path is None:
             return
-        at = _READS.get(name, _WRITES.get(name))
+        at = READS.get(name, _WRITES.get(name))
         size = _size(name, args)
         moved = max(frame.ret or 0, 0)
         if at is not None:
             fields = args.rsplit(b", ", 2 if name.endswith(b"2") else 1)
             offset: int | None = _int(fields[1])
-        elif name in _READS:
+        elif name in READS:
             offset = self._descriptors.file(pid, fd).advanced(moved)
         else:
             offset = self._descriptors.file(pid, fd).written(moved)
-        op = "read" if name in _READS else "write"
+        op = "read" if name in READS else "write"
         yield self._row(path, op, frame, offset=offset, size=moved if size is None else size, ret=moved)
 
     def _open(self, name: bytes, args: bytes, rest: bytes, frame: _Frame) -> Iterator[Row]:
@@ -168,7 +212,7 @@ class Strace(Foreign):
         if ret is not None and ret >= 0:
             # With -y the result names the file, absolute and as it is, also where the argument was relative.
             shown = _SHOWN.match(rest)
-            path = _unescaped(shown[1]) if shown else path
+            path = unescaped(shown[1]) if shown else path
             self._descriptors.opened(pid, ret, os.fsencode(path), appending="O_APPEND" in given)
         if not _wanted(os.fsencode(path)):
             return
@@ -194,7 +238,7 @@ class Strace(Foreign):
             if path is not None:
                 yield self._row(path, "close", frame)
             self._descriptors.closed(pid, fd)
-        elif name in (b"sendfile", b"sendfile64", b"copy_file_range", b"splice"):
+        elif name in KERNEL_COPIES:
             yield from self._between(name, args, frame)
         elif name == b"mmap":
             yield from self._mmap(args, frame)
@@ -239,10 +283,20 @@ class Strace(Foreign):
         child = frame.ret
         if frame.error is not None or not child or child < 0:
             return
+        if child not in self._known or self._maker.pop(child, None) is None:
+            self._known.add(child)
+            self._made(frame.tid, child, args, frame.when)
+            self._maker.pop(child, None)
+
+    def _made(self, maker: int, child: int, args: bytes, when: int) -> None:
+        self._maker[child] = maker
+        parent = self.process(maker)
         if b"CLONE_THREAD" in args:
-            self._process[child] = frame.pid
-        else:
-            self._descriptors.forked(frame.pid, child, shared=b"CLONE_FILES" in args)
+            self._process[child] = parent
+            return
+        self._process.pop(child, None)
+        self._descriptors.forked(parent, child, shared=b"CLONE_FILES" in args)
+        self.born(parent, child, when)
 
     # -- words --------------------------------------------------------------------------------------------------------
 
@@ -252,7 +306,7 @@ class Strace(Foreign):
         if match is None:
             return -1, None
         fd = -1 if match[1] == b"AT_FDCWD" else int(match[1])
-        path = os.fsencode(_unescaped(match[2])) if match[2] is not None else self._descriptors.path(pid, fd)
+        path = os.fsencode(unescaped(match[2])) if match[2] is not None else self._descriptors.path(pid, fd)
         if path is None:
             self.leave_out("calls on descriptors whose opening is not in the file")
         elif not path.startswith(b"/"):
@@ -269,14 +323,20 @@ class Strace(Foreign):
         text = _STRING.search(args)
         if text is None:
             return ""
-        path = _unescaped(text[1])
+        path = unescaped(text[1])
         base = _FD.match(args)
         if path and not path.startswith("/") and base is not None and base[2]:
-            path = os.path.normpath(_unescaped(base[2]) + "/" + path)
+            path = os.path.normpath(unescaped(base[2]) + "/" + path)
         return path
 
     @staticmethod
+    def named(path: bytes) -> str:
+        """What a row calls a file."""
+        name = os.fsdecode(path)
+        return file_uri(name) if name.startswith("/") else name
+
     def _row(
+        self,
         path: bytes,
         op: str,
         frame: _Frame,
@@ -287,9 +347,25 @@ class Strace(Foreign):
         flags: str | None = None,
     ) -> Row:
         when, end, _, error, pid, tid = frame
-        name = os.fsdecode(path)
-        uri = file_uri(name) if name.startswith("/") else name
-        return (uri, offset, size, when, op, end, ret if ret is not None else 0, error, pid, tid, "strace", flags)
+        return (
+            self.named(path),
+            offset,
+            size,
+            when,
+            op,
+            end,
+            ret if ret is not None else 0,
+            error,
+            pid,
+            tid,
+            "strace",
+            flags,
+        )
+
+
+def strings(args: bytes) -> list[bytes]:
+    """The strings in some arguments, as they stand there."""
+    return [found[1] for found in _STRING.finditer(args)]
 
 
 def _wanted(path: bytes) -> bool:
@@ -336,7 +412,9 @@ def _split(args: bytes) -> list[bytes]:
     return re.split(rb", (?![^\[]*\])", args)
 
 
-def _unescaped(text: bytes) -> str:
+def unescaped(text: bytes) -> str:
+    """A string as strace shows it, without its quotes, as a name."""
+
     def plain(match: re.Match[bytes]) -> bytes:
         code = match[1]
         if code[:1] in b"01234567":

@@ -24,6 +24,8 @@ WHY_KNOWN = (
     "the C library's own entry points were hooked in every process, and the bytes held against the kernel's count for the "
     "whole tree"
 )
+# Where every byte the kernel counts is seen: by the C library's hooks, or by strace.
+HOOKED = ("libc", "strace")
 NO_PYTHON = "it is no Python program"
 # Of the bytes the kernel counted, so many must be accounted for.
 COMPLETE = 0.995
@@ -67,7 +69,7 @@ def coverage_of(
     and `missing` says what of. The Python engine cannot know what native code read, and says so. `options` are the run's:
     what was to be seen of mapped files, and whether raw system calls.
     """
-    native = bool(parts) and all(part.layer == "libc" for part in parts)
+    native = bool(parts) and all(part.layer in HOOKED for part in parts)
     tally = trace if isinstance(trace, Tally) else Tally.of(trace)
     coverage: dict[str, Any] = {
         "engine": "native" if native else "python",
@@ -186,9 +188,9 @@ def _explained(missing: int, parts: Sequence[Part]) -> str:
 def not_followed(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Children that could not be recorded, each with the reason; the same command is named once, with its count."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
-    native = [part for part in parts if part.layer == "libc"]
+    native = [part for part in parts if part.layer in HOOKED]
     seen = Counter(tuple(part.about.get("argv", ())) for part in parts)
-    launches = [launch for part in parts if part.layer != "libc" for launch in part.launches]
+    launches = [launch for part in parts if part.layer not in HOOKED for launch in part.launches]
     launches += [
         {"launch": words[1:] or words, "executable": words[0], "equipped": True} for words in _unfollowed(native)
     ]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +19,33 @@ from tracekit.errors import RecorderError
 
 ENGINES = ("auto", "native", "python")
 
+_NO_STRACE = "--native-children strace cannot be used"
+_WITHOUT_STRACE = "use --native-children preload or report"
+# What `formats.strace` makes ops of, and what it follows descriptors and processes by. Not every machine has all of them.
+_CALLS = "trace=" + ",".join(
+    f"?{call}"
+    for call in (
+        "read", "readv", "pread64", "preadv", "preadv2", "write", "writev", "pwrite64", "pwritev", "pwritev2", "open",
+        "openat", "openat2", "creat", "close", "lseek", "dup", "dup2", "dup3", "fcntl", "clone", "clone3", "fork", "vfork",
+        "execve", "execveat", "stat", "lstat", "newfstatat", "statx", "unlink", "unlinkat", "rmdir", "truncate", "rename",
+        "renameat", "renameat2", "mkdir", "mkdirat", "fsync", "fdatasync", "ftruncate", "getdents64", "getdents",
+        "fadvise64", "readahead", "sendfile", "copy_file_range", "splice", "mmap",
+    )
+)  # fmt: skip
+
 # Tried in a process of its own before a program is made to depend on it: whatever is odd about this machine shows there.
 # Our own sys.path, not one with the working directory in front: from the source folder, which holds no core, the package
 # found there would be another.
 _TRY = """
-import os, sys, tempfile
+import glob, json, os, sys, tempfile
 sys.path[:] = sys.argv[2:]
+tsc, strace = json.loads(sys.argv[1])
 from tracekit import _core
+traced = False
 with tempfile.TemporaryDirectory() as directory:
-    way, reason, count, left = _core.record_start(directory, sys.argv[1] == "True", True, True)
+    way, reason, count, left = _core.record_start(directory, tsc, True, True)
+    if strace:
+        _core.record_attach_plan([os.fsencode(word) for word in strace], directory)
     _core.record_children(True)
     with open(os.path.join(directory, "x"), "w+b") as file:
         file.write(b"tracekit"); file.seek(0); assert file.read() == b"tracekit"
@@ -32,7 +53,10 @@ with tempfile.TemporaryDirectory() as directory:
     if child == 0:
         os.execv("/bin/sh", ["sh", "-c", "exit 7"])
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-print(way, count, ", ".join(f"{name} ({why})" for name, why in left), reason or "", sep="|")
+    for name in glob.glob(directory + "/*.strace"):
+        with open(name, "rb") as file:
+            traced = traced or b"execve(" in file.read()
+print(way, count, ", ".join(f"{name} ({why})" for name, why in left), traced, reason or "", sep="|")
 """
 
 
@@ -72,24 +96,33 @@ def choose(wanted: str) -> Choice:
 
 @dataclass(frozen=True)
 class Trial:
-    """How the native engine fared in a process of its own: `way` is detour, got or none; `left` the calls left alone."""
+    """How the native engine fared in a process of its own: `way` is detour, got or none; `left` the calls left alone.
+
+    `traced`: strace, where it was to be tried, saw what was executed.
+    """
 
     way: str
     reason: str
     calls: int = 0
     left: str = ""
+    traced: bool = False
 
 
-def try_native() -> Trial:
-    """Hook the C library in a process of its own, and read, fork, exec and wait there."""
-    command = [sys.executable, "-I", "-c", _TRY, str(time_stamp_counter()[0]), *sys.path]
+def try_native(strace: Sequence[str] = ()) -> Trial:
+    """Hook the C library in a process of its own, and read, fork, exec and wait there.
+
+    Args:
+        strace: The words of a strace that is to be attached to what it executes.
+    """
+    settings = json.dumps([time_stamp_counter()[0], list(strace)])
+    command = [sys.executable, "-I", "-c", _TRY, settings, *sys.path]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.SubprocessError) as error:
         return Trial("none", f"the native engine could not be tried: {error}")
     try:
-        way, count, left, reason = done.stdout.strip().split("|")
-        return Trial(way, reason, int(count), left)
+        way, count, left, traced, reason = done.stdout.strip().split("|")
+        return Trial(way, reason, int(count), left, traced=traced == "True")
     except ValueError:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return Trial("none", f"a trial of the native engine failed with status {done.returncode}: {last}")
@@ -133,6 +166,53 @@ def _refusal(library: str) -> str:
     return (
         f"a program does not start with its library: {said.splitlines()[-1] if said else f'status {done.returncode}'}"
     )
+
+
+def strace_words() -> list[str]:
+    """The strace command that is attached to programs that are no Python, without output and pid.
+
+    Raises:
+        RecorderError: If there is no strace, or it may not trace here.
+    """
+    program = shutil.which("strace")
+    if program is None:
+        raise RecorderError(f"{_NO_STRACE}: strace is not on PATH", _WITHOUT_STRACE)
+    words = [os.path.realpath(program), "-f", "-q", "-y", "-I", "never", "-s", "64", *_times(program), "-e", _CALLS]
+    trial = try_native(words)
+    if trial.way != "detour":
+        why = (
+            trial.reason
+            or f"the C library's functions are hooked by way of {trial.way}, which does not see programs start"
+        )
+        raise RecorderError(f"{_NO_STRACE}: {why}", _WITHOUT_STRACE)
+    if not trial.traced:
+        raise RecorderError(f"{_NO_STRACE}: {_strace_says(words)}", _WITHOUT_STRACE)
+    return words
+
+
+def _times(program: str) -> list[str]:
+    """Nanoseconds where this strace can (since 5.6), or microseconds."""
+    try:
+        said = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=30, check=False).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise RecorderError(f"{_NO_STRACE}: {program} cannot be run: {error}", _WITHOUT_STRACE) from None
+    if "--absolute-timestamps=" in said and "--syscall-times[" in said:
+        return ["--absolute-timestamps=format:unix,precision:ns", "--syscall-times=ns"]
+    return ["-ttt", "-T"]
+
+
+def _strace_says(words: Sequence[str]) -> str:
+    """What strace says when it is attached to a process of ours."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as child:
+        command = [*words, "-o", os.devnull, "-p", str(child.pid)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=1, check=False)
+        except (OSError, subprocess.SubprocessError):
+            return "strace did not see a program of a trial"
+        finally:
+            child.communicate()
+    said = done.stderr.strip().splitlines()
+    return said[0] if said else f"strace ended with status {done.returncode} in a trial"
 
 
 def _core() -> tuple[str | None, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from tracekit import __version__, formats
 from tracekit.errors import RecorderError
 from tracekit.machine import host_facts
-from tracekit.record import launch, rawnet, touched
+from tracekit.record import launch, rawnet, touched, tracers
 from tracekit.record.children import Ending, account, bytes_read, descendants, words_of
 from tracekit.record.coverage import NO_PYTHON, coverage_of, why_not
 from tracekit.record.looks import residency_of
@@ -49,7 +49,7 @@ def finish(run: launch.Run) -> Recording:
     """
     if not os.path.isdir(run.parts):
         raise RecorderError(f"the parts directory {run.parts} is gone", "was it moved or removed by the program?")
-    merge = Merge(run.parts, run.t0, run.clock_anchors(), run.globs())
+    merge = Merge(run.parts, run.t0, run.clock_anchors(), run.globs(), run.epoch())
     veil = Veil() if run.redact else None
     tally = Tally()
     header = _header(run, merge, touched.coverage(merge.parts, 0, run.options.get("mmap", "map")))
@@ -68,7 +68,7 @@ def finish(run: launch.Run) -> Recording:
 def _coverage(run: launch.Run, tally: Tally, parts: Sequence[Part]) -> dict[str, Any]:
     """Held against the kernel's count when the parts have been read: what still runs goes on counting meanwhile."""
     endings = [Ending(at, run.launcher, pid, total, name) for at, pid, total, name in run.endings]
-    living = _living() if os.getpid() == run.launcher else []
+    living = _living(tracers.running(run.parts)) if os.getpid() == run.launcher else []
     commands = {run.pid: run.command, **{pid: words for pid, _, words in living}}
     now = time.monotonic_ns()
     endings += [Ending(now, run.launcher, pid, total) for pid, total, _ in living]
@@ -80,9 +80,9 @@ def _coverage(run: launch.Run, tally: Tally, parts: Sequence[Part]) -> dict[str,
     return coverage_of(tally, parts, kernel_bytes, run.options, found)
 
 
-def _living() -> list[tuple[int, int, list[str]]]:
-    """(pid, bytes read so far, words) of the processes that outlive the program."""
-    return [(pid, bytes_read(pid), words_of(pid)) for pid in descendants(os.getpid())]
+def _living(others: Sequence[int]) -> list[tuple[int, int, list[str]]]:
+    """(pid, bytes read so far, words) of the processes that outlive the program, without those that trace it."""
+    return [(pid, bytes_read(pid), words_of(pid)) for pid in descendants(os.getpid()) if pid not in others]
 
 
 def _header(run: launch.Run, merge: Merge, coverage: Mapping[str, Any]) -> Header:

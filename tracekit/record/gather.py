@@ -11,6 +11,7 @@ from typing import Any
 from tracekit.record import chunks
 from tracekit.record.files import Filter, interpreter_directories
 from tracekit.record.parts import Part, read_parts
+from tracekit.record.straced import straced
 
 
 @dataclass
@@ -24,15 +25,20 @@ class Gathered:
     natives: list[tuple[chunks.Native, Part]] = field(default_factory=list)
     # The clock of those processes whose records carry ticks.
     ticking: chunks.Clock | None = None
+    # Of programs that strace followed.
+    straced: list[Part] = field(default_factory=list)
 
     def settle(self) -> None:
         """Take over the counts; call it when every source was read to its end."""
         for native, part in self.natives:
             _count(part, native)
         _subtract_images(self.natives)
+        _subtract_straced(self.natives, self.straced)
 
 
-def gather(directory: str | os.PathLike[str], anchors: Sequence[Sequence[int]], filters: Mapping[str, Any]) -> Gathered:
+def gather(
+    directory: str | os.PathLike[str], anchors: Sequence[Sequence[int]], filters: Mapping[str, Any], epoch: int = 0
+) -> Gathered:
     """The parts of every process of a run, of whichever engine.
 
     A process that forked and never came back to Python has no part of its own; it gets one here, and is filtered as its
@@ -42,8 +48,23 @@ def gather(directory: str | os.PathLike[str], anchors: Sequence[Sequence[int]], 
         directory: The run's parts directory.
         anchors: (CLOCK_MONOTONIC ns, time stamp counter) pairs from outside the processes.
         filters: include and exclude globs.
+        epoch: CLOCK_REALTIME less CLOCK_MONOTONIC, ns.
     """
     root = Path(directory)
+    found = _recorded(root, anchors, filters)
+    code = {path for part in found.parts if part.about.get("places") for path in _code(part)}
+    chosen = Filter(filters.get("include", ()), filters.get("exclude", ()), own=_own(root), code=sorted(code))
+    found.straced = straced(root, found.parts, chosen, epoch)
+    found.parts += found.straced
+    return found
+
+
+def _own(root: Path) -> list[str]:
+    """The run's own files; and our modules, which an interpreter may compile when it first meets them."""
+    return [str(root), os.path.dirname(os.path.abspath(__file__))]
+
+
+def _recorded(root: Path, anchors: Sequence[Sequence[int]], filters: Mapping[str, Any]) -> Gathered:
     parts = read_parts(root)
     natives = chunks.heads(root)
     if not natives:
@@ -53,8 +74,7 @@ def gather(directory: str | os.PathLike[str], anchors: Sequence[Sequence[int]], 
     by_name = {(part.pid, part.about.get("native")): part for part in parts if part.about.get("native")}
     code = {native.pid: _code(by_name[key]) for native in natives if (key := _key(native)) in by_name}
     everywhere = sorted({path for paths in code.values() for path in paths})
-    # The interpreter may compile our own modules when it first meets them.
-    own = [str(root), os.path.dirname(os.path.abspath(__file__))]
+    own = _own(root)
     ticking = clock if clock.usable and any(native.clock for native in natives) else None
     found = Gathered(parts, ticking=ticking)
     for native in natives:
@@ -118,3 +138,10 @@ def _subtract_images(natives: Sequence[tuple[chunks.Native, Part]]) -> None:
             continue
         part.startup_bytes = max(part.startup_bytes - noted.get(native.pid, 0), 0)
         noted[native.pid] = noted.get(native.pid, 0) + part.seen_bytes
+
+
+def _subtract_straced(natives: Sequence[tuple[chunks.Native, Part]], followed: Sequence[Part]) -> None:
+    """A shell that became an interpreter: what strace saw of it is in what that found counted at its start."""
+    for _, part in natives:
+        before = sum(other.seen_bytes for other in followed if other.pid == part.pid and other.born < part.born)
+        part.startup_bytes = max(part.startup_bytes - before, 0)

@@ -16,21 +16,25 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tracekit.errors import RecorderError
-from tracekit.record import bundle, residence
+from tracekit.record import bundle, residence, tracers
 from tracekit.record.children import bytes_read, name_of
-from tracekit.record.engine import Choice, anchor, choose, preload_library
+from tracekit.record.engine import Choice, anchor, choose, preload_library, strace_words
 from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
 
-# What becomes of started programs that are no Python: their bytes named, recorded by LD_PRELOAD, or not looked at.
-NATIVE_CHILDREN = ("report", "preload", "off")
+# What becomes of started programs that are no Python: their bytes named, recorded by LD_PRELOAD or by strace, or not
+# looked at.
+NATIVE_CHILDREN = ("report", "preload", "strace", "off")
 
 # Sent on to the program; INT and QUIT only when they were sent to us, because a terminal sends them to both.
 _FORWARDED = {
     signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGINT, signal.SIGQUIT,
 }  # fmt: skip
+# As long as strace is waited for when the program has ended.
+_TRACERS_END_S = 2.0
 _FROM_KERNEL = 0x80  # SI_KERNEL: a terminal's own
 
 
@@ -78,6 +82,8 @@ class Run:
     launcher: int = field(default_factory=os.getpid)
     # The variable and the library that record in programs that are no Python, where that was asked for.
     preload: tuple[str, str] | None = None
+    # The strace command that is attached to them, where that was asked for.
+    strace: list[str] | None = None
     kernel_bytes: int | None = None
     anchors: list[list[int]] = field(default_factory=list)
     directory: str = field(default_factory=os.getcwd)
@@ -97,6 +103,10 @@ class Run:
     def globs_as_given(self) -> dict[str, list[str]]:
         """The include and exclude globs as they were typed."""
         return {name: self.options[name] for name in ("include", "exclude")}
+
+    def epoch(self) -> int:
+        """CLOCK_REALTIME less CLOCK_MONOTONIC, ns: what brings strace's times to the run's clock."""
+        return self.t0_unix_ns - self.t0
 
     def clock_anchors(self) -> list[list[int]]:
         """(CLOCK_MONOTONIC ns, time stamp counter) from before and after the run; after is now where it was cut short."""
@@ -128,8 +138,8 @@ def prepare(plan: Plan) -> Run:
     """
     choice = choose(plan.engine)
     preload = _preload(plan, choice)
-    now = time.time_ns()
-    t0 = time.monotonic_ns()
+    strace = _strace(plan, choice)
+    now, t0 = _both_clocks()
     parts = _parts_directory(plan)
     output = os.path.abspath(plan.output) if plan.output else ""
     options: dict[str, Any] = {"include": list(plan.include), "exclude": list(plan.exclude)}
@@ -144,7 +154,7 @@ def prepare(plan: Plan) -> Run:
     run = Run(parts, output, list(plan.command), t0, now, *rest)
     run.anchors = [list(pair) for pair in anchor()]
     try:
-        run.preload = preload
+        run.preload, run.strace = preload, strace
         _write_startup(run, choice, look=plan.residency != "off")
         if plan.residency != "off":
             residence.make_table(run.parts)
@@ -167,11 +177,14 @@ def follow(run: Run) -> int:
     """
     _adopt_orphans()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, there would be no status
-    run.pid = _spawn(run.command, _environment(run.parts, run.preload))
+    spawn = _spawn if run.strace is None else partial(tracers.spawn, run.strace, run.parts, _mask())
+    run.pid = spawn(run.command, _environment(run.parts, run.preload))
     if not run.output:
         run.output = os.path.abspath(default_name(run.command, run.pid))
     run.note()
     run.status = _wait(run)
+    if run.strace is not None:
+        _await_tracers(run)
     run.anchors += [list(pair) for pair in anchor()]
     totals = [ending[2] for ending in run.endings]
     run.kernel_bytes = sum(totals) if min(totals, default=-1) >= 0 else None
@@ -230,7 +243,7 @@ def _write_startup(run: Run, choice: Choice, *, look: bool) -> None:
     home = os.path.join(run.parts, "start")
     os.mkdir(home)
     settings: dict[str, object] = {
-        "launcher": run.launcher, "preload": run.preload, "children": run.options.get("native_children", "report"),
+        "launcher": run.launcher, "preload": run.preload, "strace": run.strace, "children": run.options.get("native_children", "report"),
         "directory": run.parts, "home": home, "package": os.path.dirname(os.path.abspath(__file__)), "modules": MODULES,
         "private": PRIVATE, "variable": VARIABLE, "t0": run.t0, "native": choice.options, "reason": choice.reason,
         "mmap": run.options.get("mmap", "map"), "raw_syscalls": run.options.get("raw_syscalls", False),
@@ -261,6 +274,25 @@ def _preload(plan: Plan, choice: Choice) -> tuple[str, str] | None:
     return f"TRACEKIT_PRELOAD=tsc:{int(choice.options['tsc'])}:{library}", library
 
 
+def _strace(plan: Plan, choice: Choice) -> list[str] | None:
+    if plan.native_children != "strace":
+        return None
+    if choice.options is None:
+        raise RecorderError(
+            f"--native-children strace needs the native engine: {choice.reason}", "use --native-children report"
+        )
+    return strace_words()
+
+
+def _both_clocks() -> tuple[int, int]:
+    """CLOCK_REALTIME and CLOCK_MONOTONIC at one moment, ns: of some tries the one that took least."""
+    tries = []
+    for _ in range(5):
+        before, now, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        tries.append((after - before, now, (before + after) // 2))
+    return min(tries)[1:]
+
+
 def _environment(parts: str, preload: tuple[str, str] | None = None) -> dict[str, str]:
     environment = dict(os.environ)
     ours = {"PYTHONPATH": os.path.join(parts, "start")}
@@ -275,17 +307,28 @@ def _environment(parts: str, preload: tuple[str, str] | None = None) -> dict[str
 
 
 def _spawn(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    held = {*_FORWARDED, signal.SIGCHLD}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) - held
     # Python ignores SIGPIPE and SIGXFSZ for itself; the program starts with what a shell would give it.
     defaults = [signal.SIGPIPE, signal.SIGXFSZ]
     try:
-        return os.posix_spawnp(command[0], list(command), environment, setsigmask=mask, setsigdef=defaults)
+        return os.posix_spawnp(command[0], list(command), environment, setsigmask=_mask(), setsigdef=defaults)
     except OSError as error:
         # posix_spawnp reports ENOENT also for a missing interpreter of a script; the shell's answer is the same.
         if error.errno == errno.ENOTDIR:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0]) from None
         raise
+
+
+def _mask() -> set[signal.Signals | int]:
+    """The signals that were blocked for us before we held some back: the program's to begin with."""
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, ())) - {*_FORWARDED, signal.SIGCHLD}
+
+
+def _await_tracers(run: Run) -> None:
+    """Let every strace write its last lines: it ends by itself after the programs it follows, of which some may live on."""
+    until = time.monotonic() + _TRACERS_END_S
+    while tracers.running(run.parts) and time.monotonic() < until:
+        signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+        _reap(run)
 
 
 def _adopt_orphans() -> None:
@@ -310,7 +353,9 @@ def _reap(run: Run) -> int | None:
     """Wait for what has ended, noting first what the kernel counted for it; the program's own code once that has come."""
     code = None
     while (ended := _ended()) is not None:
-        run.endings.append((time.monotonic_ns(), ended, bytes_read(ended), name_of(ended)))
+        name = name_of(ended)
+        if run.strace is None or name != "strace":  # what that read is no doing of the program's
+            run.endings.append((time.monotonic_ns(), ended, bytes_read(ended), name))
         _, status = os.waitpid(ended, 0)
         code = os.waitstatus_to_exitcode(status) if ended == run.pid else code
     return code

@@ -30,6 +30,7 @@ class Merge:
         t0: CLOCK_MONOTONIC ns that becomes time zero.
         anchors: (CLOCK_MONOTONIC ns, time stamp counter) pairs from before and after the run, for the native engine.
         filters: The run's include and exclude globs, for the native engine.
+        epoch: CLOCK_REALTIME less CLOCK_MONOTONIC, ns, for what strace wrote.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class Merge:
         t0: int,
         anchors: Sequence[Sequence[int]] = (),
         filters: Mapping[str, Any] | None = None,
+        epoch: int = 0,
     ) -> None:
-        self._gathered = gather(directory, anchors, filters or {})
+        self._gathered = gather(directory, anchors, filters or {}, epoch)
         self._t0 = t0
         self.parts = self._gathered.parts
         self.tables = {name: StringTable() for name in ("uri", "op", "err", "flags", "layer", "sample_id")}

@@ -89,6 +89,10 @@ def start(options: dict[str, Any] | None, settings: dict[str, Any]) -> Engine:
     hints = [] if preload is None else [preload[0].encode()]
     core.record_environment([variable, *hints], settings["home"], None if preload is None else preload[1])
     core.record_children(settings.get("children", "report") != "off")
+    if settings.get("strace"):
+        core.record_attach_plan(
+            [word.encode("utf-8", "surrogateescape") for word in settings["strace"]], settings["directory"]
+        )
     if way == "detour" and "execve" not in dict(left):
         _leave_no_trace(settings)
     return engine

@@ -36,7 +36,7 @@ def coverage(parts: Sequence[Any], *, wanted: bool) -> dict[str, Any]:
         name: sum(net[name] for net in nets) for name in ("caught", "noted", "withdrawn", "let_go")
     }
     reasons = sorted({part.about["raw_why"] for part in parts if part.about.get("raw_why")})
-    if any(part.layer != "libc" for part in parts):
+    if any(part.layer == "python" for part in parts):
         reasons.append(_PYTHON)
     if reasons:
         found["why"] = "; ".join(reasons)
@@ -45,7 +45,8 @@ def coverage(parts: Sequence[Any], *, wanted: bool) -> dict[str, Any]:
 
 def is_whole(parts: Sequence[Any]) -> bool:
     """Whether the net was out in every process and stayed so."""
-    return bool(parts) and all(part.net and not part.net["withdrawn"] and not part.net["let_go"] for part in parts)
+    looked = [part.net for part in parts if part.layer != "strace"]  # which sees every call
+    return bool(looked) and all(net and not net["withdrawn"] and not net["let_go"] for net in looked)
 
 
 def sentences(found: Mapping[str, Any] | None) -> list[str]:

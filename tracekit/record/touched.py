@@ -87,7 +87,7 @@ def coverage(parts: Sequence[Any], touched_bytes: int, wanted: str) -> dict[str,
 def _reasons(parts: Sequence[Any], modes: Sequence[str], wanted: str) -> list[str]:
     reasons = sorted({part.about["mmap_why"] for part in parts if part.about.get("mmap_why")})
     if not reasons and "map" in modes and wanted != "map":
-        native = all(part.layer == "libc" for part in parts if not part.touches)
+        native = all(part.layer != "python" for part in parts if not part.touches)
         reasons.append(_NO_PYTHON if native and parts else _PYTHON)
     if any(part.touches.get("refused") for part in parts):
         reasons.append(_NATIVE_CHILD)

@@ -79,7 +79,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--native-children",
         choices=launch.NATIVE_CHILDREN,
         default="report",
-        help="programs that are no Python: name each with the bytes it read (report, the default), record them too, by LD_PRELOAD (preload), or leave them out (off)",
+        help="programs that are no Python: name each with the bytes it read (report, the default), record them too, by "
+        "LD_PRELOAD (preload) or by strace, for two stops of the program per system call and some ms per program (strace), "
+        "or leave them out (off)",
     )
     parser.add_argument(
         "--raw-syscalls",

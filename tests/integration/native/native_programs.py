@@ -23,7 +23,7 @@ RECORDER = [
         str(NATIVE / f"{name}.c")
         for name in (
             "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "mapfile", "fdtable", "sightings", "datahooks",
-            "namehooks", "exechooks", "waithooks", "gates", "confine", "regions", "touched", "maps", "faults", "ending", "residence", "rawnet",
+            "namehooks", "exechooks", "attach", "waithooks", "gates", "confine", "regions", "touched", "maps", "faults", "ending", "residence", "rawnet",
         )
     ),
 ]  # fmt: skip
