@@ -91,6 +91,7 @@ def test_a_replay_with_options_is_held_against_what_it_was_asked_for(short, opti
 
 @pytest.mark.long
 @pytest.mark.torch
+@pytest.mark.timeout(1800)
 def test_thirty_repeats_and_their_replays_never_fail(tmp_path):
     """Thirty recordings of torch-like's program against the golden, and their replays against them; every third on taken cores."""
     pytest.importorskip("torch", reason="the golden's program is a PyTorch job")
