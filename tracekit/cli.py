@@ -9,8 +9,10 @@ import argparse
 import difflib
 import errno
 import importlib
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from tracekit import __version__, console
@@ -62,12 +64,15 @@ def run_verbs(
         program, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     try:
-        args = _parsed(parser, verbs, argv)
+        with _signals_for_this_thread():
+            args = _parsed(parser, verbs, argv)
         if args is None:
             parser.print_help(sys.stderr)
             return EXIT_INPUT
         console.set_quiet(quiet=args.quiet)
-        return int(importlib.import_module(verbs[args.verb][0]).run(args))
+        with _signals_for_this_thread():
+            module = importlib.import_module(verbs[args.verb][0])
+        return int(module.run(args))
     except TracekitError as error:
         console.complain(program, f"{error} [{error.slug}]")
         return error.exit_code
@@ -84,6 +89,20 @@ def run_verbs(
         sys.stdout = None
         console.complain(program, f"the output could not be written: {error.strerror}; make room, or write elsewhere")
         return EXIT_CANNOT_RUN
+
+
+@contextmanager
+def _signals_for_this_thread() -> Iterator[None]:
+    """Keep threads that libraries start while they are imported (NumPy's) from ever taking a signal.
+
+    A signal goes to any thread that does not hold it back: record, which waits for signals, would die of one meant for it to
+    pass on. What arrives meanwhile is taken afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -121,7 +121,8 @@ def test_terminal_belongs_to_the_program(tmp_path):
     text = _until(terminal, b"\n")
     os.write(terminal, b"\x03")
     text += _drain(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 7, text.decode()
     assert text.startswith(b"True True True True")
     assert (tmp_path / "seen").read_text() == "interrupted"
     trace = Trace.read(tmp_path / "trace.jsonl")

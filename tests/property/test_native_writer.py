@@ -101,7 +101,7 @@ def test_the_writer_is_clean_under_sanitizers(repository, tmp_path):
     build = ["gcc", "-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     sources = [
         repository / "tests" / "native" / "emit_driver.c",
-        *(native / f"{name}.c" for name in ("emit", "parse", "strings")),
+        *(native / f"{name}.c" for name in ("emit", "parse", "scan", "strings")),
     ]
     subprocess.run([*build, *map(str, sources), "-o", str(driver)], check=True)
     done = subprocess.run([str(driver), "1", "20000"], capture_output=True, text=True, check=False)
