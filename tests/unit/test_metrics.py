@@ -247,6 +247,19 @@ def test_gaps_and_runs_are_measured():
     assert order.reaccess_share == pytest.approx(1 / 4)
 
 
+def test_seeks_of_a_stream_are_within_its_file():
+    """Two streams share a file: by file the reads interleave, by stream they jump by 10; a change of file is no distance."""
+    ops = [read(offset=10 * i, submit=i, ret=10, pid=1, tid=i % 2) for i in range(6)]
+    order = of(*ops, read("/b", 500, submit=9, ret=10, pid=1, tid=0)).order
+
+    assert order.seek_in_uri_hist.maximum == 0
+    assert (order.seek_in_stream_hist.count, order.seek_in_stream_hist.minimum, order.seek_in_stream_hist.maximum) == (
+        4,
+        10,
+        10,
+    )
+
+
 def test_unknown_offsets_have_no_order():
     """Reads whose offset is null are left out of order and locality."""
     order = of(read(offset=None, submit=0), read(offset=None, submit=1)).order
@@ -319,6 +332,23 @@ def test_the_seed_rule_is_reported_and_is_not_starvation():
     assert (slow.busy_compute_share, slow.stall_share) == (1.0, 0.6)
     assert (ahead.busy_compute_share, ahead.stall_share) == (0.0, 0.6)
     assert [row.min_qd for row in slow.table] == [1, 1, 1, 1]
+
+
+def test_hungry_idle_is_waiting_with_nothing_in_flight():
+    """Of steps that wait 60 of 100 ns, the first left out: nothing, 100 or all 180 ns, by what was in flight."""
+    marks = [
+        mark
+        for i in range(4)
+        for mark in (Mark("step", i * 100, i * 100 + 100, i), Mark("compute", i * 100 + 60, i * 100 + 100, i))
+    ]
+    behind = of(read(submit=0, t_complete=400), marks=marks).steps
+    late = of(read(submit=0, t_complete=50), read(submit=140, t_complete=280), marks=marks).steps
+    never = of(read(submit=500, t_complete=600), marks=marks).steps
+
+    assert behind.hungry_idle_share == 0
+    assert late.hungry_idle_share == pytest.approx((40 + 0 + 60) / 300)
+    assert never.hungry_idle_share == pytest.approx(180 / 300)
+    assert of(read(submit=0), marks=marks).steps.hungry_idle_share is None
 
 
 def test_the_first_step_of_each_process_is_warm_up():

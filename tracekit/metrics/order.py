@@ -29,6 +29,10 @@ class Order:
     seek_in_uri_hist: Histogram = metric(
         "distance from the end of the previous read of the same file to the start of this one, absolute", "bytes"
     )
+    seek_in_stream_hist: Histogram = metric(
+        "the same by stream: distance from the end of the stream's previous read to the start of this one, where both are of one file",
+        "bytes",
+    )
     run_ops_hist: Histogram = metric("length of sequential runs within a file", "ops")
     reaccess_share: float | None = metric(
         "share of reads of a place (uri, offset) that had been read before: 1 - places / reads"
@@ -50,12 +54,14 @@ class Order:
         uri, offset, end, streams = _places(view, chosen)
         by_uri = np.argsort(uri, kind="stable")
         follows, gap = _following(uri[by_uri], offset[by_uri], end[by_uri])
+        in_stream = None if streams is None else _in_streams(uri, offset, end, streams)
         jumps = _first_touch_jumps(view)
         files = len(jumps) + 1 if len(view.data) else 0
         return cls(
             sequential_in_uri=_share(follows),
-            sequential_in_stream=_share(_stream_following(uri, offset, end, streams)) if streams is not None else None,
+            sequential_in_stream=None if in_stream is None else _share(in_stream[0]),
             seek_in_uri_hist=Histogram.of(np.abs(gap)),
+            seek_in_stream_hist=Histogram() if in_stream is None else Histogram.of(np.abs(in_stream[1])),
             run_ops_hist=_runs(uri[by_uri], follows),
             reaccess_share=_reaccess(uri[by_uri], offset[by_uri]),
             top1_file_share=_top_share(view.col("uri")),
@@ -82,12 +88,13 @@ def _following(group: Ints, offset: Ints, end: Ints) -> tuple[Mask, Ints]:
     return gap == 0, gap
 
 
-def _stream_following(uri: Ints, offset: Ints, end: Ints, streams: Ints) -> Mask:
+def _in_streams(uri: Ints, offset: Ints, end: Ints, streams: Ints) -> tuple[Mask, Ints]:
+    """For reads with a predecessor in their stream: which continue it, and how far off those of the same file are."""
     order = np.argsort(streams, kind="stable")
     uri, offset, end, streams = uri[order], offset[order], end[order], streams[order]
     same = streams[1:] == streams[:-1]
-    follows: Mask = ((uri[1:] == uri[:-1]) & (offset[1:] == end[:-1]))[same]
-    return follows
+    gap, one_file = (offset[1:] - end[:-1])[same], (uri[1:] == uri[:-1])[same]
+    return one_file & (gap == 0), gap[one_file]
 
 
 def _share(flags: Mask) -> float | None:

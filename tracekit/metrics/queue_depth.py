@@ -82,6 +82,20 @@ class Sweep:
         lowest: Ints = np.minimum.reduceat(depth, pairs)[::2]
         return lowest
 
+    def idle(self, begin: Ints, end: Ints) -> int:
+        """How many nanoseconds of these intervals [begin, end) passed with nothing in flight."""
+        if not len(begin):
+            return 0
+        if not len(self.times):
+            return int((end - begin).sum())
+        empty = self.depth == 0
+        until = np.concatenate([[0], np.cumsum(np.where(empty[:-1], np.diff(self.times), 0))])
+        position = np.searchsorted(self.times, np.concatenate([begin, end]), side="right") - 1
+        since = np.concatenate([begin, end]) - self.times[np.maximum(position, 0)]
+        # Before the first op nothing is in flight either; `since` is negative there.
+        passed = until[np.maximum(position, 0)] + np.where((position < 0) | empty[position], since, 0)
+        return int((passed[len(begin) :] - passed[: len(begin)]).sum())
+
     def timeline(self, bins: int = 200) -> tuple[Ints, NDArray[np.float64], Ints]:
         """At most `bins` windows of equal length: start of each (ns), mean depth, and largest depth."""
         span = self.span_ns

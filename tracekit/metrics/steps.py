@@ -58,6 +58,10 @@ class Steps:
         "share of judged steps whose queue depth never fell to 0 during compute; report only: a full prefetch queue with "
         "nothing in flight is success, not starvation"
     )
+    hungry_idle_share: float | None = metric(
+        "share of the judged steps' time in which their batch was waited for and no data op was in flight: nobody was "
+        "fetching what was missing"
+    )
     table: list[StepRow] = metric("the steps one by one, the first 4096")
 
     @classmethod
@@ -66,10 +70,10 @@ class Steps:
         marks = _Marks.of(view.trace.marks)
         groups = _Groups.of(view, marks)
         rows = marks.rows(groups, sweep) if len(marks) else groups.rows()
-        return _steps(marks, groups, rows)
+        return _steps(marks, groups, rows, sweep)
 
 
-def _steps(marks: _Marks, groups: _Groups, rows: list[StepRow]) -> Steps:
+def _steps(marks: _Marks, groups: _Groups, rows: list[StepRow], sweep: Sweep | None) -> Steps:
     judged = [row for row, first in zip(rows, marks.first, strict=False) if row.wait_us is not None and not first]
     busy = [row.min_qd > 0 for row in judged if row.min_qd is not None]
     starved = sum(bool(row.starved) for row in judged)
@@ -90,8 +94,19 @@ def _steps(marks: _Marks, groups: _Groups, rows: list[StepRow]) -> Steps:
         starved_steps=starved if known else None,
         starved_share=starved / len(judged) if known else None,
         busy_compute_share=sum(busy) / len(busy) if busy else None,
+        hungry_idle_share=_hungry_idle(marks, sweep),
         table=rows,
     )
+
+
+def _hungry_idle(marks: _Marks, sweep: Sweep | None) -> float | None:
+    chosen = ~marks.first & marks.judged
+    total = int(marks.length[chosen].sum())
+    if sweep is None or not total:
+        return None
+    # A batch is waited for from the step's begin until its compute begins.
+    begin = marks.begin[chosen]
+    return sweep.idle(begin, np.maximum(marks.compute_begin[chosen], begin)) / total
 
 
 @dataclass(frozen=True)
