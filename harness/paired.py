@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -292,8 +293,15 @@ def _throughput(comparison: Comparison) -> Measured | str:
 
 
 def _end_slack(mine: int, theirs: int) -> float:
-    """Both ends may be late: the share of the shorter run that is (a difference of logarithms, nearly)."""
-    return 2 * END_SLACK_NS / max(1, min(mine, theirs))
+    """How far the ratio of two spans may be from the true one, towards equality (a difference of logarithms).
+
+    The shorter run may have been longer by what its ends are off, and the longer one shorter. A share of the shorter run was
+    tried first: a hasty replay of a few milliseconds then had a slack beyond any ratio, and the hastier the better it fared.
+    """
+    short, long = sorted((mine, theirs))
+    if long <= END_SLACK_NS:
+        return math.inf
+    return math.log1p(END_SLACK_NS / max(1, short)) - math.log1p(-END_SLACK_NS / long)
 
 
 def _rate(comparison: Comparison) -> Measured | str:

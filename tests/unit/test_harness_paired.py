@@ -291,6 +291,25 @@ def test_a_short_recording_cannot_tell_its_speed():
     assert finding.settle == "record for longer"
 
 
+@pytest.mark.parametrize("speed", [2, 10, 100, 1000, 100_000])
+def test_the_hastier_the_surer_it_fails(speed):
+    """However short a hasty replay of two seconds is, and disturbed or not, it fails by its duration and its throughput."""
+    trace = Trace.of(Op("file:///a", index, 1, index * 10_000_000) for index in range(200))
+    for run in ({}, {"verdict": "DEGRADED"}):
+        hasty = as_replay(mutations.faster(trace, speed), options={"pace": "asap"}, run=run)
+        verdict = paired(trace, hasty)
+        assert verdict.outcome is Outcome.FAIL
+        assert named(verdict) >= {"time.duration", "throughput"}
+
+
+@pytest.mark.parametrize(("replayed", "fails"), [(49, False), (40, False), (35, True), (5, True)])
+def test_ends_may_be_late_by_25_ms_each_way(replayed, fails):
+    """Of a recording of 95 ms no more can be said than that it took 70 to 120: 40 + 25 is within 10 % of that, 35 + 25 is not."""
+    trace = Trace.of(Op("file:///a", index, 1, index * 1_000_000) for index in range(96))
+    verdict = paired(trace, mutations.faster(trace, 95 / replayed))
+    assert ("time.duration" in named(verdict)) is fails
+
+
 def test_writes_of_the_recording_are_not_held_against_a_replay(recording):
     """A replay that was told to leave writes out is not asked for them; the note counts them."""
     verdict = paired(with_writes(recording), as_replay(recording, options={"writes": "skip"}))
