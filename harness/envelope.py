@@ -45,6 +45,11 @@ class Envelope:
         """The requested sizes of all runs."""
         return _together([run.sizes for run in self.runs])
 
+    def table(self, name: str) -> Table | None:
+        """A further distribution over all runs; None where one of them does not tell."""
+        tables = [run.tables[name] for run in self.runs if name in run.tables]
+        return _together(tables) if tables and len(tables) == len(self.runs) else None
+
     @property
     def host_class(self) -> str:
         """The class of host that all runs come from; empty where they differ or do not tell."""
@@ -71,7 +76,8 @@ class Envelope:
         engine = engines.pop() if len(engines) == 1 else ""
         depths = _together([run.depths for run in self.runs])
         chance = _together([run.chance for run in self.runs])
-        return Figures(scalars, self.sizes, depths, chance, kinds, engine, self.host_class)
+        tables = {name: table for name in sorted(self.runs[0].tables) if (table := self.table(name)) is not None}
+        return Figures(scalars, self.sizes, depths, chance, kinds, engine, self.host_class, tables)
 
     def to_json(self) -> dict[str, Any]:
         """The envelope as JSON."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ TABLE_LIMIT = 4096
 # How far streams are moved against each other: some ops, so that who waited for whom is undone, and far less than a batch, so
 # that batches which take turns still do.
 SHIFTS, SHIFT_SERVICES = 4, 10
+COARSE_BITS = 5
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,19 @@ class Table:
         if not len(self):
             return None
         return float(self.values[np.searchsorted(np.cumsum(self.counts), max(1.0, np.ceil(q * len(self))))])
+
+    @classmethod
+    def coarse(cls, histogram: Histogram) -> Table:
+        """A histogram in 16 buckets an octave, by their lower ends; whole numbers below 32 stay as they are.
+
+        Distances of such tables never exceed those of the values; goldens stay small.
+        """
+        low, _, counts = histogram.buckets()
+        shift = np.maximum(np.frexp(low.astype(np.float64))[1].astype(np.int64) - COARSE_BITS, 0)
+        values, codes = np.unique((low >> shift) << shift, return_inverse=True)
+        total = np.zeros(len(values), np.int64)
+        np.add.at(total, codes, counts)
+        return cls(values, total)
 
     def to_json(self) -> dict[str, list[int]]:
         """Values and counts as JSON."""
@@ -83,6 +97,7 @@ class Figures:
         kinds: All ops by kind.
         engine: What recorded it (engines see different kinds of metadata ops).
         host_class: `tracekit.machine.host_class`; empty where the header does not tell.
+        tables: Further distributions by name (`_tables`), coarse; what the trace cannot say is missing.
     """
 
     scalars: Mapping[str, float | None]
@@ -92,6 +107,7 @@ class Figures:
     kinds: Mapping[str, int]
     engine: str = ""
     host_class: str = ""
+    tables: Mapping[str, Table] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trace: Trace) -> Figures:
@@ -111,6 +127,7 @@ class Figures:
             kinds=dict(metrics.backend_counters.requests),
             engine=str(header.producer.get("engine", "")) if header else "",
             host_class=host_class(header.host) if header else "",
+            tables=_tables(metrics),
         )
 
     @property
@@ -128,6 +145,7 @@ class Figures:
             "kinds": dict(sorted(self.kinds.items())),
             "engine": self.engine,
             "host_class": self.host_class,
+            "tables": {name: table.to_json() for name, table in sorted(self.tables.items())},
         }
 
     @classmethod
@@ -138,7 +156,9 @@ class Figures:
             raise ValueError("its figures are finite numbers")
         kinds = {str(name): int(count) for name, count in data["kinds"].items()}
         sizes, depths, chance = (Table.from_json(data[name]) for name in ("sizes", "depths", "chance"))
-        return cls(scalars, sizes, depths, chance, kinds, str(data["engine"]), str(data["host_class"]))
+        # Goldens that were made before there were such tables are read as they are.
+        tables = {str(name): Table.from_json(table) for name, table in data.get("tables", {}).items()}
+        return cls(scalars, sizes, depths, chance, kinds, str(data["engine"]), str(data["host_class"]), tables)
 
 
 def _whole_numbers(values: Any) -> Ints:
@@ -191,6 +211,7 @@ def _scalars(metrics: Metrics) -> dict[str, float | None]:
         "order.sequential-stream": order.sequential_in_stream,
         "order.first-touch": order.first_touch_randomness,
         "order.reaccess": order.reaccess_share,
+        "order.top-files": order.top1_file_share,
         "streams.workers": _number(metrics.shares.workers),
         "streams.count": _number(metrics.shares.streams),
         "depth.max": _number(metrics.max_qd),
@@ -198,13 +219,32 @@ def _scalars(metrics: Metrics) -> dict[str, float | None]:
         "depth.mean": metrics.queue_depth.mean,
         "stall.share": steps.stall_share,
         "stall.starved": steps.starved_share,
+        "stall.hungry": steps.hungry_idle_share,
         "depth.fed": steps.busy_compute_share,
         "latency.mean": latency.mean,
         "latency.p50": latency.quantile(0.5),
+        "latency.p95": latency.quantile(0.95),
         "latency.p99": latency.quantile(0.99),
         "throughput": None if metrics.throughput_mb_s is None else metrics.throughput_mb_s * 1e6,
+        "ops.rate": metrics.data_ops_per_s,
         "arrival.dispersion": metrics.arrivals.per_10ms_dispersion,
+        "arrival.lag1": metrics.arrivals.per_10ms_lag1,
     }
+
+
+def _tables(metrics: Metrics) -> dict[str, Table]:
+    found = {
+        "order.seek": metrics.order.seek_in_uri_hist,
+        "order.seek-stream": metrics.order.seek_in_stream_hist,
+        "order.run": metrics.order.run_ops_hist,
+        "order.jump": metrics.order.first_touch_jump_hist,
+        "sample.bytes": metrics.samples.bytes_per_sample_hist,
+        "sample.ops": metrics.samples.ops_per_sample_hist,
+        "latency": metrics.latency_us_hist,
+        "gap": metrics.arrivals.inter_arrival_us_hist,
+        "depth": metrics.queue_depth.depth_ns_hist,
+    }
+    return {name: Table.coarse(histogram) for name, histogram in found.items() if histogram}
 
 
 def _error_share(metrics: Metrics) -> float | None:
