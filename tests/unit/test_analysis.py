@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit import Op, Trace, Trailer, formats
-from tracekit.analysis import bursts, files, tail
+from tracekit.analysis import bursts, duty, files, tail
 from tracekit.analysis.plots import KINDS, plot
 from tracekit.analysis.reuse import reuse
 from tracekit.cli import main
@@ -74,12 +74,12 @@ def test_how_large_a_cache_must_be():
 
 
 def test_sampling_by_block_keeps_the_curve():
-    """With a fifth of the blocks looked at, the hit share at any size is within five points of the exact one."""
+    """With an eighth of the blocks looked at, the hit share at any size is within five points of the exact one."""
     rng = np.random.default_rng(5)
     trace = reads((6_000 * rng.random(30_000) ** 2).astype(int).tolist())
     exact, sampled = reuse(trace), reuse(trace, most=6_000)
 
-    assert sampled.rate == 0.2
+    assert sampled.rate == 0.125
     for share in (0.02, 0.1, 0.3, 0.7):
         size = exact.working_set_bytes * share
         assert sampled.hit_share(size) == pytest.approx(exact.hit_share(size), abs=0.05)
@@ -124,7 +124,8 @@ def test_files_and_prefixes_add_up():
         150,
         100,
     )
-    assert (first.p50_us, first.p99_us, first.busy_us, first.amplification) == (2, 4, 6, 2)
+    assert first.p50_us == pytest.approx(2, rel=1 / 32)
+    assert (first.p99_us, first.max_us, first.busy_us, first.amplification) == (4, 4, 6, 2)
     assert (second.written_bytes, second.size_bytes, second.amplification) == (10, None, 0)
     (whole,) = files.by_prefix(trace, 1)
     assert (whole.name, whole.files, whole.ops, whole.read_bytes) == ("file:///d/", 2, 3, 200)
@@ -208,7 +209,7 @@ def test_duty_cycle_is_time_in_flight():
     ms = 10**6
     ops = [Op("/a", 0, 1, i * 10 * ms, t_complete=i * 10 * ms + 15 * ms) for i in range(49)]
     ops += [Op("/a", 0, 1, 999 * ms, t_complete=1000 * ms)]
-    seconds, shares = bursts.duty_cycle(Trace.of(ops), windows=10)
+    seconds, shares = duty.duty_cycle(Trace.of(ops), windows=10)
 
     assert shares[:4] == [1.0] * 4
     assert shares[5:9] == [0.0] * 4

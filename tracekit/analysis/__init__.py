@@ -1,1 +1,1 @@
-"""Questions that need the whole trace: locality, what a cache would do, where the tail comes from. Pure functions of a Trace."""
+"""What people ask of a trace beyond its metrics: locality, what a cache would do, where the tail comes from."""

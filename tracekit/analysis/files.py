@@ -1,53 +1,122 @@
-"""Which files, and which prefixes: bytes, requests and times of each, the hot ones, and how much more is read than is there."""
+"""Which files, and which prefixes: bytes, requests, order and times of each, and how much more is read than is there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.analysis.groups import Group, Sums
+from tracekit.analysis.keys import stable_order
+from tracekit.analysis.pieces import pieces
+from tracekit.metrics.schema import metric
 from tracekit.metrics.view import View
-from tracekit.trace import NULL, Trace
+from tracekit.trace import NULL, Trace, Trailer
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Group:
-    """What one file, or all files under one prefix, had to do.
+class Amplification:
+    """How much more is read than is there."""
 
-    `size_bytes` is the recorded size where the trace knows it, `extent_bytes` how far reads and writes reached. `p50_us` and
-    `p99_us` are of service times; None where no op has one.
-    """
+    read_bytes: int = metric("bytes that reads moved", "bytes")
+    there_bytes: int | None = metric(
+        "size of the files that were read (how far they were read, where the trace does not know it)", "bytes"
+    )
+    ratio: float | None = metric("read_bytes / there_bytes: 1 is every byte once, less is only a part of them")
+    sizes_known: bool = metric("whether there_bytes are recorded sizes of every file")
 
-    name: str
-    files: int
-    ops: int
-    read_bytes: int
-    written_bytes: int
-    extent_bytes: int
-    size_bytes: int | None
-    busy_us: float
-    p50_us: float | None
-    p99_us: float | None
 
-    @property
-    def amplification(self) -> float | None:
-        """Bytes read over bytes there: 1 where everything is read once; None where nothing is there."""
-        there = self.size_bytes or self.extent_bytes
-        return self.read_bytes / there if there else None
+class Files:
+    """What every file had to do, added up piece by piece; memory grows with the number of files."""
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {**self.__dict__, "amplification": self.amplification}
+    def __init__(self) -> None:
+        self.sums = Sums()
+        self._end = np.zeros(0, np.int64)
+
+    def update(self, view: View, names: int) -> None:
+        """Count the data ops of the next piece in order of time; its codes of files are below `names`."""
+        self.sums.grow(names)
+        self._end = np.concatenate([self._end, np.full(max(0, names - len(self._end)), NULL)])
+        uri, moved, reads, timed = view.col("uri"), view.moved, view.reads, view.timed
+        self.sums.add("ops", uri)
+        read_uri, read_moved = (uri, moved) if reads.all() else (uri[reads], moved[reads])
+        self.sums.add("read_ops", read_uri)
+        self.sums.add("read_bytes", read_uri, read_moved)
+        if len(read_uri) < len(uri):
+            self.sums.add("written_bytes", uri[~reads], moved[~reads])
+        service = view.complete - view.submit
+        timed_uri, service = (uri, service) if timed.all() else (uri[timed], service[timed])
+        self.sums.took(timed_uri, service)
+        self._place(view, uri, moved, reads)
+
+    def _place(self, view: View, uri: Ints, moved: Ints, reads: NDArray[np.bool_]) -> None:
+        offset = view.col("offset")
+        placed = offset != NULL
+        if not placed.all():
+            uri, offset, moved, reads = uri[placed], offset[placed], moved[placed], reads[placed]
+        end = offset + moved
+        self.sums.highest("extent", uri, end)
+        read = reads & (moved > 0)
+        if not read.all():
+            uri, offset, end = uri[read], offset[read], end[read]
+        self._follow(uri, offset, end)
+
+    def _follow(self, uri: Ints, offset: Ints, end: Ints) -> None:
+        """Which reads start where the one of the same file before them ended, also that of an earlier piece."""
+        if not len(uri):
+            return
+        order = stable_order(uri)
+        uri, offset, end = uri[order], offset[order], end[order]
+        first = np.concatenate([[True], uri[1:] != uri[:-1]])
+        before = np.concatenate([[NULL], end[:-1]])
+        before[first] = self._end[uri[first]]
+        known = before != NULL
+        self.sums.add("followed", uri[known])
+        self.sums.add("sequential", uri[known & (before == offset)])
+        last = np.concatenate([uri[1:] != uri[:-1], [True]])
+        self._end[uri[last]] = end[last]
+
+    def groups(self, names: Sequence[str], sizes: dict[str, int]) -> list[Group]:
+        """Every file that was read or written, the one with the most bytes first."""
+        known = [sizes.get(name) for name in names[: len(self.sums)]] if sizes else None
+        return self.sums.table(names, [1] * len(self.sums), known)
+
+    def prefixes(self, names: Sequence[str], sizes: dict[str, int], prefix_of: Sequence[str]) -> list[Group]:
+        """Files together by the prefix that `prefix_of` gives for each."""
+        used = self.sums.columns["ops"] > 0
+        codes = {name: number for number, name in enumerate(dict.fromkeys(prefix_of))}
+        groups = np.array([codes[name] for name in prefix_of], np.int64)
+        joined = self.sums.joined(groups, len(codes))
+        files = np.bincount(groups[: len(used)][used], minlength=len(codes)).tolist()
+        total: list[int | None] = [0] * len(codes)
+        for number in np.flatnonzero(used).tolist():
+            size, group = sizes.get(names[number]), int(groups[number])
+            sum_ = total[group]
+            total[group] = None if sum_ is None or size is None else sum_ + size
+        return joined.table(list(codes), files, total)
+
+    def amplification(self, names: Sequence[str], sizes: dict[str, int]) -> Amplification:
+        """Bytes read over bytes there, of all files that were read."""
+        read = np.flatnonzero(self.sums.columns["read_ops"]).tolist()
+        known = [sizes.get(names[number]) for number in read]
+        extent = self.sums.columns["extent"]
+        there = sum(size or int(extent[number]) for number, size in zip(read, known, strict=True))
+        total = int(self.sums.columns["read_bytes"].sum())
+        return Amplification(
+            total,
+            there or None,
+            total / there if there else None,
+            bool(read) and all(size is not None for size in known),
+        )
 
 
 def by_file(trace: Trace) -> list[Group]:
     """Every file that was read or written, the one with the most bytes first."""
-    return _groups(trace, trace.uris)
+    return _counted(trace).groups(trace.uris, known_sizes(trace.trailer))
 
 
 def by_prefix(trace: Trace, depth: int | None = None) -> list[Group]:
@@ -57,10 +126,19 @@ def by_prefix(trace: Trace, depth: int | None = None) -> list[Group]:
         trace: The trace.
         depth: How many parts of the path after the scheme count; None is the whole directory.
     """
-    return _groups(trace, [_prefix(uri, depth) for uri in trace.uris])
+    of_file = [prefix(uri, depth) for uri in trace.uris]
+    return _counted(trace).prefixes(trace.uris, known_sizes(trace.trailer), of_file)
 
 
-def _prefix(uri: str, depth: int | None) -> str:
+def _counted(trace: Trace) -> Files:
+    files = Files()
+    for view in pieces(trace):
+        files.update(view, len(trace.uris))
+    return files
+
+
+def prefix(uri: str, depth: int | None) -> str:
+    """The directory or object prefix of a URI, down to so many parts of its path; None is all of them."""
     scheme, sign, rest = uri.partition("://")
     if not sign:
         scheme, rest = "", uri
@@ -69,72 +147,24 @@ def _prefix(uri: str, depth: int | None) -> str:
     return f"{scheme}{sign}{'/'.join(kept)}/"
 
 
-def _groups(trace: Trace, names: Sequence[str]) -> list[Group]:
-    view = View.of(trace)
-    if not len(view.data):
-        return []
-    sizes = _known_sizes(trace)
-    known = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    group_of_uri = np.array([known[name] for name in names], np.int64)
-    uri = view.col("uri")
-    group = group_of_uri[uri]
-    count = len(known)
-    service = np.where(view.timed, view.complete - view.submit, NULL)
-    reach = np.where(view.col("offset") == NULL, 0, view.col("offset") + view.moved)
-    extent = _largest(uri, reach, len(names))
-    quantiles = _quantiles(group, service, count)
-    touched = np.unique(uri)
-    totals = {
-        "ops": np.bincount(group, minlength=count),
-        "read": np.bincount(group, view.moved * view.reads, count),
-        "written": np.bincount(group, view.moved * ~view.reads, count),
-        "busy": np.bincount(group, np.maximum(service, 0), count),
-        "extent": np.bincount(group_of_uri, extent, count),
-        "files": np.bincount(group_of_uri[touched], minlength=count),
-    }
-    recorded = _recorded(touched, group_of_uri, trace, sizes, count)
-    groups = [
-        Group(
-            name, int(totals["files"][i]), int(totals["ops"][i]), int(totals["read"][i]), int(totals["written"][i]),
-            int(totals["extent"][i]), recorded[i], float(totals["busy"][i]) / 1000, *quantiles[i],
-        )
-        for name, i in known.items()
-        if totals["ops"][i]
-    ]  # fmt: skip
-    return sorted(groups, key=lambda one: (-(one.read_bytes + one.written_bytes), one.name))
+def few_prefixes(names: Sequence[str], most: int) -> list[str]:
+    """The prefix of each name, as deep as there are no more than `most` of them."""
+    chosen = [prefix(name, 1) for name in names]
+    deepest = max((name.count("/") for name in names), default=0)
+    for depth in range(2, deepest + 1):
+        deeper = [prefix(name, depth) for name in names]
+        if len(set(deeper)) > most:
+            break
+        chosen = deeper
+    return chosen
 
 
-def _known_sizes(trace: Trace) -> dict[str, int]:
+def known_sizes(trailer: Trailer | None) -> dict[str, int]:
     """Sizes of files by URI, as far as a recorder noted them."""
-    files = trace.trailer.extra.get("files", {}) if trace.trailer else {}
-    return dict(zip(files.get("uri", ()), files.get("size", ()), strict=False))
-
-
-def _recorded(touched: Ints, group_of_uri: Ints, trace: Trace, sizes: dict[str, int], count: int) -> list[int | None]:
-    """The recorded size of each group; None where that of any of its files is not known."""
-    total: list[int | None] = [0] * count
-    for code in touched.tolist():
-        group, size = int(group_of_uri[code]), sizes.get(trace.uris[code])
-        known = total[group]
-        total[group] = None if known is None or size is None else known + size
-    return total
-
-
-def _largest(keys: Ints, values: Ints, count: int) -> Ints:
-    out = np.zeros(count, np.int64)
-    np.maximum.at(out, keys, values)
-    return out
-
-
-def _quantiles(group: Ints, service: Ints, count: int) -> list[tuple[float | None, float | None]]:
-    """Median and 99th percentile in microseconds of the known times of each group."""
-    known = service >= 0
-    order = np.lexsort((service[known], group[known]))
-    groups, times = group[known][order], service[known][order]
-    edges = np.searchsorted(groups, np.arange(count + 1))
-    out: list[tuple[float | None, float | None]] = []
-    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        n = last - first
-        ranks = [first + max(0, int(np.ceil(q * n)) - 1) for q in (0.5, 0.99)]
-        out.append((None, None) if not n else (times[ranks[0]] / 1000, times[ranks[1]] / 1000))
-    return out
+    if trailer is None:
+        return {}
+    sizes: dict[str, int] = {}
+    for table in (trailer.residency.get("files"), trailer.extra.get("files")):
+        if isinstance(table, dict):
+            sizes |= zip(table.get("uri") or (), table.get("size") or (), strict=False)
+    return sizes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracekit.analysis.bursts import duty_cycle
+from tracekit.analysis.duty import duty_cycle
 from tracekit.analysis.reuse import reuse
 from tracekit.errors import CannotRunError, UnknownNameError, UsageError
 from tracekit.metrics.view import View

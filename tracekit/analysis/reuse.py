@@ -1,9 +1,12 @@
-"""Reuse distance, and the share of reads that a page cache of any size would serve.
+"""How soon data is read again, and what page cache a job would need: reuse distances and the cache-hit curve.
 
-The reuse distance of an access is how many distinct blocks were touched since the last access to the same block (Mattson et al.,
-"Evaluation techniques for storage hierarchies", 1970): a least-recently-used cache of more blocks than that serves it. Large traces
-are sampled by block, not by op, so that the distances of those that are kept stay true after scaling (Waldspurger et al.,
-"Efficient MRC construction with SHARDS", FAST 2015; with the correction it calls SHARDS-adj).
+The reuse distance of an access is how many other bytes were read since the last access to the same block. A cache that
+drops what was least recently used serves every access whose reuse distance is below its size: so one pass over a trace
+gives the hit share of every cache size at once (Mattson et al., "Evaluation techniques for storage hierarchies", 1970).
+
+Long traces are sampled by block: blocks whose hash is below a threshold are followed in full, and their distances stand
+for all after scaling; when too many accesses are kept, the threshold is halved (Waldspurger et al., "Efficient MRC
+construction with SHARDS", FAST 2015; with the correction it calls SHARDS-adj).
 """
 
 from __future__ import annotations
@@ -13,13 +16,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.analysis.pieces import pieces
 from tracekit.metrics.view import View
 from tracekit.trace import NULL, Trace
 
 Ints = NDArray[np.int64]
 BLOCK_BYTES = 1 << 16
 # More accesses than this are sampled: a curve of as many points is exact to well under a percent.
-_MOST_ACCESSES = 1 << 20
+MOST_ACCESSES = 1 << 20
+_LIMIT = 1 << 21
+# So many accesses are made from reads at once, and at most so many from one read: beyond it, its end is not looked at.
+_STEP = 1 << 20
+_BLOCKS_A_READ = 4
 
 
 @dataclass(frozen=True)
@@ -69,45 +77,92 @@ class Reuse:
         return int(self.distances[rank]) + self.block_bytes if rank < len(self.distances) else None
 
 
-def reuse(trace: Trace, *, block_bytes: int = BLOCK_BYTES, most: int = _MOST_ACCESSES) -> Reuse:
+def reuse(trace: Trace, *, block_bytes: int = BLOCK_BYTES, most: int = MOST_ACCESSES) -> Reuse:
     """The reuse distances of a trace's reads.
 
     Args:
         trace: Reads without offset and those that moved nothing are left out.
         block_bytes: What the cache is thought to hold at once.
-        most: Accesses to look at at the most; beyond it, blocks are sampled.
+        most: Accesses to look at at the most, up to 2^21; beyond it, blocks are sampled.
     """
-    view = View.of(trace)
-    chosen = view.reads & (view.col("offset") != NULL) & (view.moved > 0)
-    offset, moved, uri = view.col("offset")[chosen], view.moved[chosen], view.col("uri")[chosen]
-    first = offset // block_bytes
-    count = (offset + moved - 1) // block_bytes - first + 1
-    total = int(count.sum())
-    rate = min(1.0, most / total) if total else 1.0
-    blocks = _sampled(uri, first, count, rate)
-    previous = _previous(blocks)
-    distances = _distances(previous)
-    again = previous >= 0
-    return Reuse(
-        np.sort(np.round(distances[again] * (block_bytes / rate)).astype(np.int64)),
-        int((~again).sum()),
-        rate,
-        block_bytes,
-    )
+    accesses = Accesses(block_bytes, most)
+    for view in pieces(trace):
+        accesses.update(view)
+    return accesses.reuse()
 
 
-def _sampled(uri: Ints, first: Ints, count: Ints, rate: float) -> Ints:
-    """The block of every access in order of time, of the sampled blocks only, as one number each."""
-    out = []
-    threshold = np.uint64(min(int(rate * 2.0**64), 2**64 - 1))
-    step = 1 << 18
-    for start in range(0, len(uri), step):
-        part = slice(start, start + step)
-        repeats = count[part]
-        inside = np.arange(int(repeats.sum())) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-        numbers = (np.repeat(uri[part], repeats) << 40) + np.repeat(first[part], repeats) + inside
-        out.append(numbers if rate >= 1 else numbers[_mixed(numbers) < threshold])
-    return np.concatenate(out) if out else np.zeros(0, np.int64)
+class Accesses:
+    """The accesses to the sampled blocks in order of time; at most `most` of them.
+
+    Args:
+        block_bytes: What the cache is thought to hold at once; None lets the first reads say, so that one of them is about
+            four blocks, and no less than 64 KiB.
+        most: Accesses to keep at the most.
+    """
+
+    def __init__(self, block_bytes: int | None = None, most: int = MOST_ACCESSES) -> None:
+        self._block = block_bytes
+        self._most = min(most, _LIMIT)
+        self._threshold = 2**64 - 1
+        self._rate = 1.0
+        self._kept: list[Ints] = []
+        self._count = 0
+        self._total = 0
+
+    def update(self, view: View) -> None:
+        """Take the reads of the next piece in order of time."""
+        offset, moved, uri = view.col("offset"), view.moved, view.col("uri")
+        chosen = view.reads & (offset != NULL) & (moved > 0)
+        if not chosen.all():
+            offset, moved, uri = offset[chosen], moved[chosen], uri[chosen]
+        if not len(moved):
+            return
+        if self._block is None:
+            self._block = _block_for(float(moved.mean()))
+        shift = self._block.bit_length() - 1
+        exact = self._block == 1 << shift
+        first = offset >> shift if exact else offset // self._block
+        last = offset + moved - 1
+        count = (last >> shift if exact else last // self._block) - first + 1
+        count = np.minimum(count, _STEP)
+        until = np.cumsum(count)
+        self._total += int(until[-1])
+        start = 0
+        while start < len(uri):
+            stop = max(start + 1, int(np.searchsorted(until, _STEP + (until[start - 1] if start else 0), side="right")))
+            part, start = slice(start, stop), stop
+            self._keep((uri[part] << 40) + first[part], count[part])
+
+    def _keep(self, numbers: Ints, count: Ints) -> None:
+        """Keep the sampled ones of the blocks of reads: `count` of them from each number on."""
+        if int(count.max()) > 1:
+            inside = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+            numbers = np.repeat(numbers, count) + inside
+        self._kept.append(self._sampled(numbers))
+        self._count += len(self._kept[-1])
+        while self._count > self._most:
+            self._threshold >>= 1
+            self._rate /= 2
+            self._kept = [self._sampled(part) for part in self._kept]
+            self._count = sum(map(len, self._kept))
+
+    def _sampled(self, numbers: Ints) -> Ints:
+        return numbers if self._rate == 1.0 else numbers[_mixed(numbers) <= np.uint64(self._threshold)]
+
+    def reuse(self) -> Reuse:
+        """The distances of what was kept."""
+        blocks = np.concatenate(self._kept) if self._kept else np.zeros(0, np.int64)
+        block = self._block or BLOCK_BYTES
+        previous = _previous(blocks)
+        distances = _distances(previous)
+        again = previous >= 0
+        scaled = np.sort(np.round(distances[again] * (block / self._rate)).astype(np.int64))
+        unseen = self._total * self._rate - len(blocks) if self._rate < 1 else 0.0
+        return Reuse(scaled, int((~again).sum()), self._rate, block, unseen)
+
+
+def _block_for(mean_bytes: float) -> int:
+    return max(BLOCK_BYTES, 1 << max(int(mean_bytes / _BLOCKS_A_READ), 1).bit_length() - 1)
 
 
 def _mixed(numbers: Ints) -> NDArray[np.uint64]:
@@ -138,21 +193,25 @@ def _distances(previous: Ints) -> Ints:
 
 
 def _earlier_at_most(values: Ints) -> Ints:
-    """For each i, how many k < i have values[k] <= values[i]; by merging sorted halves, level by level."""
+    """For each i, how many k < i have values[k] <= values[i]; by merging sorted halves, level by level.
+
+    Values are indices (or -1) of at most `_LIMIT` accesses: value, pair of halves and index fit into one number, and sorting
+    numbers is several times faster than sorting by them. An index says by one of its bits in which half it is.
+    """
     count = len(values)
     result = np.zeros(count, np.int64)
     index = np.arange(count)
-    bits = max(count.bit_length() + 1, 1)
+    bits = max((count - 1).bit_length(), 1)
+    by_value = ((values + 1) << bits) | index
     level = 0
     while 1 << level < count:
-        right = (index >> level) & 1
         pair = index >> (level + 1)
-        # By pair of halves, then value, left halves before right ones at equal values: the left ones so far are what counts.
-        order = np.argsort((pair << (bits + 1)) + ((values + 1) << 1) + right)
-        is_right = right[order] == 1
+        # By pair of halves, then value; equal values by index, which has left halves before right ones.
+        order = np.sort((pair << (2 * bits)) | by_value) & ((1 << bits) - 1)
+        is_right = (order >> level) & 1 == 1
         left_so_far = np.cumsum(~is_right)
         # Every pair but the last is full and has half its accesses in its left half.
-        seen = left_so_far - (pair[order] << level)
+        seen = left_so_far - ((order >> (level + 1)) << level)
         result[order[is_right]] += seen[is_right]
         level += 1
     return result
