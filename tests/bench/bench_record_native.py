@@ -1,7 +1,11 @@
 """What the native recorder costs: `python tests/bench/bench_record_native.py [rounds] [table ...]`.
 
-ops           blocks with the recorder on and off in turn inside one process, op by op, beside two reads of the clock, which no
-              recorder can do without; a block is long enough to fill a chunk of records, so making chunks is in it
+ops           short blocks with the recorder on and off in turn inside one process, op by op, beside two reads of the clock, which
+              no recorder can do without. Blocks in which a new chunk was begun are taken for themselves: what they cost more, over
+              the ops that fill a chunk, is the column `chunks` and part of `added`. Spare chunks are kept beside, as `record` does.
+              `floor` is the least any recorder adds: two reads of the clock around the call, and 32 bytes stored in memory
+loop          a loop of os.pread under `record`, on and off in turn in blocks of 1,000 turns, so that nothing but the recorder
+              differs; the slowest blocks, as many as chunks were made, count as those in which one was
 instructions  the same ops counted by callgrind: what noise cannot touch
 peers         one C loop of preads in processes of its own: untraced, recorded, under dftracer (with file, offset and length)
               and under strace; Darshan's runtime is in no package index that pip or apt know here
@@ -25,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "native"))
 
@@ -36,11 +41,24 @@ LOOPS = r"""
 #include <unistd.h>
 #include <x86intrin.h>
 static char buffer[4096];
+static uint64_t ring[4 << 16];
+static unsigned taken;
+/* What no recorder can leave out: when the call began and ended, and where that is kept. */
+#define NOTED(call) ({ uint64_t begin = __rdtsc(); int result = (call); uint64_t end = __rdtsc(), *at = ring + 4 * (taken++ & 65535); \
+    at[1] = result; at[2] = 4096; at[3] = end - begin; at[0] = begin; result; })
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1e9 + t.tv_nsec; }
 double clock_reads(int fd, const char *path, int n)
 { volatile uint64_t sum = 0; double a = now(); for (int i = 0; i < n; i++) { sum += __rdtsc(); sum += __rdtsc(); } return (now() - a) / n; }
 double pread_4k(int fd, const char *path, int n)
 { double a = now(); for (int i = 0; i < n; i++) if (pread(fd, buffer, 4096, (i & 15) * 4096) != 4096) return -1; return (now() - a) / n; }
+double pread_4k_floor(int fd, const char *path, int n)
+{ double a = now(); for (int i = 0; i < n; i++) if (NOTED(pread(fd, buffer, 4096, (i & 15) * 4096)) != 4096) return -1; return (now() - a) / n; }
+double read_4k_floor(int fd, const char *path, int n)
+{ double a = now(); for (int i = 0; i < n; i++) { if ((i & 15) == 0) lseek(fd, 0, SEEK_SET); if (NOTED(read(fd, buffer, 4096)) != 4096) return -1; } return (now() - a) / n; }
+double open_close_floor(int fd, const char *path, int n)
+{ double a = now(); for (int i = 0; i < n; i++) { int f = NOTED(open(path, O_RDONLY)); NOTED(close(f)); } return (now() - a) / n; }
+double open_read_close_floor(int fd, const char *path, int n)
+{ double a = now(); for (int i = 0; i < n; i++) { int f = NOTED(open(path, O_RDONLY)); if (NOTED(read(f, buffer, 4096)) != 4096) return -1; NOTED(close(f)); } return (now() - a) / n; }
 double read_4k(int fd, const char *path, int n)
 { double a = now(); for (int i = 0; i < n; i++) { if ((i & 15) == 0) lseek(fd, 0, SEEK_SET); if (read(fd, buffer, 4096) != 4096) return -1; } return (now() - a) / n; }
 double open_close(int fd, const char *path, int n)
@@ -52,8 +70,8 @@ double untraced_read(int fd, const char *path, int n)
 """
 # Ops of a block.
 OPS = {
-    "clock_reads": 1 << 16, "pread_4k": 1 << 16, "read_4k": 1 << 16, "open_close": 1 << 14, "open_read_close": 1 << 14,
-    "untraced_read": 1 << 16,
+    "clock_reads": 1 << 10, "pread_4k": 1 << 10, "read_4k": 1 << 10, "open_close": 1 << 8, "open_read_close": 1 << 8,
+    "untraced_read": 1 << 10,
 }  # fmt: skip
 # The same as a program of its own, which records itself when told to.
 MAIN = r"""
@@ -81,6 +99,35 @@ loops.pread_4k(fd, data.encode(), 1000)
 print(loops.pread_4k(fd, data.encode(), {count}))
 """
 OFF = "sys.modules['_tracekit_recorder'].recorder.context._push.__self__.record_pause(True)"
+
+# Keeps spare chunks for the processes of a spool, as the launcher does for those of a run.
+KEEPER = """
+import sys
+from tracekit.record import spares
+with spares.kept(sys.argv[1]):
+    print(flush=True)
+    sys.stdin.read()
+"""
+TURNS = """
+import ctypes, os, statistics, sys, time
+pause = sys.modules["_tracekit_recorder"].recorder.context._push.__self__.record_pause
+fd = os.open("data.bin", os.O_RDONLY)
+def block(pread=os.pread, fd=fd, clock=time.perf_counter_ns):
+    start = clock()
+    for number in range(1000): pread(fd, 4096, number % 16 * 4096)
+    return clock() - start
+off, on = [], []
+for number in range({blocks}):
+    for recorded in (False, True) if number % 2 else (True, False):
+        pause(not recorded)
+        (on if recorded else off).append(block())
+pause(True)
+pairs = [b - a for a, b in zip(off, on)]
+middle, turn = statistics.median(pairs), statistics.median(off)
+most = sorted(pairs)[-max(1, len(pairs) * 1000 // 65536):]
+chunks = (statistics.median(most) - middle) * len(most) / len(pairs)
+print(f"{{turn / 1000:.0f}} ns, {{1 + (middle + chunks) / turn:.3f}}, {{chunks / turn:.3f}}")
+"""
 
 LOOP = """
 import os, sys, time
@@ -134,39 +181,90 @@ def _pairs(root: Path, rounds: int) -> None:
 
     spool = root / "spool"
     spool.mkdir()
+    keeper = subprocess.Popen([sys.executable, "-c", KEEPER, spool], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    keeper.stdout.readline()
     tsc, clock = time_stamp_counter()
     way = _core.record_start(str(spool), tsc, True, True)
-    loops = ctypes.CDLL(str(root / "loops.so"))
-    fd = os.open(root / "data.bin", os.O_RDONLY)
-    pairs = rounds * 7
-    print(f"{way[0]}, {clock}; {pairs} pairs of blocks; ns per op, medians")
-    print(f"{'op':16} {'off':>8} {'added':>8} {'clock reads':>12} {'ratio':>6}")
+    blocks = Blocks(root, spool, _core)
+    print(f"{way[0]}, {clock}; {rounds * 200} pairs of blocks; ns per op, medians")
+    print(f"{'op':16} {'off':>8} {'added':>8} {'chunks':>8} {'clock reads':>12} {'ratio':>6} {'floor':>8}")
     clock_ns = 0.0
-    for name, count in OPS.items():
-        loop = loops[name]
-        loop.restype = ctypes.c_double
-        block = lambda loop=loop, count=count: loop(fd, os.fsencode(root / "data.bin"), count)  # noqa: E731
-        off, added = _paired(block, _core, pairs)
-        for full in sorted(spool.glob("*.ops"))[:-1]:
-            full.unlink()
-        clock_ns = clock_ns or off
+    for name in OPS:
+        off, hooks, chunks = blocks.paired(name, name, rounds * 200)
         row = f"{name:16} {off:8.1f}"
-        print(row if name == "clock_reads" else f"{row} {added:8.1f} {clock_ns:12.1f} {added / clock_ns:6.2f}")
+        if name == "clock_reads":
+            clock_ns = off
+        else:
+            floor = f"{blocks.paired(name, f'{name}_floor', rounds * 200)[1]:8.1f}" if name != "untraced_read" else ""
+            row += f" {hooks + chunks:8.1f} {chunks:8.1f} {clock_ns:12.1f} {(hooks + chunks) / clock_ns:6.2f} {floor}"
+        print(row, flush=True)
+    keeper.communicate()
 
 
-def _paired(block: Callable[[], float], core: object, pairs: int) -> tuple[float, float]:
-    """(ns per op with the recorder off, what it adds), medians over pairs of blocks in turn."""
-    off, added = [], []
-    block()
-    for number in range(pairs):
-        times = {}
-        for paused in (True, False) if number % 2 else (False, True):
-            core.record_pause(paused)
-            times[paused] = block()
-        off.append(times[True])
-        added.append(times[False] - times[True])
-    core.record_pause(True)
-    return statistics.median(off), statistics.median(added)
+class Blocks:
+    """Blocks of one op, with the recorder off and on in turn."""
+
+    def __init__(self, root: Path, spool: Path, core: Any) -> None:
+        self.loops = ctypes.CDLL(str(root / "loops.so"))
+        self.data = os.fsencode(root / "data.bin")
+        self.fd = os.open(self.data, os.O_RDONLY)
+        self.spool, self.core = spool, core
+
+    def paired(self, off: str, on: str, pairs: int) -> tuple[float, float, float]:
+        """(ns per op of `off`, what `on` adds in blocks without a new chunk, what making chunks adds), medians.
+
+        The recorder is on during `on`, unless that is a floor: then it stays off.
+        """
+        count, plain, added = OPS[off], [], []
+        self._block(on, count, recorded=on == off)
+        for number in range(pairs):
+            times = {}
+            before = self._chunks()
+            for recorded in (False, True) if number % 2 else (True, False):
+                times[recorded] = self._block(on if recorded else off, count, recorded=recorded and on == off)
+            plain.append(times[False])
+            added.append((self._chunks() != before, times[True] - times[False]))
+        for full in sorted(self.spool.glob("*.ops"), key=os.path.getmtime)[:-1]:
+            full.unlink()
+        hooks = statistics.median(more for turned, more in added if not turned)
+        turns = [more - hooks for turned, more in added if turned]
+        return statistics.median(plain), hooks, statistics.median(turns or [0]) * len(turns) / pairs
+
+    def _block(self, name: str, count: int, *, recorded: bool) -> float:
+        loop = self.loops[name]
+        loop.restype = ctypes.c_double
+        self.core.record_pause(not recorded)
+        try:
+            return float(loop(self.fd, self.data, count))
+        finally:
+            self.core.record_pause(True)
+
+    def _chunks(self) -> int:
+        return sum(name.endswith(".ops") for name in os.listdir(self.spool))
+
+
+def _loop(root: Path, rounds: int) -> None:
+    """A syscall-bound loop in Python, recorded and loaded but off in turn inside one run."""
+    record = [
+        sys.executable,
+        "-m",
+        "tracekit",
+        "-q",
+        "record",
+        "--force",
+        "-o",
+        "trace.jsonl",
+        "--engine",
+        "native",
+        "--",
+    ]
+    (root / "turns.py").write_text(TURNS.format(blocks=rounds * 200))
+    print("a loop of os.pread under record, on and off in turn: ns a turn off, ratio, part of it by chunks")
+    for _ in range(3):
+        said = subprocess.run(
+            [*record, sys.executable, "turns.py"], cwd=root, capture_output=True, text=True, check=True
+        )
+        print(said.stdout.strip(), flush=True)
 
 
 def _instructions(root: Path, rounds: int) -> None:
@@ -299,6 +397,7 @@ def _starts(root: Path, rounds: int) -> None:
 
 TABLES: dict[str, Callable[[Path, int], None]] = {
     "ops": _in_a_process_of_its_own,
+    "loop": _loop,
     "instructions": _instructions,
     "peers": _peers,
     "programs": _programs,

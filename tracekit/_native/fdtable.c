@@ -13,7 +13,7 @@
 
 struct tk_fd *tk_fds;
 uint32_t tk_fd_count;
-static _Atomic uint32_t highest; /* descriptors at or above were never set */
+_Atomic uint32_t tk_fd_highest;
 
 enum { MOST_FDS = 1 << 20, LEAST_FDS = 1024, CHECK_EVERY = 64, NAME = 1024 };
 
@@ -33,51 +33,25 @@ int tk_fd_start(void)
     return 0;
 }
 
-static void raise_highest(int fd)
+void tk_fd_raise(int fd)
 {
-    uint32_t seen = atomic_load_explicit(&highest, memory_order_relaxed);
-    while (seen <= (uint32_t)fd && !atomic_compare_exchange_weak(&highest, &seen, (uint32_t)fd + 1))
+    uint32_t seen = atomic_load_explicit(&tk_fd_highest, memory_order_relaxed);
+    while (seen <= (uint32_t)fd && !atomic_compare_exchange_weak(&tk_fd_highest, &seen, (uint32_t)fd + 1))
         ;
 }
 
 void tk_fd_forget(uint32_t first, uint32_t last)
 {
-    uint32_t end = atomic_load(&highest);
+    uint32_t end = atomic_load(&tk_fd_highest);
     for (uint32_t fd = first; fd < end && fd <= last; fd++)
         atomic_store_explicit(&tk_fds[fd].word, 0, memory_order_relaxed);
-}
-
-static uint64_t status_bits(long flags)
-{
-    return (flags & O_APPEND ? TK_FD_APPEND : 0) | (flags & O_DIRECT ? TK_FD_DIRECT : 0);
 }
 
 void tk_fd_status(int fd, long flags)
 {
     uint64_t word = tk_fd_word(fd);
     if (word & TK_FD_TRACKED)
-        tk_fd_set(fd, (word & ~(uint64_t)(TK_FD_APPEND | TK_FD_DIRECT)) | status_bits(flags));
-}
-
-void tk_fd_opened(int fd, uint32_t file, int flags, uint64_t name)
-{
-    struct tk_fd *entry;
-    if ((uint32_t)fd >= tk_fd_count)
-        return;
-    entry = &tk_fds[fd];
-    raise_highest(fd);
-    atomic_store_explicit(&entry->position, 0, memory_order_relaxed);
-    entry->forks = atomic_load_explicit(&tk_process->forks, memory_order_relaxed);
-    entry->moves = 0;
-    entry->name = name;
-    /* O_PATH allows no I/O; what O_TMPFILE opened has another name than the one given. */
-    if (flags & O_PATH)
-        tk_fd_set(fd, TK_FD_IGNORED);
-    else if ((flags & O_TMPFILE) == O_TMPFILE || file == 0)
-        tk_fd_set(fd, 0);
-    else
-        tk_fd_set(fd, (uint64_t)file << 32 | TK_FD_KNOWN | TK_FD_TRACKED | status_bits(flags) |
-                          (tk_was_seen(name) ? 0 : TK_FD_UNSEEN));
+        tk_fd_set(fd, (word & ~(uint64_t)(TK_FD_APPEND | TK_FD_DIRECT)) | tk_fd_status_bits(flags));
 }
 
 void tk_fd_duplicated(int fd, int copy)
@@ -85,7 +59,7 @@ void tk_fd_duplicated(int fd, int copy)
     uint64_t word = tk_fd_word(fd);
     if ((uint32_t)copy >= tk_fd_count || (uint32_t)fd >= tk_fd_count || fd == copy)
         return;
-    raise_highest(copy);
+    tk_fd_raise(copy);
     if (word & TK_FD_TRACKED) {
         word |= TK_FD_SHARED;
         tk_fd_set(fd, word);
@@ -146,7 +120,7 @@ static uint64_t learn_unknown(struct tk_thread *thread, int fd, struct tk_identi
     word = (uint64_t)file << 32 | TK_FD_KNOWN | TK_FD_TRACKED | TK_FD_SHARED;
     flags = TK_RAW3(SYS_fcntl, fd, F_GETFL, 0);
     flags = flags < 0 ? 0 : flags;
-    word |= status_bits(flags);
+    word |= tk_fd_status_bits(flags);
     tk_note_text(thread, TK_FILE | file << TK_FILE_SHIFT, (uint64_t)flags, fd, now, now, identity, sizeof *identity, name,
                  identity->path_bytes);
     return word;
@@ -176,7 +150,7 @@ uint64_t tk_fd_learn(struct tk_thread *thread, int fd)
         word = TK_FD_IGNORED;
     }
     if ((uint32_t)fd < tk_fd_count) {
-        raise_highest(fd);
+        tk_fd_raise(fd);
         tk_fd_set(fd, word);
     }
     return word;

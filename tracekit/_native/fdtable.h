@@ -3,11 +3,13 @@
 #ifndef TRACEKIT_FDTABLE_H
 #define TRACEKIT_FDTABLE_H
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "sightings.h"
 #include "spool.h"
 
 enum {
@@ -30,9 +32,13 @@ struct tk_fd {
 
 extern struct tk_fd *tk_fds;
 extern uint32_t tk_fd_count;
+extern _Atomic uint32_t tk_fd_highest; /* descriptors at or above were never set */
 
 /* Make room for every descriptor the process may have. 0, or -1 without memory. */
 int tk_fd_start(void);
+
+/* `fd` is being set. */
+void tk_fd_raise(int fd);
 
 /* Descriptors `first` to `last` are unknown again. */
 void tk_fd_forget(uint32_t first, uint32_t last);
@@ -51,8 +57,32 @@ static inline void tk_fd_set(int fd, uint64_t word)
         atomic_store_explicit(&tk_fds[fd].word, word, memory_order_relaxed);
 }
 
+static inline uint64_t tk_fd_status_bits(long flags)
+{
+    return (flags & O_APPEND ? TK_FD_APPEND : 0) | (flags & O_DIRECT ? TK_FD_DIRECT : 0);
+}
+
 /* A descriptor just opened by name (its fingerprint, or 0): a new file at position 0 that nobody shares. */
-void tk_fd_opened(int fd, uint32_t file, int flags, uint64_t name);
+static inline void tk_fd_opened(int fd, uint32_t file, int flags, uint64_t name)
+{
+    struct tk_fd *entry = &tk_fds[fd];
+    if ((uint32_t)fd >= tk_fd_count)
+        return;
+    if (TK_UNLIKELY((uint32_t)fd >= atomic_load_explicit(&tk_fd_highest, memory_order_relaxed)))
+        tk_fd_raise(fd);
+    atomic_store_explicit(&entry->position, 0, memory_order_relaxed);
+    entry->forks = atomic_load_explicit(&tk_process->forks, memory_order_relaxed);
+    entry->moves = 0;
+    entry->name = name;
+    /* O_PATH allows no I/O; what O_TMPFILE opened has another name than the one given. */
+    if (TK_UNLIKELY(flags & O_PATH))
+        tk_fd_set(fd, TK_FD_IGNORED);
+    else if (TK_UNLIKELY((flags & O_TMPFILE) == O_TMPFILE || file == 0))
+        tk_fd_set(fd, 0);
+    else
+        tk_fd_set(fd, (uint64_t)file << 32 | TK_FD_KNOWN | TK_FD_TRACKED | tk_fd_status_bits(flags) |
+                          (tk_was_seen(name) ? 0 : TK_FD_UNSEEN));
+}
 
 /* `copy` now refers to what `fd` refers to; from now on both share their position. */
 void tk_fd_duplicated(int fd, int copy);

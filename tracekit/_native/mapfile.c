@@ -7,10 +7,11 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "raw.h"
 
-enum { PAGE = 4096, PIECE = 16 /* pages */ };
+enum { PAGE = 4096, PIECE = 16 /* pages */, NOREPLACE = 1 /* of renameat2(2); not every C library names it */ };
 
 /* Growing a file beyond RLIMIT_FSIZE raises SIGXFSZ, which kills: look first. */
 static int within_limit(uint64_t bytes)
@@ -60,16 +61,11 @@ static void populate(int fd, void *mapped, uint64_t bytes)
             return;
 }
 
-void *tk_map_new(const char *path, uint64_t bytes)
+/* Map what `fd` is, or give up `path`; the descriptor is closed. */
+static void *map(int fd, const char *path, uint64_t bytes, int whole)
 {
     long mapped = -1;
-    int fd;
-    if (!within_limit(bytes))
-        return NULL;
-    fd = (int)TK_RAW4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return NULL;
-    if (allocate(fd, bytes))
+    if (whole)
         mapped = TK_RAW(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (mapped < 0 && mapped > -4096) {
         TK_RAW1(SYS_close, fd);
@@ -79,4 +75,27 @@ void *tk_map_new(const char *path, uint64_t bytes)
     populate(fd, (void *)mapped, bytes);
     TK_RAW1(SYS_close, fd);
     return (void *)mapped;
+}
+
+void *tk_map_new(const char *path, uint64_t bytes)
+{
+    int fd;
+    if (!within_limit(bytes))
+        return NULL;
+    fd = (int)TK_RAW4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return NULL;
+    return map(fd, path, bytes, allocate(fd, bytes));
+}
+
+void *tk_map_spare(const char *spare, const char *path, uint64_t bytes)
+{
+    int fd;
+    if (!within_limit(bytes) || TK_RAW(SYS_renameat2, AT_FDCWD, spare, AT_FDCWD, path, NOREPLACE, 0) != 0)
+        return NULL;
+    fd = (int)TK_RAW4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return NULL;
+    /* Its blocks and pages are there: what is mapped is what its size says. */
+    return map(fd, path, bytes, TK_RAW3(SYS_lseek, fd, 0, SEEK_END) == (long)bytes);
 }

@@ -10,4 +10,7 @@ enum { TK_HUGE = 1 << 21 }; /* from here on one huge page may hold it */
    no allocation, no lock, no errno. */
 void *tk_map_new(const char *path, uint64_t bytes);
 
+/* The same, of a file of so many zero bytes that somebody else has made and that becomes `path`: at most one taker gets it. */
+void *tk_map_spare(const char *spare, const char *path, uint64_t bytes);
+
 #endif

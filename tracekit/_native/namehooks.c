@@ -32,7 +32,7 @@ static void note_directory(struct tk_thread *thread, uint64_t now)
 }
 
 /* Note an op on a name of `length` bytes; `directory` is where a relative one starts. */
-static void note_known_name(struct tk_thread *thread, uint32_t what, int directory, const char *path, size_t length,
+static __attribute__((noinline)) void note_any_name(struct tk_thread *thread, uint32_t what, int directory, const char *path, size_t length,
                             uint64_t len, int64_t ret, uint64_t begin, uint64_t end)
 {
     char name[DIRECTORY_ROOM];
@@ -58,6 +58,14 @@ static void note_known_name(struct tk_thread *thread, uint32_t what, int directo
     tk_note_text(thread, what, len, ret, begin, end, name, bytes, path, length);
 }
 
+/* The same; an absolute name for which there is room is the common case. */
+static inline void note_known_name(struct tk_thread *thread, uint32_t what, int directory, const char *path, size_t length,
+                                   uint64_t len, int64_t ret, uint64_t begin, uint64_t end)
+{
+    if (TK_UNLIKELY(path[0] != '/' || !tk_note_name_in(thread, what, len, ret, begin, end, path, length)))
+        note_any_name(thread, what, directory, path, length, len, ret, begin, end);
+}
+
 /* The same for a path that may be anything: one that the kernel could not read is not read here. */
 static void note_name(uint32_t what, int directory, const char *path, uint64_t len, int64_t ret, uint64_t begin)
 {
@@ -78,7 +86,7 @@ static int is_kernels_own(const char *path)
                               (path[1] == 's' && strncmp(path, "/sys/", 5) == 0));
 }
 
-static void opened(int fd, int directory, const char *path, int flags, uint64_t begin)
+static inline void opened(int fd, int directory, const char *path, int flags, uint64_t begin)
 {
     uint64_t end = tk_ticks();
     struct tk_thread *thread;
@@ -150,18 +158,18 @@ int hook_creat64(const char *path, mode_t mode)
 /* -- close and copies --------------------------------------------------------------------------------------------- */
 
 /* Whether this call acts on the descriptors that the table describes. */
-static int is_ours(void)
+static inline int is_ours(void)
 {
     struct tk_thread *thread = tk_local.thread;
     if (!tk_on || tk_process == NULL || *tk_live != tk_generation)
         return 0;
-    if (TK_UNLIKELY(thread == NULL || tk_local.generation != *tk_live))
+    if (TK_UNLIKELY(thread == NULL || tk_local.generation != tk_generation))
         return TK_RAW0(SYS_getpid) == tk_process->pid;
-    return !thread->vforked || tk_after_vfork(thread) != NULL;
+    return TK_LIKELY(!thread->vforked) || tk_after_vfork(thread) != NULL;
 }
 
 /* Forgotten before the call: afterwards the number may belong to another thread's new file. */
-static uint64_t closing(int fd)
+static inline uint64_t closing(int fd)
 {
     uint64_t word = tk_fd_word(fd);
     if (word == 0 || !is_ours())
@@ -170,7 +178,7 @@ static uint64_t closing(int fd)
     return word & TK_FD_TRACKED ? word : 0;
 }
 
-static void closed(uint64_t word, long result, uint64_t begin)
+static inline void closed(uint64_t word, long result, uint64_t begin)
 {
     uint64_t end = tk_ticks();
     struct tk_thread *thread = tk_self();

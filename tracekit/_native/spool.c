@@ -2,6 +2,7 @@
    handler or on a thread whose locks are held, so it uses system calls made by hand and no allocation. */
 #define _GNU_SOURCE
 #include "mapfile.h"
+#include "spares.h"
 #include "spool.h"
 
 #include <errno.h>
@@ -160,6 +161,12 @@ static uint64_t chunk_bytes(uint32_t sequence_of_thread)
     return sequence_of_thread == 0 ? 1 << 16 : sequence_of_thread == 1 ? 1 << 18 : TK_HUGE;
 }
 
+static struct tk_thread *map_chunk(const char *path, uint64_t bytes)
+{
+    void *spare = bytes == TK_HUGE ? tk_spares_take(path, bytes) : NULL;
+    return spare ? spare : tk_map_new(path, bytes);
+}
+
 static struct tk_thread *new_chunk(const struct tk_context *context, uint64_t bytes)
 {
     char path[PATH + 64], *at;
@@ -168,7 +175,7 @@ static struct tk_thread *new_chunk(const struct tk_context *context, uint64_t by
 
     at = append_text(begin_name(path, tk_process->pid, tk_process->start), ".");
     append_text(append_number(at, number), ".ops");
-    thread = tk_map_new(path, bytes);
+    thread = map_chunk(path, bytes);
     if (thread == NULL)
         return NULL;
     thread->layout = TK_LAYOUT;
@@ -296,6 +303,8 @@ struct tk_thread *tk_turn(struct tk_thread *full)
         next = tk_local.thread;
     } else {
         uint32_t size = full == &nowhere ? 0 : full->bytes < 1 << 18 ? 1 : 2;
+        if (size == 1)
+            tk_spares_want();
         next = new_chunk(full == &nowhere ? &nothing : &full->now, chunk_bytes(size));
         if (next) {
             if (full != &nowhere) {
@@ -395,6 +404,7 @@ const char *tk_spool_start(const char *where, int tsc)
         return "the kernel cannot wipe a page on fork (Linux 4.14)";
     }
     strcpy(directory, where);
+    tk_spares_start(where);
 #if !defined(__x86_64__)
     tsc = 0;
 #endif

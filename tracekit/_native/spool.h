@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -238,7 +239,20 @@ static inline void tk_note(struct tk_thread *thread, uint32_t what, int64_t offs
         tk_fill(record, what, offset, len, ret, begin, end);
 }
 
-/* A record with a text made of up to two parts, in this chunk; 0 when it is full. */
+/* A record with a text, in this chunk; 0 when it is full. */
+static inline int tk_note_name_in(struct tk_thread *thread, uint32_t what, uint64_t len, int64_t ret, uint64_t begin,
+                                  uint64_t end, const char *text, size_t bytes)
+{
+    uint64_t at = 0;
+    struct tk_record *record = tk_take_in(thread, (uint32_t)((bytes + 7) & ~UINT64_C(7)), &at);
+    if (TK_UNLIKELY(record == NULL))
+        return 0;
+    memcpy((char *)thread + at, text, bytes);
+    tk_fill(record, what, (int64_t)(at << 32 | bytes), len, ret, begin, end);
+    return 1;
+}
+
+/* The same of up to two parts. */
 int tk_note_text_in(struct tk_thread *thread, uint32_t what, uint64_t len, int64_t ret, uint64_t begin, uint64_t end,
                     const void *first, size_t first_bytes, const void *second, size_t second_bytes);
 

@@ -14,13 +14,13 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from tracekit.errors import RecorderError
-from tracekit.record import bundle, residence, tracers
+from tracekit.record import bundle, residence, spares, tracers
 from tracekit.record.children import bytes_read, name_of
 from tracekit.record.engine import Choice, anchor, choose, preload_library, strace_words
 from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
@@ -182,7 +182,8 @@ def follow(run: Run) -> int:
     if not run.output:
         run.output = os.path.abspath(default_name(run.command, run.pid))
     run.note()
-    run.status = _wait(run)
+    with spares.kept(run.parts) if run.engine == "native" else nullcontext():
+        run.status = _wait(run)
     if run.strace is not None:
         _await_tracers(run)
     run.anchors += [list(pair) for pair in anchor()]

@@ -22,7 +22,7 @@ RECORDER = [
     *(
         str(NATIVE / f"{name}.c")
         for name in (
-            "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "mapfile", "fdtable", "sightings", "datahooks",
+            "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "mapfile", "spares", "fdtable", "sightings", "datahooks",
             "namehooks", "exechooks", "attach", "waithooks", "gates", "confine", "regions", "touched", "maps", "faults", "ending", "residence", "rawnet",
         )
     ),
