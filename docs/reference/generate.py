@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.analysis.snapshot import Analysis
 from tracekit.metrics import Metrics
 from tracekit.replay.statement import Statement
 from tracekit.trace import COLUMNS, SCHEMA_VERSION
@@ -204,16 +205,18 @@ def _others() -> str:
 
 SECTIONS = {
     "metrics keys": lambda: table(Metrics.json_schema()),
+    "analysis keys": lambda: table(Analysis.json_schema()),
     "op keys": lambda: table(_op()),
     "other keys": _others,
     "run keys": lambda: table(Statement.json_schema()),
 }
 SCHEMAS = {
     "reference/metrics.schema.json": Metrics.json_schema,
+    "reference/analysis.schema.json": Analysis.json_schema,
     "reference/trace.schema.json": trace_schema,
     "reference/run.schema.json": Statement.json_schema,
 }
-FILES = (*SCHEMAS, "metrics.md", "trace.md", "explanation/cadence.md")
+FILES = (*SCHEMAS, "metrics.md", "analysis.md", "trace.md", "explanation/cadence.md")
 
 
 def text_of(name: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from tracekit import Header, Mark, Metrics, Op, Trace, Trailer, formats
+from tracekit.analysis.snapshot import Analysis
 from tracekit.replay.options import Options
 from tracekit.replay.session import replay
 from tracekit.testing import trace_of, training_trace
@@ -45,9 +46,11 @@ def schema(repository, name):
     "name",
     [
         "reference/metrics.schema.json",
+        "reference/analysis.schema.json",
         "reference/trace.schema.json",
         "reference/run.schema.json",
         "metrics.md",
+        "analysis.md",
         "trace.md",
         "explanation/cadence.md",
     ],
@@ -57,7 +60,9 @@ def test_the_published_reference_is_the_generated_one(repository, generator, nam
     assert (repository / "docs" / name).read_text() == generator.text_of(name), "run: python docs/reference/generate.py"
 
 
-@pytest.mark.parametrize("name", ["metrics.schema.json", "trace.schema.json", "run.schema.json"])
+@pytest.mark.parametrize(
+    "name", ["metrics.schema.json", "analysis.schema.json", "trace.schema.json", "run.schema.json"]
+)
 def test_the_published_schemas_are_schemas(repository, name):
     """They follow JSON Schema draft 2020-12."""
     Draft202012Validator.check_schema(schema(repository, name))
@@ -70,6 +75,15 @@ def test_metrics_have_exactly_the_published_keys(repository, name):
 
     Draft202012Validator(schema(repository, "metrics.schema.json")).validate(data)
     assert next(iter(data)) == "metrics"
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_the_analysis_has_exactly_the_published_keys(repository, name):
+    """The analysis of the same traces is valid: every key required, none beyond, its version first."""
+    data = json.loads(json.dumps(Analysis.of(TRACES[name]).to_json()))
+
+    Draft202012Validator(schema(repository, "analysis.schema.json")).validate(data)
+    assert next(iter(data)) == "analysis"
 
 
 def test_a_key_that_is_not_published_is_refused(repository):
@@ -96,7 +110,7 @@ def test_every_published_key_has_a_description(repository):
                 missing.append(path + key)
             look(value, f"{path}{key}.")
 
-    for name in ("metrics.schema.json", "trace.schema.json", "run.schema.json"):
+    for name in ("metrics.schema.json", "analysis.schema.json", "trace.schema.json", "run.schema.json"):
         document = schema(repository, name)
         look(document, "")
         for kind, value in document["$defs"].items():

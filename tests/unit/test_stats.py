@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tracekit import Header, Mark, Op, Trace, Trailer, cli, formats
+from tracekit.analysis.snapshot import Analysis
 from tracekit.metrics import Metrics
 from tracekit.testing import MS, training_trace
 from tracekit.verbs import stats_text
@@ -41,13 +42,67 @@ def test_the_text_names_what_matters(trace_file, capsys):
     assert found.err == f"next: tracekit replay {trace_file}\n"
 
 
-def test_json_is_the_snapshot(trace_file, capsys):
-    """--json prints Metrics.to_json and nothing else."""
+def test_json_is_the_snapshot_and_the_analysis(trace_file, capsys):
+    """--json prints Metrics.to_json with the analysis under a key of its own, and nothing else."""
     assert cli.main(["stats", trace_file, "--json"]) == 0
     found = capsys.readouterr()
 
-    assert json.loads(found.out) == json.loads(json.dumps(Metrics.of(formats.load(trace_file)).to_json()))
+    trace = formats.load(trace_file)
+    expected = Metrics.of(trace).to_json() | {"analysis": Analysis.of(trace).to_json()}
+    assert json.loads(found.out) == json.loads(json.dumps(expected))
     assert found.err == ""
+
+
+def read(name, block, at, took=100_000, **rest):
+    """A read of a block of 64 KiB, at microseconds."""
+    size = 65_536
+    return Op(f"file:///data/{name}", block * size, size, at * 1000, t_complete=at * 1000 + took, ret=size, **rest)
+
+
+def test_what_stands_out_is_said(tmp_path, capsys):
+    """A hot file read again and again, a slow moment, a busy worker and a checkpoint are named, each in a line."""
+    ops = [read("hot.bin", i % 8, i * 1000, pid=1, tid=1, worker=0) for i in range(800)]
+    ops += [read(f"f{i}.bin", 0, 800_000 + i * 1000, pid=1, tid=2, worker=1) for i in range(190)]
+    ops += [read("slow.bin", i, 990_000 + i * 1000, 50_000_000, pid=1, tid=2, worker=1) for i in range(10)]
+    ops.append(Op("file:///ck", 0, 8 << 20, 2 * 10**9, "write", 2 * 10**9 + 10**8, 8 << 20, pid=1, tid=1, worker=0))
+    formats.save(Trace.of(ops, marks=[Mark("checkpoint", 2 * 10**9, 21 * 10**8)]), tmp_path / "t.jsonl")
+
+    assert cli.main(["stats", str(tmp_path / "t.jsonl")]) == 0
+    out = capsys.readouterr().out
+    lines = dict(line.strip().split("  ", 1) for line in out.split("what stands out")[1].splitlines()[1:8])
+    found = {label: text.strip() for label, text in lines.items()}
+
+    assert found["hot file"] == "71 % of all bytes: file:///data/hot.bin"
+    assert found["read again"] == "every byte 4.8 times: 62.5 MiB of 13 MiB (how far the files were read)"
+    assert found["page cache"] == "512 KiB would serve 71 % of reads, 13 MiB all that come again (79 %)"
+    assert "91 % file:///data/slow.bin (91 × its share)" in found["slowest 1 %"]
+    assert found["uneven"] == "the busiest of 2 workers moved 1.6 × the mean"
+    assert found["checkpoints"] == "1 burst of writing, 8 MiB, up to 83.9 MB/s, at 2.0 s"
+    assert found["storage busy"].startswith("32 % of the time, longest pause")
+
+
+def test_what_does_not_stand_out_is_not_said(tmp_path, capsys):
+    """Files read once, evenly and equally fast, have nothing to say but how busy the storage was."""
+    ops = [read(f"f{i:03d}.bin", 0, i * 1000, pid=1, tid=i % 2, worker=i % 2) for i in range(200)]
+    formats.save(Trace.of(ops), tmp_path / "t.jsonl")
+
+    assert cli.main(["stats", str(tmp_path / "t.jsonl")]) == 0
+    section = capsys.readouterr().out.split("what stands out")[1].split("\nrecorded")[0]
+    assert [line.split("  ")[1] for line in section.splitlines() if line.startswith("  ")] == ["storage busy"]
+
+
+def test_the_tables_of_the_analysis_are_whole(tmp_path, capsys):
+    """files.csv has every file, also where JSON has the first hundred; every table has its header."""
+    formats.save(Trace.of(read(f"f{i:03d}.bin", 0, i * 1000) for i in range(150)), tmp_path / "t.jsonl")
+    assert cli.main(["stats", str(tmp_path / "t.jsonl"), "--csv", str(tmp_path / "out")]) == 0
+    rows = {path.name: path.read_text().splitlines() for path in (tmp_path / "out").iterdir()}
+
+    assert len(rows["files.csv"]) == 151
+    assert rows["files.csv"][0].startswith("name,files,ops,read_bytes,written_bytes,extent_bytes,size_bytes,")
+    assert rows["size_latency.csv"][1:] == ["65536,64,150"]
+    assert rows["bursts.csv"] == ["start_ns,end_ns,ops,bytes,files,reads_bytes,mb_s,checkpoint"]
+    assert "amplification.ratio,1.0," in rows["analysis.csv"]
+    assert capsys.readouterr().out.count("\n") == len(rows)
 
 
 def test_csv_lists_its_files(trace_file, tmp_path, capsys):

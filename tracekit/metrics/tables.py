@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
 def write(metrics: Metrics, directory: str | os.PathLike[str], *, force: bool) -> list[str]:
     """Write the files of `Metrics.to_csv` (arguments and errors as there)."""
+    return write_texts(texts(metrics), directory, force=force)
+
+
+def write_texts(files: Mapping[str, str], directory: str | os.PathLike[str], *, force: bool) -> list[str]:
+    """Write these files into a directory, all or none (arguments and errors as for `Metrics.to_csv`)."""
     target = Path(directory)
-    files = texts(metrics)
     taken = next((target / name for name in files if (target / name).exists()), None)
     if taken is not None and not force:
         raise OutputExistsError(taken)
@@ -38,7 +42,7 @@ def write(metrics: Metrics, directory: str | os.PathLike[str], *, force: bool) -
 
 def texts(metrics: Metrics) -> dict[str, str]:
     """The files by name."""
-    scalars = [(name, _cell(value), unit) for name, value, unit, _ in schema.scalars(metrics)]
+    scalars = [(name, cell(value), unit) for name, value, unit, _ in schema.scalars(metrics)]
     files = {"scalars.csv": csv_text(("metric", "value", "unit"), scalars)}
     for name, histogram, unit in schema.histograms(metrics):
         divisor = schema.divisor_of(unit)
@@ -48,7 +52,7 @@ def texts(metrics: Metrics) -> dict[str, str]:
         ]
         files[f"hist_{name.removesuffix('_hist')}.csv"] = csv_text((f"low_{unit}", f"high_{unit}", "count"), rows)
     columns = [field.name for field in fields(StepRow)]
-    steps = [[_cell(getattr(row, name)) for name in columns] for row in metrics.steps.table]
+    steps = [[cell(getattr(row, name)) for name in columns] for row in metrics.steps.table]
     files["steps.csv"] = csv_text(columns, steps)
     depth = metrics.queue_depth
     timeline = zip(depth.timeline_t_us, depth.timeline_mean, depth.timeline_max, strict=True)
@@ -61,7 +65,8 @@ def _buckets(histogram: Histogram) -> Iterable[tuple[int, int, int]]:
     return zip(low.tolist(), high.tolist(), counts.tolist(), strict=True)
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
+    """A value as it stands in a CSV file: nothing where it is not known."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else value

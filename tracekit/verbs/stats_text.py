@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tracekit import console
 from tracekit.units import format_bytes, format_count, format_ns, format_rate
+from tracekit.verbs.analysis_text import standing_out
 
 if TYPE_CHECKING:
+    from tracekit.analysis.snapshot import Analysis
     from tracekit.histogram import Histogram
     from tracekit.metrics import Metrics
     from tracekit.metrics.counters import Timing
@@ -22,10 +24,10 @@ _BAR = 40
 _MOST_SIZES = 8
 
 
-def text(name: str, trace: Trace, metrics: Metrics) -> str:
+def text(name: str, trace: Trace, metrics: Metrics, analysis: Analysis | None = None) -> str:
     """The summary for a terminal."""
     parts = [console.paint(title(name, metrics), "bold")]
-    for heading, lines in sections(trace, metrics):
+    for heading, lines in sections(trace, metrics, analysis):
         parts.append(console.paint(heading, "bold"))
         width = max(len(label) for label, _ in lines)
         parts += [f"  {label.ljust(width)}  {value}".rstrip() for label, value in lines]
@@ -35,10 +37,10 @@ def text(name: str, trace: Trace, metrics: Metrics) -> str:
     return "\n".join(parts)
 
 
-def markdown(name: str, trace: Trace, metrics: Metrics) -> str:
+def markdown(name: str, trace: Trace, metrics: Metrics, analysis: Analysis | None = None) -> str:
     """The summary as Markdown: one table, and the warnings as a list."""
     parts = [f"### {_escaped(title(name, metrics))}", "", "| | | |", "|---|---|---|"]
-    for heading, lines in sections(trace, metrics):
+    for heading, lines in sections(trace, metrics, analysis):
         for index, (label, value) in enumerate(lines):
             first = f"**{heading}**" if index == 0 else ""
             parts.append(f"| {first} | {_escaped(label)} | {_escaped(value)} |")
@@ -57,9 +59,10 @@ def title(name: str, metrics: Metrics) -> str:
     )
 
 
-def sections(trace: Trace, metrics: Metrics) -> list[Section]:
+def sections(trace: Trace, metrics: Metrics, analysis: Analysis | None = None) -> list[Section]:
     """The summary's sections that have something to say."""
     made = (
+        ("what stands out", standing_out(analysis) if analysis else []),
         ("recorded", _recorded(trace, metrics)),
         ("requests", _requests(metrics)),
         ("sizes", _sizes(metrics)),
