@@ -26,7 +26,7 @@ from harness.criterion import (
 from harness.envelope import Envelope
 from harness.figures import Figures, Table
 from harness.findings import Measured, distributions, finding_of, format_value, size_effects, without
-from harness.verdict import Finding, Outcome, Verdict
+from harness.verdict import Finding, Outcome, RunByRun, Verdict
 from tracekit.trace import Trace
 
 DATA_KINDS = ("read", "write")
@@ -114,6 +114,7 @@ def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str]) -> 
         [*problems, *findings(trial)],
         notes,
         distributions(golden.histograms, candidates.histograms),
+        [RunByRun(name, golden.values(name), candidates.values(name)) for name in REPEAT_CRITERIA],
     )
 
 

@@ -90,6 +90,15 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class RunByRun:
+    """A criterion's figure in each golden run and in each run that is judged; None where a run cannot tell."""
+
+    id: str
+    golden: Sequence[float | None]
+    measured: Sequence[float | None]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a check found, whole: mode, both sides, every finding, and what should be said beside them.
 
@@ -102,6 +111,7 @@ class Verdict:
     findings: Sequence[Finding]
     notes: Sequence[str] = ()
     histograms: Sequence[Histogram] = ()
+    runs: Sequence[RunByRun] = ()
 
     @property
     def outcome(self) -> Outcome:

@@ -1,1 +1,1 @@
-"""A verdict as text for a terminal, as JSON for programs, and as CSV for spreadsheets."""
+"""One verdict, many renderings: a table for a terminal, JSON and CSV for programs, JUnit, Markdown and HTML for people who look later."""

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from harness.report import outputs
 from tracekit import console
 from tracekit.errors import UsageError
-from tracekit.output import check_output, write_text
+from tracekit.output import check_output
+
+if TYPE_CHECKING:
+    from harness.report.timeline import Timeline
+    from harness.verdict import Verdict
 
 _DESCRIPTION = """\
 Hold one or more traces against a golden (a name, or a directory made by `harness bless`), or a replay against the
@@ -23,7 +32,9 @@ examples:
   harness check run.jsonl --golden torch-like                   a run against a golden that comes with tracekit
   harness check run1.jsonl run2.jsonl --golden my-job           several runs against a golden of your own
   harness check --golden torch-like                             run that golden's own program here and judge it
+  harness check run.jsonl --golden my-job --html report.html    a page with pictures, for people
   harness check run.jsonl --golden my-job --json summary.json   for other programs; --json - prints it
+  harness check run.jsonl --golden my-job --junit io.xml        for a CI server, a testcase per criterion
   harness check --explain order.stream                          what a criterion means
 """
 
@@ -50,8 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FROM=TO",
         help="where the data of a replay lies, when its header does not say; may be given several times",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the summary; - is standard output, instead of the table")
-    parser.add_argument("--csv", metavar="DIR", help="write criteria.csv and hist_*.csv")
+    outputs.configure(parser)
     parser.add_argument(
         "--explain", metavar="CRITERION", help="say what a criterion measures, how it decides and why, and stop"
     )
@@ -77,7 +87,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out bad lines of a damaged trace, and count them"
     )
-    parser.add_argument("--force", action="store_true", help="replace outputs that exist")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,7 +105,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_arguments(args: argparse.Namespace) -> None:
     from harness.check import MODES, choose_mode
-    from harness.report.csv import check_directory
     from tracekit.errors import UnknownNameError
 
     if not args.golden:
@@ -108,11 +116,9 @@ def _check_arguments(args: argparse.Namespace) -> None:
     choose_mode(args.mode, args.golden, max(1, len(args.traces)))
     if not args.traces and (args.remap or Path(args.golden).is_file()):
         raise UsageError("there is no TRACE to judge", "name one; only a golden can run its own program")
-    for path in (args.json, args.output):
-        if path and path != "-":
-            check_output(path, force=args.force)
-    if args.csv:
-        check_directory(Path(args.csv), force=args.force)
+    if args.output:
+        check_output(args.output, force=args.force)
+    outputs.Outputs.of(args).check()
 
 
 def _recorded_here(args: argparse.Namespace, scratch: Path) -> str:
@@ -132,26 +138,44 @@ def _recorded_here(args: argparse.Namespace, scratch: Path) -> str:
 
 def _judge(args: argparse.Namespace, traces: list[str]) -> int:
     from harness.check import check
-    from harness.report import csv, json, text
+    from harness.report import json, text
     from harness.verdict import exit_code
     from tracekit.replay.options import parse_remap
 
     remap = [parse_remap(pair) for pair in args.remap]
     verdict = check(traces, args.golden, mode=args.mode, remap=remap, time_unit=args.time_unit, skip_bad=args.skip_bad)
+    wanted = outputs.Outputs.of(args)
     # Files first: whoever reads the table may stop reading.
-    if args.json and args.json != "-":
-        write_text(args.json, json.render(verdict), force=args.force)
-    if args.csv:
-        csv.write(verdict, Path(args.csv), force=args.force)
+    wanted.write(verdict, lambda: _over_time(args, traces, verdict.mode))
     console.show(json.render(verdict).rstrip("\n") if args.json == "-" else text.render(verdict))
+    if args.github:
+        _annotate(verdict)
     _say_next(args, verdict.failed[0].id if verdict.failed else "")
     return exit_code(verdict.outcome, inconclusive=args.inconclusive)
 
 
+def _over_time(args: argparse.Namespace, traces: list[str], mode: str) -> tuple[Sequence[Timeline], bool]:
+    """The traces over time, read once more piece by piece: a check keeps figures only."""
+    from harness.criterion import PAIRED
+    from harness.report.timeline import Timeline
+    from tracekit import formats
+
+    of_golden = mode == PAIRED
+    paths = [args.golden, *traces] if of_golden else traces
+    read = partial(formats.chunks, time_unit=args.time_unit, skip_bad=args.skip_bad)
+    return [Timeline.of(os.path.basename(path), read(path)) for path in paths], of_golden
+
+
+def _annotate(verdict: Verdict) -> None:
+    from harness.report.markdown import workflow_commands
+
+    for line in workflow_commands(verdict):
+        console.show(line)
+
+
 def _say_next(args: argparse.Namespace, failed: str) -> None:
-    for what, where in (("summary", args.json), ("tables", args.csv)):
-        if where and where != "-":
-            console.say(f"{what}: {where}")
+    for what, where in outputs.Outputs.of(args).written():
+        console.say(f"{what}: {where}")
     if failed:
         console.say(f"next: harness check --explain {failed}")
     elif args.json:

@@ -18,14 +18,14 @@ def explanation(repository):
 
 
 def test_the_shell_block_runs(repository, capsys):
-    """Every command of the how-to's block passes on a trace and its copy."""
+    """Every command of the how-to's blocks passes on a trace and its copy."""
     trace = training_trace()
     for name in ("train.jsonl", "again.jsonl"):
         formats.save(trace, name)
-    (block,) = re.findall(
+    blocks = re.findall(
         r"^```sh\n(.*?)^```", (repository / "docs/howto/check-a-run.md").read_text(), re.DOTALL | re.MULTILINE
     )
-    for line in block.splitlines():
+    for line in "".join(blocks).splitlines():
         program, *words = shlex.split(line)
         assert program == "harness"
         assert cli.main(words) == 0, line
