@@ -17,6 +17,8 @@ _STYLES = {
     Outcome.NA: "dim",
 }
 
+_UNSATISFIED = {Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE}
+
 
 def render(verdict: Verdict) -> str:
     """The whole verdict as text; colour where the terminal shows it."""
@@ -27,6 +29,21 @@ def render(verdict: Verdict) -> str:
         table([_cells(row) for row in tabulated.rows], header, right=(2, 3)),
         *_reasons([row.finding for row in tabulated.rows]),
         "\n".join(f"[{number}] {note}" for number, note in enumerate(tabulated.footnotes, 1)),
+        "\n".join(f"note: {note}" for note in verdict.notes),
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def unsatisfied(verdict: Verdict) -> str:
+    """Only what counts and did not pass, as a test that failed shows it."""
+    tabulated = rows.tabulate(verdict)
+    chosen = [row for row in tabulated.rows if row.finding.gates and row.finding.outcome in _UNSATISFIED]
+    header = ("criterion", *rows.sides(verdict.mode), "effect", "accepted", "verdict")
+    cells = [(row.finding.id, row.golden, row.measured, row.effect, row.band, row.outcome) for row in chosen]
+    blocks = [
+        f"{verdict.outcome.value}: {rows.heading(verdict)} ({rows.counts(verdict)})",
+        table(cells, header, right=(1, 2)) if cells else "",
+        "\n".join(f"{row.finding.id}: {rows.reason(row.finding)}" for row in chosen),
         "\n".join(f"note: {note}" for note in verdict.notes),
     ]
     return "\n\n".join(block for block in blocks if block)

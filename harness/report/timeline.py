@@ -6,13 +6,18 @@ ops every n-th is kept, n doubling as needed. What is thinned says so (`Dots.eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.criterion import PAIRED
 from harness.stats import Floats, Ints
+from harness.verdict import Verdict
+from tracekit import formats
 from tracekit.metrics.view import View, codes_of
 from tracekit.trace import NULL, Mark, Trace
 
@@ -87,6 +92,19 @@ class Timeline:
         for piece in pieces:
             gathered.feed(piece)
         return gathered.timeline(name)
+
+
+def of_check(
+    verdict: Verdict, against: str, traces: Sequence[str], *, time_unit: str = "ns", skip_bad: bool = False
+) -> tuple[list[Timeline], bool]:
+    """The traces of a check over time, and whether the first is the reference's.
+
+    They are read once more, piece by piece: a verdict holds figures and distributions only.
+    """
+    of_golden = verdict.mode == PAIRED
+    paths = [against, *traces] if of_golden else traces
+    read = partial(formats.chunks, time_unit=time_unit, skip_bad=skip_bad)
+    return [Timeline.of(os.path.basename(path), read(path)) for path in paths], of_golden
 
 
 class _Windows:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,7 +144,7 @@ def _judge(args: argparse.Namespace, traces: list[str]) -> int:
     verdict = check(traces, args.golden, mode=args.mode, remap=remap, time_unit=args.time_unit, skip_bad=args.skip_bad)
     wanted = outputs.Outputs.of(args)
     # Files first: whoever reads the table may stop reading.
-    wanted.write(verdict, lambda: _over_time(args, traces, verdict.mode))
+    wanted.write(verdict, lambda: _over_time(args, traces, verdict))
     console.show(json.render(verdict).rstrip("\n") if args.json == "-" else text.render(verdict))
     if args.github:
         _annotate(verdict)
@@ -154,16 +152,10 @@ def _judge(args: argparse.Namespace, traces: list[str]) -> int:
     return exit_code(verdict.outcome, inconclusive=args.inconclusive)
 
 
-def _over_time(args: argparse.Namespace, traces: list[str], mode: str) -> tuple[Sequence[Timeline], bool]:
-    """The traces over time, read once more piece by piece: a check keeps figures only."""
-    from harness.criterion import PAIRED
-    from harness.report.timeline import Timeline
-    from tracekit import formats
+def _over_time(args: argparse.Namespace, traces: list[str], verdict: Verdict) -> tuple[Sequence[Timeline], bool]:
+    from harness.report.timeline import of_check
 
-    of_golden = mode == PAIRED
-    paths = [args.golden, *traces] if of_golden else traces
-    read = partial(formats.chunks, time_unit=args.time_unit, skip_bad=args.skip_bad)
-    return [Timeline.of(os.path.basename(path), read(path)) for path in paths], of_golden
+    return of_check(verdict, args.golden, traces, time_unit=args.time_unit, skip_bad=args.skip_bad)
 
 
 def _annotate(verdict: Verdict) -> None:
