@@ -29,7 +29,7 @@ _CALLS = "trace=" + ",".join(
         "openat", "openat2", "creat", "close", "lseek", "dup", "dup2", "dup3", "fcntl", "clone", "clone3", "fork", "vfork",
         "execve", "execveat", "stat", "lstat", "newfstatat", "statx", "unlink", "unlinkat", "rmdir", "truncate", "rename",
         "renameat", "renameat2", "mkdir", "mkdirat", "fsync", "fdatasync", "ftruncate", "getdents64", "getdents",
-        "fadvise64", "readahead", "sendfile", "copy_file_range", "splice", "mmap",
+        "fadvise64", "readahead", "sendfile", "copy_file_range", "splice", "mmap", "close_range",
     )
 )  # fmt: skip
 

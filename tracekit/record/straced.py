@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.formats.strace import KERNEL_COPIES, READS, Row, Strace, strings, unescaped
+from tracekit.formats.strace import KERNEL_COPIES, READS, Strace
+from tracekit.formats.strace_lines import Call, Row
+from tracekit.formats.strace_words import strings, unescaped
 from tracekit.record import spool
 from tracekit.record.files import Filter
 from tracekit.record.parts import SLOT, Ops, Part, Source
@@ -62,19 +64,20 @@ class _Survey(Strace):
         root = int(Path(path).name.partition("-")[0])
         self.images[root] = [Image(root, -1, [], [], recorded=True)]
 
-    def _call(self, tid: int, when: int, name: bytes, args: bytes, result: bytes, rest: bytes) -> Iterator[Row]:
-        yield from super()._call(tid, when, name, args, result, rest)
-        if name in (b"execve", b"execveat") and result == b"0":
-            before = self._now(self.process(tid))
-            words = [os.fsdecode(unescaped(word)) for word in _words(args)]
-            self._begins(Image(before.pid, when - self.epoch, words, before.above))
+    def called(self, call: Call) -> Iterator[Row]:
+        """No rows, but the program that an execve began."""
+        yield from ()
+        if call.name in (b"execve", b"execveat") and call.ret == 0:
+            before = self._now(call.pid)
+            words = [os.fsdecode(unescaped(word)) for word in _words(call.args)]
+            self._becomes(Image(before.pid, call.when - self.epoch, words, before.above))
 
     def born(self, parent: int, child: int, when: int) -> None:
         """A process was forked: until it executes something it is what its parent was."""
         above = self._now(parent)
-        self._begins(Image(child, when - self.epoch, above.argv, [parent, *above.above], parent=above))
+        self._becomes(Image(child, when - self.epoch, above.argv, [parent, *above.above], parent=above))
 
-    def _begins(self, image: Image) -> None:
+    def _becomes(self, image: Image) -> None:
         self.images.setdefault(image.pid, []).append(image)
 
     def _now(self, pid: int) -> Image:
@@ -99,16 +102,17 @@ class _Calls(Strace):
         place = bisect_right(self.begins.get(pid, ()), time)
         return self.images[pid][place - 1] if place else None
 
-    def _call(self, tid: int, when: int, name: bytes, args: bytes, result: bytes, rest: bytes) -> Iterator[Row]:
-        rows = list(super()._call(tid, when, name, args, result, rest))
-        image = self.image(self.process(tid), when - self.epoch)
+    def called(self, call: Call) -> Iterator[Row]:
+        """The rows of a call, kept for the program that made it."""
+        rows = list(super().called(call))
+        image = self.image(call.pid, call.when - self.epoch)
         if image is None or image.part is None:
             return
         kept = [row for row in rows if self.chosen.wants(row[0])]
-        reads = name in READS or name in KERNEL_COPIES
-        moved = int(result) if reads and result.isdigit() else 0
+        reads = call.name in READS or call.name in KERNEL_COPIES
+        moved = max(call.ret or 0, 0) if reads else 0
         seen = any(row[4] == "read" for row in kept)
-        if name == b"splice":  # the kernel does not count it
+        if call.name == b"splice":  # the kernel does not count it
             image.part.uncounted_bytes += moved if seen else 0
         elif not seen:
             image.part.ignored_bytes += moved

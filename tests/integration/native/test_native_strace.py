@@ -125,40 +125,69 @@ def test_the_command_itself_is_followed(tmp_path, data):
     assert subprocess.run([*command, "sh", "-c", "kill -TERM $$"], **rest).returncode == 143
 
 
+THREADS = r"""
+    #include <fcntl.h>
+    #include <pthread.h>
+    #include <signal.h>
+    #include <unistd.h>
+    static char *path;
+    static void *work(void *number)
+    { static __thread char b[1000]; int fd = open(path, O_RDONLY);
+      lseek(fd, 100000 * (long)number, SEEK_SET); for (int i = 0; i < 20; i++) read(fd, b, 1000);
+      int copy = dup(fd); read(copy, b, 1000); close(copy); close(fd); return 0; }
+    int main(int n, char **words)
+    { pthread_t t[4]; path = words[1];
+      for (long i = 0; i < 4; i++) pthread_create(t + i, 0, work, (void *)(i + 1));
+      for (int i = 0; i < 4; i++) pthread_join(t[i], 0);
+      char b[10]; int fd = open(path, O_RDONLY); pread(fd, b, 10, 5000); read(fd, b, 7); raise(SIGKILL); }
+"""
+
+
+def _compiled(tmp_path, *flags):
+    (tmp_path / "reader.c").write_text(THREADS)
+    subprocess.run(["cc", "-O1", "-w", *flags, "-o", "reader", "reader.c", "-lpthread"], cwd=tmp_path, check=True)
+
+
+def _reads_of_threads(trace, times=1):
+    """The reads, which must be those of four threads and what came after them, each as often as the program ran."""
+    reads = [op for op in trace if op.op == "read" and op.uri.endswith("/a")]
+    spans = Counter((op.offset, op.len, op.ret) for op in reads)
+    threads = {(100_000 * t + 1000 * i, 1000, 1000) for t in range(1, 5) for i in range(21)}
+    assert spans == Counter(dict.fromkeys(threads | {(5000, 10, 10), (0, 7, 7)}, times))
+    return reads
+
+
 @needs_compiler
 @pytest.mark.parametrize("flags", [(), ("-static",)], ids=["dynamic", "static"])
 def test_threads_positions_and_a_sudden_end(tmp_path, data, flags):
     """A C program with threads, pread and lseek that is killed leaves what it had read, with offsets and threads."""
-    source = r"""
-        #include <fcntl.h>
-        #include <pthread.h>
-        #include <signal.h>
-        #include <unistd.h>
-        static char *path;
-        static void *work(void *number)
-        { static __thread char b[1000]; int fd = open(path, O_RDONLY);
-          lseek(fd, 100000 * (long)number, SEEK_SET); for (int i = 0; i < 20; i++) read(fd, b, 1000);
-          int copy = dup(fd); read(copy, b, 1000); close(copy); close(fd); return 0; }
-        int main(int n, char **words)
-        { pthread_t t[4]; path = words[1];
-          for (long i = 0; i < 4; i++) pthread_create(t + i, 0, work, (void *)(i + 1));
-          for (int i = 0; i < 4; i++) pthread_join(t[i], 0);
-          char b[10]; int fd = open(path, O_RDONLY); pread(fd, b, 10, 5000); read(fd, b, 7); raise(SIGKILL); }
-    """
-    (tmp_path / "reader.c").write_text(source)
-    subprocess.run(["cc", "-O1", "-w", *flags, "-o", "reader", "reader.c", "-lpthread"], cwd=tmp_path, check=True)
+    _compiled(tmp_path, *flags)
     done, trace = record(tmp_path, "import subprocess; print(subprocess.call(['./reader', 'a']))", options=STRACE)
     assert done.stdout == "-9\n"
-    reads = [op for op in trace if op.op == "read" and op.uri.endswith("/a")]
-    spans = {(op.offset, op.len, op.ret) for op in reads}
-    threads = {(100_000 * t + 1000 * i, 1000, 1000) for t in range(1, 5) for i in range(21)}
-    assert spans == threads | {(5000, 10, 10), (0, 7, 7)}
-    assert len(reads) == len(spans)
+    reads = _reads_of_threads(trace)
     assert len({op.tid for op in reads}) == 5
     assert {op.pid for op in reads} == _of(trace, "./reader")
     times = [(op.t_submit, op.t_complete) for op in trace]
     assert times == sorted(times, key=lambda pair: pair[0])
     assert all(start <= end for start, end in times)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@needs_compiler
+def test_positions_are_right_however_busy_the_machine(tmp_path, data):
+    """A hundred runs beside processes that take the cores: threads reuse each other's descriptors in ever other orders."""
+    _compiled(tmp_path)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    program = "import subprocess\nfor _ in range(100): subprocess.call(['./reader', 'a'])"
+    try:
+        done, trace = record(tmp_path, program, options=STRACE, timeout=1500)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert done.returncode == 0, done.stderr
+    _reads_of_threads(trace, times=100)
 
 
 def test_positions_nobody_told_are_null(tmp_path, data):
