@@ -34,6 +34,8 @@ def _own_directory(tmp_path, monkeypatch):
     # Commands that tests start must not find the source folder as their working directory: `python -m tracekit` would
     # import from it.
     monkeypatch.chdir(tmp_path)
+    # Without credentials the S3 clients would ask an address on the link for them.
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 _TURNS = 3

@@ -28,12 +28,14 @@ from tracekit.errors import CannotRunError, InputError, RecorderError
 from tracekit.machine import mount_of
 from tracekit.record.engine import choose, strace_words, try_native
 from tracekit.replay.wakefulness import DEVICE
+from tracekit.storage import CLIENTS, Requests, storage_for
 from tracekit.units import format_bytes, format_ns
 from tracekit.uri import local_path, scheme_of
 
 OUTCOMES = ("ok", "limited", "missing")
 FRAMEWORKS = ("torch", "tensorflow", "jax", "h5py", "pyarrow", "webdataset", "datasets", "obstore", "boto3", "fsspec")
 _ALIGNMENTS = (512, 4096, 65_536)
+_STORE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,19 @@ def examine(uri: str = "") -> list[Check]:
     """Every check of this machine, and of the place a URI names.
 
     Args:
-        uri: A file or directory that traces refer to; without it the current directory's file system is looked at.
+        uri: A file, directory, object or bucket that traces refer to; without it the current directory's file system is
+            looked at.
 
     Raises:
         UnknownSchemeError: If no storage owns the URI's scheme.
         InputError: If nothing is there.
-        CannotRunError: If it cannot be read, or its scheme cannot be used yet.
+        CannotRunError: If it cannot be read.
     """
+    if uri and not scheme_of(uri).local:
+        stores = [check_store(uri, client) for client in CLIENTS]
+        if all(check.outcome == "missing" for check in stores):
+            raise CannotRunError(stores[0].finding, stores[0].way_out)
+        return [*(check() for check in MACHINE_CHECKS), *stores]
     path = _place(uri)
     checks = [check() for check in MACHINE_CHECKS]
     return [*checks, *(check(path) for check in PLACE_CHECKS)]
@@ -341,13 +349,26 @@ MACHINE_CHECKS: tuple[Callable[[], Check], ...] = (
 PLACE_CHECKS: tuple[Callable[[str], Check], ...] = (check_file_system, check_direct, check_residency)
 
 
+def check_store(uri: str, client: str) -> Check:
+    """Whether a client can list a bucket, container or prefix, and how long the answer took."""
+    name = f"{uri.partition('://')[0]} by {client}"
+    try:
+        storage = storage_for(uri, Requests(client, timeout_s=_STORE_TIMEOUT_S))
+        place = storage.resolve(uri)
+        began = time.monotonic_ns()
+        look = storage.look(place)
+    except CannotRunError as error:
+        return Check(name, "missing", error.cause, error.way_out)
+    except OSError as error:
+        return Check(name, "missing", f"{uri} is not there ({error.strerror})", "check the name")
+    size = f"an object of {format_bytes(look.size)}" if look.kind == "file" else "a prefix with objects below it"
+    return Check(name, "ok", f"{size}, answered in {format_ns(time.monotonic_ns() - began)}")
+
+
 def _place(uri: str) -> str:
     """The local path a URI names, made sure to exist and be readable."""
     if not uri:
         return os.getcwd()
-    scheme = scheme_of(uri)
-    if not scheme.local:
-        raise CannotRunError(f"{scheme.name}:// cannot be read by this version", "name a file:// or direct:// place")
     path = os.path.abspath(local_path(uri))
     if not os.path.exists(path):
         raise InputError(f"there is nothing at {path}", "check the name, or generate the data first")

@@ -125,8 +125,12 @@ def test_a_place_that_is_unusable_is_refused(tmp_path, monkeypatch):
         doctor.examine("s4://b")
     with pytest.raises(InputError, match="there is nothing at"):
         doctor.examine(str(tmp_path / "no"))
-    with pytest.raises(CannotRunError):
-        doctor.examine("s3://b/k")
+    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for uri in ("s3://b/k", "az://c/k"):
+        with pytest.raises(CannotRunError, match=r"nothing says|credentials"):
+            doctor.examine(uri)
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(CannotRunError, match="cannot be read"):
         doctor.examine(str(tmp_path))

@@ -11,6 +11,7 @@ from tracekit.errors import CannotRunError
 from tracekit.replay import prepare
 from tracekit.replay.options import Options
 from tracekit.replay.plan import File, Plan, make_plan
+from tracekit.storage import LocalStorage
 from tracekit.storage.cache import holes
 from tracekit.trace import Op, Trace, Trailer
 from tracekit.uri import file_uri
@@ -89,7 +90,7 @@ def test_directories_are_directories(tmp_path: Path) -> None:
 
 def test_too_little_space_is_known_before(tmp_path: Path) -> None:
     """A set that does not fit is one sentence per file system, and nothing is written."""
-    problems = prepare.check_space([File("u", place=str(tmp_path / "new/x"), extent=1 << 60)])
+    problems = prepare.check_space([File("u", place=str(tmp_path / "new/x"), storage=LocalStorage(), extent=1 << 60)])
     assert len(problems) == 1
     assert "are free" in str(problems[0])
     assert os.listdir(tmp_path) == []

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tracekit.errors import InputError, UnknownSchemeError
-from tracekit.storage import Access, Buffer, LocalStorage, MemoryStorage, cache, direct, storage_for
+from tracekit.errors import UnknownSchemeError
+from tracekit.storage import Access, Buffer, LocalStorage, MemoryStorage, ObjectStorage, cache, direct, storage_for
 from tracekit.storage.cache import Residency
 from tracekit.storage.direct import DirectHandle, alignment, open_direct, round_outwards
 
@@ -176,8 +176,7 @@ def test_memory_storage_behaves_like_a_place() -> None:
 def test_the_scheme_chooses_the_storage() -> None:
     """Local schemes and bare paths are local; object stores and strangers are one sentence."""
     assert {type(storage_for(uri)) for uri in ("file:///a", "direct:///a", "/a", "a")} == {LocalStorage}
-    with pytest.raises(InputError, match="s3:// cannot be read by this version"):
-        storage_for("s3://bucket/key")
+    assert {type(storage_for(uri)) for uri in ("s3://bucket/key", "az://container/blob")} == {ObjectStorage}
     with pytest.raises(UnknownSchemeError, match="did you mean file"):
         storage_for("fil:///a")
 

@@ -19,6 +19,7 @@ from tracekit.replay.clock import Clock, choose_clock
 from tracekit.replay.plan import Plan
 from tracekit.replay.records import Records
 from tracekit.storage.local import LocalStorage
+from tracekit.storage.objects import ObjectStorage
 
 Int64s = NDArray[np.int64]
 
@@ -195,6 +196,8 @@ def _core_problem(plan: Plan) -> str:
         from tracekit import _core  # noqa: F401 -- whether it loads is the question
     except ImportError as error:
         return f"the native core is not there ({error})"
+    if any(isinstance(file.storage, ObjectStorage) for file in plan.files):
+        return "objects are asked for by threads, one a stream"
     other = next((file.uri for file in plan.files if not isinstance(file.storage, LocalStorage)), "")
     return f"{other} is no local file" if other else ""
 

@@ -107,7 +107,7 @@ class Issuer:
         try:
             if kind in (Kind.READ, Kind.MMAP):
                 self.handle(index)
-            elif kind == Kind.WRITE:
+            elif kind == Kind.WRITE and self._files[self._file_of[index]].local:
                 self._scratch_fd(self._file_of[index])
         except OSError:
             return
@@ -160,16 +160,17 @@ class Issuer:
 
     def _open(self, file: File, index: int) -> int:
         number = self._file_of[index]
-        if file.in_scratch:
+        if file.in_scratch and file.local:
             descriptor = os.open(self._scratch_path(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         else:
             assert file.storage is not None
             descriptor = file.storage.touch_open(file.place)
-        self._opened.put((self._pid, number), descriptor)
+        if file.local:
+            self._opened.put((self._pid, number), descriptor)
         return NULL
 
     def _close(self, file: File, index: int) -> int:
-        descriptor = self._opened.take((self._pid, self._file_of[index]))
+        descriptor = self._opened.take((self._pid, self._file_of[index])) if file.local else None
         if descriptor is not None:
             assert file.storage is not None
             file.storage.touch_close(descriptor)
@@ -185,7 +186,9 @@ class Issuer:
         file.storage.list(file.place)
         return NULL
 
-    def _mmap(self, file: File, index: int) -> int:  # noqa: ARG002 -- the signature of every kind
+    def _mmap(self, file: File, index: int) -> int:
+        if not file.local:
+            return NULL  # no request fetches anything before a page is touched
         handle = self.handle(index)
         offset = max(self._offsets[index], 0)
         first = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
@@ -196,19 +199,27 @@ class Issuer:
         return NULL
 
     def _fsync(self, file: File, index: int) -> int:
-        if file.changed:
+        if file.changed and file.local:
             os.fsync(self._scratch_fd(self._file_of[index]))
         return NULL
 
-    def _write(self, file: File, index: int) -> int:  # noqa: ARG002 -- the signature of every kind
+    def _write(self, file: File, index: int) -> int:
+        if not file.local:
+            assert file.storage is not None
+            file.storage.write(self._scratch_path(self._file_of[index]), self.buffer.view[: self._lengths[index]])
+            return self._lengths[index]
         fd = self._scratch_fd(self._file_of[index])
         offset = self._offsets[index]
         if offset == NULL:
             offset = os.lseek(fd, 0, os.SEEK_END)
         return os.pwrite(fd, self.buffer.view[: self._lengths[index]], offset)
 
-    def _delete(self, file: File, index: int) -> int:  # noqa: ARG002 -- the signature of every kind
+    def _delete(self, file: File, index: int) -> int:
         number = self._file_of[index]
+        if not file.local:
+            assert file.storage is not None
+            file.storage.delete(self._scratch_path(number))
+            return NULL
         fd = self._scratch.pop(number, None)
         if fd is not None:
             os.close(fd)

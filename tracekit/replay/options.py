@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tracekit.errors import UnknownNameError, UsageError
 from tracekit.storage.base import POLICIES
+from tracekit.storage.store_settings import CLIENTS
 
 PACES = ("auto", "recorded", "think", "asap")
 CACHE_STARTS = ("as-is", "cold", "warm", "recorded")
@@ -35,7 +36,10 @@ class Options:
         remap: (from, to) prefixes of URIs; the longest that fits is used.
         prepare: Make missing files, filled with this; None makes none.
         writes: Issue writes to a scratch directory, or leave them out.
-        scratch: Where that directory is made; None is beside the output.
+        scratch: Where that directory is made, None is beside the output; or an object prefix, below which the trace's writes of
+            objects go.
+        client: Who makes requests for objects: `obstore`, or `sdk` for boto3 and azure-storage-blob.
+        timeout_s: A request for an object that takes longer has failed.
         engine: Who issues the ops.
         order: Whether order is kept within each stream only, or ops of all streams are issued in the recorded order.
         realtime: Whether the native engines ask for real-time priority while they keep a schedule.
@@ -63,6 +67,8 @@ class Options:
     prepare: str | None = None
     writes: str = "scratch"
     scratch: str | None = None
+    client: str = "obstore"
+    timeout_s: float = 30.0
     engine: str = "auto"
     order: str = "stream"
     realtime: bool = True
@@ -83,6 +89,9 @@ class Options:
         _check_name("alignment policy", self.direct_align, ALIGNMENTS)
         _check_name("engine", self.engine, ENGINES)
         _check_name("order", self.order, ORDERS)
+        _check_name("client", self.client, CLIENTS)
+        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+            raise UsageError(f"--timeout {self.timeout_s} is no time", "give seconds above 0")
         if self.prepare is not None:
             _check_name("filling", self.prepare, FILLS)
         if not (math.isfinite(self.speed) and self.speed > 0):

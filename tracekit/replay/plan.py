@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tracekit.errors import InputError, TracekitError
@@ -13,7 +14,7 @@ from tracekit.replay.intake import Intake
 from tracekit.replay.ops import Job, Ops
 from tracekit.replay.options import Options
 from tracekit.replay.survey import NEVER, Uses
-from tracekit.storage import Storage, storage_for
+from tracekit.storage import Requests, Storage, storage_for
 from tracekit.storage.base import Access
 from tracekit.trace import Trace
 from tracekit.uri import scheme_of
@@ -39,6 +40,11 @@ class File:
     changed: bool = False
     in_scratch: bool = False
     error: TracekitError | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a path of this machine."""
+        return self.storage is not None and self.storage.local
 
     @property
     def wanted_size(self) -> int:
@@ -71,6 +77,7 @@ class Plan:
     handles_per_stream: int = 16
     folder: str | None = None
     scratch_root: str = ""
+    object_scratch: str = ""
 
     @property
     def trace(self) -> Trace:
@@ -97,7 +104,7 @@ def make_plan(
     source: Trace | Iterable[Trace],
     options: Options,
     *,
-    storage_of: Callable[[str], Storage] = storage_for,
+    storage_of: Callable[[str], Storage] | None = None,
     folder: str | None = None,
 ) -> Plan:
     """Plan the replay of a trace.
@@ -105,7 +112,7 @@ def make_plan(
     Args:
         source: The trace, or its pieces as from `tracekit.formats.chunks`; each is looked at once.
         options: What was asked for.
-        storage_of: The storage of a URI.
+        storage_of: The storage of a URI; the default goes by its scheme.
         folder: A directory for the working files, which stay there; None is the system's own place for temporary files,
             where nothing is left.
 
@@ -118,6 +125,7 @@ def make_plan(
     problems = intake.problems
     if not len(program) and not problems:
         problems.append(InputError("no op of the trace is left to replay", intake.why_none()))
+    storage_of = storage_of or partial(storage_for, requests=Requests(options.client, options.timeout_s))
     files = [_file(uri, options, storage_of) for uri in program.uris]
     pace, reason = resolve_pace(program, options.pace)
     ops = Ops(program, options, pace, folder)
@@ -157,7 +165,7 @@ def _file(uri: str, options: Options, storage_of: Callable[[str], Storage]) -> F
     try:
         file.storage = storage_of(uri)
         file.place = file.storage.resolve(uri)
-        file.direct = options.cache == "direct" or scheme_of(uri).direct
+        file.direct = scheme_of(uri).direct or (options.cache == "direct" and file.local)
     except TracekitError as error:
         file.error = error
     return file
@@ -185,4 +193,5 @@ def _no_offsets(count: int) -> InputError:
 
 def data_roots(plan: Plan) -> list[str]:
     """The directories the data is in, for the header's file systems."""
-    return sorted({os.path.dirname(file.place) for file in plan.files if file.place and file.error is None})[:64]
+    local = {os.path.dirname(file.place) for file in plan.files if file.place and file.local and file.error is None}
+    return sorted(local)[:64]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 
@@ -28,6 +30,8 @@ from tracekit.units import counted, format_bytes
 # One Python thread per stream; beyond this the interpreter lock, not the storage, is what would be measured.
 MAX_STREAMS = 4096
 _SPARE_FDS = 64
+# Each waits for an answer from far away.
+_ASKING_THREADS = 16
 _SHOWN = 3
 
 
@@ -96,17 +100,19 @@ def _names(files: Sequence[File]) -> list[TracekitError]:
 def _looked_at(files: Sequence[File], plan: Plan) -> dict[str, tuple[File, Look]]:
     looks: dict[str, tuple[File, Look]] = {}
     missing, forbidden, other = [], [], []
-    for file in files:
-        assert file.storage is not None
-        try:
-            looks[file.uri] = file, file.storage.look(file.place)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                missing.append(file.place)
-            elif error.errno in (errno.EACCES, errno.EPERM):
-                forbidden.append(file.place)
-            else:
-                other.append(f"{file.place} ({error.strerror})")
+    refused: dict[str, TracekitError] = {}
+    for file, look in _answers(files):
+        if isinstance(look, Look):
+            looks[file.uri] = file, look
+        elif isinstance(look, TracekitError):
+            refused.setdefault(str(look), look)
+        elif look.errno in (errno.ENOENT, errno.ENOTDIR):
+            missing.append(file.place)
+        elif look.errno in (errno.EACCES, errno.EPERM):
+            forbidden.append(file.place)
+        else:
+            other.append(f"{file.place} ({look.strerror})")
+    plan.problems += refused.values()
     if missing:
         plan.problems.append(_sentence(missing, "does not exist", "do not exist", _MISSING))
     if other:
@@ -115,6 +121,28 @@ def _looked_at(files: Sequence[File], plan: Plan) -> dict[str, tuple[File, Look]
         text = _plural(forbidden, "may not be read by this user", "may not be read by this user")
         plan.problems.append(CannotRunError(text, "change the permissions, or remap to a copy with --remap FROM=TO"))
     return looks
+
+
+def _answers(files: Sequence[File]) -> Iterator[tuple[File, Look | OSError | TracekitError]]:
+    """Each file with what stands there, or why that is not known; a store that refuses one question is asked no more."""
+    local, far = [file for file in files if file.local], [file for file in files if not file.local]
+    yield from ((file, _look(file)) for file in local)
+    if not far:
+        return
+    first = _look(far[0])
+    yield far[0], first
+    if isinstance(first, TracekitError):
+        return
+    with ThreadPoolExecutor(_ASKING_THREADS) as pool:
+        yield from zip(far[1:], pool.map(_look, far[1:]), strict=True)
+
+
+def _look(file: File) -> Look | OSError | TracekitError:
+    assert file.storage is not None
+    try:
+        return file.storage.look(file.place)
+    except (OSError, TracekitError) as error:
+        return error
 
 
 _MISSING = "make stand-ins with --prepare random, or say where the data is with --remap FROM=TO"
@@ -169,7 +197,7 @@ def _refuse_holes(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
     sparse = [
         f"{file.place} ({format_bytes(empty)})"
         for file, look in looks.values()
-        if file.read and look.kind == "file" and (cold or file.direct) and (empty := _holes(file.place))
+        if file.read and file.local and look.kind == "file" and (cold or file.direct) and (empty := _holes(file.place))
     ]
     if sparse:
         plan.problems.append(
@@ -193,7 +221,7 @@ def _check_direct(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
     refusing, memory = [], []
     aligns: dict[str, int] = {}
     for file, look in looks.values():
-        if not (file.direct and file.read and look.kind == "file"):
+        if not (file.direct and file.read and file.local and look.kind == "file"):
             continue
         handle = open_direct(file.place)
         if handle is None:
@@ -309,6 +337,8 @@ def descriptors(plan: Plan) -> int:
 
 
 def _remark(plan: Plan) -> None:
+    if any(not file.local and file.error is None for file in plan.files):
+        plan.warnings += _of_objects(plan)
     mappings, mapped = plan.program.mapped
     if mappings:
         plan.warnings.append(
@@ -323,6 +353,23 @@ def _remark(plan: Plan) -> None:
     if plan.skipped:
         left_out = ", ".join(f"{count} {reason}" for reason, count in plan.skipped.items())
         plan.warnings.append(f"left out: {left_out}")
+
+
+def _of_objects(plan: Plan) -> list[str]:
+    """What of a trace's ops an object store has no request for."""
+    far = np.array([not file.local for file in plan.files])
+    counts: Counter[int] = Counter()
+    for _, block in plan.ops_file.records.blocks():
+        counts.update(block["kind"][far[block["file"]]].tolist())
+    remarks = []
+    if nothing := counts[Kind.OPEN] + counts[Kind.CLOSE] + counts[Kind.FSYNC] + counts[Kind.MMAP]:
+        text = "of objects ask nothing of the server: a store has no such request"
+        remarks.append(f"{counted(nothing, 'open, close, fsync or mmap', 'opens, closes, fsyncs and mmaps')} {text}")
+    if writes := counts[Kind.WRITE]:
+        remarks.append(
+            f"{counted(writes, 'write')} of objects: each is one PUT of its size, below {plan.options.scratch}"
+        )
+    return remarks
 
 
 def _plural(names: Sequence[str], one: str, many: str) -> str:

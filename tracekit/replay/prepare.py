@@ -9,10 +9,11 @@ attribute says so) and they are too short now.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from threading import Event, Lock
@@ -27,6 +28,8 @@ from tracekit.units import format_bytes
 _MADE_BY_US = "user.tracekit.prepared"
 _PART = ".tracekit-part."
 _BLOCK = 1 << 20
+# Up to here an object is one PUT, which says whether somebody else made it meanwhile.
+_WHOLE_BYTES = 8 << 20
 _THREADS = 4
 _SPARE = 0.02
 Report = Callable[[int], None]
@@ -35,7 +38,7 @@ Report = Callable[[int], None]
 def missing(plan: Plan) -> list[File]:
     """The files and directories that have to be there, are not, and can be made; or are ours and too short."""
     wanted = [file for file in plan.files if file.error is None and file.needed and _is_wanted(file)]
-    directories = {parent for file in wanted for parent in _parents(file.place)}
+    directories = {parent for file in wanted if file.local for parent in _parents(file.place)}
     for file in wanted:
         # Looked at as one name and holding others: a directory, whatever else the trace says of it.
         file.listed = file.listed or file.place in directories
@@ -44,7 +47,7 @@ def missing(plan: Plan) -> list[File]:
 
 def remarks(files: Sequence[File]) -> list[str]:
     """What the user should know about where the data would be made."""
-    places = {_existing_parent(file.place) for file in files if not file.listed}
+    places = {_existing_parent(file.place) for file in files if not file.listed and file.local}
     memory = sorted(place for place in places if in_memory(place))
     text = "is a file system in memory: data made there is never read from a device"
     return [f"{memory[0]} {text}; --remap to a directory on the storage to be measured"] if memory else []
@@ -54,7 +57,7 @@ def check_space(files: Sequence[File]) -> list[TracekitError]:
     """A problem for each file system that cannot hold what would be made in it."""
     wanted: dict[int, int] = defaultdict(int)
     places: dict[int, str] = {}
-    for file in files:
+    for file in filter(_is_local, files):
         parent = _existing_parent(file.place)
         device = os.stat(parent).st_dev
         wanted[device] += 0 if file.listed else file.wanted_size
@@ -87,7 +90,7 @@ def prepare(files: Sequence[File], filling: str, report: Report = lambda _: None
     Raises:
         CannotRunError: If a file cannot be made.
     """
-    _sweep({os.path.dirname(file.place) for file in files if not file.listed})
+    _sweep({os.path.dirname(file.place) for file in files if not file.listed and file.local})
     progress = _Progress(report)
     with ThreadPoolExecutor(_THREADS) as pool:
         jobs = [pool.submit(_make, file, filling, progress) for file in files]
@@ -120,7 +123,13 @@ class _Progress:
             self._report(self.bytes)
 
 
+def _is_local(file: File) -> bool:
+    return file.local
+
+
 def _is_wanted(file: File) -> bool:
+    if not file.local:
+        return _is_missing_object(file)
     try:
         size = os.stat(file.place).st_size
     except FileNotFoundError:
@@ -128,6 +137,18 @@ def _is_wanted(file: File) -> bool:
     except OSError:
         return False
     return file.read and size < file.wanted_size and _is_ours(file.place)
+
+
+def _is_missing_object(file: File) -> bool:
+    """Whether nothing stands there; one that cannot be asked is preflight's to report."""
+    assert file.storage is not None
+    try:
+        file.storage.look(file.place)
+    except TracekitError:
+        return False
+    except OSError as error:
+        return error.errno == errno.ENOENT
+    return False
 
 
 def _is_ours(path: str) -> bool:
@@ -149,6 +170,9 @@ def _sweep(directories: Iterable[str]) -> None:
 
 def _make(file: File, filling: str, progress: _Progress) -> None:
     try:
+        if not file.local:
+            _make_object(file, filling, progress)
+            return
         if file.listed:
             os.makedirs(file.place, exist_ok=True)
             return
@@ -160,6 +184,31 @@ def _make(file: File, filling: str, progress: _Progress) -> None:
         return
     except OSError as error:
         raise CannotRunError(f"{file.place} cannot be prepared: {error.strerror}", "choose another place") from None
+
+
+def _make_object(file: File, filling: str, progress: _Progress) -> None:
+    """An object of the size; a prefix that is listed comes with what is below it.
+
+    A large one goes up in parts, so that memory holds one of them. An upload that breaks off leaves no object.
+    """
+    if file.listed:
+        return
+    assert file.storage is not None
+    size = file.wanted_size
+    if size <= _WHOLE_BYTES:
+        file.storage.write(file.place, b"".join(_blocks(size, filling, progress)), create=True)
+    else:
+        file.storage.write(file.place, _blocks(size, filling, progress))
+
+
+def _blocks(size: int, filling: str, progress: _Progress) -> Iterator[bytes]:
+    # SFC64 makes about 2 GB/s a core; os.urandom a fifth of that.
+    source, left = np.random.Generator(np.random.SFC64()), size
+    while left:
+        count = min(left, _BLOCK)
+        yield bytes(count) if filling == "zero" else source.bytes(count)
+        left -= count
+        progress.add(count)
 
 
 def _write(path: str, size: int, filling: str, progress: _Progress) -> None:
@@ -192,16 +241,10 @@ def _publish(part: str, path: str) -> None:
 
 
 def _fill(fd: int, size: int, filling: str, progress: _Progress) -> None:
-    # SFC64 makes about 2 GB/s a core; os.urandom a fifth of that.
-    source = np.random.Generator(np.random.SFC64())
-    zeros = bytes(_BLOCK)
-    left = size
-    while left:
-        count = min(left, _BLOCK)
-        block = zeros if filling == "zero" else source.bytes(_BLOCK)
-        written = os.write(fd, memoryview(block)[:count])
-        left -= written
-        progress.add(written)
+    for block in _blocks(size, filling, progress):
+        left = memoryview(block)
+        while left:
+            left = left[os.write(fd, left) :]
 
 
 def _parents(path: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tracekit.errors import TracekitError
-from tracekit.uri import file_uri, local_path, scheme_of
+from tracekit.uri import file_uri, local_path, scheme_of, utf8
 
 
 class Remap:
@@ -54,14 +54,24 @@ def _rest(whole: str, prefix: str) -> str | None:
 
 def _joined(uri: str, source: str, target: str, rest: str) -> str:
     """Put target and rest together: as a path where one of them is a path, percent-encoded where a URI needs it."""
+    # Local URIs are percent-encoded; paths and the names of objects stand as they are.
+    encoded = "://" in source and _is_local(source)
+    rest = rest.lstrip("/")
+    if "://" in target and _is_local(target):
+        rest = rest if encoded or not rest else file_uri(f"/{rest}").removeprefix("file:///")
+        return f"{target.rstrip('/')}/{rest}" if rest else target
+    name = local_path(f"file:///{rest}").lstrip("/") if encoded and rest else rest
+    whole = f"{target.rstrip('/')}/{name}" if name else target
     if "://" in target:
-        # The rest of a path is not percent-encoded yet, the rest of a URI is.
-        rest = rest if "://" in source else file_uri("/" + rest.lstrip("/")).removeprefix("file:///")
-        return target.rstrip("/") + "/" + rest.lstrip("/") if rest else target
-    path = rest if "://" not in source else local_path("file:///" + rest.lstrip("/"))
-    path = path.lstrip("/") if rest else ""
-    whole = f"{target.rstrip('/')}/{path}" if path else target
+        return utf8(whole)
     return file_uri(whole, "direct" if _is_direct(uri) else "file")
+
+
+def _is_local(uri: str) -> bool:
+    try:
+        return scheme_of(uri).local
+    except TracekitError:
+        return True
 
 
 def _is_direct(uri: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
@@ -16,6 +15,7 @@ from tracekit.replay.ops import Job
 from tracekit.replay.ordering import in_order
 from tracekit.replay.plan import Plan
 from tracekit.replay.records import Block, Records
+from tracekit.storage.keys import error_name
 from tracekit.trace import COLUMNS, NULL, IntArray, StringTable, Trace
 
 Int64s = NDArray[np.int64]
@@ -192,8 +192,3 @@ def joined(pieces: Sequence[Trace]) -> Trace:
     names = [name for name in COLUMNS if any(name in piece for piece in pieces)]
     columns = {name: np.concatenate([piece.col(name) for piece in pieces]) for name in names}
     return Trace(columns, pieces[-1].tables)
-
-
-def error_name(number: int) -> str:
-    """The name of an errno."""
-    return errno.errorcode.get(number, str(number))

@@ -6,11 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.replay.plan import Plan
 from tracekit.units import format_bytes
+from tracekit.uri import scheme_of
 
 _NAME_BYTES = 80
 
@@ -23,6 +24,12 @@ def is_needed(plan: Plan) -> bool:
 def problems(plan: Plan, base: str) -> list[TracekitError]:
     """What would keep the plan's writes from being made under `base`."""
     if not is_needed(plan):
+        return []
+    far = [file.uri for file in plan.files if file.changed and not file.local and file.error is None]
+    if far and not _is_object(plan.options.scratch):
+        cause = f"the trace writes objects ({far[0]}), and recorded data is never written to"
+        return [InputError(cause, "name a place for them with --scratch s3://bucket/prefix, or pass --writes skip")]
+    if not any(file.changed and file.local for file in plan.files):
         return []
     way_out = "name a directory with --scratch DIR, or pass --writes skip"
     if not os.path.isdir(base):
@@ -39,14 +46,17 @@ def problems(plan: Plan, base: str) -> list[TracekitError]:
 
 def path(plan: Plan, number: int) -> str:
     """Where the changes to a file of the plan go."""
+    file = plan.files[number]
     # In bytes: a name has room for 255 of them, and a letter may take four.
-    name = os.fsdecode(os.fsencode(os.path.basename(plan.files[number].place))[-_NAME_BYTES:])
-    return os.path.join(plan.scratch_root, f"{number}-{name}")
+    name = os.fsdecode(os.fsencode(os.path.basename(file.place))[-_NAME_BYTES:])
+    return os.path.join(plan.scratch_root if file.local else plan.object_scratch, f"{number}-{name}")
 
 
 @contextmanager
 def made(plan: Plan, base: str) -> Iterator[None]:
-    """A new directory under `base` as the plan's scratch, if it needs one; removed at the end whatever happens.
+    """A new directory under `base` as the plan's scratch, and a new object prefix, as far as it needs them.
+
+    Both are removed at the end whatever happens.
 
     Raises:
         CannotRunError: If it cannot be made.
@@ -61,10 +71,31 @@ def made(plan: Plan, base: str) -> Iterator[None]:
             f"no scratch directory under {base}: {error.strerror}", "name one with --scratch"
         ) from None
     plan.scratch_root = root
+    if _is_object(plan.options.scratch):
+        plan.object_scratch = f"{str(plan.options.scratch).rstrip('/')}/{os.path.basename(root)}"
     try:
         yield
     finally:
         shutil.rmtree(root, ignore_errors=True)
+        if plan.object_scratch:
+            _remove_objects(plan)
+
+
+def local_base(plan: Plan, otherwise: str) -> str:
+    """Where the plan's local scratch directory is made."""
+    asked = plan.options.scratch
+    return otherwise if asked is None or _is_object(asked) else asked
+
+
+def _is_object(base: str | None) -> bool:
+    return base is not None and not scheme_of(base).local
+
+
+def _remove_objects(plan: Plan) -> None:
+    for number, file in enumerate(plan.files):
+        if file.changed and not file.local and file.storage is not None:
+            with suppress(OSError, TracekitError):  # never written, or the server is gone
+                file.storage.delete(path(plan, number))
 
 
 def _written(plan: Plan) -> int:

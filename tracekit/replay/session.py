@@ -29,7 +29,7 @@ from tracekit.replay.result import Output, joined, pieces_of
 from tracekit.replay.statement import statement
 from tracekit.replay.summary import Summary
 from tracekit.replay.wakefulness import processors_awake
-from tracekit.storage import Storage, storage_for
+from tracekit.storage import Storage
 from tracekit.trace import Header, Mark, Trace, Trailer
 
 
@@ -116,7 +116,7 @@ def replay(
     scratch_base: str | None = None,
     listener: Listener | None = None,
     choice: Choice | None = None,
-    storage_of: Callable[[str], Storage] = storage_for,
+    storage_of: Callable[[str], Storage] | None = None,
     conductor: Conductor | None = None,
     output: str | None = None,
 ) -> Replay:
@@ -141,7 +141,7 @@ def perform(
     scratch_base: str | None = None,
     listener: Listener | None = None,
     choice: Choice | None = None,
-    storage_of: Callable[[str], Storage] = storage_for,
+    storage_of: Callable[[str], Storage] | None = None,
     conductor: Conductor | None = None,
     folder: str | None = None,
     output: str | None = None,
@@ -155,7 +155,7 @@ def perform(
         scratch_base: Where the scratch directory for writes goes when the options name none; default the system's own.
         listener: Who hears of warnings and progress.
         choice: The engine; default is what `engines.choose` finds.
-        storage_of: The storage of a URI.
+        storage_of: The storage of a URI; the default goes by its scheme.
         conductor: Who says when, where several replays are one run.
         folder: A directory for the working files, about 170 bytes an op; they stay there, and are the caller's to remove.
             None is the system's own place for temporary files, where nothing is left.
@@ -168,7 +168,7 @@ def perform(
     options = options or Options()
     listener, conductor = listener or Silent(), conductor or Alone()
     plan = make_plan(source, options, storage_of=storage_of, folder=folder)
-    base = options.scratch or scratch_base or tempfile.gettempdir()
+    base = scratch.local_base(plan, scratch_base or tempfile.gettempdir())
     recorded = start_state.of_recording(plan.recorded_residency, plan)
     plan.problems += start_state.problems(plan, recorded)
     with conductor.turn():

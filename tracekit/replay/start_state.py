@@ -33,6 +33,9 @@ def is_cold(plan: Plan) -> bool:
 
 def problems(plan: Plan, recorded: Recorded | None) -> list[TracekitError]:
     """What keeps the recorded state from being restored."""
+    if plan.options.cache_start != "as-is" and plan.files and not any(file.local for file in plan.files):
+        cause = f"--cache-start {plan.options.cache_start} is about the page cache, and this trace reads objects only"
+        return [InputError(cause, "leave it out")]
     if plan.options.cache_start != "recorded" or recorded is not None:
         return []
     return [
@@ -90,13 +93,16 @@ def set_state(plan: Plan, recorded: Recorded | None, warn: Warn) -> dict[str, An
 
 def measured(plan: Plan) -> dict[str, int] | None:
     """Pages of the files that the plan reads, and how many of them are in the page cache now; None where nobody tells."""
-    found = cache.residency(sorted(file.place for file in read_files(plan)))
+    files = read_files(plan)
+    if not files and plan.files:
+        return {"pages": 0, "resident": 0}
+    found = cache.residency(sorted(file.place for file in files))
     return None if found is None else {"pages": found.pages, "resident": found.resident}
 
 
 def read_files(plan: Plan) -> list[File]:
-    """The files that the plan reads and that were there before it, each place once."""
-    return list({file.place: file for file in plan.files if file.read and file.needed}.values())
+    """The local files that the plan reads and that were there before it, each place once."""
+    return list({file.place: file for file in plan.files if file.read and file.needed and file.local}.values())
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tracekit.histogram import Histogram
 from tracekit.replay.flow import Flow
 from tracekit.replay.kinds import Kind
-from tracekit.replay.result import Done, error_name
+from tracekit.replay.result import Done
+from tracekit.storage.keys import error_name
 from tracekit.trace import NULL
 
 Int64s = NDArray[np.int64]

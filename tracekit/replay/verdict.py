@@ -177,7 +177,7 @@ def _own_fault(account: Account, summary: Summary) -> str:
     floor = max((max(one.noise_floor_ns, default=0) for one in account.disturbances), default=0)
     return (
         f"the replayer itself issued ops too late, by {format_ns(causes['replayer'].total)} in all (a plain sleep was up to "
-        f"{format_ns(floor)} late here): use --engine native, permit real-time priority, or take a smaller --speed"
+        f"{format_ns(floor)} late here): use --engine native where the data is local, permit real-time priority, or take a smaller --speed"
     )
 
 

@@ -5,33 +5,42 @@
     Buffer      page-aligned memory that every handle can read into
 
 A reader asks `handle.span(offset, length)` what will really be issued, and turns the answer of `pread` into what the
-op asked for with `handle.delivered`. Object stores plug in here; this version reads local files only.
+op asked for with `handle.delivered`. Objects (`s3://`, `az://`) are places like files; what they have no request for,
+opening and closing, costs nothing.
 """
 
 from __future__ import annotations
 
-from tracekit.errors import InputError
+from functools import lru_cache
+
 from tracekit.storage.base import Access, Buffer, Handle, Look, Storage
 from tracekit.storage.local import LocalStorage
 from tracekit.storage.memory import MemoryStorage
+from tracekit.storage.objects import ObjectStorage
+from tracekit.storage.store_settings import CLIENTS, Requests
 from tracekit.uri import scheme_of
 
-__all__ = ["Access", "Buffer", "Handle", "LocalStorage", "Look", "MemoryStorage", "Storage", "storage_for"]
+__all__ = [
+    "CLIENTS", "Access", "Buffer", "Handle", "LocalStorage", "Look", "MemoryStorage", "ObjectStorage", "Requests", "Storage",
+    "storage_for",
+]  # fmt: skip
 
 _LOCAL = LocalStorage()
 
 
-def storage_for(uri: str) -> Storage:
+def storage_for(uri: str, requests: Requests = Requests()) -> Storage:  # noqa: B008 -- frozen
     """The storage that reads a URI.
+
+    Args:
+        uri: A URI or a path.
+        requests: How requests for objects are made.
 
     Raises:
         UnknownSchemeError: If nobody owns the scheme.
-        InputError: If the scheme is known and this version cannot read it.
     """
-    scheme = scheme_of(uri)
-    if not scheme.local:
-        raise InputError(
-            f"{scheme.name}:// cannot be read by this version of tracekit ({uri!r})",
-            f"map it to local files with --remap {scheme.name}://…=/directory, or leave it out with --select",
-        )
-    return _LOCAL
+    return _LOCAL if scheme_of(uri).local else _objects(requests)
+
+
+@lru_cache(maxsize=16)
+def _objects(requests: Requests) -> ObjectStorage:
+    return ObjectStorage(requests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -119,7 +120,9 @@ class OpenFile:
 
 
 class Storage(Protocol):
-    """A kind of place. `place` is what `resolve` returned: a path, a key."""
+    """A kind of place. `place` is what `resolve` returned: a path, a key. `local` places are paths of this machine."""
+
+    local: bool
 
     def resolve(self, uri: str) -> str:
         """The place of a URI.
@@ -153,3 +156,13 @@ class Storage(Protocol):
 
     def list(self, place: str) -> int:
         """Read a directory to its end; the number of entries."""
+
+    def write(self, place: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
+        """Make a place that holds this; with `create` it must not be there yet.
+
+        Raises:
+            OSError: What the system said; EEXIST where it was there.
+        """
+
+    def delete(self, place: str) -> None:
+        """Remove a place (errors: OSError)."""

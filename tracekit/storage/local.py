@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
+from collections.abc import Iterable
+from contextlib import suppress
 
 from tracekit.storage.base import Access, Handle, Look, OpenFile
 from tracekit.storage.direct import open_direct
@@ -38,6 +41,8 @@ class FileHandle(OpenFile):
 
 class LocalStorage:
     """Files of this machine, by path."""
+
+    local = True
 
     def resolve(self, uri: str) -> str:
         """The path of a file:// or direct:// URI or of a bare path."""
@@ -81,3 +86,29 @@ class LocalStorage:
         """opendir(3) and readdir(3) to the end; the number of entries."""
         with os.scandir(place) as entries:
             return sum(1 for _ in entries)
+
+    def write(self, place: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
+        """Make a file; under its name only when it is whole."""
+        parts = [body] if isinstance(body, (bytes, memoryview)) else body
+        part = f"{place}.{secrets.token_hex(4)}.part"
+        try:
+            with open(part, "xb", buffering=0) as file:
+                for piece in parts:
+                    _write_all(file.fileno(), piece)
+            if create:
+                os.link(part, place)
+            else:
+                os.replace(part, place)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(part)
+
+    def delete(self, place: str) -> None:
+        """unlink(2)."""
+        os.unlink(place)
+
+
+def _write_all(fd: int, piece: bytes | memoryview) -> None:
+    left = memoryview(piece)
+    while left:
+        left = left[os.write(fd, left) :]

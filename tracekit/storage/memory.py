@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 
 from tracekit.storage.base import Access, Buffer, Handle, Look
 
@@ -52,6 +53,9 @@ class MemoryStorage:
         failing: An errno by URI, for places whose reads fail.
     """
 
+    # It stands in for local files.
+    local = True
+
     def __init__(self, objects: dict[str, bytes], failing: dict[str, int] | None = None) -> None:
         self.objects = objects
         self.failing = failing or {}
@@ -88,6 +92,17 @@ class MemoryStorage:
     def list(self, place: str) -> int:
         """How many objects have this prefix."""
         return sum(1 for name in self.objects if name.startswith(place))
+
+    def write(self, place: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
+        """Keep it."""
+        if create and place in self.objects:
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), place)
+        self.objects[place] = bytes(body) if isinstance(body, (bytes, memoryview)) else b"".join(body)
+
+    def delete(self, place: str) -> None:
+        """Forget it."""
+        self._data(place)
+        del self.objects[place]
 
     def _data(self, place: str) -> bytes:
         try:

@@ -29,6 +29,7 @@ examples:
   tracekit replay train.jsonl --remap /data=/mnt/new           on other storage
   tracekit replay train.jsonl --remap /data=/mnt/new --prepare random --cache-start cold
                                                                with stand-in data, from a cold page cache
+  tracekit replay train.jsonl --remap /data=s3://bucket/data   the same reads as ranged GETs of objects
   tracekit replay train.jsonl --pace think --speed 2           how the program would fare, computing twice as fast
   tracekit replay train.jsonl -o direct.jsonl --cache direct   past the page cache
   tracekit replay train.jsonl --json > run.json                what the run says about itself, for other programs
@@ -161,7 +162,22 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help="writes and deletes go to a scratch directory that is removed afterwards (default), or are left out",
     )
     group.add_argument(
-        "--scratch", metavar="DIR", help="where the scratch directory is made (default: beside the output)"
+        "--scratch",
+        metavar="DIR|URI",
+        help="where the scratch directory is made (default: beside the output); s3://bucket/prefix takes the writes of objects",
+    )
+    group.add_argument(
+        "--client",
+        default="obstore",
+        metavar="obstore|sdk",
+        help="who makes requests for objects: sdk is boto3 and azure-storage-blob",
+    )
+    group.add_argument(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="a request for an object that takes longer has failed",
     )
 
 
@@ -294,6 +310,8 @@ def options_of(args: argparse.Namespace) -> Options:
         prepare=args.prepare,
         writes=args.writes,
         scratch=args.scratch,
+        client=args.client,
+        timeout_s=args.timeout,
         engine=args.engine,
         order=args.order,
         realtime=not args.no_realtime,

@@ -91,6 +91,8 @@ def _depth_line(statement: Mapping[str, Any]) -> str:
 
 def _cache_lines(statement: Mapping[str, Any], residency: Mapping[str, Any]) -> list[str]:
     states = [residency.get(moment) for moment in ("before", "after")]
+    if all(state is not None and not state["pages"] for state in states):
+        return []  # nothing that was read goes through a page cache
     shown = [
         f"{100 * state['resident'] / state['pages']:.0f} %" if state and state["pages"] else "unknown"
         for state in states

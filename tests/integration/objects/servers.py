@@ -1,0 +1,227 @@
+"""Real object stores on loopback, and a range server whose faults and delays are known."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+KEY, SECRET = "testkey", "testsecret"
+# The emulator's published account.
+ACCOUNT = "devstoreaccount1"
+ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+_PATIENCE_S = 120
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _free_pair() -> int:
+    """A port whose gRPC companion 10,000 above is free as well: SeaweedFS takes both."""
+    for _ in range(200):
+        port = free_port()
+        if port < 55_000:
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port + 10_000))
+                return port
+    raise RuntimeError("no two free ports")
+
+
+def weed() -> str | None:
+    """SeaweedFS's program, from its wheel or the system."""
+    beside = Path(sys.executable).with_name("weed")
+    return str(beside) if beside.exists() else shutil.which("weed")
+
+
+def azurite() -> list[str] | None:
+    """The command that starts Azurite's blob service: as the Makefile installs it, or the system's."""
+    script = Path(sys.prefix, "azurite", "node_modules", "azurite", "dist", "src", "blob", "main.js")
+    node = shutil.which("node")
+    if node and script.exists():
+        return [node, str(script)]
+    program = shutil.which("azurite-blob")
+    return [program] if program else None
+
+
+@contextlib.contextmanager
+def seaweed(directory: Path) -> Iterator[str]:
+    """SeaweedFS with its S3 gateway, which checks signatures; yields the endpoint."""
+    directory.mkdir(parents=True, exist_ok=True)
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    identity = {"name": "t", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": actions}
+    config = directory / "s3.json"
+    config.write_text(json.dumps({"identities": [identity]}))
+    ports = {name: _free_pair() for name in ("master", "volume", "filer", "s3")}
+    command = [
+        str(weed()), "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={directory}",
+        "-master.telemetry=false", f"-master.port={ports['master']}", f"-volume.port={ports['volume']}", "-filer",
+        f"-filer.port={ports['filer']}", "-volume.preStopSeconds=0", "-volume.max=500", "-master.volumeSizeLimitMB=256", "-s3",
+        f"-s3.port={ports['s3']}", f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+    ]  # fmt: skip
+    endpoint = f"http://127.0.0.1:{ports['s3']}"
+    with _running(command, directory / "log", lambda: _answers(endpoint)):
+        yield endpoint
+
+
+@contextlib.contextmanager
+def azure(directory: Path) -> Iterator[str]:
+    """Azurite; yields the account's blob endpoint."""
+    directory.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    words = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(directory), "--silent"]
+    command = [*(azurite() or []), *words, "--skipApiVersionCheck", "--loose", "--disableTelemetry"]
+    base = f"http://127.0.0.1:{port}"
+    with _running(command, directory / "log", lambda: _answers(base)):
+        yield f"{base}/{ACCOUNT}"
+
+
+@contextlib.contextmanager
+def _running(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+    try:
+        end = time.monotonic() + _PATIENCE_S
+        while not ready():
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"{command[0]} did not start: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.1)
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as the server saw it."""
+
+    method: str
+    path: str
+    range: str
+    status: int
+    sent: int
+
+
+@dataclass
+class RangeServer:
+    """Objects that are all the same bytes, by path-style GET and HEAD, with faults by the number of the request.
+
+    Args:
+        body: Every object's content.
+        fault: What to do with the n-th GET, from 0: None serves it; a status answers with it; `reset`, `short` and `stall`
+            break off before the answer, within the body, and never answer.
+        delay_s: How long every answer takes.
+    """
+
+    body: bytes
+    fault: Callable[[int], int | str | None] = lambda _: None
+    delay_s: float = 0.0
+    seen: list[Seen] = field(default_factory=list)
+    gets: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[str]:
+        """Serve in threads of this process; yields the endpoint."""
+        truth = self
+
+        class Handler(_Handler):
+            server_of = truth
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            server.daemon_threads = True
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{server.server_port}"
+            finally:
+                self.ended.set()
+                server.shutdown()
+                thread.join()
+
+    def next_fault(self) -> int | str | None:
+        """What becomes of this GET."""
+        with self.lock:
+            number, self.gets = self.gets, self.gets + 1
+        return self.fault(number)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_of: RangeServer
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_HEAD(self) -> None:
+        self._answer(200, len(self.server_of.body), b"")
+
+    def do_GET(self) -> None:
+        truth = self.server_of
+        fault = truth.next_fault()
+        if truth.delay_s:
+            time.sleep(truth.delay_s)
+        if fault == "stall":
+            truth.ended.wait(60)
+        if fault in ("reset", "stall"):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+            return
+        if isinstance(fault, int):
+            self._answer(fault, 0, b"")
+            return
+        first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        part = truth.body[int(first) : int(last or len(truth.body)) + 1]
+        if not part:
+            self._answer(416, 0, b"")
+            return
+        span = f"bytes {first}-{int(first) + len(part) - 1}/{len(truth.body)}"
+        if fault == "short":
+            self._answer(206, len(part), part[: len(part) // 2], span)
+            self.close_connection = True
+            return
+        self._answer(206, len(part), part, span)
+
+    def _answer(self, status: int, length: int, body: bytes, span: str = "") -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        self.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
+        self.send_header("ETag", '"0"')
+        if span:
+            self.send_header("Content-Range", span)
+        self.end_headers()
+        self.wfile.write(body)
+        seen = Seen(self.command, self.path, self.headers.get("Range", ""), status, len(body))
+        with self.server_of.lock:
+            self.server_of.seen.append(seen)

@@ -1,0 +1,80 @@
+"""What names an object, where the environment says a store is, and what an error number of an op is called."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from tracekit.errors import CannotRunError, InputError
+from tracekit.storage.keys import Key, StoreError, error_name
+from tracekit.storage.store_settings import azure_settings, environment, s3_settings
+
+
+def test_a_uri_names_container_and_key() -> None:
+    """Keys stand as they are, percent signs included; a container alone is a key without a name."""
+    assert Key.of("s3://bucket/a b/%20.bin") == Key("s3", "bucket", "a b/%20.bin")
+    assert Key.of("az://container") == Key("az", "container", "")
+    assert str(Key.of("s3://bucket/x/")) == "s3://bucket/x/"
+    for bad in ("s3:///key", "file:///a"):
+        with pytest.raises(InputError):
+            Key.of(bad)
+
+
+def test_an_error_number_is_a_status_or_an_errno() -> None:
+    """Statuses begin far above the errnos; the server's own code stands in the text, nothing of the request does."""
+    assert [error_name(number) for number in (404, 503, errno.ECONNRESET, errno.EIO)] == [
+        "404",
+        "503",
+        "ECONNRESET",
+        "EIO",
+    ]
+    assert StoreError(503, "SlowDown").strerror == "HTTP 503 SlowDown"
+    assert StoreError(errno.ETIMEDOUT).strerror == "no answer within the timeout"
+    assert max(errno.errorcode) < 300
+
+
+def test_s3_is_where_the_sdk_s_variables_say() -> None:
+    """The variable for S3 alone goes before the one for all services, and that before the old name."""
+    said = {"S3_ENDPOINT": "http://old", "AWS_ENDPOINT_URL": "http://all", "AWS_DEFAULT_REGION": "eu"}
+    assert s3_settings(said).endpoint == "http://all"
+    assert s3_settings(said | {"AWS_ENDPOINT_URL_S3": "http://s3"}).endpoint == "http://s3"
+    assert (s3_settings({"S3_ENDPOINT": "http://old"}).endpoint, s3_settings(said).region) == ("http://old", "eu")
+    assert [s3_settings({"AWS_SKIP_SIGNATURE": word}).anonymous for word in ("true", "1", "false", "")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_azure_is_where_the_sdk_s_variables_say() -> None:
+    """A connection string goes first, the emulator has its published account, no account at all is one sentence."""
+    string = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=k==;BlobEndpoint=http://h/a"
+    found = azure_settings({"AZURE_STORAGE_CONNECTION_STRING": string, "AZURE_STORAGE_ACCOUNT_NAME": "other"})
+    assert (found.account, found.key, found.url) == ("a", "k==", "http://h/a")
+    assert azure_settings({"AZURE_BLOB_ACCOUNT": "b"}).url == "https://b.blob.core.windows.net"
+    emulated = azure_settings({"AZURE_STORAGE_USE_EMULATOR": "true", "AZURITE_BLOB_STORAGE_URL": "http://127.0.0.1:1"})
+    assert emulated.url == "http://127.0.0.1:1/devstoreaccount1"
+    assert (
+        azure_settings({"AZURE_STORAGE_CONNECTION_STRING": "UseDevelopmentStorage=true"}).account == "devstoreaccount1"
+    )
+    with pytest.raises(CannotRunError, match="AZURE_STORAGE_ACCOUNT_NAME"):
+        _ = azure_settings({}).url
+
+
+def test_a_dot_env_fills_in_what_the_environment_does_not_say(tmp_path, monkeypatch) -> None:
+    """Only about object stores, and never against the environment."""
+    (tmp_path / ".env").write_text(
+        'AWS_ACCESS_KEY_ID="from file"\nAWS_REGION=file\nPATH=/nowhere\nexport S3_ENDPOINT=http://h\n'
+    )
+    monkeypatch.setenv("AWS_REGION", "environment")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.delenv("S3_ENDPOINT", raising=False)
+    found = environment(str(tmp_path))
+    assert (found["AWS_ACCESS_KEY_ID"], found["AWS_REGION"], found["S3_ENDPOINT"]) == (
+        "from file",
+        "environment",
+        "http://h",
+    )
+    assert found["PATH"] != "/nowhere"

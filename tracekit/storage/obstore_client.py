@@ -1,0 +1,151 @@
+"""Requests through obstore: a Rust client that does not hold the interpreter lock while a request is under way."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from tracekit.errors import CannotRunError, TracekitError
+from tracekit.storage.keys import Key, StoreError
+from tracekit.storage.store_settings import Requests, azure_settings, environment, s3_settings
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w{1,64})</Code>")
+# What hyper and reqwest call it, from the innermost kind outwards.
+_KINDS = {
+    "Timeout": errno.ETIMEDOUT, "TimedOut": errno.ETIMEDOUT, "ConnectionRefused": errno.ECONNREFUSED,
+    "ConnectionReset": errno.ECONNRESET, "UnexpectedEof": errno.ECONNRESET, "Interrupted": errno.ECONNRESET,
+    "Connect": errno.ECONNREFUSED,
+}  # fmt: skip
+_KIND = re.compile(r"kind: (\w+)")
+T = TypeVar("T")
+
+
+class ObstoreClient:
+    """One container.
+
+    Args:
+        key: Names the container.
+        requests: Timeouts.
+    """
+
+    name = "obstore"
+
+    def __init__(self, key: Key, requests: Requests) -> None:
+        import obstore
+
+        self._api = obstore
+        self._store: Any = _store(key.scheme, key.container, requests)
+
+    def read(self, name: str, offset: int, length: int, into: memoryview) -> int:
+        """One ranged GET into memory; the number of bytes that came.
+
+        Raises:
+            StoreError: What the server or the connection said.
+        """
+        body = _asked(lambda: self._api.get_range(self._store, name, start=offset, length=length))
+        count = len(body)
+        into[:count] = memoryview(body).cast("B")
+        return count
+
+    def size(self, name: str) -> int:
+        """The size of an object in bytes, by HEAD (errors: see `read`)."""
+        return int(_asked(lambda: self._api.head(self._store, name))["size"])
+
+    def list(self, prefix: str) -> int:
+        """How many objects and common prefixes there are right below a prefix (errors: see `read`)."""
+        found = _asked(lambda: self._api.list_with_delimiter(self._store, prefix or None))
+        return len(found["objects"]) + len(found["common_prefixes"])
+
+    def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
+        """One PUT, or the parts of a multipart upload; with `create` it must not exist yet (errors: see `read`)."""
+        mode = {"mode": "create", "use_multipart": False} if create else {}
+        _asked(lambda: self._api.put(self._store, name, body, **mode))
+
+    def delete(self, name: str) -> None:
+        """Delete an object (errors: see `read`)."""
+        _asked(lambda: self._api.delete(self._store, name))
+
+
+def _asked(request: Callable[[], T]) -> T:
+    try:
+        return request()
+    except Exception as error:  # its classes say less than its text
+        raise _translated(error) from None
+
+
+def _translated(error: Exception) -> StoreError:
+    text = str(error)
+    status, code = _STATUS.search(text), _CODE.search(text)
+    if status is not None:
+        return StoreError(int(status[1]), code[1] if code else "")
+    if isinstance(error, FileNotFoundError):
+        return StoreError(404)
+    kinds = _KIND.findall(text)
+    number = next((_KINDS[kind] for kind in reversed(kinds) if kind in _KINDS), errno.EIO)
+    return StoreError(number)
+
+
+def _store(scheme: str, container: str, requests: Requests) -> Any:
+    try:
+        return _made(scheme, container, requests)
+    except TracekitError:
+        raise
+    except Exception as error:
+        first = str(error).partition("\n")[0]
+        raise CannotRunError(
+            f"{scheme}://{container} cannot be set up: {first}", "see docs/howto on object stores"
+        ) from None
+
+
+@lru_cache(maxsize=64)
+def _made(scheme: str, container: str, requests: Requests) -> Any:
+    from obstore.store import AzureStore, S3Store
+
+    env = environment()
+    client: dict[str, Any] = {
+        "allow_http": True,
+        "timeout": f"{requests.timeout_s}s",
+        "connect_timeout": f"{requests.connect_timeout_s}s",
+    }
+    # A retry would be a request that nobody asked for and no trace shows.
+    once: dict[str, Any] = {"max_retries": 0}
+    if scheme == "az":
+        account = azure_settings(env)
+        words: dict[str, Any] = {"account_name": account.account, "endpoint": account.url}
+        words |= {"account_key": account.key} if account.key else {}
+        words |= {"sas_key": account.sas} if account.sas and not account.key else {}
+        words |= {"skip_signature": True} if account.anonymous else {}
+        return AzureStore(container, client_options=client, retry_config=once, **words)  # type: ignore[arg-type]
+    place = s3_settings(env)
+    words = {name: value for name, value in (("endpoint", place.endpoint), ("region", place.region)) if value}
+    if place.ca_bundle:
+        with open(place.ca_bundle, "rb") as file:
+            client["root_certificate"] = file.read()
+    words |= {"skip_signature": True} if place.anonymous else _s3_credentials(env, container)
+    return S3Store(container, client_options=client, retry_config=once, **words)  # type: ignore[arg-type]
+
+
+def _s3_credentials(env: dict[str, str], container: str) -> dict[str, Any]:
+    """Keys from the environment or `.env`; else what boto3 finds (profiles, roles), where it is installed."""
+    if env.get("AWS_ACCESS_KEY_ID") and not env.get("AWS_PROFILE"):
+        names = {
+            "access_key_id": "AWS_ACCESS_KEY_ID",
+            "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+            "session_token": "AWS_SESSION_TOKEN",
+        }
+        return {word: env[name] for word, name in names.items() if env.get(name)}
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+
+        return {"credential_provider": Boto3CredentialProvider()}
+    except ImportError:
+        return {}
+    except ValueError:
+        raise CannotRunError(
+            f"no S3 credentials were found for s3://{container}",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or AWS_SKIP_SIGNATURE=true",
+        ) from None

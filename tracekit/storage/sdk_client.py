@@ -1,0 +1,197 @@
+"""Requests through the clients most programs use, boto3 and azure-storage-blob: slower, and what a recording went through."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from tracekit.errors import CannotRunError
+from tracekit.storage.keys import Key, StoreError
+from tracekit.storage.store_settings import Requests, azure_settings, environment, s3_settings
+
+# As many as a replay has streams, within reason.
+_CONNECTIONS = 64
+T = TypeVar("T")
+
+
+class S3SdkClient:
+    """One bucket, by boto3.
+
+    Args:
+        key: Names the bucket.
+        requests: Timeouts.
+    """
+
+    name = "boto3"
+
+    def __init__(self, key: Key, requests: Requests) -> None:
+        self._bucket = key.container
+        self._client: Any = _needed("boto3", lambda: _boto3(requests))
+
+    def read(self, name: str, offset: int, length: int, into: memoryview) -> int:
+        """One ranged GET into memory; the number of bytes that came (errors: StoreError)."""
+        span = f"bytes={offset}-{offset + length - 1}"
+
+        def get() -> int:
+            body = self._client.get_object(Bucket=self._bucket, Key=name, Range=span)["Body"].read()
+            into[: len(body)] = body
+            return len(body)
+
+        return _asked(get)
+
+    def size(self, name: str) -> int:
+        """The size of an object in bytes, by HEAD (errors: StoreError)."""
+        return int(_asked(lambda: self._client.head_object(Bucket=self._bucket, Key=name))["ContentLength"])
+
+    def list(self, prefix: str) -> int:
+        """How many objects and common prefixes there are right below a prefix (errors: StoreError)."""
+        prefix = f"{prefix.rstrip('/')}/" if prefix else ""
+
+        def walk() -> int:
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix, Delimiter="/"
+            )
+            return sum(len(page.get("Contents", ())) + len(page.get("CommonPrefixes", ())) for page in pages)
+
+        return _asked(walk)
+
+    def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
+        """One PUT of the whole; with `create` it must not exist yet (errors: StoreError)."""
+        whole = bytes(body) if isinstance(body, (bytes, memoryview)) else b"".join(body)
+        words = {"IfNoneMatch": "*"} if create else {}
+        _asked(lambda: self._client.put_object(Bucket=self._bucket, Key=name, Body=whole, **words))
+
+    def delete(self, name: str) -> None:
+        """Delete an object (errors: StoreError)."""
+        _asked(lambda: self._client.delete_object(Bucket=self._bucket, Key=name))
+
+
+class AzureSdkClient:
+    """One container, by azure-storage-blob.
+
+    Args:
+        key: Names the container.
+        requests: Timeouts.
+    """
+
+    name = "azure-storage-blob"
+
+    def __init__(self, key: Key, requests: Requests) -> None:
+        self._container: Any = _needed("azure-storage-blob", lambda: _azure(key.container, requests))
+
+    def read(self, name: str, offset: int, length: int, into: memoryview) -> int:
+        """One ranged GET into memory; the number of bytes that came (errors: StoreError)."""
+
+        def get() -> int:
+            body = self._container.download_blob(name, offset=offset, length=length).readall()
+            into[: len(body)] = body
+            return len(body)
+
+        return _asked(get)
+
+    def size(self, name: str) -> int:
+        """The size of a blob in bytes (errors: StoreError)."""
+        return int(_asked(lambda: self._container.get_blob_client(name).get_blob_properties()).size)
+
+    def list(self, prefix: str) -> int:
+        """How many blobs and common prefixes there are right below a prefix (errors: StoreError)."""
+        prefix = f"{prefix.rstrip('/')}/" if prefix else ""
+        return _asked(lambda: sum(1 for _ in self._container.walk_blobs(prefix or None)))
+
+    def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
+        """One blob; with `create` it must not exist yet (errors: StoreError)."""
+        whole = bytes(body) if isinstance(body, (bytes, memoryview)) else b"".join(body)
+        _asked(lambda: self._container.upload_blob(name, whole, overwrite=not create))
+
+    def delete(self, name: str) -> None:
+        """Delete a blob (errors: StoreError)."""
+        _asked(lambda: self._container.delete_blob(name))
+
+
+def _needed(package: str, make: Callable[[], T]) -> T:
+    try:
+        return make()
+    except ImportError:
+        raise CannotRunError(
+            f"--client sdk needs {package}, which is not installed", f"pip install {package}"
+        ) from None
+    except CannotRunError:
+        raise
+    except Exception as error:  # a profile that is not there, a malformed endpoint: the SDK's own sentence says it
+        raise CannotRunError(f"{package} cannot be set up: {error}".partition("\n")[0]) from None
+
+
+@lru_cache(maxsize=4)
+def _boto3(requests: Requests) -> Any:
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    env = environment()
+    place = s3_settings(env)
+    config = Config(
+        retries={"total_max_attempts": 1},
+        connect_timeout=requests.connect_timeout_s,
+        read_timeout=requests.timeout_s,
+        max_pool_connections=_CONNECTIONS,
+        **({"signature_version": UNSIGNED} if place.anonymous else {}),
+    )
+    words = {
+        name: value
+        for name, value in (
+            ("endpoint_url", place.endpoint),
+            ("region_name", place.region),
+            ("verify", place.ca_bundle),
+        )
+        if value
+    }
+    names = {
+        "aws_access_key_id": "AWS_ACCESS_KEY_ID",
+        "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
+        "aws_session_token": "AWS_SESSION_TOKEN",
+    }
+    if not env.get("AWS_PROFILE"):
+        words |= {word: env[name] for word, name in names.items() if env.get(name)}
+    return boto3.session.Session().client("s3", config=config, **words)
+
+
+def _azure(container: str, requests: Requests) -> Any:
+    from azure.storage.blob import ContainerClient
+
+    account = azure_settings(environment())
+    credential: Any = account.key or account.sas or None
+    if account.key:
+        credential = {"account_name": account.account, "account_key": account.key}
+    return ContainerClient(
+        account.url, container, credential, retry_total=0,
+        connection_timeout=requests.connect_timeout_s, read_timeout=requests.timeout_s,
+    )  # fmt: skip
+
+
+def _asked(request: Callable[[], T]) -> T:
+    try:
+        return request()
+    except StoreError:
+        raise
+    except Exception as error:  # dozens of classes; what counts is in three attributes
+        raise _translated(error) from None
+
+
+def _translated(error: Exception) -> StoreError:
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):  # botocore.exceptions.ClientError
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return StoreError(int(status or errno.EIO), str(answer.get("Error", {}).get("Code", "")))
+    status = getattr(error, "status_code", None)
+    if status:  # azure.core.exceptions.HttpResponseError
+        return StoreError(int(status), str(getattr(error, "error_code", None) or ""))
+    name = type(error).__name__
+    if "Credentials" in name:  # none were found, or half of them
+        return StoreError(401, name)
+    if "Timeout" in name:
+        return StoreError(errno.ETIMEDOUT)
+    if name in ("EndpointConnectionError", "ServiceRequestError", "ProxyConnectionError"):
+        return StoreError(errno.ECONNREFUSED)
+    return StoreError(errno.ECONNRESET if "Connection" in name or "Response" in name else errno.EIO)
