@@ -193,10 +193,10 @@ def outcome(kind, path, *, skip_bad):
         return None, str(error)
 
 
-def survive(kind, path, rng, until, tries):
-    """Read damaged files until the time or the number of tries is used up; how many were read, and how many gave ops."""
+def survive(kind, path, rng, tries, until=0.0):
+    """Read this many damaged files, and more until this moment; how many were read, and how many gave ops."""
     count = kept = 0
-    while count < tries and time.monotonic() < until:
+    while count < tries or time.monotonic() < until:
         path.write_bytes(damaged(rng, SAMPLES[kind]))
         trace, sentence = outcome(kind, str(path), skip_bad=rng.random() < 0.7)
         if trace is None:
@@ -211,21 +211,21 @@ def survive(kind, path, rng, until, tries):
 
 @pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.NAME)
 def test_damaged_files_never_crash(tmp_path, kind):
-    """A few hundred damaged files each give ops or one sentence."""
-    count, kept = survive(kind, tmp_path / "f", random.Random(20_26), time.monotonic() + 60, 200)
+    """A hundred damaged files each give ops or one sentence."""
+    count, kept = survive(kind, tmp_path / "f", random.Random(20_26), 100)
 
-    assert count > 0
+    assert count == 100
     assert kept > 0
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.NAME)
 def test_a_minute_of_damaged_files(tmp_path, kind):
-    """A minute of random damage: no crash, and memory does not grow."""
+    """A minute of random damage, fifty files at the least: no crash, and memory does not grow."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    count, kept = survive(kind, tmp_path / "f", random.Random(), time.monotonic() + 60, 10**9)
+    count, kept = survive(kind, tmp_path / "f", random.Random(), 50, time.monotonic() + 60)
 
-    assert count > 100
+    assert count >= 50
     assert kept > 0
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 

@@ -19,6 +19,7 @@ from tracekit.formats.foreign import MAX_NS, Foreign, lines
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
 from tracekit.trace import COLUMNS, NULL, Trace, name_code
+from tracekit.uri import utf8
 
 _NEEDED = ("uri", "len", "t_submit")
 
@@ -70,6 +71,7 @@ class Table(Foreign):
                 f"{self.path}:1: no column is named {', '.join(missing)}",
                 f"say which it is with --set columns={missing[0]}=NAME; the header has {', '.join(names)[:200]}",
             )
+        self._width = len(names)
         return list(places.items())
 
     def _row(
@@ -77,6 +79,9 @@ class Table(Foreign):
     ) -> tuple[Any, ...] | None:
         try:
             fields = next(csv.reader([os.fsdecode(text).rstrip("\r")], delimiter=delimiter, strict=True))
+            if any(fields[self._width :]):
+                self.reject(number, f"the row has {len(fields):,} columns, the header {self._width:,}")
+                return None
             values = {name: self._value(name, fields[place]) for name, place in places}
         except (csv.Error, ValueError, IndexError) as error:
             why = "it has too few columns" if isinstance(error, IndexError) else str(error)
@@ -94,7 +99,7 @@ class Table(Foreign):
             return None
         column = COLUMNS[name]
         if column.category:
-            return text
+            return utf8(text)
         if name == "sample_id":
             return int(text) if text.isdigit() else text
         exact = text.lstrip("+").isdigit()
