@@ -20,6 +20,7 @@ import numpy as np
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
 from tracekit.trace import NULL, Header, Mark, Trace, Trailer
+from tracekit.uri import utf8
 
 # A counter that changes more often than a screen has pixels is drawn from its highest values.
 _COUNTER_NS = 10_000
@@ -71,16 +72,17 @@ class ChromeWriter(Writer):
             pid = mark.pid or 0
             self._name(events, pid, _MARK_TID, "steps")
             args = {key: value for key in ("step", "epoch") if (value := getattr(mark, key)) is not None}
-            name = mark.mark if mark.step is None else f"{mark.mark} {mark.step}"
+            kind = utf8(mark.mark)
+            name = kind if mark.step is None else f"{kind} {mark.step}"
             end = mark.t if mark.t_end is None else mark.t_end
             # A step and the computing in it overlap in part: asynchronous too, on a track for each kind.
-            events += self._slice(name, f"structure,{mark.mark}", pid, _MARK_TID, mark.t, end, args)
+            events += self._slice(name, f"structure,{kind}", pid, _MARK_TID, mark.t, end, args)
         self._write(events)
 
     def ops(self, piece: Trace) -> None:
         """Write the ops of a piece as slices, and the counters as far as they are settled."""
         names = ("uri", "op", "err", "t_submit", "t_complete", "pid", "tid", "worker", *_SHOWN)
-        uris, words, errors = piece.uris, piece.strings("op"), piece.strings("err")
+        uris, words, errors = ([utf8(text) for text in piece.strings(name)] for name in ("uri", "op", "err"))
         events: list[dict[str, Any]] = []
         for row in zip(*(piece.col(name).tolist() for name in names), strict=True):
             uri, op, err, start, end, pid, tid, worker, *rest = row
@@ -172,7 +174,9 @@ class _Flight:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {utf8(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return utf8(value)
     return value.item() if isinstance(value, np.generic) else value
