@@ -1,32 +1,25 @@
-"""Making a golden from runs: checked against each other first, with a reason, never by a robot."""
+"""Making learned runs a golden, or its next revision: the change is shown, with a reason, never by a robot."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import golden, repeat, validity
+from harness import golden, learn
 from harness.criteria import REPEAT_CRITERIA
 from harness.envelope import Envelope
 from harness.findings import format_value
 from harness.golden import Golden
-from harness.verdict import Finding, Outcome
-from tracekit import __version__
+from harness.learn import Learned
 from tracekit.errors import InputError, UsageError
 from tracekit.output import check_output, write_text
 from tracekit.trace import Trace
-from tracekit.units import counted
 
-LEAST_RUNS = 5
-# From ten runs on the t interval is not much wider than with twenty; with five it is twice as wide.
-ENOUGH_RUNS = 10
-SIZE_LIMIT = 1_000_000
 # Units of the figures that an envelope holds and no criterion looks at.
-_FURTHER_UNITS = {"bytes": "bytes", "depth.bytes": "bytes", "duration": "ns", "latency.mean": "ns"}
+_FURTHER_UNITS = {"bytes": "bytes", "duration": "ns", "latency.mean": "ns"}
 
 
 @dataclass(frozen=True)
@@ -35,54 +28,78 @@ class Blessing:
 
     Args:
         before: The golden as it stands.
-        envelope: Its new runs.
-        provenance: Where they come from.
+        learned: Its new runs, and what was learned from them.
         reason: Why it changes.
-        warnings: What the person who blesses should know.
+        profile: A profile.yaml that a new golden takes over.
     """
 
     before: Golden
-    envelope: Envelope
-    provenance: Mapping[str, Any]
+    learned: Learned
     reason: str
-    warnings: Sequence[str]
+    profile: Path | None = None
 
     @property
     def revision(self) -> int:
         """The revision it will have."""
         return self.before.revision + 1
 
+    @property
+    def envelope(self) -> Envelope:
+        """Its new runs."""
+        return self.learned.envelope
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where they come from."""
+        return self.learned.provenance
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the person who blesses should know."""
+        return self.learned.warnings
+
     def changes(self) -> list[str]:
-        """What changes, a line per figure."""
-        return [
+        """What changes, a line per figure and per tolerance."""
+        figures = [
             f"{name}: {format_value(old, _unit(name))} -> {format_value(new, _unit(name))}"
-            for name, old, new in golden.changed(self.before.envelope, self.envelope)
+            for name, old, new in golden.changed(self.before.envelope, self.learned.envelope)
+        ]
+        return figures + [
+            f"tolerance of {name}: {old:g} -> {new:g}"
+            for name, lesson in self.learned.lessons.items()
+            if (old := self._tolerance(name)) != (new := lesson.tolerance) and old is not None
         ]
 
     def write(self) -> None:
-        """Write envelope.json and CHANGES.md.
+        """Write envelope.json and CHANGES.md, and the profile of a new golden.
 
         Raises:
             InputError: If the golden would be larger than 1 MB, or its folder cannot be written.
         """
-        text = golden.to_json(self.revision, self.provenance, self.envelope)
-        if len(text.encode()) > SIZE_LIMIT:
-            raise InputError(
-                f"the golden would be {len(text.encode())} bytes, more than {SIZE_LIMIT}", "bless fewer runs"
-            )
+        text = self.learned.text(self.revision)
         directory = self.before.directory
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{directory} cannot be made: {error.strerror}", "name another directory") from None
         history = directory / golden.CHANGES
         check_output(history)
         entry = _entry(self)
         earlier = history.read_text(encoding="utf-8").partition("\n\n")[2] if history.exists() else ""
+        if self.profile is not None and self.profile.exists():
+            write_text(directory / golden.PROFILE, self.profile.read_text(encoding="utf-8"))
         write_text(directory / golden.ENVELOPE, text)
         write_text(history, f"# {self.before.name}: revisions\n\n{entry}{earlier}")
+
+    def _tolerance(self, name: str) -> float | None:
+        lesson = self.before.lessons.get(name)
+        return None if lesson is None else lesson.tolerance
 
 
 def prepare(
     name: str, runs: Sequence[tuple[str, Trace]], reason: str, environment: Mapping[str, str] = os.environ
 ) -> Blessing:
-    """Check runs and make them ready to become a golden.
+    """Learn from runs and make them ready to become a golden.
 
     Args:
         name: The golden, by name or directory.
@@ -94,29 +111,43 @@ def prepare(
         UsageError: Without a reason, with fewer than five runs, under CI, or where there is no such golden.
         InputError: If a run is not valid or does not pass against the others.
     """
+    _check_asked(reason, environment)
+    before = _golden_to_be(name)
+    learned = learn.learn(runs, before.profile, str(before.directory / golden.PROFILE))
+    return Blessing(before, learned, reason.strip())
+
+
+def prepare_learned(name: str, directory: str, reason: str, environment: Mapping[str, str] = os.environ) -> Blessing:
+    """Make what `harness learn` wrote into a directory ready to become a golden, which may be that directory itself.
+
+    Raises:
+        UsageError: Without a reason, under CI, or if nothing was learned there.
+        InputError: If its files are damaged.
+    """
+    _check_asked(reason, environment)
+    source = golden.load(directory)
+    if source.envelope is None or source.revision:
+        what = "was blessed already" if source.revision else "holds nothing learned"
+        raise UsageError(f"{directory} {what}", f"type: harness learn RUN… -o {directory}")
+    same = Path(name).resolve() == source.directory.resolve()
+    there = name in golden.names() or Path(name).exists()
+    if same:
+        before = Golden(source.name, source.directory, source.profile)
+    elif there:
+        before = golden.load(name)
+    else:
+        before = Golden(Path(name).name, Path(name), {})
+    learned = learn.Learned(source.envelope, source.provenance or {}, source.lessons, [])
+    return Blessing(before, learned, reason.strip(), None if before.profile else source.directory / golden.PROFILE)
+
+
+def _check_asked(reason: str, environment: Mapping[str, str]) -> None:
     if environment.get("CI", "").lower() not in {"", "0", "false"}:
         raise UsageError(
             "a golden is not blessed where CI is set", "bless it by hand, look at the change, and commit it"
         )
     if not reason.strip():
         raise UsageError("--reason is empty", "say in a sentence why the golden changes; it is kept in CHANGES.md")
-    if len(runs) < LEAST_RUNS:
-        raise UsageError(
-            f"{counted(len(runs), 'run is', 'runs are')} too few for a golden",
-            f"record at least {LEAST_RUNS}, better {ENOUGH_RUNS}",
-        )
-    before = _golden_to_be(name)
-    for path, trace in runs:
-        bad = next((problem for problem in validity.problems(trace, path)), None)
-        if bad is not None:
-            raise InputError(f"{path} cannot be part of a golden: {bad.reason}", "record that run again")
-    digests = _digests(runs)
-    envelope = Envelope.of([trace for _, trace in runs])
-    _check_each_other(envelope, [path for path, _ in runs])
-    warnings = [f"{len(runs)} runs: intervals are wide below {ENOUGH_RUNS}"] if len(runs) < ENOUGH_RUNS else []
-    if not envelope.host_class:
-        warnings.append("the runs come from several classes of host: environment criteria will be shown only")
-    return Blessing(before, envelope, _provenance(runs, digests), reason.strip(), warnings)
 
 
 def _golden_to_be(name: str) -> Golden:
@@ -124,59 +155,6 @@ def _golden_to_be(name: str) -> Golden:
         new = f"for a new one make the directory {name} with a {golden.PROFILE} in it"
         raise UsageError(f"there is no golden {name!r}", f"{new}; there are: {', '.join(golden.names())}")
     return golden.load(name)
-
-
-def _digests(runs: Sequence[tuple[str, Trace]]) -> list[str]:
-    digests: dict[str, str] = {}
-    for path, _ in runs:
-        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        if digest in digests:
-            raise InputError(f"{path} and {digests[digest]} are the same run", "a golden is made of different runs")
-        digests[digest] = path
-    return list(digests)
-
-
-def _check_each_other(envelope: Envelope, paths: Sequence[str]) -> None:
-    """Every run must be accepted by all the others, or the golden would reject its own kind."""
-    for index, path in enumerate(paths):
-        trial = repeat.Trial(repeat.Standard("the other runs", envelope.without(index)), [envelope.runs[index]])
-        failed = [finding for finding in repeat.findings(trial) if _fails(finding)]
-        if failed:
-            found = "; ".join(f"{finding.id}: {finding.reason}" for finding in failed)
-            raise InputError(
-                f"{path} does not fit the other runs ({found})", "leave it out, or find out why it differs"
-            )
-
-
-def _fails(finding: Finding) -> bool:
-    return finding.gates and finding.outcome is Outcome.FAIL
-
-
-def _provenance(runs: Sequence[tuple[str, Trace]], digests: Sequence[str]) -> dict[str, Any]:
-    headers = [trace.header for _, trace in runs if trace.header is not None]
-    producers = sorted({_words(header.producer, "tool", "version", "verb", "engine") for header in headers})
-    host = dict(headers[0].host) if headers else {}
-    # Which machine it was does not matter, which kind does.
-    host.pop("name", None)
-    systems = sorted({str(system.get("type")) for system in host.pop("filesystem", {}).values()})
-    return {
-        "made_by": f"harness {__version__}",
-        "producers": producers,
-        "commands": sorted({_command(header.command) for header in headers}),
-        "recorded": sorted(header.created for header in headers),
-        "frameworks": dict(sorted(headers[0].frameworks.items())) if headers else {},
-        "host": host | {"filesystems": systems},
-        "sha256": list(digests),
-    }
-
-
-def _words(values: Mapping[str, Any], *keys: str) -> str:
-    return " ".join(str(values[key]) for key in keys if values.get(key))
-
-
-def _command(words: Sequence[str]) -> str:
-    """The command without the places of this machine."""
-    return " ".join(os.path.basename(word) if os.path.isabs(word) else word for word in words)
 
 
 def _unit(name: str) -> str:
@@ -188,7 +166,12 @@ def _entry(blessing: Blessing) -> str:
     dates = [str(date)[:10] for date in blessing.provenance["recorded"] if date]
     when = f", recorded {min(dates)}" if dates else ""
     until = f" to {max(dates)}" if dates and max(dates) != min(dates) else ""
-    lines = [f"## {blessing.revision}", "", f"{blessing.reason} ({len(blessing.envelope.runs)} runs{when}{until})", ""]
+    lines = [
+        f"## {blessing.revision}",
+        "",
+        f"{blessing.reason} ({len(blessing.envelope.runs)} runs{when}{until})",
+        "",
+    ]
     changes = blessing.changes() if blessing.before.envelope is not None else []
     lines += [f"- {change}" for change in changes] + ([""] if changes else [])
     return "\n".join(lines) + "\n"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import golden, paired, repeat
-from harness.criterion import PAIRED, REPEAT
+from harness.criterion import PAIRED, PROFILE, REPEAT
 from harness.envelope import Envelope
 from harness.repeat import Standard
 from harness.verdict import Verdict
@@ -15,7 +15,7 @@ from tracekit import formats
 from tracekit.errors import InputError, UsageError
 from tracekit.trace import Trace
 
-MODES = ("auto", PAIRED, REPEAT)
+MODES = ("auto", PAIRED, REPEAT, PROFILE)
 
 
 def check(
@@ -48,8 +48,8 @@ def check(
         recording = formats.load(against, time_unit=time_unit, skip_bad=skip_bad)
         return paired.judge(recording, runs[0], names=(against, traces[0]), remap=remap)
     if remap:
-        raise UsageError("--remap has no meaning in repeat mode", "it pairs ops one by one; leave it out")
-    return repeat.judge(_standard(against, time_unit=time_unit, skip_bad=skip_bad), runs, traces)
+        raise UsageError(f"--remap has no meaning in {chosen} mode", "it pairs ops one by one; leave it out")
+    return repeat.judge(_standard(against, time_unit=time_unit, skip_bad=skip_bad), runs, traces, chosen)
 
 
 def choose_mode(mode: str, against: str, runs: int) -> str:

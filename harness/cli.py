@@ -9,7 +9,8 @@ from tracekit.cli import run_verbs
 
 VERBS = {
     "check": ("harness.verbs.check", "hold a trace against a golden, or a replay against its recording"),
-    "bless": ("harness.verbs.bless", "make a golden from runs, or a new revision of one"),
+    "learn": ("harness.verbs.learn", "learn from runs of one job how much they differ, and what can be decided"),
+    "bless": ("harness.verbs.bless", "make what was learned a golden, or the next revision of one"),
     "list": ("harness.verbs.list", "the goldens there are"),
     "show": ("harness.verbs.show", "what a golden models, where it comes from, and its figures"),
     "demo": ("harness.verbs.demo", "record a training loop, replay it, judge a good and a bad replay"),

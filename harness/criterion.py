@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.verdict import Outcome
 
 INTENT, OVERLAP, ENVIRONMENT, VALIDITY = "intent", "overlap", "environment", "validity"
-PAIRED, REPEAT = "paired", "repeat"
+PAIRED, REPEAT, PROFILE = "paired", "repeat", "profile"
 
 # PASS asks for the 95 % interval inside the band. FAIL asks for the 99.9 % interval outside: with some twenty criteria a
 # true repeat would otherwise be rejected by chance.
 PASS_CONFIDENCE, FAIL_CONFIDENCE = 0.95, 0.999
+# The last twentieth of a tolerance is too near to its edge to pass: what was counted is never exact to the last op, and a run
+# exactly at the edge would pass every time.
+EDGE = 0.05
 # Fewer runs say too little about a machine: one of two equal runs is out of ±25 % of p99 half of the time.
 ENVIRONMENT_RUNS = 3
 MINIMUM_OPS = 10
@@ -107,11 +111,17 @@ class Criterion:
 
     def _inside(self, interval: tuple[float, float]) -> bool:
         lower, upper = self.band
-        return (lower is None or interval[0] >= lower - 1e-12) and (upper is None or interval[1] <= upper + 1e-12)
+        edge = 1e-12 if self.kind == "value" else -EDGE * self.tolerance
+        return (lower is None or interval[0] >= lower - edge) and (upper is None or interval[1] <= upper + edge)
 
     def _outside(self, interval: tuple[float, float]) -> bool:
         lower, upper = self.band
         return (lower is not None and interval[1] < lower) or (upper is not None and interval[0] > upper)
+
+
+def table(*criteria: Criterion) -> Mapping[str, Criterion]:
+    """Criteria by their ids, in this order."""
+    return {criterion.id: criterion for criterion in criteria}
 
 
 def format_effect(kind: str, effect: float) -> str:
@@ -123,15 +133,20 @@ def format_effect(kind: str, effect: float) -> str:
     return f"{effect:+.3g}" if kind == "difference" else f"{effect:.3g}"
 
 
-def format_band(criterion: Criterion) -> str:
+def format_band(kind: str, band: tuple[float | None, float | None] | None, unit: str) -> str:
     """The accepted effects as people read them: ±10 %, ≤ 0.02, ≥ 0.95."""
-    if criterion.kind == "value":
-        return f"≥ {criterion.tolerance:g}"
-    if criterion.kind == "distance":
-        return f"≤ {criterion.tolerance:g}"
-    sign = {"upper": "≤ +", "lower": "≥ −", "both": "±"}[criterion.direction]
-    if criterion.kind == "ratio":
-        return f"{sign}{100 * criterion.tolerance:g} %"
-    if criterion.unit == "share":
-        return f"{sign}{100 * criterion.tolerance:g} pp"
-    return "equal" if criterion.tolerance == 0.5 else f"{sign}{criterion.tolerance:g}"
+    if band is None:
+        return ""
+    lower, upper = band
+    if kind == "value":
+        return f"≥ {lower:g}"
+    if kind == "distance":
+        return f"≤ {upper:g}"
+    centre = 1.0 if kind == "ratio" else 0.0
+    width = abs((upper if upper is not None else lower or 0.0) - centre)
+    sign = "≤ +" if lower is None else "≥ −" if upper is None else "±"
+    if kind == "ratio":
+        return f"{sign}{100 * width:.6g} %"
+    if unit == "share":
+        return f"{sign}{100 * width:.6g} pp"
+    return "equal" if width == 0.5 else f"{sign}{width:.6g}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness import stats
 from harness.criterion import Criterion
+from harness.distances import DISTANCES, size_diagnostics
 from harness.figures import Table
 from harness.verdict import Finding, Histogram, Outcome
 from tracekit import units
 from tracekit.histogram import Histogram as Counts
 
-SIZE_TOLERANCE = {"size.match": 0.10, "size.ks": 0.01}
+_AT_THE_EDGE = "it lies at the edge of what is accepted: another run would tell"
 _UNIT = {"size": "bytes", "latency": "ns", "gap": "ns", "qd": "ops"}
 
 
@@ -66,7 +66,7 @@ def finding_of(
     reason, settle = "", ""
     if outcome is not Outcome.PASS:
         reason = _sentence(criterion, measured, effect)
-        settle = measured.settle if outcome is Outcome.INCONCLUSIVE else ""
+        settle = (measured.settle or _AT_THE_EDGE) if outcome is Outcome.INCONCLUSIVE else ""
     return Finding(
         id=criterion.id,
         klass=criterion.klass,
@@ -111,16 +111,11 @@ def format_value(value: float | None, unit: str) -> str:
 
 
 def size_effects(name: str, reference: Table, measured: Table) -> Measured | str:
-    """The distance of two size tables that `size.match` or `size.ks` is decided on."""
+    """The distance of two size tables that a criterion about sizes is decided on."""
     if not len(reference) or not len(measured):
         return "there are no reads and no writes"
-    columns = (reference.values, reference.counts, measured.values, measured.counts)
-    if name == "size.match":
-        return Measured(None, stats.unmatched_share(*columns, SIZE_TOLERANCE[name]))
-    plain = stats.ks_distance(*columns)
-    p_value = stats.ks_p_value(plain, len(reference), len(measured))
-    within = stats.ks_distance_within(*columns, SIZE_TOLERANCE[name])
-    return Measured(None, within, diagnostics={"d": plain, "p": p_value})
+    diagnostics = size_diagnostics(reference, measured) if name == "size.ks" else {}
+    return Measured(None, DISTANCES[name].between(reference, measured), diagnostics=diagnostics)
 
 
 def distributions(golden: Mapping[str, Counts], candidate: Mapping[str, Counts]) -> list[Histogram]:

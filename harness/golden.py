@@ -1,20 +1,24 @@
 """Goldens: named envelopes of blessed runs, shipped in the package `golden` or kept in a directory of your own.
 
-A golden is a folder with `profile.yaml` (written by hand: what it models, how it is recorded, where that comes from),
-`envelope.json` and `CHANGES.md` (both made by `harness bless`, never by hand).
+A golden is a folder with `profile.yaml` (written by hand: what it models, how it is recorded, where that comes from, what it
+asks of a trace and which tolerances matter), `envelope.json` (made by `harness learn`) and `CHANGES.md` (made by `harness bless`).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import golden as shipped
+from harness.contract import REQUIRED, Contract
+from harness.criteria import PROFILE_CRITERIA, named
 from harness.envelope import Envelope
+from harness.noise import Lesson
 from harness.repeat import Standard
 from tracekit.errors import InputError, UnknownNameError
 
@@ -34,6 +38,7 @@ class Golden:
         revision: How often it was blessed; 0 is never.
         provenance: Where its runs come from.
         envelope: Its runs; None before it was first blessed.
+        lessons: What was learned about each criterion from its runs: tolerance and noise.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Golden:
     revision: int = 0
     provenance: Mapping[str, Any] | None = None
     envelope: Envelope | None = None
+    lessons: Mapping[str, Lesson] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -57,10 +63,43 @@ class Golden:
         if self.envelope is None:
             raise InputError(
                 f"the golden {self.name} holds no {ENVELOPE}",
-                f"record ten runs and type: harness bless {self.name} RUN… --reason TEXT",
+                f"record ten runs and type: harness learn RUN… -o {self.directory}",
             )
         dedicated = self.profile.get("host") == "dedicated"
-        return Standard(self.label, self.envelope, str(self.profile.get("regime") or ""), dedicated)
+        standard = Standard(
+            self.label,
+            self.envelope,
+            str(self.profile.get("regime") or ""),
+            dedicated,
+            Contract.of(self.profile, str(self.directory / PROFILE)),
+            self.lessons,
+            tolerances(self.profile, str(self.directory / PROFILE)),
+        )
+        missing = [name for name in standard.contract.requires if standard.pooled.scalars.get(REQUIRED[name]) is None]
+        if missing:
+            raise InputError(
+                f"the golden {self.name} requires {', '.join(missing)}, and its own runs do not tell",
+                "record them with steps and threads, or take it out of the contract",
+            )
+        return standard
+
+
+def tolerances(profile: Mapping[str, Any], source: str) -> dict[str, float]:
+    """The tolerances that a profile names, by criterion.
+
+    Raises:
+        UnknownNameError: If there is no such criterion.
+        InputError: If one is no number above 0.
+    """
+    given = profile.get("tolerance") or {}
+    if not isinstance(given, Mapping):
+        raise InputError(f"the tolerance in {source} is no mapping", "write it as criterion: number")
+    for name, value in given.items():
+        if name not in PROFILE_CRITERIA:
+            named(str(name))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise InputError(f"the tolerance of {name} in {source} is {value!r}", "write a number above 0")
+    return {str(name): float(value) for name, value in given.items()}
 
 
 def names() -> list[str]:
@@ -112,18 +151,26 @@ def load(name: str) -> Golden:
         )
     try:
         revision, provenance, envelope = int(data["revision"]), dict(data["provenance"]), data["envelope"]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        # Goldens that were blessed before anything was learned from them are read as they are.
+        lessons = {str(name): Lesson.from_json(lesson) for name, lesson in data.get("criteria", {}).items()}
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(f"{path} is damaged: {error}", "bless the golden again") from None
-    return Golden(label, directory, profile, revision, provenance, Envelope.from_json(envelope, str(path)))
+    return Golden(label, directory, profile, revision, provenance, Envelope.from_json(envelope, str(path)), lessons)
 
 
-def to_json(revision: int, provenance: Mapping[str, Any], envelope: Envelope) -> str:
-    """The text of envelope.json: one run a line, so that a change can be read."""
+def to_json(
+    revision: int, provenance: Mapping[str, Any], envelope: Envelope, lessons: Mapping[str, Lesson] | None = None
+) -> str:
+    """The text of envelope.json: one criterion and one run a line, so that a change can be read."""
     body = envelope.to_json()
+    learned = ",\n".join(
+        f"  {_compact(name)}: {_compact(lesson.to_json())}" for name, lesson in (lessons or {}).items()
+    )
+    criteria = f' "criteria": {{\n{learned}\n }},\n' if learned else ""
     runs = ",\n".join(f"   {_compact(run)}" for run in body["runs"])
     counts = ",\n".join(f"   {_compact(name)}: {_compact(counts)}" for name, counts in body["histograms"].items())
     return (
-        f'{{\n "golden": {GOLDEN_VERSION},\n "revision": {revision},\n "provenance": {_compact(provenance)},\n'
+        f'{{\n "golden": {GOLDEN_VERSION},\n "revision": {revision},\n "provenance": {_compact(provenance)},\n{criteria}'
         f' "envelope": {{\n  "envelope": {body["envelope"]},\n  "runs": [\n{runs}\n  ],\n  "histograms": {{\n{counts}\n  }}\n }}\n}}\n'
     )
 

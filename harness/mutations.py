@@ -131,7 +131,8 @@ def one_file_halved(trace: Trace) -> Trace:
     """The requests of one file ask for half as much."""
     busiest = np.bincount(trace.col("uri")).argmax()
     size = np.asarray(trace.col("len"), np.int64)
-    return with_columns(trace, {"len": np.where(trace.col("uri") == busiest, size // 2, size)})
+    asked = np.where(trace.col("uri") == busiest, size // 2, size)
+    return with_columns(trace, {"len": asked, "ret": np.minimum(trace.col("ret"), asked)})
 
 
 def other_files(trace: Trace) -> Trace:

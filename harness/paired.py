@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from harness import concurrency, evidence, stats, validity
 from harness.criteria import PAIRED_CRITERIA
 from harness.criterion import PAIRED, Criterion
+from harness.distances import DISTANCES
 from harness.expected import expected
 from harness.figures import Figures, histograms
 from harness.findings import Measured, distributions, finding_of, size_effects, without
@@ -32,6 +33,8 @@ RATE_WINDOW_NS, RATE_WINDOWS = 100_000_000, 50
 BURST_GRIDS, BURST_SPAN_NS = 5, 250_000_000
 # Twice the dispersion of a Poisson process: below that there is nothing to be smoothed away.
 BURSTY = 2.0
+# Without a common file, and with more than that share of the sizes unmatched, it is another job and no replay at all.
+OTHER_SIZES = 0.1
 # What nothing else in the replay makes up for where it is silent: sizes, steps and order are known of the ops it answers to.
 EVIDENCE = ("streams.count", "streams.moved", "depth.ceiling")
 # What other work on the machine makes worse by making ops late; it makes no replay run at another speed or in another order.
@@ -88,6 +91,7 @@ def judge(
     wanted, differences = expected(recorded, options, names[1], len(replayed))
     comparison = Comparison(wanted, replayed, pair(wanted, replayed, remap))
     problems += evidence.problems(EVIDENCE, comparison.figures[0], [(names[1], comparison.figures[1])], "recording")
+    problems += list(_another_job(comparison, names))
     notes += differences
     findings = [*problems, *(_finding(criterion, comparison) for criterion in PAIRED_CRITERIA.values())]
     notes += _source(recorded, options, names)
@@ -98,6 +102,21 @@ def judge(
         findings,
         notes,
         distributions(histograms(comparison.metrics[0]), histograms(comparison.metrics[1])),
+    )
+
+
+def _another_job(comparison: Comparison, names: tuple[str, str]) -> Iterator[Finding]:
+    """Two traces without a common file whose sizes differ as well are no replay of each other, good or bad."""
+    mine, theirs = comparison.figures
+    if comparison.pairing.common_files or not mine.data_ops or not theirs.data_ops:
+        return
+    if DISTANCES["size.match"].between(mine.sizes, theirs.sizes) <= OTHER_SIZES:
+        return
+    yield validity.error(
+        "valid.job",
+        "traces of one job",
+        f"{names[0]} and {names[1]} have no file in common and other sizes: they are traces of different jobs; `harness compare` shows "
+        "their differences",
     )
 
 
@@ -352,6 +371,7 @@ MEASURES: Mapping[str, Callable[[Comparison], Measured | str]] = {
     "ops.errors": _errors,
     "size.match": _sizes("size.match"),
     "size.ks": _sizes("size.ks"),
+    "size.log-shift": _sizes("size.log-shift"),
     "size.mean": _scalar("size.mean"),
     "step.bytes": _step_bytes,
     "order.stream": _order("stream"),

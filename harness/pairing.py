@@ -26,13 +26,15 @@ from tracekit.uri import file_uri, local_path
 class Pairing:
     """Two traces in order of time, and which ops of theirs belong together.
 
-    `left[i]` of the recording and `right[i]` of the replay are a pair; pairs are in the recording's order.
+    `left[i]` of the recording and `right[i]` of the replay are a pair; pairs are in the recording's order. `common_files` is whether
+    the two have any file in common.
     """
 
     recorded: Trace
     replayed: Trace
     left: Ints
     right: Ints
+    common_files: bool = True
 
     def __len__(self) -> int:
         return len(self.left)
@@ -90,7 +92,7 @@ def pair(recorded: Trace, replayed: Trace, remap: Sequence[tuple[str, str]] = ()
     """
     recorded, replayed = View.of(recorded).trace, View.of(replayed).trace
     count = len(recorded)
-    keys = _keys(recorded, replayed, Remap(remap))
+    keys, uris = _keys(recorded, replayed, Remap(remap))
     streams = _same_streams(keys, _both(recorded, replayed, "rank", "pid", "tid"), count)
     left, right = _kth_with_kth(codes_of(keys, streams), count)
     rest = np.ones(len(keys), np.bool_)
@@ -100,7 +102,8 @@ def pair(recorded: Trace, replayed: Trace, remap: Sequence[tuple[str, str]] = ()
     left = np.concatenate([left, rest_at[more_left]])
     right = np.concatenate([right, rest_at[more_right]]) - count
     order = np.argsort(left, kind="stable")
-    return Pairing(recorded, replayed, left[order], right[order])
+    common = bool(np.isin(uris[:count], uris[count:]).any())
+    return Pairing(recorded, replayed, left[order], right[order], common)
 
 
 def streams_of(trace: Trace) -> Ints | None:
@@ -123,8 +126,8 @@ def _remapped(uri: str, remap: Remap) -> str:
     return canonical(uri if new is None else new)
 
 
-def _keys(recorded: Trace, replayed: Trace, remap: Remap) -> Ints:
-    """A number for what each op does, where and how much: first those of the recording, then those of the replay."""
+def _keys(recorded: Trace, replayed: Trace, remap: Remap) -> tuple[Ints, Ints]:
+    """A number for what each op does, where and how much, and for its file: first the recording's, then the replay's."""
     names = StringTable()
     uris_a = np.array([names.code(_remapped(uri, remap)) for uri in recorded.uris], np.int64)
     uris_b = np.array([names.code(canonical(uri)) for uri in replayed.uris], np.int64)
@@ -135,7 +138,7 @@ def _keys(recorded: Trace, replayed: Trace, remap: Remap) -> Ints:
     kind = np.concatenate([kinds_a[_col(recorded, "op")], kinds_b[_col(replayed, "op")]])
     # 64-bit values become numbers that codes_of can pack.
     offset, size = (np.unique(_stack(recorded, replayed, name), return_inverse=True)[1] for name in ("offset", "len"))
-    return codes_of(uri, kind, offset.reshape(-1), size.reshape(-1))
+    return codes_of(uri, kind, offset.reshape(-1), size.reshape(-1)), uri
 
 
 def _both(recorded: Trace, replayed: Trace, *names: str) -> Ints:

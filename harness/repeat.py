@@ -1,4 +1,4 @@
-"""Repeat mode: runs of a job held against a golden, the envelope of earlier runs of the same job.
+"""Repeat and profile mode: runs held against a golden, the envelope of earlier runs.
 
 What a criterion says is about the job, not about one run: the interval around the effect comes from the spread between the
 golden's runs. PASS needs the whole 95 % interval inside the band, FAIL the whole 99.9 % interval outside.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from harness import concurrency, evidence, stats, validity
-from harness.criteria import REPEAT_CRITERIA
+from harness.contract import Contract
+from harness.criteria import CRITERIA
 from harness.criterion import (
     ENVIRONMENT,
     ENVIRONMENT_RUNS,
@@ -23,15 +24,17 @@ from harness.criterion import (
     REPEAT,
     Criterion,
 )
+from harness.distances import DISTANCES, size_diagnostics
 from harness.envelope import Envelope
 from harness.figures import Figures, Table
-from harness.findings import Measured, distributions, finding_of, format_value, size_effects, without
+from harness.findings import Measured, distributions, finding_of, format_value, without
+from harness.noise import Lesson, Noise, log_tolerance, scalar, shares
 from harness.verdict import Finding, Outcome, RunByRun, Verdict
 from tracekit.trace import Trace
 
 DATA_KINDS = ("read", "write")
-# The criteria that a run must not escape by saying nothing: those the golden can tell are asked of it too.
-EVIDENCE = [name for name, criterion in REPEAT_CRITERIA.items() if criterion.klass == INTENT]
+# An environment criterion fails only where that share of the runs lies out of the band by itself: 2 of 3.
+MOST = 2 / 3
 STRANGE_SPEED = 100.0
 # The median is the middle of something when this much of the sizes around it lies this close to it.
 MIDDLE = (0.45, 0.55)
@@ -48,12 +51,39 @@ class Standard:
         dedicated: Whether its runs were recorded on hosts that did nothing else. Only then does the spread between them
             say how much a host of that class varies: runs recorded within minutes on a shared host differ far less from
             each other than from the same job an hour later.
+        contract: What is asked of every trace.
+        lessons: What was learned about each criterion when the golden was made; its tolerances hold.
+        declared: Tolerances that the profile names: criteria that have to be decided, however noisy they are.
     """
 
     name: str
     envelope: Envelope
     regime: str = ""
     dedicated: bool = False
+    contract: Contract = field(default_factory=Contract)
+    lessons: Mapping[str, Lesson] = field(default_factory=dict)
+    declared: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def noise(self) -> Noise:
+        """How much the golden's runs differ."""
+        return Noise(self.envelope)
+
+    @cached_property
+    def pooled(self) -> Figures:
+        """The golden runs taken together."""
+        return self.envelope.pooled()
+
+    def criteria(self, mode: str) -> list[Criterion]:
+        """The criteria of a mode with this golden's tolerances."""
+        return [self.adjusted(criterion, mode) for criterion in CRITERIA[mode].values()]
+
+    def adjusted(self, criterion: Criterion, mode: str = REPEAT) -> Criterion:
+        """A criterion with this golden's tolerance: the one its profile names, else in repeat mode the one it was learned with."""
+        tolerance = self.declared.get(criterion.id)
+        if tolerance is None and mode == REPEAT and criterion.id in self.lessons:
+            tolerance = self.lessons[criterion.id].tolerance
+        return criterion if tolerance is None else replace(criterion, tolerance=tolerance)
 
 
 @dataclass(frozen=True)
@@ -62,16 +92,17 @@ class Trial:
 
     standard: Standard
     runs: Sequence[Figures]
+    mode: str = REPEAT
 
     @property
     def golden(self) -> Envelope:
         """The golden runs."""
         return self.standard.envelope
 
-    @cached_property
+    @property
     def pooled(self) -> Figures:
         """The golden runs taken together."""
-        return self.golden.pooled()
+        return self.standard.pooled
 
     @property
     def same_host(self) -> bool:
@@ -79,43 +110,59 @@ class Trial:
         return bool(self.golden.host_class) and {run.host_class for run in self.runs} == {self.golden.host_class}
 
 
-def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str]) -> Verdict:
+def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str], mode: str = REPEAT) -> Verdict:
     """Hold runs against a golden.
 
     Args:
         standard: The golden.
         traces: The runs.
         names: What to call each of them in sentences.
+        mode: `repeat`, or `profile` for another job of the same kind.
     """
-    notes = [note for trace, name in zip(traces, names, strict=True) for note in validity.remarks(trace, name)]
+    contract = standard.contract
+    pairs = list(zip(traces, names, strict=True))
+    notes = [note for trace, name in pairs for note in validity.remarks(trace, name)]
     problems = [
-        problem for trace, name in zip(traces, names, strict=True) for problem in validity.problems(trace, name)
+        problem
+        for trace, name in pairs
+        for problem in validity.problems(trace, name, sync_streams=contract.sync_streams)
     ]
-    candidates = Envelope.of(traces)
-    trial = Trial(standard, candidates.runs)
-    golden = standard.envelope
+    candidates = Envelope.of([contract.trimmed(trace) for trace in traces])
+    trial = Trial(standard, candidates.runs, mode)
     told = list(zip(names, candidates.runs, strict=True))
-    problems += evidence.problems(EVIDENCE, trial.pooled, told, "golden")
-    problems += [problem for name, run in told for problem in _time_unit(trial, name, run)]
-    if len(golden.runs) == 1:
-        notes.append(
-            f"{standard.name} is a single run: how much true repeats differ is not known, bands are taken as they are"
-        )
-    why = _environment_unfit(trial)
-    if why:
-        notes.append(f"environment criteria are shown only: {why}")
+    problems += contract.problems(traces, told)
+    # What a run must not escape by saying nothing: whatever the golden can tell is asked of it too.
+    asked = [criterion.id for criterion in CRITERIA[mode].values() if criterion.klass == INTENT]
+    problems += evidence.problems(asked, trial.pooled, told, "golden")
+    if mode == REPEAT:
+        problems += [problem for name, run in told for problem in _time_unit(trial, name, run)]
+    golden, found = standard.envelope, findings(trial)
     return Verdict(
-        REPEAT,
+        mode,
         {"name": standard.name, "runs": len(golden.runs), "host_class": golden.host_class, "regime": standard.regime},
         [
             {"name": os.path.basename(name), "ops": len(trace), "host_class": run.host_class}
             for name, trace, run in zip(names, traces, candidates.runs, strict=True)
         ],
-        [*problems, *findings(trial)],
-        notes,
+        [*problems, *found],
+        [*notes, *_notes(trial, found)],
         distributions(golden.histograms, candidates.histograms),
-        [RunByRun(name, golden.values(name), candidates.values(name)) for name in REPEAT_CRITERIA],
+        [RunByRun(name, golden.values(name), candidates.values(name)) for name in CRITERIA[mode]],
     )
+
+
+def _notes(trial: Trial, found: Sequence[Finding]) -> Iterator[str]:
+    standard = trial.standard
+    if len(standard.envelope.runs) == 1:
+        yield f"{standard.name} is a single run: how much true repeats differ is not known, bands are taken as they are"
+    if standard.contract.warmup != "none":
+        yield f"warm-up is left out of golden and runs: {standard.contract.warmup.replace('-', ' ')}"
+    why = _environment_unfit(trial)
+    if why and trial.mode == REPEAT:
+        yield f"environment criteria are shown only: {why}"
+    noisy = [finding.id for finding in found if _TOO_NOISY in finding.notes]
+    if noisy:
+        yield f"not decided, because the golden's own runs differ too much for the tolerance: {', '.join(noisy)}"
 
 
 def _time_unit(trial: Trial, name: str, run: Figures) -> Iterator[Finding]:
@@ -133,34 +180,71 @@ def _time_unit(trial: Trial, name: str, run: Figures) -> Iterator[Finding]:
 
 def findings(trial: Trial) -> list[Finding]:
     """What every criterion of the mode says about runs."""
-    together = [_finding(criterion, trial) for criterion in REPEAT_CRITERIA.values()]
-    return [_or_single_failure(finding, trial) for finding in together] if len(trial.runs) > 1 else together
+    found = []
+    for criterion in trial.standard.criteria(trial.mode):
+        finding = _finding(criterion, trial)
+        found.append(_run_by_run(criterion, finding, trial) if len(trial.runs) > 1 else finding)
+    return found
 
 
-def _or_single_failure(finding: Finding, trial: Trial) -> Finding:
-    """What was asked of the storage is decided from one run: several must not hide one among them that fails by itself."""
-    criterion = REPEAT_CRITERIA[finding.id]
+def _run_by_run(criterion: Criterion, finding: Finding, trial: Trial) -> Finding:
+    """What the runs say one by one: several must not hide one that fails intent, nor one of them carry an environment FAIL."""
+    if criterion.klass == ENVIRONMENT:
+        return _unless_most_fail(criterion, finding, trial)
     if criterion.klass != INTENT or not finding.gates or finding.outcome is Outcome.FAIL:
         return finding
     for number, run in enumerate(trial.runs, 1):
-        alone = _finding(criterion, Trial(trial.standard, [run]))
+        alone = _finding(criterion, replace(trial, runs=[run]))
         if alone.gates and alone.outcome is Outcome.FAIL:
             return replace(alone, notes=[*alone.notes, f"run {number} of {len(trial.runs)} by itself"])
     return finding
 
 
+def _unless_most_fail(criterion: Criterion, finding: Finding, trial: Trial) -> Finding:
+    """Two of three runs have to be out of the band before the environment fails: a single one may have met a bad moment."""
+    if finding.outcome is not Outcome.FAIL:
+        return finding
+    alone = [_measured(criterion, replace(trial, runs=[run])) for run in trial.runs]
+    effects = [_effect(criterion, measured) for measured in alone if isinstance(measured, Measured)]
+    outside = sum(effect is not None and criterion.decide(effect) is Outcome.FAIL for effect in effects)
+    if outside >= MOST * len(trial.runs):
+        return finding
+    settle = f"{outside} of {len(trial.runs)} runs are out of the band by themselves; two of three have to be: record more runs"
+    return replace(finding, outcome=Outcome.INCONCLUSIVE, settle=settle)
+
+
+def _effect(criterion: Criterion, measured: Measured) -> float | None:
+    return measured.effect if measured.effect is not None else criterion.effect(measured.reference, measured.value)
+
+
+def _measured(criterion: Criterion, trial: Trial) -> Measured | str:
+    special = _SPECIAL.get(criterion.id, _distance if criterion.id in DISTANCES else _scalar)
+    return special(criterion, trial)
+
+
 def _finding(criterion: Criterion, trial: Trial) -> Finding:
-    special = _SPECIAL.get(criterion.id)
-    measured = special(trial) if special else _scalar(criterion, trial)
+    measured = _measured(criterion, trial)
     gates, why = _gates(criterion, trial)
     if isinstance(measured, str):
-        return replace(without(criterion, measured), gates=gates)
+        return _silent(criterion, trial, measured, gates=gates)
     notes = [f"shown only: {why}"] if why else []
     finding = finding_of(criterion, measured, min(run.data_ops for run in trial.runs), gates=gates, notes=notes)
-    if finding.gates and finding.outcome is Outcome.INCONCLUSIVE and measured.settle == _HOPELESS:
-        note = "shown only: the golden's own runs differ too much for this band"
-        return replace(finding, gates=False, notes=[*finding.notes, note])
+    hopeless = finding.outcome is Outcome.INCONCLUSIVE and measured.settle == _HOPELESS
+    if finding.gates and hopeless and criterion.id not in trial.standard.declared:
+        return replace(finding, gates=False, notes=[*finding.notes, _TOO_NOISY])
     return finding
+
+
+def _silent(criterion: Criterion, trial: Trial, why: str, *, gates: bool) -> Finding:
+    """N/A; but what the golden's profile asks for by name, and its runs do not hold, leaves the verdict open."""
+    finding = replace(without(criterion, why), gates=gates)
+    wanted = criterion.id in trial.standard.declared or criterion.gate in {"compute-bound", "io-bound"}
+    if not gates or not wanted or why != _NOT_HELD:
+        return finding
+    reason = f"{trial.standard.name} asks for it, and its runs do not hold it"
+    return replace(
+        finding, outcome=Outcome.INCONCLUSIVE, reason=reason, settle="record its runs again, with step marks"
+    )
 
 
 # -- whether it gates ---------------------------------------------------------------------------------------------------
@@ -204,14 +288,15 @@ def _has_a_middle(sizes: Table) -> bool:
 # -- what it measures -----------------------------------------------------------------------------------------------------
 
 _HOPELESS = "no number of runs would settle it with this golden"
+_TOO_NOISY = "shown only: the golden's own runs differ too much for this band"
+_NOT_HELD = "the golden does not hold it"
 
 
 def _scalar(criterion: Criterion, trial: Trial) -> Measured | str:
-    golden = trial.golden.values(criterion.id)
-    measured = [run.scalars.get(criterion.id) for run in trial.runs]
-    reference, values = _known(golden), _known(measured)
+    reference = _known([scalar(run, criterion.id) for run in trial.golden.runs])
+    values = _known([scalar(run, criterion.id) for run in trial.runs])
     if reference is None:
-        return "the golden does not hold it"
+        return _NOT_HELD
     if values is None:
         return "the trace does not tell"
     if criterion.kind == "ratio":
@@ -237,8 +322,7 @@ def _spread(criterion: Criterion, reference: Sequence[float], values: Sequence[f
 
 def _with_interval(criterion: Criterion, trial: Trial, measured: Measured, spread: float) -> Measured:
     runs, mine = len(trial.golden.runs), len(trial.runs)
-    tolerance = math.log1p(criterion.tolerance) if criterion.kind == "ratio" else criterion.tolerance
-    needed = stats.runs_needed(spread, runs, tolerance, PASS_CONFIDENCE)
+    needed = stats.runs_needed(spread, runs, log_tolerance(criterion), PASS_CONFIDENCE)
     if needed is None:
         settle = _HOPELESS
     elif needed > mine:
@@ -253,54 +337,55 @@ def _with_interval(criterion: Criterion, trial: Trial, measured: Measured, sprea
     )
 
 
-def _errors(trial: Trial) -> Measured | str:
+def _errors(criterion: Criterion, trial: Trial) -> Measured | str:
     """Failing ops; a golden that was blessed before they were noted had none worth noting."""
     golden = [value or 0.0 for value in trial.golden.values("ops.errors")]
     values = _known([run.scalars.get("ops.errors") for run in trial.runs])
     if values is None:
         return "there are no reads and no writes"
-    criterion = REPEAT_CRITERIA["ops.errors"]
     return _with_interval(criterion, trial, Measured(_mean(golden), _mean(values)), stats.spread(golden))
 
 
-def _sizes(name: str) -> Callable[[Trial], Measured | str]:
-    def measure(trial: Trial) -> Measured | str:
-        golden = trial.golden
-        effects = [size_effects(name, golden.sizes, run.sizes) for run in trial.runs]
-        known = [effect for effect in effects if isinstance(effect, Measured)]
-        if len(known) < len(effects):
-            return "there are no reads and no writes"
-        own = [_own_distance(name, golden, index) for index in range(len(golden.runs))] if len(golden.runs) > 1 else []
-        mean = Measured(None, _mean([effect.value for effect in known]), diagnostics=known[0].diagnostics)
-        return _with_interval(REPEAT_CRITERIA[name], trial, mean, stats.spread(own))
+def _distance(criterion: Criterion, trial: Trial) -> Measured | str:
+    """The distance from the golden's runs, beyond the distance that they have from each other: chance alone makes one."""
+    distance = DISTANCES[criterion.id]
+    reference = distance.of(trial.pooled)
+    tables = [table for run in trial.runs if (table := distance.of(run)) is not None]
+    if reference is None:
+        return _NOT_HELD
+    if len(tables) < len(trial.runs):
+        return "the trace does not tell"
+    if min(map(len, tables)) < distance.least:
+        return f"needs at least {distance.least} values, there are {min(map(len, tables))}"
+    if distance.by_chance and len(trial.golden.runs) == 1:
+        return "a single golden run does not tell how much chance moves it"
+    found = [distance.between(reference, table) for table in tables]
+    diagnostics = size_diagnostics(reference, tables[0]) if criterion.id == "size.ks" else {}
+    return _beyond_own(criterion, trial, found, diagnostics)
 
-    return measure
+
+def _beyond_own(
+    criterion: Criterion, trial: Trial, found: Sequence[float], diagnostics: Mapping[str, float]
+) -> Measured:
+    own = trial.standard.noise.own(criterion)
+    mean, usual = _mean(found), _mean(own) if own else 0.0
+    measured = Measured(usual if own else None, mean, effect=max(0.0, mean - usual), diagnostics=dict(diagnostics))
+    return _with_interval(criterion, trial, measured, _spread(criterion, own, found))
 
 
-def _own_distance(name: str, golden: Envelope, index: int) -> float:
-    own = size_effects(name, golden.without(index).sizes, golden.runs[index].sizes)
-    return own.value if isinstance(own, Measured) else 0.0
-
-
-def _mix(trial: Trial) -> Measured | str:
+def _mix(criterion: Criterion, trial: Trial) -> Measured | str:
     golden = trial.pooled
     same_engine = bool(golden.engine) and {run.engine for run in trial.runs} == {golden.engine}
     kinds = None if same_engine else DATA_KINDS
-    reference = _shares(golden.kinds, kinds)
-    distances = [stats.variation_distance(reference, _shares(run.kinds, kinds)) for run in trial.runs]
+    reference = shares(golden.kinds, kinds)
+    found = [stats.variation_distance(reference, shares(run.kinds, kinds)) for run in trial.runs]
     notes = [] if same_engine else ["another recording engine than the golden's: only reads and writes are compared"]
-    own = [stats.variation_distance(reference, _shares(run.kinds, kinds)) for run in trial.golden.runs]
-    mean = Measured(None, _mean(distances), notes=notes)
-    return _with_interval(REPEAT_CRITERIA["ops.mix"], trial, mean, stats.spread(own))
+    own = [stats.variation_distance(reference, shares(run.kinds, kinds)) for run in trial.golden.runs]
+    return _with_interval(criterion, trial, Measured(None, _mean(found), notes=notes), stats.spread(own))
 
 
-def _shares(kinds: Mapping[str, int], chosen: Sequence[str] | None) -> dict[str, float]:
-    counted = {kind: count for kind, count in kinds.items() if chosen is None or kind in chosen}
-    total = sum(counted.values())
-    return {kind: count / total for kind, count in counted.items()} if total else {}
-
-
-def _ceiling(trial: Trial) -> Measured | str:
+def _ceiling(criterion: Criterion, trial: Trial) -> Measured | str:
+    del criterion
     # The least of the runs decides: one that no longer overlaps is one too many.
     found = [concurrency.ceiling(trial.pooled, run) for run in trial.runs]
     known = [ceiling for ceiling in found if isinstance(ceiling, concurrency.Ceiling)]
@@ -310,9 +395,7 @@ def _ceiling(trial: Trial) -> Measured | str:
     return Measured(float(least.depth), least.share, effect=least.effect, interval=least.interval, shown_share=True)
 
 
-_SPECIAL: Mapping[str, Callable[[Trial], Measured | str]] = {
-    "size.match": _sizes("size.match"),
-    "size.ks": _sizes("size.ks"),
+_SPECIAL: Mapping[str, Callable[[Criterion, Trial], Measured | str]] = {
     "ops.mix": _mix,
     "ops.errors": _errors,
     "depth.ceiling": _ceiling,

@@ -36,14 +36,57 @@ def repeat_half_width(spread: float, golden_runs: int, runs: int, confidence: fl
     return _t_quantile(golden_runs - 1, confidence) * spread * math.sqrt(1 / runs + 1 / golden_runs)
 
 
-def runs_needed(spread: float, golden_runs: int, tolerance: float, confidence: float, limit: int = 30) -> int | None:
-    """The fewest new runs whose interval fits into ±`tolerance`; None when not even `limit` would do."""
+def runs_needed(
+    spread: float, golden_runs: int, tolerance: float, confidence: float, power: float = 0.9, limit: int = 30
+) -> int | None:
+    """The fewest new runs that pass ±`tolerance` with probability `power` when nothing differs; None when not even `limit` would."""
     return next(
-        (k for k in range(1, limit + 1) if repeat_half_width(spread, golden_runs, k, confidence) < tolerance), None
+        (
+            runs
+            for runs in range(1, limit + 1)
+            if _with_power(spread, golden_runs, runs, confidence, 0.5 + power / 2) < tolerance
+        ),
+        None,
     )
 
 
-def _t_quantile(freedom: int, confidence: float) -> float:
+def smallest_failed(spread: float, golden_runs: int, runs: int, confidence: float, power: float) -> float:
+    """How far beyond the band the true effect must lie for `runs` runs to fail with probability `power` (see `repeat_half_width`)."""
+    return _with_power(spread, golden_runs, runs, confidence, power)
+
+
+def _with_power(spread: float, golden_runs: int, runs: int, confidence: float, probability: float) -> float:
+    """The half width of `repeat_half_width` and what chance adds to the effect with this probability."""
+    from scipy.special import ndtri
+
+    if spread == 0.0:
+        return 0.0
+    chance = float(ndtri(probability)) * spread * math.sqrt(1 / runs + 1 / max(1, golden_runs))
+    return repeat_half_width(spread, golden_runs, runs, confidence) + chance
+
+
+def welch_half_width(values_a: Sequence[float], values_b: Sequence[float], confidence: float) -> float | None:
+    """Half the width of Welch's t interval for the difference of two means; None where neither side tells its spread.
+
+    A side of a single run takes the other's variance.
+    """
+    counts = (len(values_a), len(values_b))
+    variances = [spread(values) ** 2 if len(values) > 1 else None for values in (values_a, values_b)]
+    known = [variance for variance in variances if variance is not None]
+    if not known:
+        return None
+    parts = [
+        (known[0] if variance is None else variance) / count for variance, count in zip(variances, counts, strict=True)
+    ]
+    total = sum(parts)
+    if total == 0.0:
+        return 0.0
+    weights = sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True) if count > 1)
+    freedom = total**2 / weights if weights and len(known) > 1 else max(counts) - 1
+    return _t_quantile(freedom, confidence) * math.sqrt(total)
+
+
+def _t_quantile(freedom: float, confidence: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.5 + confidence / 2))
@@ -131,6 +174,22 @@ def unmatched_share(values_a: Ints, counts_a: Ints, values_b: Ints, counts_b: In
             done_a, done_b = sizes_a[i] < sizes_b[j], sizes_b[j] < sizes_a[i]
         i, j = i + done_a, j + done_b
     return max(0.0, 1.0 - matched) if 1.0 - matched > 1e-9 else 0.0
+
+
+def log_shift(values_a: Ints, counts_a: Ints, values_b: Ints, counts_b: Ints) -> float:
+    """The mean over all quantiles of |ln(quantile of the one / quantile of the other)|; values below 1 count as 1.
+
+    It is the Wasserstein distance of the logarithms: how far, as a share, a value has to move on average.
+    """
+    ends_a, ends_b = np.cumsum(counts_a) / counts_a.sum(), np.cumsum(counts_b) / counts_b.sum()
+    ends = np.union1d(ends_a, ends_b)
+    widths = np.diff(ends, prepend=0.0)
+    middles = ends - widths / 2
+    quantiles = [
+        np.log(np.maximum(values, 1))[np.minimum(np.searchsorted(ends_of, middles), len(values) - 1)]
+        for values, ends_of in ((values_a, ends_a), (values_b, ends_b))
+    ]
+    return float((widths * np.abs(quantiles[0] - quantiles[1])).sum())
 
 
 def variation_distance(shares_a: dict[str, float], shares_b: dict[str, float]) -> float:

@@ -7,7 +7,14 @@
 | valid.lost         | the recorder lost more than 1 op in 1000                                      | ERROR        |
 | valid.clock        | an op completes before it begins                                              | ERROR        |
 |                    | no op takes any time                                                          | INCONCLUSIVE |
+| valid.bytes        | an op that succeeded moved more bytes than it asked for                       | ERROR        |
+| valid.short        | more than 1 % of the reads come back short in the middle of their file         | INCONCLUSIVE |
 | valid.overlap      | more than 1 % of the ops begin while their own thread is still in another op  | ERROR        |
+|                    | (not where the golden's contract says `sync_streams: false`)                  |              |
+| valid.job          | paired mode: recording and replay have no file in common (harness.paired)     | ERROR        |
+| valid.warmup       | the golden leaves a warm-up out and the trace has none to be told (harness.contract) | INCONCLUSIVE |
+| valid.requires     | the trace does not tell what the golden's contract requires (harness.contract) | INCONCLUSIVE |
+| valid.runs         | fewer runs than the golden's contract asks for (harness.contract)             | INCONCLUSIVE |
 | valid.evidence     | the trace is silent about what its reference tells (harness.evidence)         | INCONCLUSIVE |
 | valid.time-unit    | bytes move 100 times as fast or as slowly as in the golden (harness.repeat)    | INCONCLUSIVE |
 | valid.size         | fewer than 10 reads and writes                                                | INCONCLUSIVE |
@@ -32,18 +39,20 @@ from tracekit.units import counted
 
 LOST_SHARE = 0.001
 OVERLAP_SHARE = 0.01
+SHORT_SHARE = 0.01
 # More of the files' pages than that resident or absent, and it is another experiment.
 CACHE_SHARE = 0.05
 
 
-def problems(trace: Trace, name: str) -> list[Finding]:
+def problems(trace: Trace, name: str, *, sync_streams: bool = True) -> list[Finding]:
     """What makes a trace unfit to be judged, or too thin; nothing for a sound one.
 
     Args:
         trace: The trace.
         name: What to call it in sentences.
+        sync_streams: Whether its threads are in one op at a time.
     """
-    return list(_problems(trace, name))
+    return list(_problems(trace, name, sync_streams=sync_streams))
 
 
 def remarks(trace: Trace, name: str) -> list[str]:
@@ -81,10 +90,10 @@ def _resident_share(trace: Trace) -> float | None:
     return resident / pages if isinstance(pages, int) and isinstance(resident, int) and pages > 0 else None
 
 
-def _problems(trace: Trace, name: str) -> Iterator[Finding]:
+def _problems(trace: Trace, name: str, *, sync_streams: bool) -> Iterator[Finding]:
     view = View.of(trace)
     if not len(view.data):
-        yield _error("valid.empty", "ops to judge", f"{name} holds no reads and no writes; empty is never a match")
+        yield error("valid.empty", "ops to judge", f"{name} holds no reads and no writes; empty is never a match")
         return
     if len(view.data) < MINIMUM_OPS:
         yield unsettled(
@@ -95,7 +104,9 @@ def _problems(trace: Trace, name: str) -> Iterator[Finding]:
         )
     yield from _cut(trace, name)
     yield from _clock(view, name)
-    yield from _overlaps(view, name)
+    yield from _bytes(view, name)
+    if sync_streams:
+        yield from _overlaps(view, name)
     if trace.trailer is not None:
         yield from _run(trace.trailer, name)
 
@@ -104,18 +115,18 @@ def _cut(trace: Trace, name: str) -> Iterator[Finding]:
     trailer = trace.trailer
     if trailer is None:
         if trace.header is not None:
-            yield _error(
+            yield error(
                 "valid.complete", "whole trace", f"{name} has no trailer: it was cut short, so its totals are not known"
             )
         return
     if trailer.ops > len(trace):
-        yield _error(
+        yield error(
             "valid.complete",
             "whole trace",
             f"{name} holds {counted(len(trace), 'op')}, its trailer counts {trailer.ops}: lines are missing",
         )
     if trailer.lost > LOST_SHARE * max(1, len(trace)):
-        yield _error(
+        yield error(
             "valid.lost",
             "no ops lost",
             f"the recorder of {name} lost {trailer.lost} of {counted(trailer.lost + len(trace), 'op')}",
@@ -126,7 +137,7 @@ def _clock(view: View, name: str) -> Iterator[Finding]:
     submit, complete = view.trace.col("t_submit"), view.trace.col("t_complete")
     count = int(((complete != NULL) & (complete < submit)).sum())
     if count:
-        yield _error(
+        yield error(
             "valid.clock",
             "clock",
             f"in {name} {counted(count, 'op completes before it begins', 'ops complete before they begin')}: the clock cannot be trusted",
@@ -137,6 +148,31 @@ def _clock(view: View, name: str) -> Iterator[Finding]:
             "clock",
             f"no op of {name} takes any time: when they end was not recorded, or not by a clock that could tell",
             "record with a clock of at least microseconds",
+        )
+
+
+def _bytes(view: View, name: str) -> Iterator[Finding]:
+    returned, asked, offset = view.col("ret"), view.sizes, view.col("offset")
+    count = int(((returned > asked) & ~view.failed).sum())
+    if count:
+        yield error(
+            "valid.bytes",
+            "bytes moved",
+            f"in {name} {counted(count, 'op moves', 'ops move')} more bytes than asked for: sizes cannot be trusted",
+        )
+    known = (offset != NULL) & (returned > 0)
+    end = np.where(known, offset + returned, 0)
+    uri = view.col("uri")
+    ends = np.zeros(int(uri.max(initial=0)) + 1, np.int64)
+    np.maximum.at(ends, uri, end)
+    # What comes back short at the end of a file is how programs learn where it ends.
+    short = int((view.reads & known & (returned < asked) & (end < ends[uri])).sum())
+    if short > SHORT_SHARE * len(view.data):
+        yield unsettled(
+            "valid.short",
+            "whole reads",
+            f"in {name} {short} of {len(view.data)} reads and writes come back short in the middle of their file: the storage cut them",
+            "find out what interrupts reads, or record again",
         )
 
 
@@ -151,7 +187,7 @@ def _overlaps(view: View, name: str) -> Iterator[Finding]:
     submit, complete, stream = trace.col("t_submit")[order], trace.col("t_complete")[order], streams[order]
     count = int(((stream[1:] == stream[:-1]) & (submit[1:] < complete[:-1])).sum())
     if count > OVERLAP_SHARE * len(order):
-        yield _error(
+        yield error(
             "valid.overlap",
             "one op at a time per thread",
             f"in {name} {counted(count, 'op begins', 'ops begin')} while their own thread is still in another op: times or thread ids are not true",
@@ -179,7 +215,8 @@ def _run(trailer: Trailer, name: str) -> Iterator[Finding]:
         )
 
 
-def _error(identifier: str, title: str, reason: str) -> Finding:
+def error(identifier: str, title: str, reason: str) -> Finding:
+    """A finding that makes a trace unfit to be judged."""
     return Finding(identifier, VALIDITY, title, Outcome.ERROR, reason=reason)
 
 

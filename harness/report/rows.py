@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.criteria import CRITERIA
-from harness.criterion import INTENT, PAIRED, REPEAT, format_band, format_effect
+from harness.criterion import INTENT, PAIRED, PROFILE, REPEAT, format_band, format_effect
 from harness.findings import format_value
 from harness.verdict import Finding, Outcome, Verdict
 
 # What the two sides are called, by mode.
-SIDES = {PAIRED: ("recording", "replay"), REPEAT: ("golden", "measured")}
+SIDES = {PAIRED: ("recording", "replay"), REPEAT: ("golden", "measured"), PROFILE: ("golden", "measured")}
 OTHER_SIDES = ("reference", "measured")
-_ORDER = {"validity": 0, "intent": 1, "overlap": 2, "environment": 3}
+_ORDER = {"validity": 0, "intent": 1, "overlap": 2, "environment": 3, "preset": 4}
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def tabulate(verdict: Verdict) -> Table:
     """The rows of a verdict."""
     footnotes: list[str] = []
     findings = sorted(verdict.findings, key=lambda finding: _ORDER.get(finding.klass, len(_ORDER)))
-    rows = [_row(finding, verdict.mode, footnotes) for finding in findings]
+    rows = [_row(finding, footnotes) for finding in findings]
     return Table(rows, footnotes)
 
 
@@ -89,15 +88,14 @@ def reason(finding: Finding) -> str:
     return f"{finding.reason} ({finding.settle})" if finding.settle else finding.reason
 
 
-def _row(finding: Finding, mode: str, footnotes: list[str]) -> Row:
-    criterion = CRITERIA.get(mode, {}).get(finding.id)
+def _row(finding: Finding, footnotes: list[str]) -> Row:
     return Row(
         finding,
         format_value(finding.golden, finding.unit),
         # The ceiling's reference is a depth, what is measured is a share of ops.
         format_value(finding.measured, "share" if finding.id == "depth.ceiling" else finding.unit),
         _effect(finding),
-        format_band(criterion) if criterion else "",
+        format_band(finding.effect_kind, finding.band, finding.unit),
         finding.outcome.value if finding.gates else f"({finding.outcome.value.lower()})",
         [_number(note, footnotes) for note in finding.notes],
     )

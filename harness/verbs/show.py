@@ -83,13 +83,12 @@ def _named(key: str, value: object) -> str:
 
 
 def _figures(loaded: Golden) -> str:
-    from harness.criteria import REPEAT_CRITERIA
-    from harness.criterion import format_band
+    from harness.criterion import REPEAT, format_band
     from harness.findings import format_value
 
     assert loaded.envelope is not None
     rows = []
-    for criterion in REPEAT_CRITERIA.values():
+    for criterion in loaded.standard().criteria(REPEAT):
         values = [value for value in loaded.envelope.values(criterion.id) if value is not None]
         if not values:
             continue
@@ -97,7 +96,9 @@ def _figures(loaded: Golden) -> str:
         cells = [
             format_value(value, criterion.unit) for value in (min(values), math.fsum(values) / len(values), max(values))
         ]
-        rows.append((criterion.klass, criterion.id, *cells, spread, format_band(criterion)))
+        rows.append(
+            (criterion.klass, criterion.id, *cells, spread, format_band(criterion.kind, criterion.band, criterion.unit))
+        )
     header = ("class", "criterion", "least", "mean", "most", "spread (sd)", "band")
     return f"{len(loaded.envelope.runs)} runs\n{console.table(rows, header, right=(2, 3, 4, 5))}"
 

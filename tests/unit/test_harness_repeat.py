@@ -416,7 +416,7 @@ def test_goldens_are_found_by_name_and_the_nearest_is_proposed(folder, tmp_path)
 
 def test_a_golden_that_was_never_blessed_says_how(folder):
     """Its profile is there, its envelope is not."""
-    with pytest.raises(InputError, match="harness bless mine"):
+    with pytest.raises(InputError, match="harness learn"):
         golden.load(str(folder)).standard()
 
 

@@ -72,9 +72,11 @@ def test_an_interval_inside_passes_outside_fails_and_across_decides_nothing():
     assert ratio().decide(1.1, 0.05, 0.05) is Outcome.INCONCLUSIVE
 
 
-def test_the_edge_of_the_band_belongs_to_it():
-    """Exactly 10 % more is accepted, a little more is not."""
-    assert ratio().decide(1.1) is Outcome.PASS
+def test_the_edge_of_the_band_is_too_near_to_pass():
+    """9.4 % more passes ±10 %, 9.6 to 10 % is open, anything beyond fails."""
+    assert ratio().decide(1.094) is Outcome.PASS
+    assert ratio().decide(0.906) is Outcome.PASS
+    assert [ratio().decide(effect) for effect in (1.096, 1.1, 0.904, 0.9)] == [Outcome.INCONCLUSIVE] * 4
     assert ratio().decide(1.1001) is Outcome.FAIL
     assert ratio().decide(0.8999) is Outcome.FAIL
 
@@ -130,7 +132,7 @@ def test_every_criterion_is_complete():
             assert upper is None or criterion.high, name
             assert lower is None or criterion.low, name
             assert mode in explain(name)
-            assert format_band(criterion)
+            assert format_band(criterion.kind, criterion.band, criterion.unit)
     assert set(MEASURES) == set(PAIRED_CRITERIA)
 
 

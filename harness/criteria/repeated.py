@@ -1,25 +1,10 @@
-"""The criteria: one table per mode, everything about each of them in one place.
-
-Three classes. *intent* is what was asked of the storage; it does not depend on the machine and is decided from one run.
-*overlap* is whether the consumer was kept fed. *environment* is how the machine answered; it is judged over several runs on
-the same class of host, and shown otherwise. docs/explanation/verdicts.md says where the numbers come from.
-"""
+"""The criteria of repeat mode: the same job again, against a golden."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from harness.criterion import ENVIRONMENT, INTENT, OVERLAP, Criterion, table
 
-from harness.criterion import ENVIRONMENT, ENVIRONMENT_RUNS, INTENT, OVERLAP, PAIRED, REPEAT, Criterion, format_band
-from tracekit.errors import UnknownNameError
-
-
-def _table(*criteria: Criterion) -> Mapping[str, Criterion]:
-    return {criterion.id: criterion for criterion in criteria}
-
-
-# ---- repeat: the same job again, against a golden ------------------------------------------------------------------
-
-_SIZES = (
+SIZES = (
     Criterion(
         "size.match", INTENT, "request sizes match within 10 %",
         "1 − the largest share of requests that can be paired one to one with requests of the reference whose size differs "
@@ -37,10 +22,17 @@ _SIZES = (
         why="The plain distance is too strict (131072 against 131073 bytes gives 1), so 1 % is forgiven. Plain distance and p-value are "
         "diagnostics, never used: with a million requests p rejects a shift of 0.1 %, with few distinct sizes hardly anything.",
     ),
+    Criterion(
+        "size.log-shift", INTENT, "how far request sizes move", "mean over all quantiles of |ln(size measured / size of the reference)|",
+        "distance", 0.02, "share",
+        high="request sizes are {measured} off on average",
+        why="Sees what the other two cannot: every request a little larger (size.match forgives 10 %), or a few of them very much so "
+        "(the KS distance counts how many, not how far). Sizes of 0 count as 1.",
+    ),
 )  # fmt: skip
 
-REPEAT_CRITERIA = _table(
-    *_SIZES,
+REPEAT_CRITERIA = table(
+    *SIZES,
     Criterion(
         "size.mean", INTENT, "mean request size", "mean of the requested sizes, measured / reference", "ratio", 0.20, "bytes",
         high="requests are larger: {measured} on average, {reference} has been asked for",
@@ -99,6 +91,20 @@ REPEAT_CRITERIA = _table(
         why="As sample.bytes: requests merged or split show here.",
     ),
     Criterion(
+        "sample.bytes-ks", INTENT, "bytes per sample, distribution",
+        "Kolmogorov-Smirnov distance of the bytes moved for a sample and epoch, beyond the distance of the golden's own runs",
+        "distance", 0.02, "share",
+        high="samples cost other amounts of bytes: at some amount {measured} of them lie on the other side",
+        why="A few samples that are cut short or read twice leave the mean where it is. Between true repeats it is 0 to 0.003.",
+    ),
+    Criterion(
+        "sample.ops-ks", INTENT, "ops per sample, distribution",
+        "Kolmogorov-Smirnov distance of the ops for a sample and epoch, beyond the distance of the golden's own runs",
+        "distance", 0.02, "share",
+        high="samples take other numbers of ops: at some number {measured} of them lie on the other side",
+        why="As sample.bytes-ks: ops dropped, doubled, merged or split.",
+    ),
+    Criterion(
         "files.distinct", INTENT, "distinct files", "distinct uris read or written, measured / reference", "ratio", 0.02, "files",
         high="more files are touched: {measured}, the golden {reference}",
         low="fewer files are touched: {measured}, the golden {reference}",
@@ -136,6 +142,42 @@ REPEAT_CRITERIA = _table(
         high="more is read again: {measured} of the reads, the golden {reference}",
         low="less is read again: {measured} of the reads, the golden {reference}",
         why="Other numbers of epochs, hot files and caches in the program show here.",
+    ),
+    Criterion(
+        "order.top-files", INTENT, "ops on the busiest files",
+        "share of reads and writes that go to the busiest 1 % of the files, measured / reference", "ratio", 0.10, "share",
+        high="some files are hot: the busiest 1 % of them get {measured} of the ops, {reference} in the golden",
+        low="the busiest 1 % of the files get fewer ops: {measured}, {reference} in the golden",
+        why="Hot files leave sizes and order within files alone. Between true repeats it does not move.",
+    ),
+    Criterion(
+        "order.seek", INTENT, "seek distances within a file",
+        "Kolmogorov-Smirnov distance of |start − end of the previous read of the same file| (16 buckets an octave), beyond the distance "
+        "of the golden's own runs", "distance", 0.02, "share",
+        high="reads jump differently inside files: at some distance {measured} of the jumps lie on the other side",
+        why="The strongest single statistic against reordered, random and merged reads; it does not depend on who reads.",
+    ),
+    Criterion(
+        "order.seek-stream", INTENT, "seek distances within a stream",
+        "as order.seek, from the end of the stream's previous read where that was of the same file", "distance", 0.05, "share",
+        high="streams jump differently inside files: at some distance {measured} of the jumps lie on the other side",
+        why="As order.seek, by who asks. The band is wider, because workers share files differently in every run.",
+    ),
+    Criterion(
+        "order.run", INTENT, "length of sequential runs",
+        "Kolmogorov-Smirnov distance of the number of reads that continue each other in a file, beyond the distance of the golden's own "
+        "runs", "distance", 0.02, "share",
+        high="files are read in runs of another length: at some length {measured} of the runs lie on the other side",
+        why="Merged and split reads, and files read in parts.",
+    ),
+    Criterion(
+        "order.jump", INTENT, "jumps between files, in order of first touch",
+        "Kolmogorov-Smirnov distance of the jumps in the order of names between files first touched one after the other, beyond the "
+        "distance of the golden's own runs", "distance", 0.10, "share",
+        high="files are first touched in another order: at some length {measured} of the jumps lie on the other side",
+        why="Tells a shuffle within a window or within shards from one over the whole data set, which the mean jump does not. By chance "
+        "it varies by about 0.3 / √files (one standard deviation); shuffles within windows and shards lie at 0.2 to 0.8. From 200 "
+        "files on.",
     ),
     Criterion(
         "streams.workers", INTENT, "loader workers", "distinct loader workers that issue ops, measured − reference",
@@ -179,6 +221,32 @@ REPEAT_CRITERIA = _table(
         gate="compute-bound", direction="upper",
     ),
     Criterion(
+        "stall.hungry", OVERLAP, "time the consumer waits and nothing is in flight",
+        "time in which a batch is waited for and no read or write is in flight / time of the steps, first step left out, "
+        "measured − reference",
+        "difference", 0.05, "share",
+        high="{measured} of the time the consumer waits while nobody fetches anything, {reference} in the golden",
+        why="What the published queue-depth rule is after: storage idle although somebody waits for it. Between true repeats on a host "
+        "with idle cores it is below 0.01.",
+        gate="compute-bound", direction="upper",
+    ),
+    Criterion(
+        "depth.max", OVERLAP, "largest queue depth", "largest number of reads and writes in flight, measured − reference", "difference",
+        0.5, "",
+        high="more ops in flight: up to {measured}, {reference} in the golden",
+        low="fewer ops in flight: at most {measured}, {reference} in the golden",
+        why="A loader bound by storage always has as many ops in flight as it has readers: over 120 repeats of four loaders it did not "
+        "move. From a warm cache ops of two streams meet by luck only, so depth.ceiling decides elsewhere.",
+        gate="io-bound",
+    ),
+    Criterion(
+        "depth.bytes", OVERLAP, "largest amount in flight", "largest number of bytes asked for by ops in flight, measured / reference",
+        "ratio", 0.20, "bytes",
+        high="more bytes in flight: up to {measured}, {reference} in the golden",
+        low="fewer bytes in flight: at most {measured}, {reference} in the golden",
+        why="As depth.max, in bytes.", gate="io-bound",
+    ),
+    Criterion(
         "depth.fed", OVERLAP, "queue never empty during compute (published rule)",
         "share of steps with queue depth > 0 all through their compute; at least 95 % by the published rule", "value", 0.95, "share",
         high="", low="the queue runs empty during compute: only {measured} of the steps keep an op in flight all the time",
@@ -193,6 +261,13 @@ REPEAT_CRITERIA = _table(
         why="±25 %; true repeats on a shared host differ by 8 to 17 % (one standard deviation).", gate="same-host",
     ),
     Criterion(
+        "latency.p95", ENVIRONMENT, "service time, p95", "95th percentile of t_complete − t_submit, measured / reference",
+        "ratio", 0.25, "ns", high="the tail is longer: p95 is {measured}, {reference} in the golden",
+        low="the tail is shorter: p95 is {measured}, {reference} in the golden",
+        why="Where p99 cannot be decided p95 often can: large reads on a shared host differ by 10 % in p95 and by 59 % in p99.",
+        gate="same-host", minimum=100,
+    ),
+    Criterion(
         "latency.p99", ENVIRONMENT, "service time, p99", "99th percentile of t_complete − t_submit, measured / reference",
         "ratio", 0.25, "ns", high="the tail is longer: p99 is {measured}, {reference} in the golden",
         low="the tail is shorter: p99 is {measured}, {reference} in the golden",
@@ -203,6 +278,30 @@ REPEAT_CRITERIA = _table(
         "throughput", ENVIRONMENT, "throughput", "bytes moved / (last completion − first submission), measured / reference",
         "ratio", 0.15, "B/s", high="more bytes per second: {measured}, the golden {reference}",
         low="fewer bytes per second: {measured}, the golden {reference}", why="±15 % is the published band.", gate="same-host",
+    ),
+    Criterion(
+        "latency.shift", ENVIRONMENT, "service times, whole distribution",
+        "mean over all quantiles of |ln(service time measured / reference)|, beyond that of the golden's own runs", "distance", 0.25, "share",
+        high="service times are {measured} off on average", why="The whole distribution where percentiles are single points.",
+        gate="same-host", minimum=100,
+    ),
+    Criterion(
+        "ops.rate", ENVIRONMENT, "requests per second", "reads and writes / (last completion − first submission), measured / reference",
+        "ratio", 0.15, "", high="more requests per second: {measured}, the golden {reference}",
+        low="fewer requests per second: {measured}, the golden {reference}", why="As throughput.", gate="same-host",
+    ),
+    Criterion(
+        "arrival.gap", ENVIRONMENT, "gaps between requests, whole distribution",
+        "mean over all quantiles of |ln(gap measured / reference)|, beyond that of the golden's own runs", "distance", 0.25, "share",
+        high="gaps between requests are {measured} off on average",
+        why="The statistic that catches evenly spaced, Poisson and shuffled cadences; it moves with the machine as well.",
+        gate="same-host", minimum=100,
+    ),
+    Criterion(
+        "arrival.lag1", ENVIRONMENT, "bursts that last",
+        "autocorrelation of the requests in neighbouring windows of 10 ms, measured − reference", "difference", 0.25, "",
+        high="bursts last longer: {measured}, the golden {reference}", low="bursts are shorter: {measured}, the golden {reference}",
+        why="Tells bursts that were dealt anew from those recorded, where the dispersion is the same.", gate="same-host",
     ),
     Criterion(
         "arrival.dispersion", ENVIRONMENT, "burstiness of arrivals",
@@ -217,169 +316,9 @@ REPEAT_CRITERIA = _table(
         low="fewer ops in flight: {measured}, the golden {reference}",
         why="Between true repeats it varies by 31 to 41 %: shown, never a gate.", gate="never",
     ),
-)  # fmt: skip
-
-# ---- paired: a replay against its own recording, op by op ----------------------------------------------------------
-
-PAIRED_CRITERIA = _table(
     Criterion(
-        "ops.missing", INTENT, "recorded ops that were not issued", "recorded ops without a counterpart / recorded ops",
-        "distance", 0.001, "share",
-        high="{measured} of the recorded ops have no counterpart (op, uri, offset, len)",
-        why="A replay issues what was recorded: 1 in 1000 is more than any faithful replay misses.", minimum=1,
-    ),
-    Criterion(
-        "ops.extra", INTENT, "ops that were not recorded", "ops without a counterpart in the recording / recorded ops",
-        "distance", 0.001, "share",
-        high="ops were issued that nobody recorded: {measured} of the recorded number", why="As ops.missing.", minimum=1,
-    ),
-    Criterion(
-        "ops.errors", INTENT, "ops that fail", "pairs that fail in the replay and did not in the recording / pairs",
-        "distance", 0.001, "share",
-        high="{measured} of the ops fail in the replay and did not in the recording", why="As ops.missing.", minimum=1,
-    ),
-    *_SIZES,
-    Criterion(
-        "size.mean", INTENT, "mean request size", "mean of the requested sizes, measured / reference", "ratio", 0.10, "bytes",
-        high="requests are larger: {measured} on average, {reference} recorded",
-        low="requests are smaller: {measured} on average, {reference} recorded", why="±10 % is what a replay promises.",
-    ),
-    Criterion(
-        "step.bytes", INTENT, "bytes per step", "bytes moved by the ops of a training step, mean over steps, measured / reference",
-        "ratio", 0.10, "bytes", high="a step moves more: {measured}, {reference} recorded",
-        low="a step moves less: {measured}, {reference} recorded", why="±10 % is what a replay promises.",
-    ),
-    Criterion(
-        "order.stream", INTENT, "order within streams",
-        "pairs of ops of one stream in the wrong order / all such pairs (Kendall); 0.5 is random", "distance", 0.01, "share",
-        high="ops are reordered inside streams: {measured} of their pairs are in the wrong order (0.5 is random)",
-        why="A stream waits for its own ops, so a faithful replay inverts none; 2 in 10,000 were measured on a busy host.",
-    ),
-    Criterion(
-        "order.file", INTENT, "order within files",
-        "pairs of ops of one file in the wrong order / all such pairs (Kendall); 0.5 is random", "distance", 0.01, "share",
-        high="ops are reordered inside files: {measured} of their pairs are in the wrong order (0.5 is random)",
-        why="As order.stream; independent of how streams are named.",
-    ),
-    Criterion(
-        "order.sequential", INTENT, "sequential within a file",
-        "share of reads that start where the previous read of the same file ended, measured − reference", "difference", 0.02, "share",
-        high="files are read more in order: {measured} of the reads continue where the last one of the file ended, "
-        "the recording has {reference}",
-        low="ops are reordered inside files: {measured} of the reads continue where the last one of the file ended, "
-        "the recording has {reference}",
-        why="The statistic that tells a shuffled replay with the identical size histogram.",
-    ),
-    Criterion(
-        "streams.count", INTENT, "streams", "distinct streams (threads) that issue ops, measured − reference", "difference", 0.5, "",
-        high="more streams: {measured}, {reference} recorded", low="fewer streams: {measured}, {reference} recorded",
-        why="A count: it is the same or it is not.",
-    ),
-    Criterion(
-        "streams.moved", INTENT, "ops in their own stream",
-        "pairs not issued by the stream that issues most of their recorded stream's ops / pairs", "distance", 0.01, "share",
-        high="{measured} of the ops were issued by another stream than their neighbours", why="Names of streams may change, who issues "
-        "what with whom may not.",
-    ),
-    Criterion(
-        "depth.cap", INTENT, "no cap below the recorded concurrency",
-        "ops (or bytes) in flight that the replay allowed itself / the largest number recorded", "value", 1.0, "",
-        high="", low="the replay capped its concurrency: {measured} in flight allowed, {reference} recorded",
-        why="Evidence from the replay's own header: below the recorded peak the cap cannot have been harmless.", minimum=1,
-    ),
-    REPEAT_CRITERIA["depth.ceiling"],
-    Criterion(
-        "time.shift-p50", INTENT, "submission times, median shift",
-        "median of |Δt_submit| over the pairs, each since the trace's first pair, beyond 20 ms, / recorded duration",
-        "distance", 0.01, "ns",
-        high="the cadence is off: half of the ops are more than {measured} away from their time",
-        why="A faithful replay on a host whose cores are all taken is off by up to 12 ms in the median and 60 ms in p99; twice the speed "
-        "by a quarter of the duration.",
-        assumption="open loop: a replay that keeps think times may drift and is judged by its duration",
-    ),
-    Criterion(
-        "time.shift-p99", INTENT, "submission times, p99 of the shift",
-        "99th percentile of |Δt_submit| over the pairs, beyond 100 ms, / recorded duration", "distance", 0.05, "ns",
-        high="some ops come at the wrong time: 1 % of them more than {measured} away",
-        why="As time.shift-p50; 100 ms because a hypervisor takes a core away for that long.",
-        assumption="open loop",
-    ),
-    Criterion(
-        "time.duration", INTENT, "duration", "(last − first submission), measured / reference", "ratio", 0.10, "ns",
-        high="it takes longer: {effect} of the recorded duration ({measured} against {reference})",
-        low="it runs faster: {effect} of the recorded duration ({measured} against {reference})",
-        why="±10 %, as for throughput. On a busy host either end may be 25 ms late; a recording too short to tell is INCONCLUSIVE.",
-        assumption="either end is off by at most 25 ms for reasons of the host",
-    ),
-    Criterion(
-        "arrival.rate", INTENT, "arrivals per window",
-        "share of ops that fall into another window of max(100 ms, duration / 50) than recorded", "distance", 0.15, "share",
-        high="the cadence is off: {measured} of the ops arrive in another window of time",
-        why="Sees a cadence that is bunched or shifted within the same duration. On a host whose cores are all taken, a faithful replay "
-        "had up to 0.06.", minimum=100,
-    ),
-    Criterion(
-        "throughput", INTENT, "throughput", "bytes moved / duration, measured / reference", "ratio", 0.10, "B/s",
-        high="more bytes per second: {measured}, {reference} recorded", low="fewer bytes per second: {measured}, {reference} recorded",
-        why="±10 % is what a replay promises.", assumption="either end is off by at most 25 ms for reasons of the host",
-    ),
-    Criterion(
-        "arrival.dispersion", INTENT, "bursts of arrivals",
-        "variance / mean of the ops submitted per 10 ms, mean over five grids of windows, measured / reference", "ratio", 0.5, "",
-        high="", low="bursts are smoothed away: the variance of arrivals per 10 ms is {measured} times their mean, {reference} recorded",
-        why="A loader reads in bursts; evenly spaced ops with the same rate are another load. On a host whose cores are all taken, a "
-        "faithful replay had 0.9 to 1.6 of the recorded value. More bursts are no fault here: arrival.rate sees late ops.",
-        direction="lower", minimum=100,
-    ),
-    Criterion(
-        "latency.p50", ENVIRONMENT, "service time, median", "median of t_complete − t_submit, measured / reference", "ratio", 0.25, "ns",
-        high="ops take longer: {measured} in the median, {reference} recorded",
-        low="ops are faster: {measured} in the median, {reference} recorded",
-        why="What the target does, not what the replay asked of it; one run decides nothing.", gate="never",
-    ),
-    Criterion(
-        "latency.p99", ENVIRONMENT, "service time, p99", "99th percentile of t_complete − t_submit, measured / reference",
-        "ratio", 0.25, "ns", high="the tail is longer: p99 is {measured}, {reference} recorded",
-        low="the tail is shorter: p99 is {measured}, {reference} recorded", why="As latency.p50.", gate="never", minimum=368,
+        "depth.ks", ENVIRONMENT, "time at each queue depth",
+        "Kolmogorov-Smirnov distance of the time spent at each queue depth, beyond that of the golden's own runs", "distance", 0.10, "share",
+        high="queue depths differ: above some depth {measured} of the time lies on the other side", why="As depth.mean.", gate="never",
     ),
 )  # fmt: skip
-
-CRITERIA: Mapping[str, Mapping[str, Criterion]] = {PAIRED: PAIRED_CRITERIA, REPEAT: REPEAT_CRITERIA}
-
-
-_ASSUMED = {
-    PAIRED: "nothing: what was done is counted, not estimated",
-    REPEAT: "runs are independent of each other",
-}
-
-
-def explain(name: str) -> str:
-    """What a criterion asks, how it is decided, and why: plain text for all modes that have it.
-
-    Raises:
-        UnknownNameError: If there is no such criterion; the nearest is proposed.
-    """
-    known = {criterion for table in CRITERIA.values() for criterion in table}
-    if name not in known:
-        raise UnknownNameError("criterion", name, known)
-    return "\n\n".join(_explanation(mode, table[name]) for mode, table in CRITERIA.items() if name in table)
-
-
-def _explanation(mode: str, criterion: Criterion) -> str:
-    gate = {
-        "always": "always",
-        "same-host": f"with at least {ENVIRONMENT_RUNS} runs on a host of the golden's class, where its profile says host: dedicated",
-        "compute-bound": "where the golden's profile says regime: compute_bound",
-        "io-bound": "where the golden's profile says regime: io_bound",
-        "never": "never; it is shown only",
-    }[criterion.gate]
-    lines = [
-        f"{criterion.id} ({mode} mode, {criterion.klass}): {criterion.title}",
-        f"  statistic   {criterion.statistic}",
-        f"  accepted    {format_band(criterion)}",
-        f"  gates       {gate}",
-        f"  needs       {criterion.minimum} {'op' if criterion.minimum == 1 else 'ops'}",
-        f"  assumes     {criterion.assumption or _ASSUMED[mode]}",
-        f"  why         {criterion.why}",
-    ]
-    return "\n".join(lines)

@@ -1,0 +1,74 @@
+"""The criteria: one table per mode, everything about each of them in one place.
+
+Three classes. *intent* is what was asked of the storage; it does not depend on the machine and is decided from one run.
+*overlap* is whether the consumer was kept fed. *environment* is how the machine answered; it is judged over several runs on
+the same class of host, and shown otherwise. docs/explanation/verdicts.md says where the numbers come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.criteria.paired import PAIRED_CRITERIA
+from harness.criteria.profiled import PROFILE_CRITERIA
+from harness.criteria.repeated import REPEAT_CRITERIA
+from harness.criterion import ENVIRONMENT_RUNS, PAIRED, PROFILE, REPEAT, Criterion, format_band
+from tracekit.errors import UnknownNameError
+
+__all__ = ["CRITERIA", "PAIRED_CRITERIA", "PROFILE_CRITERIA", "REPEAT_CRITERIA", "explain", "named"]
+
+CRITERIA: Mapping[str, Mapping[str, Criterion]] = {
+    PAIRED: PAIRED_CRITERIA,
+    REPEAT: REPEAT_CRITERIA,
+    PROFILE: PROFILE_CRITERIA,
+}
+
+
+_ASSUMED = {
+    PAIRED: "nothing: what was done is counted, not estimated",
+    REPEAT: "runs are independent of each other",
+    PROFILE: "runs are independent of each other",
+}
+
+
+def named(name: str, mode: str = REPEAT) -> Criterion:
+    """The criterion of a mode by its id.
+
+    Raises:
+        UnknownNameError: If there is none; the nearest is proposed.
+    """
+    if name not in CRITERIA[mode]:
+        raise UnknownNameError("criterion", name, CRITERIA[mode])
+    return CRITERIA[mode][name]
+
+
+def explain(name: str) -> str:
+    """What a criterion asks, how it is decided, and why: plain text for all modes that have it.
+
+    Raises:
+        UnknownNameError: If there is no such criterion; the nearest is proposed.
+    """
+    known = {criterion for table in CRITERIA.values() for criterion in table}
+    if name not in known:
+        raise UnknownNameError("criterion", name, known)
+    return "\n\n".join(_explanation(mode, table[name]) for mode, table in CRITERIA.items() if name in table)
+
+
+def _explanation(mode: str, criterion: Criterion) -> str:
+    gate = {
+        "always": "always",
+        "same-host": f"with at least {ENVIRONMENT_RUNS} runs on a host of the golden's class, where its profile says host: dedicated",
+        "compute-bound": "where the golden's profile says regime: compute_bound",
+        "io-bound": "where the golden's profile says regime: io_bound",
+        "never": "never; it is shown only",
+    }[criterion.gate]
+    lines = [
+        f"{criterion.id} ({mode} mode, {criterion.klass}): {criterion.title}",
+        f"  statistic   {criterion.statistic}",
+        f"  accepted    {format_band(criterion.kind, criterion.band, criterion.unit)}",
+        f"  gates       {gate}",
+        f"  needs       {criterion.minimum} {'op' if criterion.minimum == 1 else 'ops'}",
+        f"  assumes     {criterion.assumption or _ASSUMED[mode]}",
+        f"  why         {criterion.why}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,302 @@
+"""Learning a golden: noise and tolerance apart, outliers named, what noise makes impossible said; and blessing what was learned."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness import bless, golden, learn, repeat
+from harness.criteria import REPEAT_CRITERIA
+from harness.envelope import Envelope
+from harness.noise import IMPOSSIBLE, SILENT, Noise, lesson
+from harness.repeat import Standard
+from harness.verdict import Outcome
+from tracekit import formats
+from tracekit.errors import InputError, OutputExistsError, UnknownNameError, UsageError
+from tracekit.testing import training_trace
+from tracekit.trace import NULL, Op, Trace
+
+JOB = {"files": 128, "batch": 16, "compute_ns": 50_000_000}
+
+
+def job(seed, **rest):
+    """A run of the job."""
+    return training_trace(**{**JOB, "seed": seed, **rest})
+
+
+def saved(directory, seeds, **rest):
+    """Path and trace of runs written to a directory."""
+    runs = []
+    for seed in seeds:
+        path = directory / f"run{seed}.jsonl"
+        formats.save(job(seed, **rest), path)
+        runs.append((str(path), formats.load(str(path))))
+    return runs
+
+
+def learned_at(tmp_path, seeds=range(6), profile=None, name="mine"):
+    """A directory into which runs were learned."""
+    directory = tmp_path / name
+    if profile is not None:
+        directory.mkdir()
+        (directory / golden.PROFILE).write_text(profile)
+    given = golden.load(str(directory)).profile if profile is not None else {}
+    learned = learn.learn(saved(tmp_path, seeds), given, "profile.yaml")
+    learn.write(learned, directory, title="", regime="", host="", force=False)
+    return directory
+
+
+def finding(verdict, name):
+    """One finding of a verdict."""
+    return next(found for found in verdict.findings if found.id == name)
+
+
+def test_what_was_learned_can_be_checked_against(tmp_path):
+    """A true repeat passes revision 0, another batch size fails it by name."""
+    standard = golden.load(str(learned_at(tmp_path))).standard()
+    assert standard.name == "mine@0"
+    assert repeat.judge(standard, [job(50)], ["again"]).outcome is Outcome.PASS
+    assert "step.bytes" in {found.id for found in repeat.judge(standard, [job(50, batch=32)], ["other"]).failed}
+
+
+def test_tolerance_and_noise_are_stored_apart(tmp_path):
+    """Every criterion has its tolerance from the table and its noise from the runs; both survive the file."""
+    directory = learned_at(tmp_path)
+    stored = json.loads((directory / golden.ENVELOPE).read_text())["criteria"]
+    assert stored.keys() == REPEAT_CRITERIA.keys()
+    assert stored["step.bytes"]["tolerance"] == REPEAT_CRITERIA["step.bytes"].tolerance
+    runs = golden.load(str(directory)).envelope.runs
+    jumps = [run.scalars["order.first-touch"] for run in runs]
+    assert stored["order.first-touch"]["noise"] == pytest.approx(np.std(jumps, ddof=1))
+    assert stored["step.bytes"] == golden.load(str(directory)).lessons["step.bytes"].to_json()
+
+
+def test_fewer_than_five_runs_are_refused(tmp_path):
+    """Four runs say too little about how much runs differ; five are taken with a warning, ten without."""
+    with pytest.raises(UsageError, match="4 runs are too few"):
+        learn.learn(saved(tmp_path, range(4)), {}, "profile")
+    assert any("5 runs" in warning for warning in learn.learn(saved(tmp_path, range(5)), {}, "profile").warnings)
+    assert not any("runs:" in warning for warning in learn.learn(saved(tmp_path, range(10)), {}, "profile").warnings)
+
+
+def test_every_outlier_is_named(tmp_path):
+    """Two of ten runs have another number of epochs: both are named with what they fail in, and nothing is written."""
+    runs = saved(tmp_path, range(8)) + saved(tmp_path, (20, 21), files=120)
+    with pytest.raises(InputError, match=r"run20\.jsonl does not fit.*run21\.jsonl does not fit"):
+        learn.learn(runs, {}, "profile")
+
+
+def test_noise_that_makes_a_tolerance_impossible_is_marked():
+    """Runs whose requests per second differ by a factor of three cannot decide \u00b115 %; those that do not differ can."""
+    noisy = Noise(Envelope.of([job(seed, compute_ns=50_000_000 * (1 + seed % 3)) for seed in range(8)]))
+    assert lesson(REPEAT_CRITERIA["ops.rate"], noisy).gate == IMPOSSIBLE
+    assert lesson(REPEAT_CRITERIA["ops.rate"], noisy).needs is None
+    steady = lesson(REPEAT_CRITERIA["step.ops"], noisy)
+    assert (steady.gate, steady.needs, steady.noise) == ("always", 1, 0.0)
+    assert steady.detects == pytest.approx(0.10)
+
+
+def test_what_runs_do_not_tell_is_marked():
+    """Bare requests have no steps: nothing is learned about them."""
+    bare = [Trace.of(Op(op.uri, op.offset, op.len, op.t_submit, ret=op.ret) for op in job(seed)) for seed in range(6)]
+    found = lesson(REPEAT_CRITERIA["step.ops"], Noise(Envelope.of(bare)))
+    assert (found.gate, found.noise, found.needs) == (SILENT, None, None)
+
+
+def test_a_run_is_held_against_the_others_not_itself():
+    """The own distance of a run leaves that run out: of two equal runs and a different one, the different one is farthest."""
+    noise = Noise(Envelope.of([job(1), job(1), job(2, chunk_bytes=32_768, read_ns=100_000)]))
+    own = noise.own(REPEAT_CRITERIA["size.match"])
+    assert own[2] == pytest.approx(1.0)
+    assert own[0] == own[1] < 1.0
+
+
+def test_learning_again_wants_force_and_never_overwrites_a_golden(tmp_path):
+    """What was learned is replaced with --force only, what was blessed not even then."""
+    directory = learned_at(tmp_path)
+    with pytest.raises(OutputExistsError):
+        learn.check_directory(directory, force=False)
+    learn.check_directory(directory, force=True)
+    bless.prepare_learned(str(directory), str(directory), "first", {}).write()
+    with pytest.raises(UsageError, match="was blessed"):
+        learn.check_directory(directory, force=True)
+
+
+def test_a_learned_directory_becomes_its_own_golden(tmp_path):
+    """Blessed in place it has revision 1 and a history, and cannot be blessed twice."""
+    directory = learned_at(tmp_path)
+    bless.prepare_learned(str(directory), str(directory), "first", {}).write()
+    assert golden.load(str(directory)).label == "mine@1"
+    assert "first" in (directory / golden.CHANGES).read_text()
+    with pytest.raises(UsageError, match="blessed already"):
+        bless.prepare_learned(str(directory), str(directory), "again", {})
+
+
+def test_blessing_what_was_learned_shows_the_change(tmp_path):
+    """A golden of longer files: figures that changed are listed, the revision goes up, the reason comes first in the history."""
+    directory = learned_at(tmp_path)
+    bless.prepare_learned(str(directory), str(directory), "first", {}).write()
+    runs = saved(tmp_path, range(30, 36), file_bytes=200_000)
+    learn.write(learn.learn(runs, {}, "p"), tmp_path / "new", title="", regime="", host="", force=False)
+    blessing = bless.prepare_learned(str(directory), str(tmp_path / "new"), "files doubled", {})
+    assert blessing.revision == 2
+    assert any(change.startswith("sample.bytes: ") for change in blessing.changes())
+    blessing.write()
+    history = (directory / golden.CHANGES).read_text()
+    assert history.index("files doubled") < history.index("first")
+
+
+def test_a_tolerance_that_changes_is_shown(tmp_path):
+    """The same runs with another tolerance in the profile: that is the change."""
+    directory = learned_at(tmp_path)
+    bless.prepare_learned(str(directory), str(directory), "first", {}).write()
+    (directory / golden.PROFILE).write_text("title: x\ntolerance: {step.bytes: 0.05}\n")
+    changes = bless.prepare(str(directory), saved(tmp_path, range(6)), "tighter", {}).changes()
+    assert changes == ["tolerance of step.bytes: 0.1 -> 0.05"]
+
+
+def test_a_new_golden_takes_the_profile_over(tmp_path):
+    """Blessing to a name that is not there yet makes it, with the profile that was learned with."""
+    directory = learned_at(tmp_path, profile="title: my job\nregime: compute_bound\n")
+    bless.prepare_learned(str(tmp_path / "fresh"), str(directory), "first", {}).write()
+    assert golden.load(str(tmp_path / "fresh")).profile["title"] == "my job"
+    assert golden.load(str(tmp_path / "fresh")).revision == 1
+
+
+def test_nothing_is_blessed_under_ci_or_without_a_reason(tmp_path):
+    """A robot that repairs its own reference finds nothing."""
+    directory = str(learned_at(tmp_path))
+    with pytest.raises(UsageError, match="CI"):
+        bless.prepare_learned(directory, directory, "why not", {"CI": "true"})
+    with pytest.raises(UsageError, match="--reason"):
+        bless.prepare_learned(directory, directory, "  ", {})
+
+
+def test_the_profile_decides_what_matters(tmp_path):
+    """With 5 % instead of 10 % a run that reads 8 % more per step fails."""
+    more = {"file_bytes": 108_000}
+    wide = golden.load(
+        str(learned_at(tmp_path, profile="title: x\ntolerance: {sample.bytes-ks: 1.5, size.match: 1.5}\n"))
+    ).standard()
+    assert finding(repeat.judge(wide, [job(9, **more)], ["x"]), "step.bytes").outcome is Outcome.PASS
+    tight = replace(wide, declared={**wide.declared, "step.bytes": 0.05})
+    assert finding(repeat.judge(tight, [job(9, **more)], ["x"]), "step.bytes").outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("profile", "error", "match"),
+    [
+        ("tolerance: {step.bites: 0.1}", UnknownNameError, "step.bytes"),
+        ("tolerance: {step.bytes: -1}", InputError, "above 0"),
+        ("tolerance: {step.bytes: wide}", InputError, "'wide'"),
+        ("tolerance: [1]", InputError, "no mapping"),
+        ("contract: {warm: first-step}", UnknownNameError, "warmup"),
+        ("contract: {warmup: second-step}", UnknownNameError, "first-step"),
+        ("contract: {requires: [step]}", UnknownNameError, "steps"),
+        ("contract: {min_ops: 0}", InputError, "above 0"),
+        ("contract: 5", InputError, "no mapping"),
+    ],
+)
+def test_a_profile_that_makes_no_sense_is_refused(tmp_path, profile, error, match):
+    """Unknown criteria, keys and values: one sentence that names what there is."""
+    directory = learned_at(tmp_path)
+    (directory / golden.PROFILE).write_text(profile)
+    with pytest.raises(error, match=match):
+        golden.load(str(directory)).standard()
+
+
+def test_a_golden_without_what_it_requires_is_refused(tmp_path):
+    """A contract that asks for what the golden's own runs do not tell cannot be kept by anybody."""
+    bare = [Trace.of(Op(op.uri, op.offset, op.len, op.t_submit, ret=op.ret) for op in job(seed)) for seed in range(5)]
+    learned = Standard("bare@1", Envelope.of(bare))
+    found = golden.Golden("bare", tmp_path, {"contract": {"requires": ["steps"]}}, 1, {}, learned.envelope)
+    with pytest.raises(InputError, match="bare requires steps"):
+        found.standard()
+
+
+def test_a_damaged_lesson_is_an_error(tmp_path):
+    """A golden whose tolerance is no number is damaged, not lenient."""
+    directory = learned_at(tmp_path)
+    data = json.loads((directory / golden.ENVELOPE).read_text())
+    data["criteria"]["step.bytes"]["tolerance"] = 0
+    (directory / golden.ENVELOPE).write_text(json.dumps(data))
+    with pytest.raises(InputError, match="damaged"):
+        golden.load(str(directory))
+
+
+# -- the contract -------------------------------------------------------------------------------------------------------
+
+
+def slow_start(seed, factor=1):
+    """A run whose first epoch reads in chunks a factor smaller than later ones."""
+    trace = job(seed)
+    if factor == 1:
+        return trace
+    ops = []
+    for op in trace:
+        if op.epoch == 0 and op.ret:
+            half = op.len // factor
+            middle = (op.t_submit + op.t_complete) // 2
+            ops.append(replace(op, len=half, ret=min(op.ret, half), t_complete=middle))
+            ops.append(replace(op, offset=op.offset + half, len=half, ret=max(0, op.ret - half), t_submit=middle))
+        else:
+            ops.append(op)
+    made = Trace.of(ops, marks=trace.marks)
+    return Trace(made.columns, made.tables, trace.marks, trace.header, replace(trace.trailer, ops=len(ops)))
+
+
+def test_warm_up_is_left_out_of_golden_and_run():
+    """A first epoch that reads otherwise fails a golden that counts it, and passes one whose contract leaves it out."""
+    counting = Standard("all", Envelope.of([job(seed) for seed in range(6)]))
+    profile = {"contract": {"warmup": "first-epoch"}}
+    standard = learn.standard_of("later", Envelope.of([]) if False else Envelope.of([job(0)]), profile, "p")
+    trimmed = Envelope.of([standard.contract.trimmed(job(seed)) for seed in range(6)])
+    leaving = replace(counting, envelope=trimmed, contract=standard.contract)
+    odd = slow_start(50, factor=2)
+    assert repeat.judge(counting, [odd], ["odd"]).outcome is Outcome.FAIL
+    verdict = repeat.judge(leaving, [odd], ["odd"])
+    assert verdict.outcome is Outcome.PASS, [found.reason for found in verdict.failed]
+    assert any("first epoch" in note for note in verdict.notes)
+
+
+def test_the_first_step_can_be_left_out():
+    """Of 16 steps (two epochs of 8) 15 are left, the first one's 16 samples and no others are gone."""
+    contract = learn.standard_of("x", Envelope.of([job(0)]), {"contract": {"warmup": "first-step"}}, "p").contract
+    trace = job(1)
+    left = contract.trimmed(trace)
+    gone = (trace.col("step") == 0) & (trace.col("epoch") == 0)
+    assert len(left) == len(trace) - int(gone.sum()) < len(trace)
+    assert not bool(((left.col("step") == 0) & (left.col("epoch") == 0)).any())
+    bare = Trace.of([Op("/a", i, 1, 10 * i) for i in range(20)], marks=[replace(trace.marks[0], t=0, t_end=55)])
+    assert contract.trimmed(bare).col("t_submit").min() == 60
+
+
+def test_a_run_without_a_warm_up_to_be_told_stays_open():
+    """Without epochs nobody can leave the first one out: INCONCLUSIVE, not judged with it."""
+    profile = {"contract": {"warmup": "first-epoch"}}
+    standard = learn.standard_of("x", Envelope.of([job(seed) for seed in range(5)]), profile, "p")
+    columns = dict(job(9).columns)
+    columns["epoch"] = np.full(len(columns["epoch"]), NULL, columns["epoch"].dtype)
+    trace = job(9)
+    blind = Trace(columns, trace.tables, trace.marks, trace.header, trace.trailer)
+    assert finding(repeat.judge(standard, [blind], ["blind"]), "valid.warmup").outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("contract", "found"),
+    [
+        ({"min_ops": 10_000}, "valid.size"),
+        ({"min_runs": 3}, "valid.runs"),
+        ({"requires": ["samples"]}, "valid.requires"),
+    ],
+)
+def test_what_the_contract_asks_for_and_a_run_lacks_stays_open(contract, found):
+    """Too few ops, too few runs, no samples: the verdict is INCONCLUSIVE and says what is asked for."""
+    standard = learn.standard_of("x", Envelope.of([job(seed) for seed in range(5)]), {"contract": contract}, "p")
+    trace = job(9)
+    columns = {name: column for name, column in trace.columns.items() if name != "sample_id"}
+    run = Trace(columns, trace.tables, trace.marks, trace.header, trace.trailer)
+    verdict = repeat.judge(standard, [run], ["run"])
+    assert finding(verdict, found).outcome is Outcome.INCONCLUSIVE
+    assert finding(verdict, found).settle
