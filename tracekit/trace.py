@@ -307,7 +307,12 @@ class Trace:
     def mask(self, name: str, *texts: str) -> Mask:
         """Which ops have one of `texts` in a category column."""
         codes = [code for text in texts if name in self.tables and (code := self.tables[name].find(text)) is not None]
-        return np.isin(self.col(name), codes)
+        column = self.col(name)
+        # Not np.isin, which sorts: there are one or two texts.
+        mask: Mask = np.zeros(len(column), np.bool_)
+        for code in codes:
+            mask |= column == code
+        return mask
 
     # -- deriving -----------------------------------------------------------------------------------------------
 

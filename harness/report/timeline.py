@@ -18,7 +18,8 @@ from harness.criterion import PAIRED
 from harness.stats import Floats, Ints
 from harness.verdict import Verdict
 from tracekit import formats
-from tracekit.metrics.view import View, codes_of
+from tracekit.metrics.keys import codes_of
+from tracekit.metrics.view import View
 from tracekit.trace import NULL, Mark, Trace
 
 # Between so many windows and twice as many: about one for each pixel of a picture.

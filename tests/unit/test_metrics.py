@@ -11,7 +11,7 @@ import pytest
 from tracekit import Mark, Metrics, Op, Trace, Trailer
 from tracekit.errors import InputError, OutputExistsError
 from tracekit.metrics import tables
-from tracekit.metrics.snapshot import SIZES_LIMIT
+from tracekit.metrics.sizes import SIZES_LIMIT
 from tracekit.testing import MS, trace_of, training_trace
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracekit.metrics.queue_depth import Sweep
+from tracekit.metrics.queue_depth import Sweep, Timeline
 
 
 def sweep(*ops):
@@ -64,31 +64,44 @@ def test_a_swap_at_one_instant_is_no_dip():
     assert sweep((0, 10), (10, 20)).lowest(np.array([2]), np.array([18])).tolist() == [1]
 
 
+def timeline(found, most):
+    """The windows of one sweep."""
+    windows = Timeline(most)
+    windows.add(found)
+    return windows.windows()
+
+
 def test_the_timeline_keeps_the_area():
     """The windows' means times their lengths are the total busy time; the largest depth shows in its window."""
-    found = sweep((0, 1000), (500, 700), (990, 1000))
-    start, mean, highest = found.timeline(10)
+    start, mean, highest = timeline(sweep((0, 1024), (512, 700), (990, 1024)), 8)
 
-    assert start.tolist() == list(range(0, 1000, 100))
-    assert mean.sum() * 100 == pytest.approx(1210)
-    assert highest.tolist() == [1, 1, 1, 1, 1, 2, 2, 1, 1, 2]
+    assert start.tolist() == list(range(0, 1024, 128))
+    assert mean.sum() * 128 == pytest.approx(1024 + 188 + 34)
+    assert highest.tolist() == [1, 1, 1, 1, 2, 2, 1, 2]
+
+
+def test_the_last_window_of_a_timeline_may_be_shorter():
+    """Windows are a power of two long; the mean of the last is over the time that there is."""
+    start, mean, highest = timeline(sweep((0, 9), (8, 9)), 4)
+
+    assert (start.tolist(), mean.tolist(), highest.tolist()) == ([0, 4, 8], [1.0, 1.0, 2.0], [1, 1, 2])
 
 
 def test_a_short_trace_has_as_many_windows_as_nanoseconds():
     """There is no window shorter than a nanosecond, and none at all where no time passes."""
-    assert len(sweep((0, 3)).timeline(200)[0]) == 3
-    assert len(sweep((4, 4)).timeline(200)[0]) == 0
-    assert len(sweep().timeline(200)[0]) == 0
+    assert len(timeline(sweep((0, 3)), 200)[0]) == 3
+    assert len(timeline(sweep((4, 4)), 200)[0]) == 0
+    assert len(timeline(sweep(), 200)[0]) == 0
 
 
 def test_times_near_the_limit_do_not_overflow():
     """A trace that spans almost 2^63 ns has a mean and a timeline."""
     found = sweep((0, 2**62), (2**62, 2**63 - 1))
-    start, mean, _ = found.timeline(200)
+    start, mean, _ = timeline(found, 200)
 
     assert found.mean() == 1.0
-    assert len(start) == 200
-    assert mean == pytest.approx(np.ones(200))
+    assert len(start) == 128
+    assert mean == pytest.approx(np.ones(128))
 
 
 def test_many_long_ops_do_not_overflow():

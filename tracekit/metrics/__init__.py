@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tracekit.metrics.snapshot import METRICS_VERSION, Metrics
+from tracekit.metrics.stream import Stream
 
-__all__ = ["METRICS_VERSION", "Metrics"]
+__all__ = ["METRICS_VERSION", "Metrics", "Stream"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracekit.histogram import Histogram
+from tracekit.metrics.keys import changes
 from tracekit.metrics.schema import metric
 from tracekit.metrics.view import Ints, View
 
@@ -27,11 +28,95 @@ class Arrivals:
     )
     per_10ms_lag1: float | None = metric("autocorrelation of the number of data ops in neighbouring windows of 10 ms")
 
-    @classmethod
-    def of(cls, view: View) -> Arrivals:
-        """The arrivals of a trace's data ops."""
-        mean, dispersion, lag1 = windows(view.submit)
-        return cls(Histogram.of(np.diff(view.submit)), mean, dispersion, lag1)
+
+class ArrivalsTally:
+    """The arrivals of a trace that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._gaps = Histogram()
+        self._windows = Windows()
+        self._last: Ints = np.zeros(0, np.int64)
+
+    def update(self, view: View) -> None:
+        """Take in the next piece."""
+        submit = view.submit
+        if len(submit):
+            self._gaps.add(np.diff(submit, prepend=self._last))
+            self._windows.update(submit)
+            self._last = submit[-1:].copy()
+
+    def result(self) -> Arrivals:
+        """What has come so far."""
+        return Arrivals(self._gaps, *self._windows.result())
+
+
+class Windows:
+    """How many ops arrive per window of 10 ms, of times that come in pieces and ascend.
+
+    Args:
+        shift: How far the first window has begun before the first op, ns.
+    """
+
+    def __init__(self, shift: int = 0) -> None:
+        self._shift = shift
+        self._origin = 0
+        self._ops = self._squares = self._products = self._first = 0
+        # (number, count) of the last full window and of the one that may still be filling. Only occupied windows are
+        # looked at: a trace may pause for days.
+        self._full: tuple[int, int] | None = None
+        self._open: tuple[int, int] | None = None
+
+    def update(self, submit: Ints) -> None:
+        """Take in times."""
+        if not len(submit):
+            return
+        if not self._ops:
+            self._origin = int(submit[0])
+        self._ops += len(submit)
+        windows = (submit - self._origin + self._shift) // WINDOW_NS
+        starts = np.flatnonzero(changes(windows))
+        numbers, counts = windows[starts], np.diff(np.append(starts, len(windows)))
+        if self._open is not None and self._open[0] == numbers[0]:
+            counts[0] += self._open[1]
+        elif self._open is not None:
+            numbers, counts = np.append(self._open[0], numbers), np.append(self._open[1], counts)
+        self._settle(numbers, counts)
+
+    def _settle(self, numbers: Ints, counts: Ints) -> None:
+        """Add up all windows but the last, which may still be filling."""
+        self._open = int(numbers[-1]), int(counts[-1])
+        numbers, counts = numbers[:-1], counts[:-1]
+        if not len(numbers):
+            return
+        self._squares += int((counts**2).sum())
+        if self._full is None:
+            self._first = int(counts[0])
+        else:
+            numbers, counts = np.append(self._full[0], numbers), np.append(self._full[1], counts)
+        self._products += _neighbours(numbers, counts)
+        self._full = int(numbers[-1]), int(counts[-1])
+
+    def result(self) -> tuple[float | None, float | None, float | None]:
+        """Mean, variance / mean and lag-1 autocorrelation of the ops per window; None where there is too little."""
+        if self._ops < 2 or self._open is None:
+            return None, None, None
+        count = self._open[0] + 1
+        if count < 2 or self._full is None:
+            return float(self._ops), None, None
+        mean = self._ops / count
+        squares, last = self._squares + self._open[1] ** 2, self._open[1]
+        spread = squares - count * mean**2
+        if spread <= 1e-9 * self._ops:
+            return mean, 0.0, None
+        together = self._products + _neighbours(*np.array([self._full, self._open]).T)
+        covariance = together - mean * (2 * self._ops - self._first - last) + (count - 1) * mean**2
+        return mean, spread / count / mean, covariance / spread
+
+
+def _neighbours(numbers: Ints, counts: Ints) -> int:
+    """The sum of the products of windows that follow each other."""
+    next_to = numbers[1:] == numbers[:-1] + 1
+    return int((counts[1:] * counts[:-1])[next_to].sum())
 
 
 def windows(submit: Ints, shift: int = 0) -> tuple[float | None, float | None, float | None]:
@@ -41,19 +126,6 @@ def windows(submit: Ints, shift: int = 0) -> tuple[float | None, float | None, f
         submit: When ops were issued, ns, ascending.
         shift: How far the first window has begun before the first op, ns.
     """
-    if len(submit) < 2:
-        return None, None, None
-    # Only occupied windows are stored: a trace may pause for days.
-    number, counts = np.unique((submit - submit[0] + shift) // WINDOW_NS, return_counts=True)
-    count = int(number[-1]) + 1
-    if count < 2:
-        return float(len(submit)), None, None
-    mean = len(submit) / count
-    spread = float((counts.astype(np.float64) ** 2).sum() - count * mean**2)
-    if spread <= 1e-9 * len(submit):
-        return mean, 0.0, None
-    neighbours = number[1:] == number[:-1] + 1
-    together = float((counts[1:] * counts[:-1])[neighbours].sum())
-    ends = int(counts[0]) + int(counts[-1])
-    covariance = together - mean * (2 * len(submit) - ends) + (count - 1) * mean**2
-    return mean, spread / count / mean, covariance / spread
+    of = Windows(shift)
+    of.update(submit)
+    return of.result()

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.histogram import Histogram
+from tracekit.histogram import Histogram, merged
 from tracekit.metrics.schema import metric
+from tracekit.metrics.slots import Slots
 from tracekit.metrics.view import View
-from tracekit.trace import NULL, Trace
+from tracekit.trace import NULL, Mask
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,6 @@ class Kind:
     errors: int = metric("how many failed", "ops")
     service: Timing = metric("t_complete - t_submit of those that succeeded")
 
-    @classmethod
-    def all_of(cls, view: View) -> dict[str, Kind]:
-        """The kinds of op of a trace, by name."""
-        return _kinds(view)
-
 
 @dataclass(frozen=True)
 class Counters:
@@ -73,60 +69,118 @@ class Counters:
     attempts: int | None = metric("wire requests that logical object requests took; null where none says", "requests")
     wire_requests: int = metric("wire requests recorded beside logical ones; counted here only", "requests")
 
-    @classmethod
-    def of(cls, view: View) -> Counters:
-        """The counters of a trace."""
-        return _counters(view)
+
+class KindsTally:
+    """The ops of a trace that comes in pieces, by kind."""
+
+    def __init__(self) -> None:
+        self._ops, self._bytes, self._errors, self._carries = Slots(), Slots(), Slots(), Slots()
+        self._times: dict[int, Histogram] = {}
+        self._names: list[str] = []
+
+    def update(self, view: View) -> None:
+        """Take in the next piece."""
+        trace = view.trace
+        if not len(trace):
+            return
+        self._names = trace.strings("op")
+        kinds, failed = trace.col("op"), trace.col("err") != NULL
+        self._ops.add(kinds)
+        self._bytes.room(kinds)
+        self._errors.add(kinds[failed])
+        data = kinds if len(view.data) == len(kinds) else kinds[view.data]
+        self._bytes.add(data, view.moved)
+        self._carries.add(data)
+        self._add_times(view, ~failed)
+
+    def _add_times(self, view: View, succeeded: Mask) -> None:
+        trace = view.trace
+        submit, complete, kinds = trace.col("t_submit"), trace.col("t_complete"), trace.col("op")
+        # The times of a touch are those of two looks at a page table, not of the touch.
+        good = (complete != NULL) & (complete >= submit) & succeeded & ~trace.mask("op", "touch")
+        times = (complete - submit).astype(np.int64, copy=False)
+        for code in np.flatnonzero(np.bincount(kinds[good])).tolist():
+            chosen = good & (kinds == code)
+            self._times.setdefault(code, Histogram()).add(times if bool(chosen.all()) else times[chosen])
+
+    def result(self) -> dict[str, Kind]:
+        """What has come so far, by name."""
+        found = sorted((self._names[code], code) for code in np.flatnonzero(self._ops.values).tolist())
+        return {name: self._kind(code) for name, code in found}
+
+    def service(self, *names: str) -> Histogram:
+        """The service times of the ops of some kinds that succeeded."""
+        return merged([times for code, times in self._times.items() if self._names[code] in names])
+
+    def _kind(self, code: int) -> Kind:
+        size = self._bytes.of(code) if self._carries.of(code) else None
+        return Kind(self._ops.of(code), size, self._errors.of(code), Timing.of(self._times.get(code, Histogram())))
 
 
-def _names(trace: Trace, name: str) -> dict[str, int]:
-    codes = trace.col(name)
-    strings = trace.strings(name)
-    counts = np.bincount(codes[codes != NULL], minlength=len(strings)).tolist()
-    return {text: count for text, count in sorted(zip(strings, counts, strict=True)) if count}
+class CountersTally:
+    """What the ops of a trace that comes in pieces asked of the storage."""
+
+    def __init__(self) -> None:
+        self._kinds, self._errors = Slots(), Slots()
+        self._kind_names: list[str] = []
+        self._error_names: list[str] = []
+        self._read = self._written = self._requested = self._short = self._at_end = self._mapped = self._attempts = 0
+        self._returns = self._attempted = False
+
+    def update(self, view: View) -> None:
+        """Take in the next piece."""
+        trace = view.trace
+        if not len(trace):
+            return
+        self._kinds.add(trace.col("op"))
+        self._kind_names = trace.strings("op")
+        if "err" in trace:
+            errors = trace.col("err")
+            self._errors.add(errors[errors != NULL])
+            self._error_names = trace.strings("err")
+        self._mapped += int(trace.col("len")[trace.mask("op", "mmap")].sum())
+        if "attempts" in view.told:
+            attempts = trace.col("attempts")
+            self._attempts += int(attempts[attempts != NULL].sum())
+            self._attempted = True
+        self._add_data(view)
+
+    def _add_data(self, view: View) -> None:
+        reads, moved, returned, sizes = view.reads, view.moved, view.col("ret"), view.sizes
+        total, read = int(moved.sum()), int(moved[reads].sum())
+        self._read += read
+        self._written += total - read
+        self._requested += int(sizes.sum())
+        if "ret" in view.trace:
+            known = reads & (returned != NULL)
+            self._returns |= bool(known.any())
+            self._short += int((known & (returned > 0) & (returned < sizes)).sum())
+            self._at_end += int((known & (returned == 0) & (sizes > 0) & ~view.failed).sum())
+
+    def result(self, wire: int) -> Counters:
+        """What has come so far, beside so many wire requests."""
+        requests = _named(self._kinds, self._kind_names)
+        return Counters(
+            requests=requests,
+            bytes_read=self._read,
+            bytes_written=self._written,
+            bytes_requested=self._requested,
+            errors=_named(self._errors, self._error_names),
+            short_reads=self._short if self._returns else None,
+            eof_reads=self._at_end if self._returns else None,
+            opens=requests.get("open", 0),
+            closes=requests.get("close", 0),
+            stats=requests.get("stat", 0),
+            lists=requests.get("list", 0),
+            mmaps=requests.get("mmap", 0),
+            mmap_bytes=self._mapped,
+            fsyncs=requests.get("fsync", 0),
+            deletes=requests.get("delete", 0),
+            attempts=self._attempts if self._attempted else None,
+            wire_requests=wire,
+        )
 
 
-def _kinds(view: View) -> dict[str, Kind]:
-    trace = view.trace
-    submit, complete, failed = trace.col("t_submit"), trace.col("t_complete"), trace.col("err") != NULL
-    # The times of a touch are those of two looks at a page table, not of the touch.
-    good = (complete != NULL) & (complete >= submit) & ~failed & ~trace.mask("op", "touch")
-    moved = np.zeros(len(trace), np.int64)
-    moved[view.data] = view.moved
-    carries = set(view.trace.col("op")[view.data].tolist())
-    kinds = {}
-    for text in _names(trace, "op"):
-        chosen = trace.mask("op", text)
-        timing = Timing.of(Histogram.of((complete - submit)[good & chosen]))
-        size = int(moved[chosen].sum()) if trace.tables["op"].find(text) in carries else None
-        kinds[text] = Kind(int(chosen.sum()), size, int((failed & chosen).sum()), timing)
-    return kinds
-
-
-def _counters(view: View) -> Counters:
-    trace = view.trace
-    requests = _names(trace, "op")
-    returned = view.col("ret")
-    some = bool((returned[view.reads] != NULL).any())
-    short = view.reads & (returned > 0) & (returned < view.sizes)
-    at_end = view.reads & (returned == 0) & (view.sizes > 0) & ~view.failed
-    attempts = trace.col("attempts")
-    return Counters(
-        requests=requests,
-        bytes_read=int(view.moved[view.reads].sum()),
-        bytes_written=int(view.moved[~view.reads].sum()),
-        bytes_requested=int(view.sizes.sum()),
-        errors=_names(trace, "err"),
-        short_reads=int(short.sum()) if some else None,
-        eof_reads=int(at_end.sum()) if some else None,
-        opens=requests.get("open", 0),
-        closes=requests.get("close", 0),
-        stats=requests.get("stat", 0),
-        lists=requests.get("list", 0),
-        mmaps=requests.get("mmap", 0),
-        mmap_bytes=int(trace.col("len")[trace.mask("op", "mmap")].sum()),
-        fsyncs=requests.get("fsync", 0),
-        deletes=requests.get("delete", 0),
-        attempts=int(attempts[attempts != NULL].sum()) if "attempts" in trace else None,
-        wire_requests=view.wire,
-    )
+def _named(counts: Slots, names: list[str]) -> dict[str, int]:
+    found = sorted((names[code], count) for code, count in enumerate(counts.values.tolist()) if count)
+    return dict(found)

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracekit.histogram import Histogram
+from tracekit.metrics.groups import Groups
+from tracekit.metrics.keys import changes, sorted_order
 from tracekit.metrics.schema import metric
+from tracekit.metrics.slots import Slots
 from tracekit.metrics.view import Ints, View
 from tracekit.trace import NULL, Mask
 
@@ -47,99 +50,181 @@ class Order:
         "(mean jump - 1) / ((files + 1) / 3 - 1): 0 where files are first read in order of names, about 1 in random order"
     )
 
-    @classmethod
-    def of(cls, view: View) -> Order:
-        """The order of a trace's data ops."""
+
+class OrderTally:
+    """The order of the data ops of a trace that comes in pieces.
+
+    Memory: a few numbers per file and per stream, and the distinct places read (`tracekit.metrics.groups`).
+    """
+
+    def __init__(self) -> None:
+        self._files = _Files()
+        self._in_uri, self._in_stream = _Followers(), _Followers()
+        self._runs = _Runs()
+        self._seeks, self._stream_seeks = Histogram(), Histogram()
+        self._places = Groups(2)
+        self._reads = 0
+        self._told: set[str] = set()
+
+    def update(self, view: View) -> None:
+        """Take in the next piece."""
+        self._told |= view.told
+        self._files.update(view)
         chosen = view.reads & (view.moved > 0) & (view.col("offset") != NULL)
-        uri, offset, end, streams = _places(view, chosen)
-        by_uri = np.argsort(uri, kind="stable")
-        follows, gap = _following(uri[by_uri], offset[by_uri], end[by_uri])
-        in_stream = None if streams is None else _in_streams(uri, offset, end, streams)
-        jumps = _first_touch_jumps(view)
-        files = len(jumps) + 1 if len(view.data) else 0
-        return cls(
-            sequential_in_uri=_share(follows),
-            sequential_in_stream=None if in_stream is None else _share(in_stream[0]),
-            seek_in_uri_hist=Histogram.of(np.abs(gap)),
-            seek_in_stream_hist=Histogram() if in_stream is None else Histogram.of(np.abs(in_stream[1])),
-            run_ops_hist=_runs(uri[by_uri], follows),
-            reaccess_share=_reaccess(uri[by_uri], offset[by_uri]),
-            top1_file_share=_top_share(view.col("uri")),
+        columns = [view.col("uri"), view.col("offset"), view.moved]
+        if view.streams is not None:
+            columns.append(view.streams)
+        if not bool(chosen.all()):
+            columns = [column[chosen] for column in columns]
+        uri, offset, moved, *streams = columns
+        if len(uri):
+            self._reads += len(uri)
+            self._add(uri, offset, offset + moved)
+            if streams:
+                self._stream_seeks.add(np.abs(self._in_stream.take(streams[0], uri, offset, offset + moved)))
+
+    def _add(self, uri: Ints, offset: Ints, end: Ints) -> None:
+        order = sorted_order(uri)
+        uri, offset, end = uri[order], offset[order], end[order]
+        gap, has_before, _ = self._in_uri.take_sorted(uri, uri, offset, end)
+        self._seeks.add(np.abs(gap))
+        self._runs.take(uri, has_before, gap == 0)
+        self._places.add([uri, offset], [])
+
+    def result(self) -> Order:
+        """What has come so far."""
+        jumps = self._files.jumps()
+        return Order(
+            sequential_in_uri=self._in_uri.share,
+            sequential_in_stream=self._in_stream.share if self._told & {"pid", "tid"} else None,
+            seek_in_uri_hist=self._seeks,
+            seek_in_stream_hist=self._stream_seeks if self._told & {"pid", "tid"} else Histogram(),
+            run_ops_hist=self._runs.result(),
+            reaccess_share=self._reaccess(),
+            top1_file_share=self._files.top_share(),
             first_touch_jump_hist=Histogram.of(jumps),
-            first_touch_randomness=_randomness(jumps, files),
+            first_touch_randomness=_randomness(jumps, self._files.count),
         )
 
+    @property
+    def files(self) -> int:
+        """Distinct uris that were read or written."""
+        return self._files.count
 
-def _places(view: View, chosen: Mask) -> tuple[Ints, Ints, Ints, Ints | None]:
-    offset = view.col("offset")[chosen]
-    streams = view.streams
-    return (
-        view.col("uri")[chosen],
-        offset,
-        offset + view.moved[chosen],
-        None if streams is None else streams[chosen],
-    )
-
-
-def _following(group: Ints, offset: Ints, end: Ints) -> tuple[Mask, Ints]:
-    """For ops sorted by group: which of those with a predecessor in it start at its end, and how far off they are."""
-    same = group[1:] == group[:-1]
-    gap = (offset[1:] - end[:-1])[same]
-    return gap == 0, gap
+    def _reaccess(self) -> float | None:
+        if not self._reads:
+            return None
+        return 1 - sum(len(keys[0]) for keys, _ in self._places.rows()) / self._reads
 
 
-def _in_streams(uri: Ints, offset: Ints, end: Ints, streams: Ints) -> tuple[Mask, Ints]:
-    """For reads with a predecessor in their stream: which continue it, and how far off those of the same file are."""
-    order = np.argsort(streams, kind="stable")
-    uri, offset, end, streams = uri[order], offset[order], end[order], streams[order]
-    same = streams[1:] == streams[:-1]
-    gap, one_file = (offset[1:] - end[:-1])[same], (uri[1:] == uri[:-1])[same]
-    return one_file & (gap == 0), gap[one_file]
+class _Followers:
+    """How often an op starts where the one before it in its group (a file, a stream) ended."""
+
+    def __init__(self) -> None:
+        self._uri, self._end = Slots(NULL), Slots(NULL)
+        self._follow = self._all = 0
+
+    @property
+    def share(self) -> float | None:
+        """The share of ops that do, of those that have one before; None where there is none."""
+        return self._follow / self._all if self._all else None
+
+    def take(self, group: Ints, uri: Ints, offset: Ints, end: Ints) -> Ints:
+        """Take in ops in order of time; how far from its end those start that have one of the same file before them."""
+        order = sorted_order(group)
+        gap, _, same = self.take_sorted(group[order], uri[order], offset[order], end[order])
+        return gap[same]
+
+    def take_sorted(self, group: Ints, uri: Ints, offset: Ints, end: Ints) -> tuple[Ints, Mask, Mask]:
+        """Take in ops sorted by group, in order of time within each.
+
+        How far from the end of the one before them ops start that have one; which have; and of those, which are of its file.
+        """
+        first = changes(group)
+        last = np.append(first[1:], True)
+        before_uri, before_end = np.empty_like(uri), np.empty_like(end)
+        before_uri[1:], before_end[1:] = uri[:-1], end[:-1]
+        heads, tails = group[first], group[last]
+        before_uri[first], before_end[first] = self._uri.room(group)[heads], self._end.room(group)[heads]
+        self._uri.values[tails], self._end.values[tails] = uri[last], end[last]
+        known = before_end != NULL
+        gap, same = (offset - before_end)[known], (uri == before_uri)[known]
+        self._follow += int((same & (gap == 0)).sum())
+        self._all += len(gap)
+        return gap, known, same
 
 
-def _share(flags: Mask) -> float | None:
-    return float(flags.mean()) if len(flags) else None
+class _Runs:
+    """Lengths of maximal runs of reads that each continue the one before, within files."""
+
+    def __init__(self) -> None:
+        self._open = Slots()
+        self._lengths = Histogram()
+
+    def take(self, uri: Ints, has_before: Mask, follows: Mask) -> None:
+        """Take in reads sorted by file; `follows` says it of those that have one before."""
+        starts = np.ones(len(uri), np.bool_)
+        starts[has_before] = ~follows
+        first = changes(uri)
+        # Runs of this piece: they begin where one starts, and at each file.
+        begins = np.flatnonzero(starts | first)
+        lengths = np.diff(np.append(begins, len(uri)))
+        of_file = uri[begins]
+        goes_on = ~starts[begins]
+        open_before = self._open.room(uri)
+        lengths[goes_on] += open_before[of_file[goes_on]]
+        heads = first[begins]
+        over = heads & ~goes_on
+        ended = open_before[of_file[over]]
+        last = np.append(heads[1:], True)
+        self._lengths.add(np.concatenate([ended[ended > 0], lengths[~last]]))
+        open_before[of_file[last]] = lengths[last]
+
+    def result(self) -> Histogram:
+        """All runs, those included that go on."""
+        return self._lengths + Histogram.of(self._open.values[self._open.values > 0])
 
 
-def _runs(group: Ints, follows: Mask) -> Histogram:
-    """Lengths of maximal runs of reads that each continue the one before, in ops sorted by file."""
-    if not len(group):
-        return Histogram()
-    starts = np.ones(len(group), np.bool_)
-    inner = np.flatnonzero(group[1:] == group[:-1]) + 1
-    starts[inner[follows]] = False
-    edges = np.append(np.flatnonzero(starts), len(group))
-    return Histogram.of(np.diff(edges))
+class _Files:
+    """How often each file is read or written, and the order in which they are met."""
 
+    def __init__(self) -> None:
+        self._ops = Slots()
+        self._met: list[Ints] = []
+        self._names: list[str] = []
 
-def _reaccess(uri: Ints, offset: Ints) -> float | None:
-    if not len(uri):
-        return None
-    order = np.lexsort((offset, uri))
-    uri, offset = uri[order], offset[order]
-    places = 1 + int(((uri[1:] != uri[:-1]) | (offset[1:] != offset[:-1])).sum())
-    return 1 - places / len(uri)
+    def update(self, view: View) -> None:
+        """Take in the next piece."""
+        uri = view.col("uri")
+        if not len(uri):
+            return
+        self._names = view.trace.uris
+        new = uri[self._ops.room(uri)[uri] == 0]
+        if len(new):
+            codes, first = np.unique(new, return_index=True)
+            self._met.append(codes[np.argsort(first)])
+        self._ops.add(uri)
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(map(len, self._met))
 
-def _top_share(uri: Ints) -> float | None:
-    if not len(uri):
-        return None
-    counts = np.bincount(uri)
-    counts = np.sort(counts[counts > 0])[::-1]
-    top = -(-len(counts) // 100)
-    return float(counts[:top].sum() / counts.sum())
+    def top_share(self) -> float | None:
+        """The share of ops that go to the busiest 1 % of the files (rounded up)."""
+        counts = np.sort(self._ops.values[self._ops.values > 0])[::-1]
+        return float(counts[: -(-len(counts) // 100)].sum() / counts.sum()) if len(counts) else None
 
-
-def _first_touch_jumps(view: View) -> Ints:
-    uri = view.col("uri")
-    if not len(uri):
-        return np.zeros(0, np.int64)
-    codes, first = np.unique(uri, return_index=True)
-    names = view.trace.uris
-    by_name = sorted(range(len(codes)), key=lambda position: _natural(names[codes[position]]))
-    rank = np.empty(len(codes), np.int64)
-    rank[by_name] = np.arange(len(codes))
-    return np.abs(np.diff(rank[np.argsort(first)]))
+    def jumps(self) -> Ints:
+        """Between files in order of their first access: the distance in the natural order of their names."""
+        if not self._met:
+            return np.zeros(0, np.int64)
+        codes = np.concatenate(self._met)
+        names = [_natural(self._names[code]) for code in codes.tolist()]
+        by_name = sorted(range(len(codes)), key=names.__getitem__)
+        rank = np.empty(len(codes), np.int64)
+        rank[by_name] = np.arange(len(codes))
+        return np.abs(np.diff(rank))
 
 
 def _natural(name: str) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tracekit.metrics.keys import codes_of
 from tracekit.metrics.schema import metric
-from tracekit.metrics.view import View, codes_of, distinct
+from tracekit.metrics.view import View
 from tracekit.trace import NULL
 
 
@@ -34,15 +35,34 @@ class Shares:
     worker_balance: float | None = metric("bytes of the busiest worker / mean bytes per worker: 1 is even")
     rank_balance: float | None = metric("bytes of the busiest rank / mean bytes per rank: 1 is even")
 
-    @classmethod
-    def of(cls, view: View) -> Shares:
-        """The division of a trace's data ops."""
-        by_worker, by_rank = _parts(view, "worker"), _parts(view, "rank")
-        streams = view.streams
-        pids = codes_of(view.col("rank"), view.col("pid"))
-        return cls(
-            streams=None if streams is None else distinct(streams),
-            processes=distinct(pids) if "pid" in view.trace else None,
+
+class SharesTally:
+    """The division of the data ops of a trace that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, dict[int, tuple[int, int]]] = {"worker": {}, "rank": {}}
+        self._streams: set[int] = set()
+        self._known: Mapping[tuple[int, int, int], int] = {}
+        self._told: set[str] = set()
+
+    def update(self, view: View) -> None:
+        """Take in the next piece."""
+        self._told |= view.told
+        for name, parts in self._parts.items():
+            _add_parts(parts, view, name)
+        if view.numbers is not None and view.streams is not None:
+            self._known = view.numbers.known
+            self._streams |= set(np.flatnonzero(np.bincount(view.streams)).tolist())
+
+    def result(self) -> Shares:
+        """What has come so far."""
+        streams = [key for key, number in self._known.items() if number in self._streams]
+        by_worker, by_rank = (
+            {str(number): Part(*part) for number, part in sorted(parts.items())} for parts in self._parts.values()
+        )
+        return Shares(
+            streams=len(streams) if self._told & {"pid", "tid"} else None,
+            processes=len({key[:2] for key in streams}) if "pid" in self._told else None,
             workers=len(by_worker) or None,
             ranks=len(by_rank) or None,
             by_worker=by_worker,
@@ -52,16 +72,20 @@ class Shares:
         )
 
 
-def _parts(view: View, name: str) -> dict[str, Part]:
+def _add_parts(parts: dict[int, tuple[int, int]], view: View, name: str) -> None:
     owner = view.col(name)
     known = owner != NULL
     if not bool(known.any()):
-        return {}
-    numbers, codes = np.unique(owner[known], return_inverse=True)
+        return
+    owner, moved = owner[known], view.moved[known]
+    codes = codes_of(owner)
     ops = np.bincount(codes)
-    moved = np.zeros(len(numbers), np.int64)
-    np.add.at(moved, codes, view.moved[known])
-    return {str(number): Part(int(n), int(size)) for number, n, size in zip(numbers, ops, moved, strict=True)}
+    numbers, sums = np.zeros(len(ops), np.int64), np.zeros(len(ops), np.int64)
+    numbers[codes] = owner
+    np.add.at(sums, codes, moved)
+    for number, count, size in zip(numbers.tolist(), ops.tolist(), sums.tolist(), strict=True):
+        before = parts.get(number, (0, 0))
+        parts[number] = before[0] + count, before[1] + size
 
 
 def _balance(parts: Mapping[str, Part]) -> float | None:

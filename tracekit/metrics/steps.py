@@ -3,14 +3,18 @@
 # ruff: noqa: RUF009 -- `metric` is dataclasses.field with metadata: evaluated once on purpose
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from tracekit.histogram import Histogram
-from tracekit.metrics.queue_depth import Sweep
+from tracekit.metrics.groups import Groups
+from tracekit.metrics.keys import changes, grouped
+from tracekit.metrics.queue_depth import Intervals, Sweep
 from tracekit.metrics.schema import metric
-from tracekit.metrics.view import Ints, View, codes_of
+from tracekit.metrics.view import Ints, View
 from tracekit.trace import NULL, Mark, Mask
 
 STARVED_NS = 1_000_000
@@ -64,16 +68,64 @@ class Steps:
     )
     table: list[StepRow] = metric("the steps one by one, the first 4096")
 
-    @classmethod
-    def of(cls, view: View, sweep: Sweep | None) -> Steps:
-        """The steps of a trace; `sweep` is its queue depth, None where it has none."""
-        marks = _Marks.of(view.trace.marks)
-        groups = _Groups.of(view, marks)
-        rows = marks.rows(groups, sweep) if len(marks) else groups.rows()
-        return _steps(marks, groups, rows, sweep)
+
+class StepsTally:
+    """The steps of a trace that comes in pieces.
+
+    Memory: the marks, a row for each step, and the distinct samples of each (`tracekit.metrics.groups`).
+
+    Args:
+        marks: All marks of the trace: where an op's step is not known, the time says it.
+    """
+
+    def __init__(self, marks: Sequence[Mark]) -> None:
+        self._marks = _Marks.of(marks)
+        marked = self._marks
+        self._computes = Intervals(marked.compute_begin, marked.compute_begin + marked.compute)
+        # A batch is waited for from the step's begin until its compute begins.
+        self._waits = Intervals(marked.begin, np.maximum(marked.compute_begin, marked.begin))
+        self._swept = False
+        self._numbered = _Served()
+        # Whether ops carry step numbers is known at the end; while none does, they are assigned by time too.
+        self._timed: _Served | None = _Served() if self._marks.by_time else None
+        self._epochs = self._any_step = False
+
+    def update(self, view: View) -> None:
+        """Take in the next piece."""
+        step, epoch = view.col("step"), view.col("epoch")
+        if not len(step):
+            return
+        self._epochs |= bool((epoch != NULL).any())
+        if bool((step != NULL).any()):
+            self._any_step, self._timed = True, None
+            self._numbered.add(view, step, epoch)
+        elif self._timed is not None:
+            self._timed.add(view, self._marks.step_at(view.submit), epoch)
+
+    def sweep(self, piece: Sweep) -> None:
+        """Take in the queue depth of the next piece."""
+        self._swept = True
+        self._computes.add(piece)
+        self._waits.add(piece)
+
+    def result(self) -> Steps:
+        """What has come so far."""
+        marks = self._marks
+        several = len({step.pid for step in marks.steps}) > 1
+        if self._any_step:
+            with_epoch = self._epochs and all(mark.epoch is not None for mark in marks.steps)
+            groups = self._numbered.groups("step", with_epoch=with_epoch, shared=several)
+        elif self._timed is not None and self._timed.has_been_fed:
+            groups = self._timed.groups("time", with_epoch=False, shared=several)
+        else:
+            nothing = np.zeros(0, np.int64)
+            groups = _Groups(None, False, nothing, nothing, None, {}, several)
+        depths = self._computes.lowest().tolist() if self._swept else [None] * len(marks)
+        rows = marks.rows(groups, depths) if len(marks) else groups.rows()
+        return _steps(marks, groups, rows, self._waits.idle() if self._swept else None)
 
 
-def _steps(marks: _Marks, groups: _Groups, rows: list[StepRow], sweep: Sweep | None) -> Steps:
+def _steps(marks: _Marks, groups: _Groups, rows: list[StepRow], idle: Ints | None) -> Steps:
     judged = [row for row, first in zip(rows, marks.first, strict=False) if row.wait_us is not None and not first]
     busy = [row.min_qd > 0 for row in judged if row.min_qd is not None]
     starved = sum(bool(row.starved) for row in judged)
@@ -94,19 +146,9 @@ def _steps(marks: _Marks, groups: _Groups, rows: list[StepRow], sweep: Sweep | N
         starved_steps=starved if known else None,
         starved_share=starved / len(judged) if known else None,
         busy_compute_share=sum(busy) / len(busy) if busy else None,
-        hungry_idle_share=_hungry_idle(marks, sweep),
+        hungry_idle_share=None if idle is None or not total else float(idle[~marks.first & marks.judged].sum() / total),
         table=rows,
     )
-
-
-def _hungry_idle(marks: _Marks, sweep: Sweep | None) -> float | None:
-    chosen = ~marks.first & marks.judged
-    total = int(marks.length[chosen].sum())
-    if sweep is None or not total:
-        return None
-    # A batch is waited for from the step's begin until its compute begins.
-    begin = marks.begin[chosen]
-    return sweep.idle(begin, np.maximum(marks.compute_begin[chosen], begin)) / total
 
 
 @dataclass(frozen=True)
@@ -121,7 +163,7 @@ class _Marks:
     first: Mask
 
     @classmethod
-    def of(cls, marks: list[Mark]) -> _Marks:
+    def of(cls, marks: Sequence[Mark]) -> _Marks:
         steps = sorted((mark for mark in marks if _is_span(mark, "step")), key=lambda mark: mark.t)
         computes: dict[tuple[int | None, int | None, int | None], list[Mark]] = {}
         for mark in sorted((mark for mark in marks if _is_span(mark, "compute")), key=lambda mark: -mark.t):
@@ -157,14 +199,29 @@ class _Marks:
         wait: Ints = np.maximum(self.length - self.compute, 0)
         return wait
 
-    def rows(self, groups: _Groups, sweep: Sweep | None) -> list[StepRow]:
+    @property
+    def by_time(self) -> bool:
+        """Whether ops can be assigned to steps by time: one process trains, and every step has a number of its own."""
+        numbers = {step.step for step in self.steps}
+        several = len({step.pid for step in self.steps}) > 1
+        return bool(self.steps) and not several and None not in numbers and len(numbers) == len(self)
+
+    def step_at(self, moments: Ints) -> Ints:
+        """The number of the step during which each moment lies, NULL outside of steps."""
+        position = np.searchsorted(self.begin, moments, side="right") - 1
+        inside = (position >= 0) & (moments < (self.begin + self.length)[position])
+        return np.where(inside, self.numbers[position], NULL)
+
+    @cached_property
+    def numbers(self) -> Ints:
+        """The steps' numbers; NULL where one has none."""
+        return np.array([NULL if step.step is None else step.step for step in self.steps], np.int64)
+
+    def rows(self, groups: _Groups, depths: Sequence[int | None]) -> list[StepRow]:
         """One row per step mark."""
-        depth: list[int | None] = [None] * len(self)
-        if sweep is not None:
-            depth = list(sweep.lowest(self.compute_begin, self.compute_begin + self.compute).tolist())
         wait, compute, judged = self.wait.tolist(), self.compute.tolist(), self.judged.tolist()
         return [
-            _row(step, groups.of_step(step), (wait[i], compute[i]) if judged[i] else None, depth[i])
+            _row(step, groups.of_step(step), (wait[i], compute[i]) if judged[i] else None, depths[i])
             for i, step in enumerate(self.steps)
         ]
 
@@ -205,30 +262,6 @@ class _Groups:
     keys: dict[tuple[int | None, int | None], int]
     shared: bool
 
-    @classmethod
-    def of(cls, view: View, marks: _Marks) -> _Groups:
-        several = len({step.pid for step in marks.steps}) > 1
-        step, attribution = _step_column(view, marks, several=several)
-        if attribution is None:
-            nothing = np.zeros(0, np.int64)
-            return cls(None, False, nothing, nothing, None, {}, several)
-        epochs = view.col("epoch")
-        with_epoch = (
-            attribution == "step"
-            and bool((epochs != NULL).any())
-            and all(mark.epoch is not None for mark in marks.steps)
-        )
-        served = step != NULL
-        epoch = epochs[served] if with_epoch else np.zeros(int(served.sum()), np.int64)
-        codes = codes_of(epoch, step[served])
-        _, first = np.unique(codes, return_index=True)
-        epochs_seen = epoch[first].tolist() if with_epoch else [None] * len(first)
-        pairs = zip(epochs_seen, step[served][first].tolist(), strict=True)
-        keys = {pair: position for position, pair in enumerate(pairs)}
-        ops = np.bincount(codes)
-        moved = _added(codes, view.moved[served], len(ops))
-        return cls(attribution, with_epoch, ops, moved, _distinct(view, served, codes, len(ops)), keys, several)
-
     def of_step(self, step: Mark) -> tuple[int | None, int | None, int | None]:
         """Ops, bytes and samples of a step; None where several training processes share the numbers."""
         if self.attribution is None or self.shared or step.step is None:
@@ -250,35 +283,49 @@ class _Groups:
         return rows
 
 
-def _step_column(view: View, marks: _Marks, *, several: bool) -> tuple[Ints, str | None]:
-    step = view.col("step")
-    if bool((step != NULL).any()):
-        return step, "step"
-    numbered = [mark.step for mark in marks.steps if mark.step is not None]
-    if several or not len(view.data) or not numbered or len(set(numbered)) < len(marks):
-        return step, None
-    position = np.searchsorted(marks.begin, view.submit, side="right") - 1
-    inside = (position >= 0) & (view.submit < (marks.begin + marks.length)[position])
-    return np.where(inside, np.array(numbered, np.int64)[position], NULL), "time"
+class _Served:
+    """Ops, bytes and samples by the step they serve, of a trace that comes in pieces."""
 
+    def __init__(self) -> None:
+        self._sums = Groups(2)
+        self._samples = Groups(3, hashed=2)
+        self.has_been_fed = False
 
-def _added(codes: Ints, values: Ints, size: int) -> Ints:
-    total = np.zeros(size, np.int64)
-    np.add.at(total, codes, values)
-    return total
+    def add(self, view: View, step: Ints, epoch: Ints) -> None:
+        """Take in ops and the step that each serves, NULL for none."""
+        self.has_been_fed = True
+        columns = [step, epoch, view.moved, view.col("sample_id")]
+        served = step != NULL
+        if not bool(served.all()):
+            columns = [column[served] for column in columns]
+        step, epoch, moved, sample = columns
+        self._sums.add([step, epoch], [np.ones(len(step), np.int64), moved])
+        named = sample != NULL
+        if bool(named.any()):
+            keys = [step, sample, epoch]
+            self._samples.add(keys if bool(named.all()) else [key[named] for key in keys], [])
 
+    def groups(self, attribution: str, *, with_epoch: bool, shared: bool) -> _Groups:
+        """What each step was given."""
+        parts = [(epoch, step, *sums, np.zeros_like(step)) for (step, epoch), sums in self._sums.rows()]
+        counted = [self._distinct(*keys, with_epoch=with_epoch) for keys, _ in self._samples.rows()]
+        if not parts:
+            parts = [(np.zeros(0, np.int64),) * 5]
+        epoch, step, ops, size, samples = (np.concatenate(column) for column in zip(*parts, *counted, strict=True))
+        if not with_epoch:
+            epoch = np.zeros_like(epoch)
+        (epoch, step), (ops, size, samples) = grouped([epoch, step], [ops, size, samples])
+        epochs = epoch.tolist() if with_epoch else [None] * len(step)
+        keys = {pair: position for position, pair in enumerate(zip(epochs, step.tolist(), strict=True))}
+        return _Groups(attribution, with_epoch, ops, size, samples if counted else None, keys, shared)
 
-def _distinct(view: View, served: Mask, codes: Ints, size: int) -> Ints | None:
-    samples = view.col("sample_id")[served]
-    named = samples != NULL
-    if not bool(named.any()):
-        return None
-    group, sample = codes[named], samples[named]
-    order = np.lexsort((sample, group))
-    group, sample = group[order], sample[order]
-    new = np.ones(len(group), np.bool_)
-    new[1:] = (group[1:] != group[:-1]) | (sample[1:] != sample[:-1])
-    return np.bincount(group[new], minlength=size)
+    def _distinct(self, step: Ints, sample: Ints, epoch: Ints, *, with_epoch: bool) -> tuple[Ints, ...]:
+        """How many samples each step has, as rows to be added to its sums."""
+        if not with_epoch:
+            new = changes(step, sample)
+            step, epoch = step[new], epoch[new]
+        nothing = np.zeros_like(step)
+        return epoch, step, nothing, nothing, np.ones(len(step), np.int64)
 
 
 @dataclass(frozen=True)
@@ -289,19 +336,29 @@ class Samples:
     ops_per_sample_hist: Histogram = metric("data ops per sample and epoch", "ops")
     bytes_per_sample_hist: Histogram = metric("bytes moved per sample and epoch", "bytes")
 
-    @classmethod
-    def of(cls, view: View) -> Samples:
-        """The samples of a trace."""
-        samples = view.col("sample_id")
-        named = samples != NULL
+
+class SamplesTally:
+    """The samples of a trace that comes in pieces; memory: the distinct ones of each epoch (`tracekit.metrics.groups`)."""
+
+    def __init__(self) -> None:
+        self._sums = Groups(2, hashed=1)
+
+    def update(self, view: View) -> None:
+        """Take in the next piece."""
+        columns = [view.col("sample_id"), view.col("epoch"), view.moved]
+        named = columns[0] != NULL
         if not bool(named.any()):
-            return cls(None, Histogram(), Histogram())
-        chosen, epoch = samples[named], view.col("epoch")[named]
-        order = np.lexsort((epoch, chosen))
-        chosen, epoch, moved = chosen[order], epoch[order], view.moved[named][order]
-        new = np.ones(len(chosen), np.bool_)
-        new[1:] = (chosen[1:] != chosen[:-1]) | (epoch[1:] != epoch[:-1])
-        starts = np.flatnonzero(new)
-        count = 1 + int((chosen[1:] != chosen[:-1]).sum())
-        sizes = np.diff(np.append(starts, len(chosen)))
-        return cls(count, Histogram.of(sizes), Histogram.of(np.add.reduceat(moved, starts)))
+            return
+        if not bool(named.all()):
+            columns = [column[named] for column in columns]
+        sample, epoch, moved = columns
+        self._sums.add([sample, epoch], [np.ones(len(sample), np.int64), moved])
+
+    def result(self) -> Samples:
+        """What has come so far."""
+        count, ops, size = 0, Histogram(), Histogram()
+        for (sample, _), (number, moved) in self._sums.rows():
+            count += int(changes(sample).sum())
+            ops.add(number)
+            size.add(moved)
+        return Samples(count or None, ops, size)

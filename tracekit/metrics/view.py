@@ -8,10 +8,31 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.trace import NULL, Mask, Trace
+from tracekit.metrics.keys import codes_of
+from tracekit.trace import NULL, IntArray, Mask, Trace
 
 Ints = NDArray[np.int64]
 DATA_KINDS = ("read", "write")
+_TOLD = ("t_complete", "ret", "pid", "tid", "attempts")
+
+
+class Streams:
+    """Numbers for the streams (rank, pid, tid) of a trace that comes in pieces, in order of their first op."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, int, int], int] = {}
+
+    def codes(self, *rows: IntArray) -> Ints:
+        """The number of each op's stream, of columns rank, pid and tid."""
+        local = codes_of(*rows)
+        if not len(local):
+            return local
+        first = np.zeros(int(local.max()) + 1, np.intp)
+        first[local[::-1]] = np.arange(len(local))[::-1]  # the last to be written is the first op
+        keys = list(zip(*(column[first].tolist() for column in rows), strict=True))
+        for code in np.argsort(first).tolist():
+            self.known.setdefault(keys[code], len(self.known))
+        return np.array([self.known[key] for key in keys], np.int64)[local]
 
 
 @dataclass(frozen=True)
@@ -25,17 +46,26 @@ class View:
     trace: Trace
     data: NDArray[np.intp]
     wire: int
+    numbers: Streams | None = None
 
     @classmethod
     def of(cls, trace: Trace) -> View:
         """The view of a trace."""
         ordered = trace.sorted()
-        wire = 0
-        if "level" in ordered and bool(ordered.mask("level", "logical").any()):
-            on_wire = ordered.mask("level", "wire")
-            wire = int(on_wire.sum())
-            ordered = ordered.select(~on_wire) if wire else ordered
-        return cls(trace, ordered, np.flatnonzero(ordered.mask("op", *DATA_KINDS)), wire)
+        return cls.without_wire(ordered) if has_level(ordered, "logical") else cls.whole(ordered)
+
+    @classmethod
+    def whole(cls, ordered: Trace, numbers: Streams | None = None) -> View:
+        """The view of all ops of a trace that is in order of submission."""
+        return cls(ordered, ordered, _places(ordered.mask("op", *DATA_KINDS)), 0, numbers)
+
+    @classmethod
+    def without_wire(cls, ordered: Trace, numbers: Streams | None = None) -> View:
+        """The view of a trace that is in order of submission, its wire requests left out."""
+        on_wire = ordered.mask("level", "wire")
+        wire = int(on_wire.sum())
+        kept = ordered.select(~on_wire) if wire else ordered
+        return cls(ordered, kept, _places(kept.mask("op", *DATA_KINDS)), wire, numbers)
 
     def col(self, name: str) -> Ints:
         """A column of the data ops."""
@@ -43,6 +73,12 @@ class View:
             return np.broadcast_to(np.int64(NULL), len(self.data))
         column = self.trace.columns[name].astype(np.int64, copy=False)
         return column if len(self.data) == len(column) else column[self.data]
+
+    @cached_property
+    def told(self) -> frozenset[str]:
+        """The columns in which an op says something, of those whose absence a reader should know."""
+        there = (name for name in _TOLD if name in self.trace)
+        return frozenset(name for name in there if bool((self.trace.columns[name] != NULL).any()))
 
     @cached_property
     def submit(self) -> Ints:
@@ -77,7 +113,8 @@ class View:
     @cached_property
     def reads(self) -> Mask:
         """Which data ops are reads."""
-        return self.trace.mask("op", "read")[self.data]
+        reads = self.trace.mask("op", "read")
+        return reads if len(reads) == len(self.data) else reads[self.data]
 
     @cached_property
     def timed(self) -> Mask:
@@ -87,21 +124,22 @@ class View:
 
     @cached_property
     def streams(self) -> Ints | None:
-        """A number for the stream (rank, pid, tid) of each data op; None where the trace has neither pid nor tid."""
+        """A number for the stream (rank, pid, tid) of each data op; None where the trace has neither pid nor tid.
+
+        Of a piece of a trace they are the numbers that the whole trace's streams have, and never None.
+        """
+        if self.numbers is not None:
+            codes = self.numbers.codes(*(self.trace.col(name) for name in ("rank", "pid", "tid")))
+            return codes if len(codes) == len(self.data) else codes[self.data]
         if "pid" not in self.trace and "tid" not in self.trace:
             return None
         return codes_of(self.col("rank"), self.col("pid"), self.col("tid"))
 
 
-def codes_of(*columns: Ints) -> Ints:
-    """Numbers from 0 for the distinct rows of columns of 32-bit values (NULL allowed), in their sorted order."""
-    codes = np.zeros(len(columns[0]), np.int64)
-    for column in columns:
-        if len(column) and not bool((column == column[0]).all()):
-            _, codes = np.unique((codes << 32) + (column.astype(np.int64) + 1), return_inverse=True)
-    return codes.reshape(-1)
+def has_level(trace: Trace, level: str) -> bool:
+    """Whether an op of a trace is of this level."""
+    return "level" in trace and bool(trace.mask("level", level).any())
 
 
-def distinct(values: Ints) -> int:
-    """How many different values there are."""
-    return len(np.unique(values))
+def _places(chosen: Mask) -> NDArray[np.intp]:
+    return np.arange(len(chosen)) if bool(chosen.all()) else np.flatnonzero(chosen)
