@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tracekit import Header, Mark, Op, Trace, Trailer, formats
 from tracekit.errors import InputError, TracekitError
-from tracekit.formats import compact, planes
+from tracekit.formats import compact, planes, ranked
 from tracekit.testing import training_trace
 from tracekit.trace import StringTable
 
@@ -28,6 +28,86 @@ def test_every_way_of_predicting_is_exact(rows, way):
     again = planes.from_planes(*planes.to_planes(left), len(rows))
     assert np.array_equal(again, left)
     assert np.array_equal(planes.restored(way, again, others), values)
+
+
+def _squeezed(data):
+    return compact.zlib.compress(data) if data else b""
+
+
+def _expanded(data, size):
+    plain = compact.zlib.decompress(data) if size else b""
+    assert len(plain) == size
+    return plain
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=300), st.integers(8, 40))
+def test_ranks_of_a_table_are_exact(values, times):
+    """Words that come eight times each or more, in any order, come back from their ranks."""
+    words = np.array(values * times, np.uint64)
+    np.random.default_rng(len(values)).shuffle(words)
+    found = ranked.tabled(words, _squeezed)
+    assert found is not None
+    assert np.array_equal(ranked.looked_up(*found, len(words), _expanded), words)
+
+
+def test_words_that_seldom_repeat_get_no_table():
+    """No table where it would be as long as the column, nor for nothing."""
+    words = np.arange(9000, dtype=np.uint64)
+    for few in (words, words // np.uint64(3), words[:0]):
+        assert ranked.tabled(few, _squeezed) is None
+
+
+def test_the_most_frequent_word_has_rank_0():
+    """So that ranks are small numbers."""
+    words = np.repeat(np.array([1 << 40, 7, 9], np.uint64), [10, 100, 20])
+    width, _data = ranked.tabled(words, _squeezed)
+    assert width == 1
+    width, _data = ranked.tabled(np.repeat(words[:1], 50), _squeezed)
+    assert width == 0
+
+
+@pytest.mark.parametrize("damage", ["no head", "many entries", "wide", "long", "beyond"])
+def test_a_table_that_lies_is_refused(damage):
+    """Lengths are checked before memory is taken, ranks before they are used."""
+    width, data = ranked.tabled(np.repeat(np.arange(3, dtype=np.uint64), 50), _squeezed)
+    entries, table_width, size = ranked._HEAD.unpack_from(data)
+    rows, body = 150, data[ranked._HEAD.size :]
+    heads = {
+        "no head": b"", "many entries": ranked._HEAD.pack(151, table_width, size), "wide": ranked._HEAD.pack(entries, 9, size),
+        "long": ranked._HEAD.pack(entries, table_width, len(body) + 1),
+        "beyond": ranked._HEAD.pack(1, table_width, len(_squeezed(b"x"))),
+    }  # fmt: skip
+    if damage == "beyond":
+        body = _squeezed(b"x") + body[size:]
+    with pytest.raises(ValueError, match=r"table|rank"):
+        ranked.looked_up(width, heads[damage] + (body if damage != "no head" else b""), rows, _expanded)
+
+
+def test_a_coarse_clock_takes_less_than_its_bytes(tmp_path):
+    """Times in steps of ten ns with two thousand values of noise take their entropy (11 bits each) and a tenth, not two planes."""
+    count = 1 << 16
+    chance = np.random.default_rng(1)
+    service = 900 + 10 * chance.integers(0, 2000, count)
+    submitted = np.cumsum(np.roll(service, 1) + 10 * chance.integers(0, 2000, count))
+    columns = {
+        "uri": np.zeros(count, np.int32), "op": np.zeros(count, np.int32), "offset": np.zeros(count, np.int64),
+        "len": np.full(count, 4096), "ret": np.full(count, 4096), "t_submit": submitted, "t_complete": submitted + service,
+    }  # fmt: skip
+    trace = Trace(columns, {"uri": StringTable(["/a"]), "op": StringTable(["read"])})
+    formats.save(trace, tmp_path / "t.tkc")
+    assert (tmp_path / "t.tkc").stat().st_size / count < 2 * 11 / 8 * 1.1 + 0.2
+    again = Trace.read(tmp_path / "t.tkc")
+    assert all(np.array_equal(again.columns[name], values) for name, values in columns.items())
+
+
+def test_files_of_the_first_layout_are_read(tmp_path, monkeypatch):
+    """What was written before there were tables: the same blocks, without any."""
+    monkeypatch.setattr(compact, "MAGIC", b"TKC\x01")
+    monkeypatch.setattr(ranked, "tabled", lambda *_: None)
+    formats.save(training_trace(), tmp_path / "t.tkc")
+    monkeypatch.undo()
+    assert (tmp_path / "t.tkc").read_bytes()[:4] == b"TKC\x01"
+    assert list(Trace.read(tmp_path / "t.tkc")) == list(training_trace())
 
 
 def test_sequential_reads_of_many_files_leave_nothing():
@@ -146,7 +226,8 @@ def test_blocks_that_lie_are_refused(tmp_path, monkeypatch):
     ("data", "said"),
     [
         (b"PAR1", "does not begin with TKC"),
-        (b"TKC\x02", "has layout 2, this tracekit reads layout 1"),
+        (b"TKC\x03", "has layout 3, this tracekit reads layouts 1 to 2"),
+        (b"TKC\x00", "has layout 0, this tracekit reads layouts 1 to 2"),
         (b"TK", "does not begin with TKC"),
         (b"TKC\x01", "damaged or cut short"),
         (b"TKC\x01OPSS\xff\xff\xff\xff0000", "a block is too large"),

@@ -5,7 +5,8 @@
     HEAD     the object of a trace's first line, as JSON in zstd
     MARK     marks in columns, as JSON in zstd
     OPSS     rows, columns, bytes of strings; then the strings that are new since the last block (JSON in zstd, by column), and
-             for each column its number, way (see `planes`), planes, and bytes; then those bytes: planes in zstd
+             for each column its number, way (see `planes`; 128 more: its words are ranks of a table, see `ranked`), planes, and
+             bytes; then those bytes: planes in zstd
     TAIL     {"ops": how many, "end": what stands under `end` in a trace's last line, or null}; the last block
 
 What is cut short is read up to the last whole block, and said to be so. Every length is checked before memory is taken.
@@ -24,7 +25,7 @@ import msgspec
 import numpy as np
 
 from tracekit.errors import InputError
-from tracekit.formats import planes
+from tracekit.formats import planes, ranked
 from tracekit.formats.lines import MarkLine, OtherLine, header_line, header_of, trailer_json, trailer_of
 from tracekit.formats.reader import join_columns
 from tracekit.formats.recode import Recoder
@@ -48,8 +49,9 @@ from tracekit.uri import utf8
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# 1: the first published layout.
-MAGIC = b"TKC\x01"
+# 1: the first published layout. 2: columns may be ranks of a table. Both are read.
+MAGIC = b"TKC\x02"
+_RANKED = 128
 BLOCK_ROWS = 1 << 16
 _BLOCK = Struct("<4sII")
 _OPS = Struct("<III")
@@ -114,10 +116,10 @@ class _Reader:
         magic = file.read(len(MAGIC))
         if magic[:3] != MAGIC[:3]:
             raise InputError(f"{self.path} is no compact trace: it does not begin with TKC", "name a trace file")
-        if magic != MAGIC:
+        if not MAGIC[:3] + b"\x01" <= magic <= MAGIC or len(magic) < len(MAGIC):
             version = magic[3] if len(magic) == len(MAGIC) else "none"
             raise InputError(
-                f"{self.path} has layout {version}, this tracekit reads layout {MAGIC[3]}",
+                f"{self.path} has layout {version}, this tracekit reads layouts 1 to {MAGIC[3]}",
                 "use the tracekit that wrote it, or a newer one",
             )
         try:
@@ -167,10 +169,10 @@ class _Reader:
         place += count * _COLUMN.size
         left: dict[str, tuple[int, Any]] = {}
         for number, way, width, size in heads:
-            if width > 8 or way > planes.LAST_WAY or place + size > len(data):
+            if width > 8 or way & ~_RANKED > planes.LAST_WAY or place + size > len(data):
                 raise _Damaged("a column says more than it can hold")
-            plain = _inflated(data[place : place + size], width * rows)
-            left[_NAMES[number]] = way, planes.from_planes(width, plain, rows)
+            body = data[place : place + size]
+            left[_NAMES[number]] = way & ~_RANKED, _words(width, body, rows, is_ranked=bool(way & _RANKED))
             place += size
         wide = _restored(left, rows)
         if any(name not in wide for name in ALWAYS):
@@ -221,6 +223,12 @@ def _restored(left: Mapping[str, tuple[int, Any]], rows: int) -> dict[str, IntAr
         if name in left:
             others[name] = planes.restored(*left[name], others)
     return {name: others[name] for name in left}
+
+
+def _words(width: int, body: bytes, rows: int, *, is_ranked: bool) -> Any:
+    if is_ranked:
+        return ranked.looked_up(width, body, rows, _inflated)
+    return planes.from_planes(width, _inflated(body, width * rows), rows)
 
 
 def _block(file: IO[bytes]) -> tuple[bytes, bytes] | None:
@@ -352,11 +360,20 @@ class CompactWriter(Writer):
         if len(ways) > 1:
             first = {key: array[:_TRIED_ROWS] for key, array in others.items()}
             way = min(ways, key=lambda one: len(self._planes(planes.residue(one, values[:_TRIED_ROWS], first))[1]))
-        return (way, *self._planes(planes.residue(way, values, others)))
+        words = planes.residue(way, values, others)
+        plain = self._planes(words)
+        # What fits into a byte a row, or into next to nothing, has nothing to win.
+        ranks = ranked.tabled(words, self._compressed) if plain[0] > 1 and len(plain[1]) > len(words) // 4 else None
+        if ranks is not None and len(ranks[1]) < len(plain[1]):
+            return (way | _RANKED, *ranks)
+        return (way, *plain)
 
     def _planes(self, words: Any) -> tuple[int, bytes]:
         width, data = planes.to_planes(words)
-        return width, self._codec.compress(data, asbytes=True) if data else b""
+        return width, self._compressed(data)
+
+    def _compressed(self, data: bytes) -> bytes:
+        return bytes(self._codec.compress(data, asbytes=True)) if data else b""
 
     def _strings(self) -> bytes:
         added = {name: table.strings[self._told[name] :] for name, table in self._tables.items()}
