@@ -11,6 +11,10 @@ VERBS = {
     "check": ("harness.verbs.check", "hold a trace against a golden, or a replay against its recording"),
     "learn": ("harness.verbs.learn", "learn from runs of one job how much they differ, and what can be decided"),
     "bless": ("harness.verbs.bless", "make what was learned a golden, or the next revision of one"),
+    "matrix": (
+        "harness.verbs.matrix",
+        "replay a recording in several cache scenarios, and check that they differ as they must",
+    ),
     "list": ("harness.verbs.list", "the goldens there are"),
     "show": ("harness.verbs.show", "what a golden models, where it comes from, and its figures"),
     "demo": ("harness.verbs.demo", "record a training loop, replay it, judge a good and a bad replay"),

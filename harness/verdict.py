@@ -99,6 +99,15 @@ class RunByRun:
 
 
 @dataclass(frozen=True)
+class FactTable:
+    """Figures that belong beside the criteria, as people read them; the first column names the rows."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a check found, whole: mode, both sides, every finding, and what should be said beside them.
 
@@ -112,6 +121,7 @@ class Verdict:
     notes: Sequence[str] = ()
     histograms: Sequence[Histogram] = ()
     runs: Sequence[RunByRun] = ()
+    tables: Sequence[FactTable] = ()
 
     @property
     def outcome(self) -> Outcome:

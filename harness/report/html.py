@@ -38,7 +38,11 @@ def render(verdict: Verdict, timelines: Sequence[Timeline] = (), *, of_golden: b
         of_golden: Whether the first of them is the reference's.
     """
     body = joined(
-        tag("header", tag("span", "harness check", class_="brand"), _button("Dark", id="theme")),
+        tag(
+            "header",
+            tag("span", f"harness {'matrix' if verdict.mode == 'matrix' else 'check'}", class_="brand"),
+            _button("Dark", id="theme"),
+        ),
         tag("main", *_main(verdict, [line for line in timelines if line.ops], of_golden=of_golden)),
         tag("footer", f"Made by harness, tracekit {tracekit.__version__}. This page asks nothing of any network."),
         tag("p", class_="said", id="said", role="status", aria_live="polite"),
@@ -84,6 +88,16 @@ def _button(text: str, **attributes: str) -> Markup:
 def _main(verdict: Verdict, timelines: Sequence[Timeline], *, of_golden: bool) -> Iterator[Markup]:
     sides = rows.sides(verdict.mode)
     yield _answer(verdict)
+    for facts in verdict.tables:
+        yield tag("h2", facts.title.capitalize())
+        yield tag(
+            "div",
+            _table(facts.header, facts.rows),
+            class_="across",
+            tabindex="0",
+            role="region",
+            aria_label=facts.title,
+        )
     yield from _criteria(verdict, sides)
     yield from _runs(verdict, sides)
     yield from _distributions(verdict.histograms, sides)
@@ -292,13 +306,16 @@ def _figure(title: str, *parts: str, about: str = "") -> Markup:
 
 
 def _numbers(names: Sequence[str], lines: Sequence[Sequence[str]]) -> Markup:
+    return tag("details", tag("summary", "Numbers"), _table(names, lines))
+
+
+def _table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> Markup:
     heads = [tag("th", name, scope="col", class_="number" if index else None) for index, name in enumerate(names)]
     body = [
         tag("tr", *(tag("td", cell, class_="number" if index else None) for index, cell in enumerate(line)))
         for line in lines
     ]
-    table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body))
-    return tag("details", tag("summary", "Numbers"), table)
+    return tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body))
 
 
 # -- what it is about ------------------------------------------------------------------------------------------------------

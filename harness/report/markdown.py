@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from harness.report import rows
 from harness.report.rows import Row, Table
-from harness.verdict import Outcome, Verdict
+from harness.verdict import FactTable, Outcome, Verdict
 from tracekit.errors import UsageError
 
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -34,6 +34,7 @@ def render(verdict: Verdict) -> str:
         f"### {_SIGNS[verdict.outcome]} {verdict.outcome.value}: {_escaped(rows.heading(verdict))}",
         _escaped(rows.counts(verdict)),
         "\n".join(wrong),
+        *(_facts(facts) for facts in verdict.tables),
         _fold(f"{len(findings)} criteria", _table(tabulated, rows.sides(verdict.mode))),
         "\n".join(f"- {_escaped(note)}" for note in verdict.notes),
     ]
@@ -73,6 +74,11 @@ def _table(tabulated: Table, sides: Sequence[str]) -> str:
     lines += [_line(_cells(row)) for row in tabulated.rows]
     footnotes = [f"[{number}] {_escaped(note)}  " for number, note in enumerate(tabulated.footnotes, 1)]
     return "\n\n".join(["\n".join(lines), *(["\n".join(footnotes)] if footnotes else [])])
+
+
+def _facts(facts: FactTable) -> str:
+    lines = [_line([_escaped(cell) for cell in row]) for row in (facts.header, *facts.rows)]
+    return "\n".join([lines[0], _line(["---", *["---:"] * (len(facts.header) - 1)]), *lines[1:]])
 
 
 def _cells(row: Row) -> Sequence[str]:

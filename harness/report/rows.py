@@ -10,7 +10,12 @@ from harness.findings import format_value
 from harness.verdict import Finding, Outcome, Verdict
 
 # What the two sides are called, by mode.
-SIDES = {PAIRED: ("recording", "replay"), REPEAT: ("golden", "measured"), PROFILE: ("golden", "measured")}
+SIDES = {
+    PAIRED: ("recording", "replay"),
+    REPEAT: ("golden", "measured"),
+    PROFILE: ("golden", "measured"),
+    "matrix": ("buffered", "measured"),
+}
 OTHER_SIDES = ("reference", "measured")
 _ORDER = {"validity": 0, "intent": 1, "overlap": 2, "environment": 3, "preset": 4}
 

@@ -26,6 +26,7 @@ def render(verdict: Verdict) -> str:
     header = ("class", "criterion", *rows.sides(verdict.mode), "effect", "band", "verdict")
     blocks = [
         f"{paint(verdict.outcome.value, _STYLES[verdict.outcome])}  {rows.heading(verdict)}  ({rows.counts(verdict)})",
+        *(table(facts.rows, facts.header, right=range(1, len(facts.header))) for facts in verdict.tables),
         table([_cells(row) for row in tabulated.rows], header, right=(2, 3)),
         *_reasons([row.finding for row in tabulated.rows]),
         "\n".join(f"[{number}] {note}" for number, note in enumerate(tabulated.footnotes, 1)),

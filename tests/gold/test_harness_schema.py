@@ -5,7 +5,7 @@ import json
 import pytest
 from jsonschema import Draft202012Validator
 
-from harness import mutations, paired, repeat
+from harness import divergence, mutations, paired, repeat
 from harness.envelope import Envelope
 from harness.report import json as json_report
 from tracekit.testing import training_trace
@@ -31,6 +31,7 @@ def summaries():
         repeat.judge(repeat.Standard("g@1", Envelope.of([trace, trace])), [trace], ["a"]),
         repeat.judge(repeat.Standard("g@1", Envelope.of([trace])), [bare, bare], ["a", "b"]),
     ]
+    verdicts.append(divergence.judge(trace, {"cold": [(trace, None)], "buffered": [(trace, 4096)]}, {}, "a"))
     return [json.loads(json_report.render(verdict)) for verdict in verdicts]
 
 

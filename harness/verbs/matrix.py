@@ -1,0 +1,153 @@
+"""`harness matrix`: replay a recording in several cache scenarios and check that they differ the way they must."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.report import outputs
+from tracekit import console
+from tracekit.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from harness.cells import Refused, Scenario
+    from tracekit.trace import Trace
+
+    Runs = dict[str, list[tuple[Trace, int | None]]]
+
+_DESCRIPTION = """\
+Replay a recording in several cache scenarios (buffered, cold, random, sequential, direct) and check what must be equal, the
+requests, and what must differ, and which way: a "cold" run whose pages were resident fails, and so does a direct run that is
+as fast as the page cache. What was resident before and after each replay is the evidence. Where the storage is as fast as
+memory, that is said, and the verdict is INCONCLUSIVE.
+
+exit status: 0 PASS, 1 FAIL, 2 the input is not valid, 3 INCONCLUSIVE, 4 a replay cannot run here
+"""
+_EPILOG = """\
+examples:
+  harness matrix train.jsonl                                   all scenarios, three runs each, on the recorded files
+  harness matrix train.jsonl --remap /data=/mnt/new --prepare random --html matrix.html
+                                                               on other storage, with stand-in data
+  harness matrix train.jsonl --only buffered,cold,direct --runs 5
+  harness matrix train.jsonl --cell buffered=warm.jsonl --cell direct=direct.jsonl --cell cold=cold.jsonl
+                                                               replays that are there already; nothing is run
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add what `matrix` takes."""
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    parser.add_argument("trace", metavar="TRACE", help="the recording")
+    parser.add_argument("--only", metavar="CELLS", help="scenarios, separated by commas (default: all)")
+    parser.add_argument(
+        "--runs", type=int, default=3, metavar="N", help="replays of each scenario, in turn (default: 3)"
+    )
+    parser.add_argument(
+        "--cell",
+        action="append",
+        default=[],
+        metavar="CELL=TRACE",
+        help="judge this replay as a run of a scenario; run none",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", help="keep the traces of the replays")
+    parser.add_argument(
+        "--pace", default="asap", metavar="PACE", help="pace of the replays (default: asap); see tracekit replay"
+    )
+    parser.add_argument("--remap", action="append", default=[], metavar="FROM=TO", help="where the data lies now")
+    parser.add_argument("--prepare", metavar="FILLING", help="make missing files: random or zero")
+    parser.add_argument("--select", metavar="EXPR", help="replay only these ops")
+    parser.add_argument(
+        "--inconclusive",
+        choices=("fail", "ok"),
+        default="",
+        help="exit with 1 or 0 instead of 3 when nothing can be decided",
+    )
+    outputs.configure(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, judge, show, write, and return the exit code."""
+    wanted = outputs.Outputs.of(args)
+    wanted.check()
+    if args.runs < 1:
+        raise UsageError(f"--runs {args.runs} is too small", "give 1 or more")
+    if args.cell:
+        return _judge(args, wanted, _given(args), {})
+    if args.output:
+        place = Path(args.output)
+        place.mkdir(parents=True, exist_ok=True)
+        return _judge(args, wanted, *_replayed(args, place))
+    with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
+        return _judge(args, wanted, *_replayed(args, Path(scratch)))
+
+
+def _given(args: argparse.Namespace) -> Runs:
+    from harness.cells import SCENARIOS
+    from tracekit import formats
+
+    runs: Runs = {}
+    for word in args.cell:
+        name, separator, path = word.partition("=")
+        if not separator or not path:
+            raise UsageError(f"--cell {word!r} is not CELL=TRACE", "write it as --cell cold=cold.jsonl")
+        if name not in SCENARIOS:
+            raise UnknownNameError("cell", name, SCENARIOS)
+        runs.setdefault(name, []).append((formats.load(path), None))
+    return runs
+
+
+def _replayed(args: argparse.Namespace, place: Path) -> tuple[Runs, dict[str, Refused]]:
+    from harness import cells
+    from tracekit import formats
+
+    chosen = _scenarios(args.only)
+    runs: Runs = {}
+    refused: dict[str, cells.Refused] = {}
+    for scenario, number, done, device in cells.replayed(args.trace, chosen, args.runs, _words(args), place):
+        if isinstance(done, cells.Refused):
+            refused[scenario.name] = done
+            console.say(f"{scenario.name}: not here: {done.why}")
+            continue
+        console.say(f"{scenario.name}: run {number} of {args.runs}")
+        runs.setdefault(scenario.name, []).append((formats.load(done), device))
+    return runs, refused
+
+
+def _scenarios(only: str | None) -> list[Scenario]:
+    from harness.cells import SCENARIOS
+
+    names = [name.strip() for name in only.split(",")] if only else list(SCENARIOS)
+    for name in names:
+        if name not in SCENARIOS:
+            raise UnknownNameError("cell", name, SCENARIOS)
+    return [SCENARIOS[name] for name in names]
+
+
+def _words(args: argparse.Namespace) -> Sequence[str]:
+    words = ["--pace", args.pace, "--force"]
+    for pair in args.remap:
+        words += ["--remap", pair]
+    for option in ("prepare", "select"):
+        if getattr(args, option):
+            words += [f"--{option}", getattr(args, option)]
+    return words
+
+
+def _judge(args: argparse.Namespace, wanted: outputs.Outputs, runs: Runs, refused: dict[str, Refused]) -> int:
+    from harness import divergence
+    from harness.report import json, text
+    from harness.verdict import exit_code
+    from tracekit import formats
+
+    verdict = divergence.judge(formats.load(args.trace), runs, refused, args.trace)
+    wanted.write(verdict, lambda: ([], False))
+    console.show(json.render(verdict).rstrip("\n") if args.json == "-" else text.render(verdict))
+    for what, where in wanted.written():
+        console.say(f"{what}: {where}")
+    if not args.html:
+        console.say(f"next: harness matrix {shlex.quote(args.trace)} --html matrix.html")
+    return exit_code(verdict.outcome, inconclusive=args.inconclusive)
