@@ -122,7 +122,7 @@ def _answer(verdict: Verdict) -> Markup:
             tag("div", rows.counts(verdict), class_="counts"),
             class_=f"verdict {_STYLES[verdict.outcome]}",
         ),
-        tag("ul", *reasons, class_="reasons") if reasons else tag("p", _quiet(verdict)),
+        tag("ul", *reasons, class_="reasons") if reasons else tag("p", _quiet(verdict), class_="quiet"),
     )
 
 
@@ -181,7 +181,7 @@ def _line(row: Row, sides: Sequence[str]) -> Markup:
         _figure_cell(row.golden, finding.golden, sides[0]),
         _figure_cell(row.measured, finding.measured, sides[1]),
         _figure_cell(row.effect, finding.effect, "effect"),
-        tag("td", row.band, role="cell", data_label="accepted"),
+        tag("td", row.band, role="cell", data_label="accepted" if row.band else None),
         tag("td", _badge(finding, row.outcome), *notes, role="cell", class_="outcome", data_copy=row.outcome),
         role="row",
         class_=None if finding.gates else "aside",
