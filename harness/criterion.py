@@ -142,6 +142,9 @@ def format_band(kind: str, band: tuple[float | None, float | None] | None, unit:
         return f"≥ {lower:g}"
     if kind == "distance":
         return f"≤ {upper:g}"
+    if kind == "ratio" and lower is not None and lower > 1:
+        # So much more is asked for, not so much less allowed.
+        return f"≥ ×{lower:g}"
     centre = 1.0 if kind == "ratio" else 0.0
     width = abs((upper if upper is not None else lower or 0.0) - centre)
     sign = "≤ +" if lower is None else "≥ −" if upper is None else "±"

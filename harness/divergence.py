@@ -128,7 +128,7 @@ def _starts(matrix: Matrix) -> Iterator[Finding]:
         worst = max(shares) if cold else min(shares)
         is_so = worst <= PAGES if cold else worst >= 1 - PAGES
         reason = f"{worst:.1%} of the files' pages were resident when {name} began: it is {'not cold' if cold else 'cold in part'}"
-        yield _found(f"start.{name}", title, is_so, worst, (None, PAGES) if cold else (1 - PAGES, None), reason)
+        yield _found(f"start.{name}", title, worst, (None, PAGES) if cold else (1 - PAGES, None), reason, is_so=is_so)
 
 
 def _shares(cell: Cell, when: str) -> list[float] | None:
@@ -175,7 +175,7 @@ def _direct(matrix: Matrix) -> Iterator[Finding]:
         if fallen
         else "by its own account no file was read with O_DIRECT"
     )
-    yield _found("direct.files", titles[0], is_direct, fallen, (None, 0.0), why)
+    yield _found("direct.files", titles[0], fallen, (None, 0.0), why, is_so=is_direct, unit="files")
     yield _leaves(cell, titles[1])
     yield _direct_slower(matrix, titles[2])
 
@@ -186,7 +186,7 @@ def _leaves(cell: Cell, title: str) -> Finding:
         return _silent("direct.leaves", title, "the trace does not tell which pages were resident")
     left = max(end - start for start, end in zip(before, after, strict=True))
     reason = f"{left:.1%} of the files' pages are resident after a direct run: it went through the page cache"
-    return _found("direct.leaves", title, left <= PAGES, left, (None, PAGES), reason)
+    return _found("direct.leaves", title, left, (None, PAGES), reason, is_so=left <= PAGES)
 
 
 def _direct_slower(matrix: Matrix, title: str) -> Finding:
@@ -257,7 +257,7 @@ def _only_asked(cell: Cell, title: str) -> Finding:
     after, asked = cell.median("after") or 0.0, cell.median("asked") or 0.0
     extra = max(0.0, after - asked) / asked if asked else 0.0
     reason = f"{after:.0f} pages are resident after a random run, {asked:.0f} were asked for: read-ahead was not off"
-    return _found("ahead.random", title, extra <= PAGES, extra, (None, PAGES), reason)
+    return _found("ahead.random", title, extra, (None, PAGES), reason, is_so=extra <= PAGES)
 
 
 def _more_ahead(matrix: Matrix, title: str) -> Finding:
@@ -270,18 +270,19 @@ def _more_ahead(matrix: Matrix, title: str) -> Finding:
             "both leave the same pages: the reads jump, and the kernel reads nothing ahead of them",
         )
     reason = f"{sequential:.0f} pages are resident after a sequential run and {random:.0f} after a random one: the advice had no effect"
-    return _found("ahead.sequential", title, ratio > 1, ratio, (1 + PAGES, None), reason, kind="ratio")
+    return _found("ahead.sequential", title, ratio, (1 + PAGES, None), reason, is_so=ratio > 1, unit="times")
 
 
 # -- findings and tables --------------------------------------------------------------------------------------------------------------
 
 
 def _found(
-    name: str, title: str, is_so: bool, value: float, band: tuple[float | None, float | None], reason: str, kind: str = "value",  # noqa: FBT001
+    name: str, title: str, value: float, band: tuple[float | None, float | None], reason: str, *, is_so: bool, unit: str = "share",
 ) -> Finding:  # fmt: skip
+    kind = "ratio" if unit == "times" else "value" if band[1] is None else "distance"
     return Finding(
-        name, ENVIRONMENT, title, Outcome.PASS if is_so else Outcome.FAIL, unit="share" if kind == "value" else "",
-        measured=value, effect=value, band=band, effect_kind=kind, reason="" if is_so else reason,
+        name, ENVIRONMENT, title, Outcome.PASS if is_so else Outcome.FAIL, unit="" if kind == "ratio" else unit, measured=value,
+        effect=value, band=band, effect_kind=kind, reason="" if is_so else reason,
     )  # fmt: skip
 
 

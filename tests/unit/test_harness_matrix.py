@@ -8,7 +8,7 @@ import pytest
 from harness import cli, mutations
 from harness.cells import CellRun, Refused, pages_asked
 from harness.divergence import judge
-from harness.report import html, json, junit, markdown, text
+from harness.report import html, json, junit, markdown, rows, text
 from harness.verdict import Outcome
 from tracekit import formats
 from tracekit.metrics.view import View
@@ -89,6 +89,10 @@ def test_cells_that_differ_as_they_must_pass():
     (table,) = verdict.tables
     assert [row[0] for row in table.rows] == list(TIMES)
     assert table.rows[4][5:7] == ("0%", "0%")
+    accepted = {row.finding.id: row.band for row in rows.tabulate(verdict).rows}
+    assert accepted["start.cold"] == "≤ 0.02"
+    assert accepted["start.buffered"] == "≥ 0.98"
+    assert accepted["slower.direct"] == "≥ ×1.2"
 
 
 def test_a_direct_run_as_fast_as_the_page_cache_fails():
