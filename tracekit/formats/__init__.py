@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
 from tracekit.errors import InputError, UsageError
-from tracekit.formats import registry, several
+from tracekit.formats import ordered, registry, several
 from tracekit.formats.writer import Writer
 from tracekit.output import check_output
-from tracekit.trace import Trace, merge
+from tracekit.trace import Mark, Trace, merge
 from tracekit.units import TIME_UNITS_NS
 
 _PARQUET_MAGIC = b"PAR1"
@@ -69,6 +69,34 @@ def chunks(
         for text in map(_readable, several.expand(os.fspath(path)))
     ]
     return several.chunks(readers, ops) if len(readers) > 1 else readers[0](ops)
+
+
+def fold(
+    path: str | os.PathLike[str],
+    start: Callable[[Sequence[Mark]], ordered.Filled],
+    *,
+    time_unit: str = "ns",
+    skip_bad: bool = False,
+    form: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> ordered.Filled:
+    """Read a trace once, in bounded memory: its pieces are given to a sink in order of submission, and the sink is returned.
+
+    A file that is not in that order, or whose marks stand between its ops, is read a second time.
+
+    Args:
+        path: As of `load`, like the arguments below and the errors.
+        start: Makes a sink, something with `update(piece)`, of all marks of the trace.
+        time_unit: As of `load`.
+        skip_bad: As of `load`.
+        form: As of `load`.
+        options: As of `load`.
+    """
+
+    def read(ops: int) -> Iterator[Trace]:
+        return chunks(path, ops=ops, time_unit=time_unit, skip_bad=skip_bad, form=form, options=options)
+
+    return ordered.fold(read, start, again=os.fspath(path) != "-")
 
 
 def _pieces(

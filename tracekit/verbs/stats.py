@@ -52,13 +52,12 @@ def run(args: argparse.Namespace) -> int:
         TracekitError: If the trace or an argument is wrong.
     """
     from tracekit import formats
-    from tracekit.analysis.snapshot import Analysis
-    from tracekit.metrics import Metrics
+    from tracekit.analysis.reading import Reading
 
     if args.force and not args.csv:
         raise UsageError("--force is for --csv", "leave it out, or name a directory with --csv")
-    trace = formats.load(args.trace, time_unit=args.time_unit, skip_bad=args.skip_bad)
-    metrics, analysis = Metrics.of(trace), Analysis.of(trace)
+    read = formats.fold(args.trace, Reading, time_unit=args.time_unit, skip_bad=args.skip_bad)
+    trace, metrics, analysis = read.last, read.metrics(), read.analysis()
     if args.csv:
         _write_csv(metrics, analysis, args.csv, force=args.force)
     elif args.json:
