@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness import golden, paired, repeat
@@ -26,16 +27,18 @@ def check(
     remap: Sequence[tuple[str, str]] = (),
     time_unit: str = "ns",
     skip_bad: bool = False,
+    presets: Sequence[str] = (),
 ) -> Verdict:
     """Hold traces against a golden or a recording.
 
     Args:
         traces: Files to be judged; several are runs of one job.
         against: The name or directory of a golden, or a trace file.
-        mode: `paired`, `repeat`, or `auto`: paired against a trace, repeat against a golden.
+        mode: `paired`, `repeat`, `profile`, or `auto`: paired against a trace, repeat against a golden.
         remap: (FROM, TO) prefixes of uris, paired mode only.
         time_unit: The unit of times of traces without a header.
         skip_bad: Keep the good lines of a damaged trace.
+        presets: Published bands to be shown beside ours (`harness.presets`).
 
     Raises:
         InputError: If a trace or the golden cannot be read.
@@ -46,14 +49,29 @@ def check(
     runs = [formats.load(trace, time_unit=time_unit, skip_bad=skip_bad) for trace in traces]
     if chosen == PAIRED:
         recording = formats.load(against, time_unit=time_unit, skip_bad=skip_bad)
-        return paired.judge(recording, runs[0], names=(against, traces[0]), remap=remap)
+        verdict = paired.judge(recording, runs[0], names=(against, traces[0]), remap=remap, presets=presets)
+        return _with_reason(verdict, mode, _why_paired(runs[0], traces[0]))
     if remap:
         raise UsageError(f"--remap has no meaning in {chosen} mode", "it pairs ops one by one; leave it out")
-    return repeat.judge(_standard(against, time_unit=time_unit, skip_bad=skip_bad), runs, traces, chosen)
+    standard = _standard(against, time_unit=time_unit, skip_bad=skip_bad)
+    verdict = repeat.judge(standard, runs, traces, chosen, presets)
+    return _with_reason(
+        verdict, mode, f"{standard.name} is made of runs; another job of the same kind is judged with --mode {PROFILE}"
+    )
+
+
+def _with_reason(verdict: Verdict, mode: str, chosen_for: str) -> Verdict:
+    return replace(verdict, mode_reason="asked for" if mode != "auto" else chosen_for)
+
+
+def _why_paired(trace: Trace, name: str) -> str:
+    if trace.header is not None and trace.header.producer.get("verb") == "replay":
+        return f"{name} is a replay by its own header"
+    return f"the reference is a trace; another run of its job, with other seeds, is judged with --mode {REPEAT}"
 
 
 def choose_mode(mode: str, against: str, runs: int) -> str:
-    """`paired` or `repeat`; errors as of `check`."""
+    """`paired`, `repeat` or `profile`; errors as of `check`."""
     is_trace = is_trace_file(against)
     chosen = mode if mode != "auto" else PAIRED if is_trace else REPEAT
     if chosen == PAIRED and not is_trace:

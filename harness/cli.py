@@ -9,8 +9,10 @@ from tracekit.cli import run_verbs
 
 VERBS = {
     "check": ("harness.verbs.check", "hold a trace against a golden, or a replay against its recording"),
+    "compare": ("harness.verbs.compare", "the differences of two traces or two sets of runs, without a verdict"),
     "learn": ("harness.verbs.learn", "learn from runs of one job how much they differ, and what can be decided"),
     "bless": ("harness.verbs.bless", "make what was learned a golden, or the next revision of one"),
+    "power": ("harness.verbs.power", "how many runs and ops it takes to decide with a golden"),
     "matrix": (
         "harness.verbs.matrix",
         "replay a recording in several cache scenarios, and check that they differ as they must",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness import concurrency, evidence, stats, validity
+from harness import presets as published_bands
 from harness.criteria import PAIRED_CRITERIA
 from harness.criterion import PAIRED, Criterion
 from harness.distances import DISTANCES
@@ -71,7 +72,12 @@ class Comparison:
 
 
 def judge(
-    recorded: Trace, replayed: Trace, *, names: tuple[str, str], remap: Sequence[tuple[str, str]] = ()
+    recorded: Trace,
+    replayed: Trace,
+    *,
+    names: tuple[str, str],
+    remap: Sequence[tuple[str, str]] = (),
+    presets: Sequence[str] = (),
 ) -> Verdict:
     """Hold a replay (or any trace) against a recording.
 
@@ -80,6 +86,7 @@ def judge(
         replayed: What is judged.
         names: What to call the two in sentences.
         remap: (FROM, TO) prefixes of uris; those in the replay's header are used when there are none.
+        presets: Published bands to be shown beside ours.
     """
     notes = validity.remarks(recorded, names[0]) + validity.remarks(replayed, names[1])
     notes += validity.cache_remarks(recorded, replayed, names)
@@ -95,11 +102,13 @@ def judge(
     notes += differences
     findings = [*problems, *(_finding(criterion, comparison) for criterion in PAIRED_CRITERIA.values())]
     notes += _source(recorded, options, names)
+    published = published_bands.findings(presets, comparison.figures[0], [comparison.figures[1]])
+    notes += published_bands.notes(presets, published)
     return Verdict(
         PAIRED,
         _described(recorded, names[0]),
         [_described(replayed, names[1])],
-        findings,
+        [*findings, *published],
         notes,
         distributions(histograms(comparison.metrics[0]), histograms(comparison.metrics[1])),
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from harness import concurrency, evidence, stats, validity
+from harness import presets as published_bands
 from harness.contract import Contract
 from harness.criteria import CRITERIA
 from harness.criterion import (
@@ -110,7 +111,9 @@ class Trial:
         return bool(self.golden.host_class) and {run.host_class for run in self.runs} == {self.golden.host_class}
 
 
-def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str], mode: str = REPEAT) -> Verdict:
+def judge(
+    standard: Standard, traces: Sequence[Trace], names: Sequence[str], mode: str = REPEAT, presets: Sequence[str] = ()
+) -> Verdict:
     """Hold runs against a golden.
 
     Args:
@@ -118,6 +121,7 @@ def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str], mod
         traces: The runs.
         names: What to call each of them in sentences.
         mode: `repeat`, or `profile` for another job of the same kind.
+        presets: Published bands to be shown beside ours.
     """
     contract = standard.contract
     pairs = list(zip(traces, names, strict=True))
@@ -137,6 +141,7 @@ def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str], mod
     if mode == REPEAT:
         problems += [problem for name, run in told for problem in _time_unit(trial, name, run)]
     golden, found = standard.envelope, findings(trial)
+    published = published_bands.findings(presets, trial.pooled, trial.runs)
     return Verdict(
         mode,
         {"name": standard.name, "runs": len(golden.runs), "host_class": golden.host_class, "regime": standard.regime},
@@ -144,8 +149,8 @@ def judge(standard: Standard, traces: Sequence[Trace], names: Sequence[str], mod
             {"name": os.path.basename(name), "ops": len(trace), "host_class": run.host_class}
             for name, trace, run in zip(names, traces, candidates.runs, strict=True)
         ],
-        [*problems, *found],
-        [*notes, *_notes(trial, found)],
+        [*problems, *found, *published],
+        [*notes, *_notes(trial, found), *published_bands.notes(presets, published)],
         distributions(golden.histograms, candidates.histograms),
         [RunByRun(name, golden.values(name), candidates.values(name)) for name in CRITERIA[mode]],
     )

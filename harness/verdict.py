@@ -111,7 +111,8 @@ class FactTable:
 class Verdict:
     """What a check found, whole: mode, both sides, every finding, and what should be said beside them.
 
-    `golden` and `candidates` are JSON objects that describe the two sides (name, path, producer, ops…).
+    `golden` and `candidates` are JSON objects that describe the two sides (name, path, producer, ops…); `mode_reason` is why the
+    mode was chosen.
     """
 
     mode: str
@@ -122,6 +123,7 @@ class Verdict:
     histograms: Sequence[Histogram] = ()
     runs: Sequence[RunByRun] = ()
     tables: Sequence[FactTable] = ()
+    mode_reason: str = ""
 
     @property
     def outcome(self) -> Outcome:

@@ -20,6 +20,7 @@ def summary(verdict: Verdict) -> dict[str, Any]:
         "summary": SUMMARY_VERSION,
         "verdict": verdict.outcome.value,
         "mode": verdict.mode,
+        "mode_reason": verdict.mode_reason,
         "golden": dict(verdict.golden),
         "candidates": [dict(candidate) for candidate in verdict.candidates],
         "counts": verdict.counts(),

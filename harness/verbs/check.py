@@ -50,7 +50,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode",
         default="auto",
-        help="paired (op by op), repeat (the same job again) or auto (default: paired against a trace, else repeat)",
+        help="paired (op by op), repeat (the same job again), profile (another job of the same kind) or auto (default: paired "
+        "against a trace, else repeat)",
+    )
+    parser.add_argument(
+        "--preset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="show the bands published by others beside ours: seed, mlperf-storage or dlio-pr344; may be given several times",
     )
     parser.add_argument(
         "--remap",
@@ -90,9 +98,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Judge, show, write, and return the exit code."""
     if args.explain:
-        from harness.criteria import explain
-
-        console.show(explain(args.explain))
+        console.show(_explained(args))
         return 0
     _check_arguments(args)
     if args.traces:
@@ -101,8 +107,36 @@ def run(args: argparse.Namespace) -> int:
         return _judge(args, [_recorded_here(args, Path(scratch))])
 
 
+def _explained(args: argparse.Namespace) -> str:
+    """The criterion, what others have published for it, and what the golden named with --golden makes of it."""
+    from harness.check import is_trace_file
+    from harness.criteria import REPEAT_CRITERIA, explain
+    from harness.criterion import format_band
+    from harness.presets import PRESETS
+
+    lines = [explain(args.explain)]
+    for name, preset in PRESETS.items():
+        rules = [rule for rule in preset.rules if rule.id == args.explain]
+        lines += [
+            f"  published   {name}: {format_band(rule.kind, rule.band, rule.unit)} (--preset {name})" for rule in rules
+        ]
+    if args.golden and args.explain in REPEAT_CRITERIA and not is_trace_file(args.golden):
+        from harness import golden
+        from harness.noise import lesson
+
+        standard = golden.load(args.golden).standard()
+        learned = lesson(standard.adjusted(REPEAT_CRITERIA[args.explain]), standard.noise)
+        noise = "not known" if learned.noise is None else f"{learned.noise:.3g}"
+        runs = "no number of runs passes" if learned.needs is None else f"runs to pass {learned.needs}"
+        lines.append(
+            f"  {standard.name}: tolerance {learned.tolerance:g}, noise {noise}, {runs}, counts: {learned.gate}"
+        )
+    return "\n".join(lines)
+
+
 def _check_arguments(args: argparse.Namespace) -> None:
     from harness.check import MODES, choose_mode
+    from harness.presets import check_names
     from tracekit.errors import UnknownNameError
 
     if not args.golden:
@@ -111,6 +145,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
         )
     if args.mode not in MODES:
         raise UnknownNameError("mode", args.mode, MODES)
+    check_names(args.preset)
     choose_mode(args.mode, args.golden, max(1, len(args.traces)))
     if not args.traces and (args.remap or Path(args.golden).is_file()):
         raise UsageError("there is no TRACE to judge", "name one; only a golden can run its own program")
@@ -141,7 +176,15 @@ def _judge(args: argparse.Namespace, traces: list[str]) -> int:
     from tracekit.replay.options import parse_remap
 
     remap = [parse_remap(pair) for pair in args.remap]
-    verdict = check(traces, args.golden, mode=args.mode, remap=remap, time_unit=args.time_unit, skip_bad=args.skip_bad)
+    verdict = check(
+        traces,
+        args.golden,
+        mode=args.mode,
+        remap=remap,
+        time_unit=args.time_unit,
+        skip_bad=args.skip_bad,
+        presets=args.preset,
+    )
     wanted = outputs.Outputs.of(args)
     # Files first: whoever reads the table may stop reading.
     wanted.write(verdict, lambda: _over_time(args, traces, verdict))

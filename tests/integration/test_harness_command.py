@@ -252,7 +252,7 @@ def test_a_golden_without_a_program_cannot_run_itself(tmp_path):
     assert "running" not in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["check", "bless", "list", "show", "demo"])
+@pytest.mark.parametrize("verb", ["check", "compare", "learn", "bless", "power", "list", "show", "demo"])
 def test_help_has_an_example_and_fits(verb):
     """Every verb's --help shows a command to type, in lines of at most 120 characters."""
     text = harness(verb, "--help", environment={"COLUMNS": "100"}).stdout
