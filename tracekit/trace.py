@@ -70,7 +70,12 @@ COLUMNS: dict[str, Column] = {
         ),
         Column("layer", np.int32, "", "who saw it: libc, python, s3, az", category=True),
         Column("level", np.int32, "", "logical or wire, for object requests", category=True),
-        Column("attempts", np.int32, "", "wire requests one logical request took"),
+        Column(
+            "attempts",
+            np.int32,
+            "",
+            "of a logical request the wire requests it took, of a wire request which attempt it was",
+        ),
         Column(
             "flags",
             np.int32,

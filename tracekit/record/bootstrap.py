@@ -168,8 +168,33 @@ def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, holder: Any)
         modules["torch_hooks"].TorchHooks(holder.recorder, modules["structure"].Loop, note_rank).install(module)
 
     after["torch.utils.data.dataloader"] = watch_loaders
+    after |= _object_clients(modules, spool)
     hook = imports.ImportHook(after, lambda name, error: spool.line(problem=f"no hooks for {name}: {error!r}"))
     sys.meta_path.insert(0, hook)
+
+
+def _object_clients(modules: dict[str, Any], spool: Any) -> dict[str, Any]:
+    """What is done when a client of object stores was imported, by the module that sends its requests."""
+    made: list[Any] = []
+
+    def log() -> Any:
+        if not made:
+            import atexit
+
+            made.append(modules["object_log"].ObjectLog(spool, modules["spool"].encode))
+            atexit.register(made[0].finish)
+        return made[0]
+
+    def hooks(module: str, kind: str) -> Any:
+        return getattr(modules[module], kind)(log(), modules["object_log"].span_of)
+
+    return {
+        "botocore.endpoint": lambda module: hooks("botocore_hooks", "BotocoreHooks").install(module),
+        "aiobotocore.endpoint": lambda module: hooks("botocore_hooks", "BotocoreHooks").install_async(module),
+        "azure.core.pipeline.transport._requests_basic": lambda module: hooks("azure_hooks", "AzureHooks").install(
+            module
+        ),
+    }
 
 
 def _both(first: Any, second: Any) -> Any:

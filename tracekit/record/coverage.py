@@ -75,7 +75,7 @@ def coverage_of(
         "engine": "native" if native else "python",
         "known": native,
         "why": WHY_KNOWN if native else WHY_UNKNOWN,
-        "traced_read_bytes": tally.moved("read"),
+        "traced_read_bytes": tally.moved_in_files("read"),
         "ignored_read_bytes": sum(part.ignored_bytes + part.startup_bytes for part in parts),
         "mapped_bytes": tally.moved("mmap"),
         "mmaps": tally.ops["mmap"],

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from tracekit.interleave import Chunk, interleave
 from tracekit.record import spool
 from tracekit.record.codes import distinct
+from tracekit.record.files import Filter
 from tracekit.record.gather import Gathered, gather
+from tracekit.record.object_ops import chunks_of
 from tracekit.record.parts import Ops, Part, Source
-from tracekit.trace import ALWAYS, COLUMNS, NULL, IntArray, Mark, StringTable, Trace, concatenate, encode_samples
+from tracekit.record.samples import sample_codes
+from tracekit.trace import ALWAYS, COLUMNS, NULL, IntArray, Mark, StringTable, Trace, concatenate
 from tracekit.uri import file_uri
 
 _Ints = NDArray[np.int64]
@@ -42,9 +46,11 @@ class Merge:
         epoch: int = 0,
     ) -> None:
         self._gathered = gather(directory, anchors, filters or {}, epoch)
+        self._directory = Path(directory)
+        self._objects = _of_objects(filters or {})
         self._t0 = t0
         self.parts = self._gathered.parts
-        self.tables = {name: StringTable() for name in ("uri", "op", "err", "flags", "layer", "sample_id")}
+        self.tables = {name: StringTable() for name in ("uri", "op", "err", "flags", "layer", "level", "sample_id")}
         self.marks = sorted((mark for part in self.parts for mark in _marks(part, t0)), key=lambda mark: mark.t)
         self.clock = _clock_facts(self._gathered)
 
@@ -56,6 +62,8 @@ class Merge:
             for part in self.parts
             for source in part.sources
         ]
+        for part in self.parts:
+            chunks += chunks_of(self._directory, part, self._objects, self._t0, self.tables, batches)
         for columns in interleave(chunks, ops):
             kept = {name: values for name, values in columns.items() if name in ALWAYS or bool((values != NULL).any())}
             used = {name: table for name, table in self.tables.items() if name in kept and len(table)}
@@ -83,6 +91,11 @@ def merge_parts(
     whole = concatenate(list(merge.pieces()))
     merge.settle()
     return Trace(whole.columns, whole.tables, merge.marks), merge.parts
+
+
+def _of_objects(filters: Mapping[str, Any]) -> Filter:
+    """Which objects are recorded, by URI. None of them is an interpreter's own file, so without globs all are."""
+    return Filter(filters.get("include", ()) or ["*://*"], filters.get("exclude", ()))
 
 
 def _clock_facts(gathered: Gathered) -> dict[str, Any]:
@@ -148,7 +161,7 @@ def _columns(part: Part, ops: Ops, t0: int, tables: dict[str, StringTable], batc
         "worker": worker,
         "epoch": epoch,
         "step": step,
-        "sample_id": _samples(part, ops.contexts, tables["sample_id"]),
+        "sample_id": sample_codes(part, ops.contexts, tables["sample_id"]),
         "layer": np.full(count, tables["layer"].code(part.layer)),
         "flags": _coded(slots["flags"] & ~np.uint8(spool.VALID), _flag_names, tables["flags"]),
     }
@@ -184,16 +197,6 @@ def _flag_names(bits: int) -> str | None:
     if bits & spool.BRACKET == spool.BRACKET:
         return "bracket"
     return ",".join(name for name, bit in spool.FLAGS.items() if bits & bit) or None
-
-
-def _samples(part: Part, contexts: _Ints, table: StringTable) -> _Ints:
-    codes: _Ints = contexts[:, 3].copy()
-    named = codes < NULL
-    if named.any():
-        kinds, places = np.unique(codes[named], return_inverse=True)
-        names = [part.samples.get(int(code), str(code)) for code in kinds]
-        codes[named] = encode_samples(names, table)[places]
-    return codes
 
 
 def _marks(part: Part, t0: int) -> list[Mark]:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from tracekit.trace import Trace
+from tracekit.trace import NULL, Trace
 
 
 class Tally:
@@ -15,6 +15,9 @@ class Tally:
     def __init__(self) -> None:
         self.ops: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
+        # Of these, requests for objects, which no kernel counts as reads.
+        self.object_bytes: Counter[str] = Counter()
+        self.requests = 0
 
     @classmethod
     def of(cls, trace: Trace) -> Tally:
@@ -33,6 +36,12 @@ class Tally:
             moved = ret[kinds == code]
             self.ops[names[code]] += int(ops[code])
             self.bytes[names[code]] += int(moved[moved > 0].sum())
+        if "level" in piece:
+            requested = piece.col("level") != NULL
+            self.requests += int(requested.sum())
+            for code in np.unique(kinds[requested]).tolist():
+                moved = ret[requested & (kinds == code)]
+                self.object_bytes[names[code]] += int(moved[moved > 0].sum())
 
     @property
     def count(self) -> int:
@@ -42,3 +51,7 @@ class Tally:
     def moved(self, *kinds: str) -> int:
         """Bytes that the ops of these kinds moved."""
         return sum(self.bytes[kind] for kind in kinds)
+
+    def moved_in_files(self, *kinds: str) -> int:
+        """The same without objects."""
+        return sum(self.bytes[kind] - self.object_bytes[kind] for kind in kinds)

@@ -1,0 +1,276 @@
+"""Programs that read objects with their own clients, recorded: every request on the wire is an op, once, with its range."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+import servers
+from proxy import Proxy
+
+from tracekit.trace import Trace
+
+METHODS = {
+    "read": "GET",
+    "write": "PUT",
+    "list": "GET",
+    "delete": "DELETE",
+    "open": "POST",
+    "close": "POST",
+    "copy": "PUT",
+}
+
+
+def recorded(tmp_path, program, *options, environment=None):
+    """A program recorded; what it printed, its object ops, and the whole trace."""
+    (tmp_path / "program.py").write_text(textwrap.dedent(program))
+    command = [
+        sys.executable,
+        "-m",
+        "tracekit",
+        "record",
+        "-o",
+        "t.jsonl",
+        "--force",
+        *options,
+        "--",
+        sys.executable,
+        "program.py",
+    ]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | (environment or {}),
+    )
+    assert done.returncode == 0, done.stderr
+    trace = Trace.read(tmp_path / "t.jsonl")
+    return done.stdout, [op for op in trace if op.uri.startswith(("s3://", "az://"))], trace
+
+
+def spans(ops):
+    """(name, offset, len, ret) of the successful reads."""
+    return Counter(
+        (op.uri.partition("/")[2].partition("/")[2].partition("/")[2], op.offset, op.len, op.ret)
+        for op in ops
+        if op.op == "read" and not op.err
+    )
+
+
+BOTO = """
+    import io, os
+    import boto3
+    from boto3.s3.transfer import TransferConfig
+    bucket = os.environ["BUCKET"]
+    client = boto3.client("s3")
+    client.put_object(Bucket=bucket, Key="a b/%x é", Body=os.urandom(300_000))
+    get = lambda **words: client.get_object(Bucket=bucket, Key="a b/%x é", **words)["Body"]
+    assert len(get(Range="bytes=1000-4999").read()) == 4000
+    body, got = get(), 0
+    while piece := body.read(65_536):
+        got += len(piece)
+    assert got == 300_000
+    assert sum(map(len, get().iter_chunks(10_000))) == 300_000
+    body = get()
+    assert len(body.read(10)) == 10
+    body.close()
+    assert len(get(Range="bytes=-50").read()) == 50
+    assert len(get(Range="bytes=299000-").read()) == 1000
+    client.head_object(Bucket=bucket, Key="a b/%x é")
+    for call in (client.get_object, client.head_object):
+        try:
+            call(Bucket=bucket, Key="none")
+        except client.exceptions.ClientError as error:
+            print(error.response["ResponseMetadata"]["HTTPStatusCode"])
+    parts = TransferConfig(multipart_threshold=6 << 20, multipart_chunksize=5 << 20, max_concurrency=4)
+    client.upload_fileobj(io.BytesIO(os.urandom(12 << 20)), bucket, "big", Config=parts)
+    client.download_file(bucket, "big", "big.out", Config=parts)
+    assert os.path.getsize("big.out") == 12 << 20
+    assert len(client.list_objects_v2(Bucket=bucket, Prefix="a b/")["Contents"]) == 1
+    boto3.resource("s3").Object(bucket, "big").delete()
+    print(client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "big"})[:4])
+"""
+
+
+def test_every_request_of_boto3_is_an_op(s3, s3_server, s3_environment, tmp_path):
+    """Ranges, whole bodies read in pieces and left early, transfers in parallel parts, failures: as the wire has them."""
+    proxy = Proxy(urlsplit(s3_server).port)
+    with proxy.serving() as port:
+        out, ops, trace = recorded(
+            tmp_path, BOTO, environment={"BUCKET": s3, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        )
+    assert out.split() == ["404", "404", "http"]
+    wire = Counter((one.method, one.path.partition(f"/{s3}")[2].lstrip("/"), one.status) for one in proxy.passed)
+    seen = Counter()
+    for op in ops:
+        name = "" if op.op == "list" else op.uri.removeprefix(f"s3://{s3}").lstrip("/")
+        partial = op.op == "read" and (op.offset or op.len < 300_000 or name == "big")
+        success = 206 if partial else 204 if op.op == "delete" else 200
+        seen[METHODS.get(op.op, "HEAD"), name, int(op.err or success)] += 1
+    assert seen == wire
+    ranges = Counter(one.range for one in proxy.passed if one.method == "GET" and one.range)
+    reads = spans(ops)
+    assert reads["a b/%x é", 1000, 4000, 4000] == 1
+    assert reads["a b/%x é", 0, 300_000, 300_000] == 2
+    assert reads["a b/%x é", 0, 300_000, 10] == 1
+    assert reads["a b/%x é", 299_950, 50, 50] == 1
+    assert reads["a b/%x é", 299_000, 1000, 1000] == 1
+    big = {(offset, length): count for (name, offset, length, _), count in reads.items() if name == "big"}
+    assert sum(length for _, length in big) == 12 << 20
+    assert {f"{offset}-{offset + length - 1}" for offset, length in big if offset} <= {
+        text if not text.endswith("-") else f"{text}{(12 << 20) - 1}" for text in ranges
+    }
+    assert {(op.layer, op.level, op.attempts) for op in ops} == {("s3", "wire", 1)}
+    assert all(op.t_submit <= op.t_first_byte <= op.t_complete for op in ops)
+    assert trace.trailer.lost == 0
+    assert trace.trailer.coverage["complete"]
+
+
+AZURE = """
+    import os
+    from azure.storage.blob import BlobServiceClient, ContainerClient
+    url, name = os.environ["AZURE_STORAGE_ENDPOINT"], os.environ["CONTAINER"]
+    credential = {"account_name": os.environ["AZURE_STORAGE_ACCOUNT_NAME"], "account_key": os.environ["AZURE_STORAGE_ACCOUNT_KEY"]}
+    container = ContainerClient(url, name, credential, max_single_get_size=100_000, max_chunk_get_size=100_000, max_single_put_size=200_000, max_block_size=200_000)
+    container.upload_blob("a b/%x é", os.urandom(150_000))
+    assert len(container.download_blob("a b/%x é", offset=1000, length=4000).readall()) == 4000
+    assert sum(map(len, container.download_blob("a b/%x é").chunks())) == 150_000
+    container.upload_blob("big", os.urandom(500_000))
+    with open("big.out", "wb") as file:
+        assert container.download_blob("big", max_concurrency=3).readinto(file) == 500_000
+    container.get_blob_client("big").get_blob_properties()
+    try:
+        container.download_blob("none")
+    except Exception as error:
+        print(error.status_code)
+    print(len(list(container.list_blobs("a b/"))))
+    container.delete_blob("big")
+"""
+
+
+def test_every_request_of_azure_s_sdk_is_an_op(az, azure_server, tmp_path):
+    """Offsets and lengths, chunks fetched in parallel, blocks, properties, a listing, a failure: as the wire has them."""
+    place = urlsplit(azure_server)
+    proxy = Proxy(place.port)
+    with proxy.serving() as port:
+        there = f"http://127.0.0.1:{port}{place.path}"
+        out, ops, _ = recorded(tmp_path, AZURE, environment={"CONTAINER": az, "AZURE_STORAGE_ENDPOINT": there})
+    assert out.split() == ["404", "1"]
+    wire = Counter((one.method, one.path.partition(f"/{az}")[2].lstrip("/")) for one in proxy.passed)
+    methods = METHODS | {"close": "PUT"}
+    seen = Counter(
+        (methods.get(op.op, "HEAD"), "" if op.op == "list" else op.uri.removeprefix(f"az://{az}").lstrip("/"))
+        for op in ops
+    )
+    assert seen == wire
+    asked = Counter(one.range for one in proxy.passed if one.method == "GET" and one.range)
+    done = Counter(
+        f"{op.offset}-{op.offset + op.len - 1}"
+        for op in ops
+        if op.op == "read" and not op.err and op.offset is not None
+    )
+    assert done["1000-4999"] == asked["1000-4999"] == 1
+    assert sum(op.ret for op in ops if op.op == "read" and op.uri.endswith("/big")) == 500_000
+    assert sum(op.ret for op in ops if op.op == "write" and op.uri.endswith("/big")) == 500_000
+    assert [op.err for op in ops if op.err] == [str(one.status) for one in proxy.passed if one.status >= 300]
+    assert {(op.layer, op.level) for op in ops} == {("az", "wire")}
+
+
+def test_retries_are_ops_of_their_own(s3_environment, tmp_path):
+    """What a client hides from its program: two 503s and a reset before the answer, each with its attempt's number."""
+    faults = {0: 503, 1: 503, 2: "reset"}
+    server = servers.RangeServer(bytes(10_000), faults.get)
+    program = """
+        import boto3
+        from botocore.config import Config
+        client = boto3.client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": 6}))
+        print(len(client.get_object(Bucket="bucket", Key="x", Range="bytes=0-999")["Body"].read()))
+    """
+    with server.serving() as endpoint:
+        out, ops, _ = recorded(tmp_path, program, environment={"AWS_ENDPOINT_URL": endpoint})
+    assert out == "1000\n"
+    assert [(op.err, op.attempts) for op in ops] == [("503", 1), ("503", 2), ("ECONNRESET", 3), (None, 4)]
+    assert [op.ret for op in ops] == [None, None, None, 1000]
+    assert server.gets == 4
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_loader_workers_reading_objects_have_their_samples(s3, s3_environment, tmp_path, method):
+    """A map-style data set on S3 in a DataLoader: each GET carries its sample, worker and step, in forked and spawned workers."""
+    pytest.importorskip("torch")
+    program = f"""
+        import os
+        import boto3
+        from torch.utils.data import DataLoader, Dataset
+
+        class Objects(Dataset):
+            client = None
+            def __len__(self):
+                return 12
+            def __getitem__(self, index):
+                if self.client is None:
+                    self.client = boto3.client("s3")
+                return len(self.client.get_object(Bucket=os.environ["BUCKET"], Key=f"{{index:02}}")["Body"].read())
+
+        if __name__ == "__main__":
+            for index in range(12):
+                boto3.client("s3").put_object(Bucket=os.environ["BUCKET"], Key=f"{{index:02}}", Body=bytes(1000 + index))
+            loader = DataLoader(Objects(), batch_size=3, num_workers=2, shuffle=True, multiprocessing_context="{method}")
+            print(sum(int(batch.sum()) for batch in loader))
+    """
+    out, ops, _ = recorded(tmp_path, program, environment={"BUCKET": s3})
+    assert int(out) == sum(1000 + index for index in range(12))
+    reads = [op for op in ops if op.op == "read"]
+    assert len(reads) == 12
+    assert {(op.sample_id, op.uri[-2:]) for op in reads} == {(index, f"{index:02}") for index in range(12)}
+    assert {op.worker for op in reads} == {0, 1}
+    assert Counter(op.step for op in reads) == dict.fromkeys(range(4), 3)
+
+
+def test_no_secret_reaches_a_trace(s3, az, s3_environment, tmp_path):
+    """Keys, signatures, presigned URLs and SAS tokens stand nowhere in it, nor in what lies beside it meanwhile."""
+    program = """
+        import os, urllib.request
+        import boto3
+        from azure.storage.blob import BlobClient, ContainerSasPermissions, generate_container_sas
+        from datetime import datetime, timedelta, timezone
+        client = boto3.client("s3")
+        client.put_object(Bucket=os.environ["BUCKET"], Key="x", Body=b"abc")
+        client.get_object(Bucket=os.environ["BUCKET"], Key="x")["Body"].read()
+        url = client.generate_presigned_url("get_object", Params={"Bucket": os.environ["BUCKET"], "Key": "x"})
+        urllib.request.urlopen(url).read()
+        sas = generate_container_sas(
+            os.environ["AZURE_STORAGE_ACCOUNT_NAME"], os.environ["CONTAINER"], os.environ["AZURE_STORAGE_ACCOUNT_KEY"],
+            permission=ContainerSasPermissions(read=True, write=True, create=True), expiry=datetime.now(timezone.utc) + timedelta(hours=1),
+        )
+        blob = BlobClient(os.environ["AZURE_STORAGE_ENDPOINT"], os.environ["CONTAINER"], "x", credential=sas)
+        blob.upload_blob(b"abc")
+        blob.download_blob().readall()
+        print(sas.partition("sig=")[2].partition("&")[0])
+    """
+    out, ops, _ = recorded(tmp_path, program, environment={"BUCKET": s3, "CONTAINER": az})
+    text = (tmp_path / "t.jsonl").read_text()
+    assert Counter(op.op for op in ops) == {"write": 2, "read": 2}
+    for secret in (servers.SECRET, servers.ACCOUNT_KEY, out.strip(), "Signature", "sig=", "X-Amz", "SharedKey"):
+        assert secret not in text, secret
+
+
+def test_globs_choose_objects_too(s3, s3_environment, tmp_path):
+    """--include and --exclude are held against the URI, as they are against paths."""
+    program = """
+        import os, boto3
+        client = boto3.client("s3")
+        for name in ("images/a.jpg", "images/b.txt", "labels/c.jpg"):
+            client.put_object(Bucket=os.environ["BUCKET"], Key=name, Body=b"abc")
+    """
+    words = ("--include", "*/images/*", "--exclude", "*.txt")
+    _, ops, _ = recorded(tmp_path, program, *words, environment={"BUCKET": s3})
+    assert [op.uri for op in ops] == [f"s3://{s3}/images/a.jpg"]
