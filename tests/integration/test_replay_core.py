@@ -5,40 +5,35 @@ import subprocess
 
 import pytest
 
-SOURCES = (
-    "pace",
-    "engine",
-    "streams",
-    "waits",
-    "lock",
-    "gate",
-    "files",
-    "issue",
-    "ahead",
-    "memory",
-    "results",
-    "workers",
-    "quick",
-    "uring",
-    "ring",
-)
+try:
+    import tomllib
+except ModuleNotFoundError:  # before Python 3.11 pytest brings it under this name
+    import tomli as tomllib
+
 SANITIZERS = {"addresses": "address,undefined", "threads": "thread"}
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")
+
+
+def sources(repository):
+    """The core's files that need no Python, without the recorder's."""
+    tables = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
+    core, preload = (set(table["sources"]) for table in tables)
+    files = [repository / source for source in sorted(core - preload)]
+    return [path for path in files if path.name != "module.c" and not path.name.endswith("_door.c")]
 
 
 @pytest.fixture(scope="module", params=sorted(SANITIZERS))
 def driver(request, repository, tmp_path_factory):
     """The driver, built with a sanitizer."""
     target = tmp_path_factory.mktemp("driver") / "driver"
-    native = repository / "tracekit" / "_native"
-    files = [repository / "tests" / "native" / "engine_driver.c", *(native / f"{name}.c" for name in SOURCES)]
+    files = [repository / "tests" / "native" / "engine_driver.c", *sources(repository)]
     flags = ["-std=c11", "-g", "-O1", f"-fsanitize={SANITIZERS[request.param]}", "-fno-sanitize-recover=undefined"]
     (empty := target.with_name("empty.c")).write_text("int main(void) { return 0; }\n")
     if subprocess.run(["gcc", *flags, str(empty), "-o", str(target)], capture_output=True, check=False).returncode:
         pytest.skip(f"gcc has no {request.param} sanitizer here")
     # Beyond that a driver that cannot be built is a failure: skipped, it was not missed.
-    subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread"], check=True)
+    subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread", "-lm"], check=True)
     probe = subprocess.run([str(target), "/", "1", "0", "native"], capture_output=True, text=True, check=False)
     if "unexpected memory mapping" in probe.stderr:
         pytest.skip("this kernel's address layout does not suit the sanitizer")

@@ -9,24 +9,29 @@ from pathlib import Path
 
 import pytest
 
+try:
+    import tomllib
+except ModuleNotFoundError:  # before Python 3.11 pytest brings it under this name
+    import tomli as tomllib
+
 from tracekit.errors import RecorderError
 from tracekit.record.engine import choose
 from tracekit.trace import Trace
 from tracekit.uri import local_path
 
 HERE = Path(__file__).parent
-NATIVE = HERE.parents[2] / "tracekit" / "_native"
-# The recorder without Python's door: what a C program needs to record itself.
-RECORDER = [
-    f"-I{NATIVE}",
-    *(
-        str(NATIVE / f"{name}.c")
-        for name in (
-            "recorder", "interpose", "decode", "detour", "gotpatch", "spool", "mapfile", "spares", "fdtable", "sightings", "datahooks",
-            "namehooks", "exechooks", "attach", "waithooks", "gates", "confine", "regions", "touched", "maps", "faults", "ending", "residence", "rawnet",
-        )
-    ),
-]  # fmt: skip
+ROOT = HERE.parents[2]
+NATIVE = ROOT / "tracekit" / "_native"
+
+
+def _recorder() -> list[str]:
+    """The recorder without Python's door, as it is put into other programs: what a C program needs to record itself."""
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
+    (preload,) = [table for table in tables if table["name"] == "tracekit._preload"]
+    return [str(ROOT / source) for source in preload["sources"] if not source.endswith("/preload.c")]
+
+
+RECORDER = [f"-I{NATIVE}", *_recorder()]
 TRACEKIT = (sys.executable, "-m", "tracekit")
 try:
     WHY_NOT = "" if choose("native").options else "there is none"
