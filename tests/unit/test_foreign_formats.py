@@ -618,7 +618,7 @@ def test_lines_of_a_trace_are_not_taken_for_another_format(made):
         (["in.csv", "out.jsonl", "--set", "bucket"], "--set bucket has no value"),
         (
             ["in.csv", "out.tsv", "--set", "layout=warp9"],
-            "there is no layout 'warp9'; use one of s3dlio, warp13, warp15",
+            "there is no layout 'warp9'; use one of s3dlio, sai3, warp13, warp15",
         ),
         (["in.csv", "out.jsonl", "--set", "layout=warp13"], "the format jsonl has no option 'layout'"),
         (["in.csv", "out.strace"], "strace is only read, not written"),

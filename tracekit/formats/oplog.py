@@ -22,7 +22,7 @@ from tracekit.formats.foreign import Foreign, blocks
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
 from tracekit.trace import NULL, Header, IntArray, Trace
-from tracekit.uri import file_uri, local_path
+from tracekit.uri import file_uri, local_path, utf8
 
 _OPS = {
     "GET": "read", "GET_RANGE": "read", "PUT": "write", "HEAD": "stat", "STAT": "stat", "LIST": "list", "DELETE": "delete",
@@ -112,7 +112,8 @@ class OpLog(Foreign):
         moved = _numbers(batch, "bytes")
         took = _numbers(batch, "duration_ns")
         end = np.where((end == NULL) & (start != NULL) & (took >= 0), start + took, end)
-        good = (start > 0) & (moved >= 0) & ((end == NULL) | (end >= start))
+        # A trace that does not know its date is exported as one of 1970.
+        good = (start >= 0) & (moved >= 0) & ((end == NULL) | (end >= start))
         self._count_bad(batch, good)
         words = _texts(batch, "op")
         ops = [_OPS.get(word.upper(), word.lower()) for word in words]
@@ -160,6 +161,9 @@ class OpLog(Foreign):
         if scheme in ("file", "direct"):
             return file_uri(file, scheme) if file.startswith("/") else file
         if scheme in ("s3", "az", "gs"):
+            if endpoint.endswith("/"):
+                # As we write for sai3-bench, which puts the two together.
+                return endpoint + file
             # s3dlio names the bucket in both columns.
             return f"{scheme}://{file}"
         bucket = self.options.get("bucket")
@@ -263,9 +267,12 @@ def _error(text: str) -> str | None:
 
 LAYOUTS = {
     "s3dlio": (*_KNOWN[:11], "end", "duration_ns"),
+    # What sai3-bench replays: it takes endpoint and file together for the URI, and knows no HEAD.
+    "sai3": (*_KNOWN[:11], "end", "duration_ns"),
     "warp13": (*_KNOWN[:11], "end", "duration_ns"),
     "warp15": _KNOWN,
 }
+_WARP = ("warp13", "warp15")
 _WORDS = {"read": "GET", "write": "PUT", "stat": "HEAD", "list": "LIST", "delete": "DELETE"}
 
 
@@ -322,7 +329,7 @@ class _LogWriter(Writer):
                 self.drop("offsets of reads")
             lines.append(self._row(word, places[uri], errors[err], max(tid, 0), *numbers))
         if lines:
-            self._sink.write(("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
+            self._sink.write(("\n".join(lines) + "\n").encode())
 
     def _row(
         self,
@@ -342,9 +349,9 @@ class _LogWriter(Writer):
             first = {"GET": end, "PUT": start}.get(word, NULL)
         moved = size if ret == NULL else ret
         values = {
-            "idx": self._index, "thread": tid if self._layout == "s3dlio" else tid & 0xFFFF, "op": word, "client_id": "",
+            "idx": self._index, "thread": tid & 0xFFFF if self._layout in _WARP else tid, "op": word, "client_id": "",
             "n_objects": 1, "bytes": moved if word in ("GET", "PUT") else 0, "endpoint": place[0], "file": place[1],
-            "error": error.replace("\t", " "), "start": self._stamp(start), "first_byte": self._stamp(first),
+            "error": _cell(error), "start": self._stamp(start), "first_byte": self._stamp(first),
             "last_byte": self._stamp(end), "end": self._stamp(end), "duration_ns": end - start, "cat": 0,
         }  # fmt: skip
         self._index += 1
@@ -357,13 +364,20 @@ class _LogWriter(Writer):
         return f"{np.datetime64(total // 1_000_000_000, 's')}.{total % 1_000_000_000:09d}Z"
 
 
+def _cell(text: str) -> str:
+    """A text that neither ends its column nor its line."""
+    return " ".join(utf8(text).split()) if any(mark in text for mark in "\t\r\n") else utf8(text)
+
+
 def _place(uri: str, layout: str) -> tuple[str, str]:
-    """Endpoint and file of a URI: s3dlio repeats the bucket in the file, warp leaves it out."""
+    """Endpoint and file of a URI: s3dlio repeats the bucket in the file, warp and sai3-bench leave it out."""
     try:
         scheme, name = uri.partition("://")[0], local_path(uri)
     except InputError:
-        scheme, _, name = uri.partition("://")
+        scheme, _, name = _cell(uri).partition("://")
         bucket, _, key = name.partition("/")
-        return (f"{scheme}://{bucket}", name) if layout == "s3dlio" else ("http://127.0.0.1:9000", key)
+        if layout == "s3dlio":
+            return f"{scheme}://{bucket}", name
+        return (f"{scheme}://{bucket}/", key) if layout == "sai3" else ("http://127.0.0.1:9000", key)
     scheme = scheme if scheme in ("file", "direct") else "file"
-    return f"{scheme}://", name.replace("\t", " ")
+    return f"{scheme}://", _cell(name)

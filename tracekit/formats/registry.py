@@ -136,7 +136,7 @@ FORMATS = (
     Format("csv", (".csv", ".csv.gz"), _OWN + "table", "a table with a header, ours or anyone's", importer="Table"),
     Format(
         "oplog", (".tsv", ".tsv.zst", ".csv.zst"), _OWN + "oplog", "request logs of s3dlio and MinIO warp", importer="OpLog",
-        writer_options={"layout": "s3dlio (unless said), warp13 or warp15"},
+        writer_options={"layout": "s3dlio (unless said), sai3 (for sai3-bench's replay), warp13 or warp15"},
     ),
     Format("fio", (".iolog", ".fio"), _OWN + "fio", "fio's I/O log, versions 2 and 3", importer="FioLog"),
     Format("strace", (".strace", ".strace.gz"), _OWN + "strace", "strace -f -ttt -T -y", writes=False, importer="Strace"),
