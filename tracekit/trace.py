@@ -278,6 +278,12 @@ class Trace:
         state = "" if self.is_complete else ", no trailer"
         return f"<Trace {len(self)} ops, {len(self.uris)} uris{state}>"
 
+    def _repr_html_(self) -> str:
+        """What notebooks show: a card with counts, times and the busiest files."""
+        from tracekit import card
+
+        return card.html(self)
+
     def __contains__(self, name: str) -> bool:
         return name in self.columns
 
