@@ -26,6 +26,16 @@ for number in range({reads}): os.pread(fd, 10, number % 100)
 SPOOL = "from tracekit import _core\n_core.record_start({spool!r}, {tsc}, True, True)\n"
 
 
+def _has_watches() -> bool:
+    watch = spares._watch(os.path.dirname(__file__))
+    if watch is not None:
+        os.close(watch)
+    return watch is not None
+
+
+needs_watches = pytest.mark.skipif(not _has_watches(), reason="the kernel gives no inotify instance")
+
+
 @pytest.fixture
 def spool(tmp_path):
     """An empty directory for chunks, beside a file to read."""
@@ -55,6 +65,7 @@ def _asked_for(place: Path) -> set[int]:
     return {path.stat().st_ino for path in place.iterdir()}
 
 
+@needs_watches
 def test_chunks_that_lie_ready_are_taken(spool):
     """A process that fills its chunks goes on in spare ones, of which nothing is left at the end, and loses no read."""
     with spares.kept(str(spool)):
@@ -63,6 +74,7 @@ def test_chunks_that_lie_ready_are_taken(spool):
     assert sorted({path.suffix for path in spool.iterdir()}) == [".head", ".ops"]
 
 
+@needs_watches
 def test_spares_that_were_taken_are_made_again(spool):
     """There are as many as before when one was renamed away."""
     with spares.kept(str(spool)):
@@ -110,6 +122,7 @@ def test_a_full_disk_makes_no_spare(spool, monkeypatch):
     assert list((spool / "spares").iterdir()) == []
 
 
+@needs_watches
 def test_the_watch_says_when_spares_are_wanted_or_taken(spool):
     """A touch of the directory and a rename out of it are seen; making one is not."""
     place = spool / "spares"
