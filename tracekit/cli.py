@@ -70,9 +70,7 @@ def run_verbs(
             parser.print_help(sys.stderr)
             return EXIT_INPUT
         console.set_quiet(quiet=args.quiet)
-        with _signals_for_this_thread():
-            module = importlib.import_module(verbs[args.verb][0])
-        return int(module.run(args))
+        return int(importlib.import_module(verbs[args.verb][0]).run(args))
     except TracekitError as error:
         console.complain(program, f"{error} [{error.slug}]")
         return error.exit_code

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tracekit.errors import RecorderError
-from tracekit.record import chunks, engine, looks, native
+from tracekit.record import chunks, engine, looks, native, spool
 from tracekit.record.coverage import coverage_of
 from tracekit.record.files import Filter
 from tracekit.record.gather import gather
@@ -113,6 +113,14 @@ def test_nothing_stands_behind_the_first_refusal(tmp_path):
     process = _native(tmp_path, chunk, beyond=40_000)
     assert [(slot["offset"], slot["ret"]) for slot in process.slots if slot["len"]] == [(5, 4)]
     assert process.damaged == []
+
+
+def test_a_kind_without_a_name_is_counted_and_no_op(tmp_path):
+    """Records of a kind that is not known are left out by number, whether they would be ops or say something about them."""
+    chunk = Chunk().record(OPEN, file=1, text=b"/x").record(20, file=1, size=9, ret=9).record(62).record(READ, file=1)
+    process = _native(tmp_path, chunk)
+    assert process.slots["op"].tolist() == [spool.CODE["open"], spool.CODE["read"]]
+    assert process.unknown_records == 2
 
 
 def test_failed_calls_have_their_errno(tmp_path):

@@ -43,6 +43,7 @@ _OPS = {
 }  # fmt: skip
 _OPEN, _LIST, _MMAP, _SPLICE_READ, _TOUCH = 3, 6, 7, 16, 28
 _FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT, _PAGES, _REAP = 32, 33, 34, 35, 36, 40, 41, 44
+_KNOWN = (*_OPS, _FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT, _PAGES, _REAP)
 _WIDE = 64
 _FILE_SHIFT = 7
 _BY_NAME = (3, 5, 8, 9, 10, 14, 15)  # with a text, where the record has no file (an open has both)
@@ -59,7 +60,8 @@ UNNAMED = 0xFFFFFFFF  # a file whose name was lost
 class Native:
     """One process as the core noted it. `execs` has (time, pid, words) of every program started.
 
-    `confined`: it installed a seccomp filter, and was left alone from then on.
+    `confined`: it installed a seccomp filter, and was left alone from then on. `unknown_records` are of kinds that have no
+    name here; they are no ops.
     """
 
     pid: int
@@ -71,6 +73,7 @@ class Native:
     ignored_read: int
     wrong_offsets: int
     uncounted_read: int = 0
+    unknown_records: int = 0
     confined: bool = False
     damaged: list[str] = field(default_factory=list)
     paths: dict[int, str] = field(default_factory=dict)
@@ -298,6 +301,7 @@ class _Reader:
     def names_of(self, chunk: _Chunk) -> None:
         """Take in what a chunk says about names; a file may be named in one thread's chunk and read in another's."""
         self.native.ignored_read += chunk.ignored_read
+        self.native.unknown_records += len(chunk.kinds) - len(chunk.indices(*_KNOWN))
         directory = b""
         ret, length = chunk.records["ret"], chunk.records["len"]
         reaped = chunk.records[chunk.indices(_REAP)]
@@ -346,7 +350,7 @@ class _Reader:
 
     def ops_of(self, chunk: _Chunk) -> Ops:
         """The slots of a chunk's ops on recorded files, with their contexts and threads."""
-        is_op = chunk.kinds < _FILE
+        is_op = np.isin(chunk.kinds, list(_OPS))
         paths = self._paths(chunk)
         reads = (chunk.kinds == 1) & (paths == IGNORED)
         self.native.ignored_read += int(np.maximum(chunk.records["ret"][reads], 0).sum())

@@ -12,6 +12,7 @@ from tracekit.record import chunks
 from tracekit.record.files import Filter, interpreter_directories
 from tracekit.record.parts import Part, read_parts
 from tracekit.record.straced import straced
+from tracekit.units import counted
 
 
 @dataclass
@@ -128,6 +129,9 @@ def _count(part: Part, native: chunks.Native) -> None:
     part.lost, part.ignored_bytes = native.lost, native.ignored_read
     part.uncounted_bytes = native.uncounted_read
     part.damaged += native.damaged
+    if native.unknown_records:
+        what = counted(native.unknown_records, "record")
+        part.problems.append(f"{what} of a kind that this version does not know; not in the trace")
 
 
 def _subtract_images(natives: Sequence[tuple[chunks.Native, Part]]) -> None:
