@@ -235,6 +235,33 @@ def test_loader_workers_reading_objects_have_their_samples(s3, s3_environment, t
     assert Counter(op.step for op in reads) == dict.fromkeys(range(4), 3)
 
 
+def test_s3fs_and_the_client_below_it_are_recorded(s3, s3_server, tmp_path):
+    """Asynchronous requests: what fsspec's cache really fetched, with the bytes that were read of each answer."""
+    program = """
+        import os
+        import s3fs
+        files = s3fs.S3FileSystem(endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        name = os.environ["BUCKET"] + "/x"
+        with files.open(name, "wb") as file:
+            file.write(bytes(300_000))
+        with files.open(name, "rb", block_size=65_536) as file:
+            file.seek(1000)
+            assert len(file.read(5000)) == 5000
+        assert len(files.cat_file(name, start=10, end=110)) == 100
+        assert files.ls(os.environ["BUCKET"]) == [name]
+    """
+    proxy = Proxy(urlsplit(s3_server).port)
+    with proxy.serving() as port:
+        _, ops, _ = recorded(
+            tmp_path, program, environment={"BUCKET": s3, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        )
+    assert Counter(METHODS.get(op.op, "HEAD") for op in ops) == Counter(one.method for one in proxy.passed)
+    ranges = sorted(one.range for one in proxy.passed if one.range)
+    assert sorted(f"{op.offset}-{op.offset + op.len - 1}" for op in ops if op.op == "read") == ranges
+    assert all(op.ret == op.len for op in ops if op.op == "read")
+    assert ("10-109" in ranges, len(ranges)) == (True, 2)
+
+
 def test_no_secret_reaches_a_trace(s3, az, s3_environment, tmp_path):
     """Keys, signatures, presigned URLs and SAS tokens stand nowhere in it, nor in what lies beside it meanwhile."""
     program = """
