@@ -1,0 +1,109 @@
+"""Ranged GETs of 4 KiB from a server on loopback: requests a second by client, and how well a schedule is held.
+
+    python tests/bench/bench_objects.py [ROUNDS]
+
+`rate` replays as fast as possible with 8 streams through obstore and through boto3, interleaved; `cadence` replays a Poisson schedule
+of 1,000 and 5,000 GET/s by 32 streams. The server is a process of its own on the same cores, so its share of the CPU is in every figure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tracekit.replay.options import Options
+from tracekit.replay.session import replay
+from tracekit.trace import Op, Trace
+
+SIZE, OBJECT = 4096, 1 << 22
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """The range server; its endpoint."""
+    command = [sys.executable, str(Path(__file__).with_name("range_server.py"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
+
+
+def trace(count: int, rate: float, streams: int) -> Trace:
+    """Poisson arrivals of reads at random places of 64 objects."""
+    rng = np.random.default_rng(1)
+    times = np.cumsum(rng.exponential(1e9 / rate, count)).astype(np.int64)
+    places = rng.integers(0, OBJECT - SIZE, count)
+    return Trace.of(
+        Op(
+            f"s3://bucket/{i % 64}",
+            int(places[i]),
+            SIZE,
+            int(times[i]),
+            t_complete=int(times[i]) + 1000,
+            ret=SIZE,
+            pid=1,
+            tid=i % streams,
+        )
+        for i in range(count)
+    )
+
+
+def rate(rounds: int) -> None:
+    """GET/s and CPU per GET of both clients, interleaved."""
+    found: dict[str, list[tuple[float, float]]] = {"obstore": [], "sdk": []}
+    for _ in range(rounds):
+        for client, count in (("obstore", 20_000), ("sdk", 1_000)):
+            before = os.times()
+            run = replay(trace(count, 1e6, 8), Options(pace="asap", client=client))
+            after = os.times()
+            seconds = run.run["duration_s"]
+            cpu = after.user + after.system - before.user - before.system
+            found[client].append((count / seconds, cpu / count * 1e6))
+    for client, figures in found.items():
+        rates, costs = zip(*figures, strict=True)
+        print(f"{client:8} {statistics.median(rates):10,.0f} GET/s  {statistics.median(costs):8,.0f} µs of CPU a GET")
+    ratios = [one[0] / other[0] for one, other in zip(found["obstore"], found["sdk"], strict=True)]
+    print(
+        f"obstore / boto3: median ×{statistics.median(ratios):.1f}, of {rounds} pairs {min(ratios):.1f} to {max(ratios):.1f}"
+    )
+
+
+def cadence(rounds: int) -> None:
+    """Lateness of a schedule."""
+    for per_second in (1_000, 5_000):
+        p50, p99, verdicts = [], [], []
+        for _ in range(rounds):
+            run = replay(trace(per_second * 3, per_second, 32), Options(client="obstore"))
+            late = run.run["lateness_us"]
+            p50.append(late["p50"])
+            p99.append(late["p99"])
+            verdicts.append(run.run["verdict"])
+        spread = f"{min(p99):,.0f} to {max(p99):,.0f}"
+        print(
+            f"{per_second:6,} GET/s  lateness p50 {statistics.median(p50):6,.0f}  p99 {statistics.median(p99):8,.0f} µs ({spread})  {', '.join(sorted(set(verdicts)))}"
+        )
+
+
+def main() -> None:
+    """Both, on one server."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    os.environ |= {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1"}
+    with server() as endpoint, tempfile.TemporaryDirectory() as directory:
+        os.environ["AWS_ENDPOINT_URL"] = endpoint
+        os.chdir(directory)
+        rate(rounds)
+        cadence(rounds)
+
+
+if __name__ == "__main__":
+    main()
