@@ -158,8 +158,8 @@ def spectrum(histogram: Histogram, sides: Sequence[str]) -> Markup:
     values = [value for line in lines for _, value in line]
     rarest = max(line[-1][0] for line in lines)
     # A single value still needs an axis around it.
-    top = max(*values, 10 * min(values))
-    frame = Frame.of((1.0, max(10.0, rarest)), (min(values), top), x_base=10.0, y_base=10.0)
+    room = max(1.0, (10 * min(values) / max(values)) ** 0.5)
+    frame = Frame.of((1.0, max(10.0, rarest)), (min(values) / room, max(values) * room), x_base=10.0, y_base=10.0)
     ticks = [10.0**power for power in range(6) if 10.0**power <= rarest * 1.01]
     return picture(
         f"Service time by percentile, {sides[0]} and {sides[1]}",

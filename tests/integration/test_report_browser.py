@@ -187,8 +187,11 @@ def test_figures_can_be_copied(opened, pages, browser):
 
 def test_it_prints(opened):
     """On paper it is light whatever the screen was, buttons are gone, and every criterion is there."""
-    page = opened(color_scheme="dark")
+    page = opened(width=700, color_scheme="dark")
     page.emulate_media(media="print")
+    # A sheet is as narrow as a tablet, but the table stays a table.
+    assert page.evaluate("getComputedStyle(document.querySelector('.criteria tbody tr')).display") == "table-row"
+    assert page.get_by_role("columnheader", name="accepted").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.get_by_role("button", name="Copy table").count() == 0
     assert page.pdf(format="A4").startswith(b"%PDF")
