@@ -11,8 +11,10 @@ out, and that is said.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import heapq
 import json
+import mmap
 import os
 import resource
 import shutil
@@ -22,6 +24,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +34,14 @@ from tracekit.replay import native
 from tracekit.replay.engines import Outcome
 from tracekit.replay.options import Options
 from tracekit.replay.session import Replay, replay
+from tracekit.replay.wakefulness import processors_awake
 from tracekit.trace import StringTable, Trace
 from tracekit.uri import file_uri
 
 FILES, FILE_BYTES, BLOCK = 64, 16 << 20, 4096
 SECONDS = 1.5
+LIBC = ctypes.CDLL(None, use_errno=True)
+HELD: dict[str, mmap.mmap] = {}
 FIO = shutil.which("fio")
 Figures = dict[str, float]
 
@@ -172,9 +178,14 @@ def show(title: str, table: dict[str, Figures]) -> None:
 
 
 def warm(data: Path) -> None:
-    """Read every file, so that all pages are in the cache."""
+    """Have every page in the cache, and keep it there: a machine may drop pages that nobody reads for a while."""
     for number in range(FILES):
-        (data / str(number)).read_bytes()
+        with open(data / str(number), "rb") as file:
+            # Also where locking is not permitted they are read.
+            mapped = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
+        address = np.frombuffer(mapped, np.uint8).ctypes.data
+        LIBC.mlock(ctypes.c_void_p(address), ctypes.c_size_t(FILE_BYTES))
+        HELD[str(data / str(number))] = mapped
 
 
 # -- the parts --------------------------------------------------------------------------------------------------------
@@ -189,9 +200,28 @@ def timed(data: Path, count: int) -> None:
             engine: lambda trace=trace, engine=engine: measured(trace, engine)[0]  # type: ignore[misc]  # bound now
             for engine in ("native", "uring", "threads")
         }
+        candidates |= {
+            f"floor, {how}": bind_floor(data, rate, us) for how, us in (("sleeping", 0), ("10 us early", 10))
+        }
         if FIO and streams == 1:
             candidates["fio read_iolog psync"] = lambda trace=trace: in_folder(fio_replay, trace)  # type: ignore[misc]
         show(f"{rate} ops/s, {streams} streams", rounds(count, candidates))
+
+
+def bind_floor(data: Path, rate: int, early_us: int) -> Callable[[], Figures]:
+    """What one thread of C that only waits, reads and looks at the clock has here; see timed_floor.c."""
+    program = data / "timed_floor"
+    if not program.exists():
+        compile_c("timed_floor", data)
+    command = [str(program), str(data), str(FILES), str(FILE_BYTES), str(rate), str(SECONDS), str(early_us), "1"]
+
+    def run() -> Figures:
+        start = CpuTimes.now()
+        found = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+        figures = dict(zip(("late p50", "late p99", "late p99.9", "cpu us/op"), found, strict=True))
+        return {"steal": CpuTimes.now().since(start)[0], **figures}
+
+    return run
 
 
 def in_folder(run: Callable[[Trace, Path], Figures], trace: Trace) -> Figures:
@@ -436,11 +466,15 @@ def think(data: Path, count: int) -> None:
 
 
 def loop_trace(data: Path, program: Path, storage: str, seed: int) -> Trace:
-    """Run the program; the trace of what it did."""
+    """Run the program; the trace of what it did.
+
+    It runs as a replay does, with real-time priority and processors kept awake where that is permitted. Otherwise others that
+    take the cores from it lengthen its ops and not those of the replay, and the comparison is one of priorities.
+    """
     command = [str(program), str(data), str(FILES), str(FILE_BYTES), "2000", storage, str(seed)]
-    rows = np.array(
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(), np.int64
-    ).reshape(-1, 5)
+    with processors_awake(wanted=True):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=first_of_all)
+    rows = np.array(done.stdout.split(), np.int64).reshape(-1, 5)
     rows = rows[np.argsort(rows[:, 1], kind="stable")]
     zero, count = rows[0, 1], len(rows)
     columns = {
@@ -450,6 +484,12 @@ def loop_trace(data: Path, program: Path, storage: str, seed: int) -> Trace:
     }  # fmt: skip
     uris = StringTable(file_uri(data / str(number)) for number in range(FILES))
     return Trace(columns, {"uri": uris, "op": StringTable(["read"])})
+
+
+def first_of_all() -> None:
+    """Take real-time priority where it is permitted."""
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
 def shape(trace: Trace) -> Figures:

@@ -20,7 +20,7 @@ from tracekit.replay.plan import make_plan
 from tracekit.replay.session import replay
 from tracekit.storage.direct import open_direct
 from tracekit.storage.memory import MemoryStorage
-from tracekit.trace import NULL, Op, Trace
+from tracekit.trace import NULL, Op, Trace, concatenate
 
 core = pytest.importorskip("tracekit._core", reason="the native core is not built here")
 ABILITY = native.probe(core)
@@ -367,6 +367,33 @@ def test_bursts_over_more_streams_than_workers_are_done_once_and_in_order(files,
     for mine in by_stream(done):
         assert (done.col("t_submit")[mine][1:] >= done.col("t_complete")[mine][:-1]).all()
         assert (np.diff(done.col("offset")[mine]) == 4096).all()
+
+
+@every_engine
+def test_reads_that_block_are_done_like_others(files, engine):
+    """With none of the pages in memory at first, every op is done once, in order, at its moment or later."""
+    source = reads(files, ops=3000, gap=50_000)
+    for uri in files:
+        with open(uri.removeprefix("file://"), "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    done = replay(source, Options(engine=engine)).trace
+    assert (done.col("ret") == 4096).all()
+    assert (done.col("t_submit") >= done.col("t_due")).all()
+    for ours, theirs in zip(by_stream(done), by_stream(source), strict=True):
+        np.testing.assert_array_equal(done.col("offset")[ours], source.col("offset")[theirs])
+        assert (done.col("t_submit")[ours][1:] >= done.col("t_complete")[ours][:-1]).all()
+
+
+def test_a_stream_longer_than_what_is_opened_ahead_is_done(files):
+    """What comes behind the first 131,072 ops is opened on the way."""
+    source = reads(files[:2], streams=1, ops=135_000, gap=3000, length=512)
+    late = reads(files[2:], streams=1, ops=100, gap=3000, length=512)
+    late.columns["t_submit"] += 135_000 * 3000
+    late.columns["t_complete"] += 135_000 * 3000
+    done = replay(concatenate([source, late]), Options(engine="native")).trace
+    assert len(done) == 135_100
+    assert (done.col("ret") == 512).all()
 
 
 @native_engines

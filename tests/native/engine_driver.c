@@ -58,7 +58,7 @@ static bool hear(void *argument, const tk_progress *progress)
 static void draw_ops(plan *made, int64_t *count)
 {
     int streams = 1 + (int)draw(STREAMS);
-    bool only_reads = draw(3) == 0;
+    bool only_reads = draw(3) == 0, crowded = draw(2) == 0;
     *count = 0;
     made->replay.helped = !only_reads;
     for (int s = 0; s < streams; s++) {
@@ -70,6 +70,8 @@ static void draw_ops(plan *made, int64_t *count)
             uint64_t pick = draw(100);
             uint8_t kind = only_reads || pick < 70 ? TK_READ : (uint8_t)draw(TK_KINDS);
             time = made->replay.pace == TK_RECORDED ? time + (int64_t)draw(200000) : (int64_t)draw(100000);
+            if (crowded) /* many at one moment */
+                time = time / 300000 * 300000;
             made->ops[*count] = (tk_op){.time = time, .offset = (int64_t)draw(FILE_BYTES), .length = (uint32_t)draw(70000),
                                         .file = (int32_t)draw(FILES), .order = (uint32_t)*count, .kind = kind};
         }
@@ -110,6 +112,13 @@ static void draw_plan(plan *made, const char *directory, enum tk_how how)
     replay->keys = how == TK_URING ? 2 * FILES * STREAMS : 2 * FILES;
     replay->spare_bytes = (int64_t)draw(1 << 20);
     replay->realtime = draw(4) == 0;
+    if (!replay->helped && draw(4) != 0) { /* as one worker watches for all: paced reads through the page cache, without caps */
+        replay->max_ops = replay->max_bytes = 0;
+        replay->realtime = true;
+        replay->handles = 2 * FILES;
+        for (int f = 0; f < FILES; f++)
+            made->files[f].align = 0;
+    }
     replay->listen = hear;
     replay->listener = made;
     made->stop_after = draw(20) == 0 ? 1 : 0;
@@ -196,6 +205,19 @@ static void collect(plan *made, FILE *log, uint64_t seed)
     }
 }
 
+/* Reads block again. */
+static void drop_pages(const plan *made)
+{
+    for (int f = 0; f < FILES; f++) {
+        int fd = open(made->paths[f], O_RDONLY);
+        if (fd < 0)
+            continue;
+        fsync(fd);
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        close(fd);
+    }
+}
+
 static void run_one(const char *directory, uint64_t seed, enum tk_how how)
 {
     static plan made;
@@ -205,6 +227,8 @@ static void run_one(const char *directory, uint64_t seed, enum tk_how how)
     FILE *log = made.replay.results ? NULL : tmpfile();
     if (log)
         made.replay.results_fd = fileno(log);
+    if (draw(4) == 0)
+        drop_pages(&made);
     int error = tk_replay_run(&made.replay, &outcome);
     if (log) {
         collect(&made, log, seed);

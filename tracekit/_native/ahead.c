@@ -45,8 +45,11 @@ static int64_t open_for_stream(tk_run *run, int32_t stream, int64_t count, int64
 /* `handles`: how many can be open at once, all together. */
 void tk_ahead(tk_run *run, int64_t handles)
 {
-    int64_t streams = run->streams.stream_count, left = OPENED;
+    int64_t streams = run->streams.stream_count, left = OPENED, count = streams ? LOOKED_AT / streams + 1 : 0, longest = 0;
     have_descriptors(handles);
-    for (int32_t i = 0; i < streams && left > 0 && run->preopen; i++)
-        left = open_for_stream(run, i, LOOKED_AT / streams + 1, left);
+    for (int32_t i = 0; i < streams && left > 0 && run->preopen; i++) {
+        left = open_for_stream(run, i, count, left);
+        longest = run->streams.plans[i].count > longest ? run->streams.plans[i].count : longest;
+    }
+    run->opened = run->preopen && left > 0 && longest <= count;
 }

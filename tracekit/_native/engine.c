@@ -52,6 +52,7 @@ void tk_run_stop(tk_run *run, enum tk_stop why)
     atomic_compare_exchange_strong(&run->stop, &running, why);
     if (run->gated)
         tk_gate_close(&run->gate);
+    tk_post_leave(run);
     atomic_fetch_add(&run->alarm, 1);
     atomic_fetch_add(&run->bell, 1);
     atomic_store(&run->active, INT_MAX);
@@ -73,6 +74,7 @@ void tk_run_call(tk_run *run, uint32_t count)
 /* Every op is done: those who are parked may go. */
 void tk_run_finish(tk_run *run)
 {
+    tk_post_leave(run);
     atomic_store(&run->active, INT_MAX);
     tk_futex_wake(&run->active, INT_MAX);
 }
@@ -201,6 +203,8 @@ static void begin(tk_run *run, bool realtime)
     atomic_store(&run->least, (uint32_t)first);
     if (atomic_load(&run->stop) == TK_RUNNING) /* else all of them are to go */
         atomic_store(&run->active, (uint32_t)first);
+    run->post.usual = (uint32_t)first;
+    atomic_store(&run->post.permitted, realtime);
     bool asap = run->streams.pace == TK_ASAP;
     int64_t start = tk_now_ns() + (asap ? 0 : START_NS + START_NS_PER_WORKER * run->worker_count);
     if (start < run->start_at)
@@ -210,6 +214,8 @@ static void begin(tk_run *run, bool realtime)
     tk_lock_take(&run->lock);
     tk_streams_start(&run->streams, start);
     tk_lock_leave(&run->lock);
+    if (realtime)
+        tk_post_take(run);
     atomic_store(&run->go, 1);
     tk_futex_wake(&run->go, INT_MAX);
 }
@@ -289,9 +295,12 @@ static void guard_priority(tk_run *run, tk_guard *guard)
         set_policy(run, SCHED_OTHER, 0);
         guard->held = false;
         guard->taken_away++;
+        atomic_store(&run->post.permitted, false);
+        tk_post_leave(run);
         tk_run_call(run, (uint32_t)first_workers(run, false));
     } else if (!guard->held && now - guard->calm_since > 1000000000) {
         guard->held = set_policy(run, SCHED_FIFO, PRIORITY) == 0;
+        atomic_store(&run->post.permitted, guard->held);
     }
 }
 
@@ -318,6 +327,17 @@ static bool writes(const tk_replay *replay)
         if (replay->files[i].flags & TK_CHANGED)
             return true;
     return false;
+}
+
+/* Whether all there is to do are reads through the page cache at given moments, and every handle stays open. In a closed loop
+   how many ops are in flight is the outcome, and only threads that read side by side, as the program's did, have as many. */
+static bool only_paced_reads(const tk_run *run, const tk_replay *replay)
+{
+    for (int64_t i = 0; i < replay->file_count; i++)
+        if (replay->files[i].align)
+            return false;
+    return run->how == TK_WORKERS && replay->pace == TK_RECORDED && !replay->helped && !run->gated && !replay->in_order &&
+           run->preopen;
 }
 
 /* The handles a worker uses for a stream. */
@@ -353,6 +373,7 @@ static int open_run(tk_run *run, const tk_replay *replay)
     run->helped = replay->helped;
     run->apart = run->quick && run->how == TK_WORKERS && !replay->helped && !replay->recorded && has_few_streams(run);
     run->preopen = replay->handles >= replay->keys;
+    run->post.possible = only_paced_reads(run, replay);
     run->issue.files = replay->files;
     tk_gate_open(&run->gate, replay->max_ops, replay->max_bytes);
     int error = tk_streams_open(&run->streams, run->worker_count);

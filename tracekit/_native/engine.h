@@ -5,6 +5,7 @@
    waits.c    claims whose moment has not come, which others may take when it has
    gate.c     caps on ops and bytes in flight, first come first served
    lock.c     the lock of what takes no time
+   wake.c     how long before a moment a thread wakes
    files.c    descriptors: handles of each stream, and those of recorded opens
    issue.c    how each kind of op is done
    ahead.c    what is opened before the run begins
@@ -12,6 +13,7 @@
    results.c  one record per op, to an array or through a ring of chunks to a file
    workers.c  engine "native": threads that claim the next due op
    quick.c    their reads in a row, where there is nothing to wait for
+   post.c     one of them watches for all, where reads do not block
    uring.c    engine "uring": one thread and an io_uring */
 #ifndef TRACEKIT_ENGINE_H
 #define TRACEKIT_ENGINE_H
@@ -77,6 +79,19 @@ typedef struct {
 typedef _Atomic uint32_t tk_lock; /* 0: free */
 void tk_lock_take(tk_lock *lock);
 void tk_lock_leave(tk_lock *lock);
+
+/* -- wake.c -- */
+enum { TK_WAKE_PARTS = 8 };
+typedef struct {
+    int64_t late[2];     /* how late short and long sleeps end, ns */
+    int sleeps[2];       /* how many of them are known, as far as that matters */
+    int64_t looked, cpu; /* at the last look: when, and the thread's CPU time */
+    int less;            /* how much less early than that, in eighths */
+} tk_wake;
+int64_t tk_wake_early(const tk_wake *wake, int64_t sleep);
+void tk_wake_ended(tk_wake *wake, int64_t sleep, int64_t late);
+void tk_wake_look(tk_wake *wake, int64_t now);
+void tk_pause(void);
 
 /* -- memory.c -- */
 enum { TK_CLASSES = 34 };
@@ -271,6 +286,21 @@ int64_t tk_issue_op(tk_issue *issue, tk_handles *handles, int32_t group, int64_t
                     void *address, int *error);
 int64_t tk_delivered(const tk_issue *issue, const tk_op *op, int64_t result);
 
+/* -- post.c -- */
+typedef struct {
+    bool possible;             /* for this plan */
+    _Atomic bool permitted;    /* all workers have real-time priority */
+    _Atomic bool on;
+    uint32_t usual;            /* how many workers take part without it */
+    int64_t watched;           /* the moment that is watched for, INT64_MAX: none; under the run's lock */
+    int missing;               /* how many are wanted for it that were not idle; under the lock */
+    int64_t called;            /* when somebody was last called because an op takes long; under the lock */
+    _Atomic int64_t help_at;   /* for when those who are called are wanted */
+    _Atomic uint32_t call;     /* futex: somebody is called */
+    _Atomic int32_t idle;      /* how many can be */
+    _Atomic int32_t quick;     /* how many ops in a row did not block */
+} tk_post;
+
 /* -- engine.c -- */
 typedef struct tk_run tk_run;
 typedef struct {
@@ -288,6 +318,7 @@ typedef struct {
     _Atomic bool in_call; /* doing an op now, where workers are fewer than streams */
     int64_t called;       /* when it last asked for more workers */
     int64_t cpu;          /* supervisor: CPU time at its last look */
+    tk_wake wake;
 } __attribute__((aligned(64))) tk_worker;
 
 enum tk_stop { TK_RUNNING, TK_ASKED, TK_ERRORS, TK_BROKEN };
@@ -304,6 +335,7 @@ struct tk_run {
     bool apart;          /* each worker has a table of descriptors of its own */
     bool helped;  /* uring: there are ops that are no reads */
     bool preopen; /* there is room for every handle that is ever asked for */
+    bool opened;  /* and all of them are open */
     int32_t file_count;
     enum tk_how how;
     tk_worker *workers;
@@ -318,6 +350,8 @@ struct tk_run {
     _Atomic int32_t idle;
     _Atomic uint32_t active; /* futex: how many workers take part; the others are parked */
     _Atomic uint32_t least;  /* not to be parked */
+    _Atomic int32_t watching; /* threads that look at the clock until their moment */
+    tk_post post;
     int32_t cores;
     _Atomic int64_t in_turn; /* order across streams: the number of the op whose turn it is */
     _Atomic int64_t errors;  /* ops that failed and had not in the recording */
@@ -336,6 +370,14 @@ void tk_run_record(tk_worker *worker, const tk_claim *claim, const tk_aim *aim, 
 /* -- workers.c, quick.c, uring.c -- */
 enum { TK_SMALL = 1 << 16 }; /* a buffer of this size is kept between ops, a larger one belongs to the bytes in flight */
 void tk_worker_main(tk_worker *worker);
+void tk_worker_await_call(tk_worker *worker);
+void tk_worker_allocate(tk_worker *worker, const tk_op *op, tk_aim *aim);
+bool tk_post_held(const tk_run *run);
+void tk_post_take(tk_run *run);
+void tk_post_leave(tk_run *run);
+void tk_post_count(tk_run *run, const tk_result *result);
+void tk_post_work(tk_worker *worker);
+void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm);
 void tk_quick_reads(tk_worker *worker, tk_claim *claim);
 typedef struct tk_uring tk_uring;
 int tk_uring_open(tk_uring **uring, tk_worker *worker);

@@ -8,15 +8,6 @@
 enum { FREE, TAKEN, WAITED_FOR };
 enum { LOOKS = 100 };
 
-static void pause_core(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 static bool try_lock(tk_lock *lock)
 {
     uint32_t seen = FREE;
@@ -29,7 +20,7 @@ void tk_lock_take(tk_lock *lock)
     for (int look = 0; look < LOOKS; look++) {
         if (try_lock(lock))
             return;
-        pause_core();
+        tk_pause();
     }
     while (atomic_exchange_explicit(lock, WAITED_FOR, memory_order_acquire) != FREE)
         tk_futex_wait(lock, WAITED_FOR, 0);

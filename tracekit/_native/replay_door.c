@@ -19,6 +19,8 @@ typedef struct {
 static bool listen(void *argument, const tk_progress *progress)
 {
     listener *mine = argument;
+    if (mine->failed) /* the exception waits for the end of the run, and nothing is called with one set */
+        return false;
     PyEval_RestoreThread(mine->state);
     bool fine = PyErr_CheckSignals() == 0;
     if (fine && mine->report != Py_None) {

@@ -41,7 +41,7 @@ static bool stopped(const tk_run *run)
 }
 
 /* Take part, or be parked until the run needs more. */
-static void await_call(tk_worker *worker)
+void tk_worker_await_call(tk_worker *worker)
 {
     tk_run *run = worker->run;
     uint32_t active;
@@ -57,7 +57,7 @@ static void retire(tk_worker *worker)
     if (run->gated || last <= atomic_load_explicit(&run->least, memory_order_relaxed))
         return;
     if (atomic_compare_exchange_strong(&run->active, &last, worker->index))
-        await_call(worker);
+        tk_worker_await_call(worker);
 }
 
 static int32_t ops_in_call(const tk_run *run, uint32_t active)
@@ -101,6 +101,8 @@ static bool claim_next(tk_worker *worker, tk_claim *claim, uint32_t *alarm)
 {
     tk_run *run = worker->run;
     for (;;) {
+        if (tk_post_held(run) && !stopped(run))
+            tk_post_work(worker);
         uint32_t rung = atomic_load(&run->bell);
         *alarm = atomic_load(&run->alarm);
         tk_lock_take(&run->lock);
@@ -129,15 +131,29 @@ static void give_back(tk_run *run, const tk_claim *claim)
     tk_lock_leave(&run->lock);
 }
 
-/* Sleep until the claim's moment; false when something due earlier turned up. */
-static bool sleep_until_due(tk_run *run, const tk_claim *claim, uint32_t alarm)
+/* Wait for what a sleep has left, no more threads at once than there are cores. */
+static void await_moment(tk_run *run, int64_t due, uint32_t alarm)
 {
-    while (tk_now_ns() < claim->due) {
+    if (atomic_fetch_add(&run->watching, 1) >= run->cores)
+        tk_futex_wait(&run->alarm, alarm, due);
+    else
+        while (tk_now_ns() < due && atomic_load_explicit(&run->alarm, memory_order_relaxed) == alarm)
+            tk_pause();
+    atomic_fetch_sub(&run->watching, 1);
+}
+
+/* Wait for the claim's moment; false when something due earlier turned up. */
+static bool wait_until_due(tk_worker *worker, const tk_claim *claim, uint32_t alarm)
+{
+    tk_run *run = worker->run;
+    for (;;) {
+        tk_wake_for(worker, claim->due, alarm);
+        if (tk_now_ns() >= claim->due)
+            return true;
         if (atomic_load(&run->alarm) != alarm)
             return false;
-        tk_futex_wait(&run->alarm, alarm, claim->due);
+        await_moment(run, claim->due, alarm);
     }
-    return true;
 }
 
 /* Wait for the claim's moment; false when the worker is to look again (or the run was stopped). */
@@ -147,7 +163,7 @@ static bool await_due(tk_worker *worker, const tk_claim *claim, uint32_t alarm)
     if (claim->due == TK_NOW || claim->due <= tk_now_ns())
         return !stopped(run);
     if (run->streams.in_order || is_alone(run)) {
-        bool due = sleep_until_due(run, claim, alarm);
+        bool due = wait_until_due(worker, claim, alarm);
         if (!due)
             give_back(run, claim);
         return due && !stopped(run);
@@ -155,7 +171,7 @@ static bool await_due(tk_worker *worker, const tk_claim *claim, uint32_t alarm)
     tk_lock_take(&run->lock);
     uint32_t ticket = tk_waits_add(&run->streams, claim);
     tk_lock_leave(&run->lock);
-    bool due = sleep_until_due(run, claim, alarm);
+    bool due = wait_until_due(worker, claim, alarm);
     if (!tk_waits_over(&run->streams, claim->stream, ticket)) {
         retire(worker);
         return false;
@@ -195,7 +211,7 @@ static void pass_turn(tk_run *run)
 /* Memory for a read. A small buffer is taken ahead and kept; a large one belongs to the bytes in flight, so it is taken when
    the gate is passed and given back at once. */
 
-static void allocate(tk_worker *worker, const tk_op *op, tk_aim *aim)
+void tk_worker_allocate(tk_worker *worker, const tk_op *op, tk_aim *aim)
 {
     if (op->kind == TK_READ && !aim->error && !tk_pool_fit(&worker->run->pool, aim->span, &worker->buffer))
         aim->error = ENOMEM;
@@ -207,7 +223,7 @@ static void prepare(tk_worker *worker, const tk_claim *claim, int64_t key, tk_ai
     tk_run *run = worker->run;
     tk_aim_at(&run->issue, tk_handles_of(worker, claim->stream), key, claim->op, aim);
     if (aim->span <= TK_SMALL)
-        allocate(worker, claim->op, aim);
+        tk_worker_allocate(worker, claim->op, aim);
 }
 
 /* Issue the claimed op, note what became of it; false when the run was stopped before. */
@@ -230,7 +246,7 @@ static bool perform(tk_worker *worker, const tk_claim *claim, tk_aim *aim, int64
     if (run->gated && !tk_gate_enter(&run->gate, &ticket, weight))
         return false;
     if (aim->span > TK_SMALL)
-        allocate(worker, claim->op, aim);
+        tk_worker_allocate(worker, claim->op, aim);
     if (shared)
         atomic_store_explicit(&worker->in_call, true, memory_order_relaxed);
     result->submit = tk_now_ns();
@@ -273,6 +289,10 @@ static bool go_on(tk_worker *worker, tk_claim *claim, int64_t complete, uint32_t
         return false;
     }
     int32_t stream = claim->stream;
+    if (tk_post_held(run)) {
+        give_back(run, claim);
+        return false;
+    }
     if (!alone) {
         tk_lock_take(&run->lock);
         tk_streams_push(&run->streams, stream);
@@ -311,6 +331,7 @@ static void work(tk_worker *worker)
             return;
         worker->idle_since = 0;
         tk_run_record(worker, &claim, &aim, &result);
+        tk_post_count(run, &result);
         have = go_on(worker, &claim, result.complete, &alarm);
     }
 }
@@ -331,7 +352,7 @@ static void part(const tk_worker *worker)
 void tk_worker_main(tk_worker *worker)
 {
     tk_run *run = worker->run;
-    await_call(worker);
+    tk_worker_await_call(worker);
     part(worker);
     work(worker);
     if (run->apart)
