@@ -1,8 +1,8 @@
 """Other tools' files: what their importers share.
 
 An importer says what an op of its source is, with times on the source's own clock; this module brings the clock to zero,
-counts what the source did not say, keeps count of bad lines, and gives pieces of a trace. A file is read twice: once for
-its first time and its counts, which belong into the header, and once for the ops, so memory does not grow with it.
+counts what the source did not say, keeps count of bad lines, and gives pieces of a trace. A large file is read twice: once
+for its first time and its counts, which belong into the header, and once for the ops, so memory does not grow with it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ _BLOCK_BYTES = 1 << 20
 DAMAGED = (OSError, EOFError, zlib.error)
 # No clock of a source goes further; beyond it, sums of two times no longer fit.
 MAX_NS = 2**62
+# About 100 MB: what is no more is kept from the first pass on.
+_KEPT_OPS = 1 << 20
 
 
 @dataclass
@@ -203,13 +205,15 @@ def chunks(source: Foreign, *, ops: int) -> Iterator[Trace]:
     Raises:
         InputError, TraceFormatError: As for `load`.
     """
-    told = _surveyed(source)
+    kept = _Kept()
+    told = _surveyed(source, kept)
     header = _header(source, told)
     origin = told.first or 0
     waiting: Trace | None = None
-    source.told, source.tables, source.marks, source.numbers = Told(), {}, [], {}
-    source.begin()
-    for piece in source.pieces(ops):
+    if not kept.whole:
+        source.told, source.tables, source.marks, source.numbers = Told(), {}, [], {}
+        source.begin()
+    for piece in kept.again(ops) if kept.whole else source.pieces(ops):
         if waiting is not None:
             yield waiting
         waiting = _dressed(source, piece, header, origin)
@@ -223,10 +227,35 @@ def chunks(source: Foreign, *, ops: int) -> Iterator[Trace]:
     yield waiting
 
 
-def _surveyed(source: Foreign) -> Told:
+class _Kept:
+    """What the first pass made of the file, where that is little: then it need not be read a second time."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Trace] = []
+        self._ops = 0
+        self.whole = True
+
+    def add(self, piece: Trace) -> None:
+        """Keep a piece; when there are too many, keep none."""
+        self._ops += len(piece)
+        self.whole = self._ops <= _KEPT_OPS
+        self._pieces = [*self._pieces, piece] if self.whole else []
+
+    def again(self, ops: int) -> Iterator[Trace]:
+        """The same in pieces of at most `ops` ops; they share their tables."""
+        names = [name for name in COLUMNS if any(name in piece for piece in self._pieces)]
+        columns = {name: np.concatenate([piece.col(name) for piece in self._pieces]) for name in names}
+        tables = {name: table for piece in self._pieces for name, table in piece.tables.items()}
+        whole, self._pieces = Trace(columns, tables), []
+        for start in range(0, len(whole), ops):
+            yield whole.select(slice(start, start + ops))
+
+
+def _surveyed(source: Foreign, kept: _Kept) -> Told:
     """The first pass: counts, and the first time."""
     for piece in source.pieces(1 << 16):
         _count(source.told, piece)
+        kept.add(piece)
     told = source.told
     if not told.ops:
         raise InputError(
