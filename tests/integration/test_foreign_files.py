@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tracekit import Op, Trace
+from tracekit.errors import InputError
 from tracekit.formats import fio, foreign
 from tracekit.formats.darshan import Darshan
 from tracekit.formats.dftracer import Dftracer
@@ -80,6 +81,16 @@ def test_real_dftracer_files(shared, name):
     assert int(mine.col("ret").sum()) == sum(int(event["args"]["ret"]) for event in reads)
     assert {mine.uris[code] for code in mine.col("uri")} == {f"file://{event['args']['fname']}" for event in reads}
     assert int((mine.col("offset") < 0).sum()) == 0
+
+
+def test_a_real_dftracer_file_of_spans_alone_is_refused(shared):
+    """DLIO's events of its own calls are no reads of files: none of them is of POSIX, and the sentence says that there is no op."""
+    path = shared / "made_here" / "dlio200_unet3d_8files.pfw.gz"
+    events = list(events_of(path))
+
+    assert [event["cat"] for event in events if event["cat"] == "POSIX"] == []
+    with pytest.raises(InputError, match="holds no op that could be imported as dftracer"):
+        foreign.load(Dftracer(str(path)))
 
 
 def test_offsets_of_a_real_dftracer_file_follow_its_seeks(shared):

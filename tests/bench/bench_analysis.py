@@ -1,0 +1,306 @@
+"""How fast traces are looked at, beside the analysers that others use on the same files: `python tests/bench/bench_analysis.py`.
+
+Every contender is a process of its own that starts, reads the file, and prints the answer to the same question; contenders take
+turns, and the median of processor time, of wall-clock time and of peak memory is shown. Who is not installed is left out and
+named. Options: --ops N (of the Parquet file), --turns N, --only QUESTION, --dftracer FILE.
+
+* parquet: ops, bytes, median and 99th percentile of service time for each file, and a table of sizes by service times, from a
+  trace in Parquet: tracekit (its accumulators, piece by piece), Polars, DuckDB, pandas.
+* warp: ops, bytes, median and 99th percentile for each kind of request, from a MinIO warp log: tracekit, Polars (as polarWarp
+  does it: the table decompressed and read whole, times parsed, grouped), pandas.
+* dftracer: events and times by name from a .pfw.gz: tracekit, dftracer_stats of dftracer-utils (which builds an index first).
+* darshan: ops and bytes by file from DXT: tracekit, the darshan package itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+WIDTH = 24
+
+
+# -- contenders: each reads a file and prints a figure that all of them must agree on ------------------------------------------
+
+
+def parquet_tracekit(path):
+    """Per file and sizes by service times, from accumulators."""
+    from tracekit import formats
+    from tracekit.analysis.files import Files
+    from tracekit.analysis.tail import SizesByLatency
+    from tracekit.metrics.view import View
+
+    files, sizes = Files(), SizesByLatency()
+    for piece in formats.chunks(path, ops=1 << 18):
+        view = View.of(piece)
+        files.update(view, len(piece.uris))
+        sizes.update(view)
+    groups = files.groups(piece.uris, {})
+    return [len(groups), sum(group.read_bytes for group in groups), sum(map(sum, sizes.table()[2]))]
+
+
+def parquet_polars(path):
+    """The same with Polars' lazy frames."""
+    import polars as pl
+
+    took = pl.col("t_complete") - pl.col("t_submit")
+    frame = pl.scan_parquet(path).select("uri", "op", "ret", "len", took.alias("took")).filter(pl.col("op") == "read")
+    by_file = frame.group_by("uri").agg(
+        pl.len().alias("ops"),
+        pl.col("ret").sum(),
+        pl.col("took").quantile(0.5),
+        pl.col("took").quantile(0.99).alias("p99"),
+    )
+    bits = (pl.col("len").log(2).floor().alias("size"), (pl.col("took") // 1000 + 1).log(2).floor().alias("time"))
+    files, cells = pl.collect_all([by_file, frame.group_by(*bits).agg(pl.len().alias("ops"))])
+    return [len(files), int(files["ret"].sum()), int(cells["ops"].sum())]
+
+
+def parquet_duckdb(path):
+    """The same in SQL."""
+    import duckdb
+
+    ops = f"select uri, ret, len, t_complete - t_submit as took from '{path}' where op = 'read'"
+    files = duckdb.sql(
+        f"select uri, count(*), sum(ret) s, quantile_disc(took, 0.5), quantile_disc(took, 0.99) from ({ops}) group by uri"
+    ).fetchall()
+    cells = duckdb.sql(
+        f"select floor(log2(len)) a, floor(log2(took // 1000 + 1)) b, count(*) n from ({ops}) group by a, b"
+    ).fetchall()
+    return [len(files), int(sum(row[2] for row in files)), sum(row[2] for row in cells)]
+
+
+def parquet_pandas(path):
+    """The same with pandas."""
+    import pandas as pd
+
+    frame = pd.read_parquet(path, columns=["uri", "op", "ret", "len", "t_submit", "t_complete"])
+    frame = frame[frame["op"] == "read"]
+    frame["took"] = frame["t_complete"] - frame["t_submit"]
+    by_file = frame.groupby("uri", observed=True)
+    files = by_file["ret"].agg(["size", "sum"])
+    by_file["took"].quantile([0.5, 0.99])
+    table = frame.groupby([np.floor(np.log2(frame["len"])), np.floor(np.log2(frame["took"] // 1000 + 1))]).size()
+    return [len(files), int(files["sum"].sum()), int(table.sum())]
+
+
+def warp_tracekit(path):
+    """Kinds of request from the importer."""
+    from tracekit import formats
+
+    trace, found = formats.load(path, options={"bucket": "b"}), {}
+    took = trace.col("t_complete") - trace.col("t_submit")
+    for name in sorted(trace.strings("op")):
+        chosen = trace.mask("op", name)
+        np.quantile(took[chosen], [0.5, 0.99])
+        found[name] = [int(chosen.sum()), int(trace.col("ret")[chosen].sum())]
+    return found
+
+
+def warp_polars(path):
+    """The published way: decompress, read the table whole, parse times, group."""
+    import polars as pl
+
+    frame = pl.read_csv(path, separator="\t", columns=["op", "bytes", "start", "end", "duration_ns"])
+    form = "%Y-%m-%dT%H:%M:%S%.9fZ"
+    frame = frame.with_columns(pl.col(name).str.strptime(pl.Datetime("ns"), form) for name in ("start", "end"))
+    found = frame.group_by("op").agg(
+        pl.len(), pl.col("bytes").sum(), pl.col("duration_ns").quantile(0.5),
+        pl.col("duration_ns").quantile(0.99).alias("p99"), pl.col("start").min(), pl.col("end").max(),
+    )  # fmt: skip
+    names = {"GET": "read", "PUT": "write"}
+    return {names[op]: [n, size] for op, n, size, *_ in sorted(found.rows())}
+
+
+def warp_pandas(path):
+    """The same with pandas."""
+    import io
+
+    import pandas as pd
+    import pyarrow as pa
+
+    with pa.CompressedInputStream(pa.OSFile(path), "zstd") as plain:
+        frame = pd.read_csv(io.BytesIO(plain.read()), sep="\t", usecols=["op", "bytes", "start", "end", "duration_ns"])
+    frame["start"], frame["end"] = pd.to_datetime(frame["start"]), pd.to_datetime(frame["end"])
+    found = frame.groupby("op").agg({"bytes": ["size", "sum"], "start": "min", "end": "max"})
+    frame.groupby("op")["duration_ns"].quantile([0.5, 0.99])
+    names = {"GET": "read", "PUT": "write"}
+    return {names[op]: [int(row.iloc[0]), int(row.iloc[1])] for op, row in found.iterrows()}
+
+
+def dftracer_tracekit(path):
+    """Ops and times by kind, with offsets followed through seeks."""
+    from tracekit import formats
+
+    trace, found = formats.load(path), {}
+    took = trace.col("t_complete") - trace.col("t_submit")
+    for name in trace.strings("op"):
+        chosen = trace.mask("op", name)
+        np.quantile(took[chosen], [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99])
+        found[name] = int(chosen.sum())
+    return found["read"]
+
+
+def dftracer_stats(path):
+    """dftracer-utils' own command, from a file that it has not seen before."""
+    program = shutil.which("dftracer_stats") or os.environ["DFTRACER_STATS"]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [program, "--files", path, "--index-dir", folder, "--report", "detailed", "--group-by", "name", "--json"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    found = json.JSONDecoder().raw_decode(done.stdout)[0]
+    return found[0]["detailed"]["grouped_duration"]["read"]["count"]
+
+
+def darshan_tracekit(path):
+    """Ops and bytes from the importer."""
+    from tracekit import formats
+
+    trace = formats.load(path)
+    return [len(trace), int(trace.col("len").sum())]
+
+
+def darshan_package(path):
+    """The package that both stand on."""
+    import darshan
+
+    report = darshan.DarshanReport(path, read_all=False)
+    report.mod_read_all_dxt_records("DXT_POSIX", dtype="pandas")
+    frames = [record[f"{op}_segments"] for record in report.records["DXT_POSIX"] for op in ("read", "write")]
+    return [sum(map(len, frames)), int(sum(frame["length"].sum() for frame in frames if len(frame)))]
+
+
+QUESTIONS = {
+    "parquet": {"tracekit": parquet_tracekit, "polars": parquet_polars, "duckdb": parquet_duckdb, "pandas": parquet_pandas},
+    "warp": {"tracekit": warp_tracekit, "polars": warp_polars, "pandas": warp_pandas},
+    "dftracer": {"tracekit": dftracer_tracekit, "dftracer_stats": dftracer_stats},
+    "darshan": {"tracekit": darshan_tracekit, "darshan": darshan_package},
+}  # fmt: skip
+
+
+# -- files ---------------------------------------------------------------------------------------------------------------------
+
+
+def trace_of(ops):
+    """A training job's reads: thousands of files, a few sizes, log-normal service times."""
+    from tracekit.trace import Header, StringTable, Trace, Trailer
+
+    rng = np.random.default_rng(1)
+    submit = np.cumsum(rng.integers(500, 3000, ops)).astype(np.int64)
+    size = rng.choice(np.array([4096, 65536, 131_072, 262_144]), ops)
+    columns = {
+        "uri": rng.integers(0, 5000, ops).astype(np.int32), "offset": rng.integers(0, 1000, ops) * 131_072, "len": size,
+        "t_submit": submit, "op": np.zeros(ops, np.int32), "ret": size,
+        "t_complete": submit + rng.lognormal(11, 1, ops).astype(np.int64), "pid": np.full(ops, 100, np.int32),
+        "tid": (100 + rng.integers(0, 8, ops)).astype(np.int32),
+    }  # fmt: skip
+    uris = StringTable([f"s3://bucket/train/f{number:05}.bin" for number in range(5000)])
+    tables = {"uri": uris, "op": StringTable(["read", "write"])}
+    return Trace(columns, tables, [], Header("now", {}, {"t0_unix_ns": 1_700_000_000 * 10**9}), Trailer(ops))
+
+
+def file_for(question, folder, args):
+    """The file that a question is about, and how many ops are in it; None where there is none."""
+    from tracekit import formats
+
+    if question == "parquet":
+        formats.save(trace_of(args.ops), folder / "t.parquet")
+        return folder / "t.parquet", args.ops
+    if question == "warp":
+        with formats.writing(folder / "log.csv.zst", options={"layout": "warp13"}) as writer:
+            writer.whole(trace_of(args.ops // 4))
+        return folder / "log.csv.zst", args.ops // 4
+    if question == "dftracer":
+        path = args.dftracer and Path(args.dftracer)
+        return (path, len(formats.load(path))) if path and path.exists() else None
+    if importlib.util.find_spec("darshan") is None:
+        return None
+    import darshan
+
+    path = Path(darshan.__file__).parent / "examples" / "example_logs" / "dxt.darshan"
+    return path, len(formats.load(path))
+
+
+# -- measuring -----------------------------------------------------------------------------------------------------------------
+
+
+def measured(question, name, path):
+    """What one contender answers, and its processor time and wall-clock time in seconds and peak memory in MiB."""
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--contender", question, name, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, trouble = process.stdout.read(), process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    if status:
+        return None, trouble.decode().strip().splitlines()[-1:]
+    wall = time.perf_counter() - begin
+    answer, memory = json.loads(out)
+    return answer, (usage.ru_utime + usage.ru_stime, wall, memory / 1024)
+
+
+def ask(question, folder, args):
+    """One question: all contenders in turn, and a table."""
+    found = file_for(question, folder, args)
+    if found is None:
+        print(f"{question}: no file, left out")
+        return
+    path, ops = found
+    times, answers = {name: [] for name in QUESTIONS[question]}, {}
+    for _ in range(args.turns):
+        for name in list(times):
+            answer, figures = measured(question, name, path)
+            if answer is None:
+                print(f"{question}: {name} left out ({' '.join(figures)})")
+                del times[name]
+                continue
+            answers[name] = answer
+            times[name].append(figures)
+    print(f"{question}: {ops:,} ops, {path.stat().st_size / 1e6:.1f} MB, medians of {args.turns}")
+    for name, rows in times.items():
+        cpu, wall, memory = (statistics.median(column) for column in zip(*rows, strict=True))
+        same = "" if answers[name] == answers.get("tracekit") else "   another answer: " + str(answers[name])[:80]
+        print(
+            f"  {name:{WIDTH}} {cpu:7.2f} s CPU {wall:7.2f} s {ops / wall / 1e6:7.2f} M ops/s {memory:8.0f} MiB{same}"
+        )
+
+
+def main():
+    """Ask every question."""
+    if sys.argv[1:2] == ["--contender"]:
+        question, name, path = sys.argv[2:]
+        answer = QUESTIONS[question][name](path)
+        # Not ru_maxrss: a child begins with its parent's.
+        memory = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+        print(json.dumps([answer, int(memory)]))
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ops", type=int, default=4_000_000)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--only", choices=QUESTIONS, action="append")
+    parser.add_argument("--dftracer", help="a .pfw.gz")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for question in args.only or QUESTIONS:
+            ask(question, Path(folder), args)
+
+
+if __name__ == "__main__":
+    main()
