@@ -11,6 +11,7 @@ from harness import golden, paired, repeat
 from harness.criterion import PAIRED, PROFILE, REPEAT
 from harness.envelope import Envelope
 from harness.repeat import Standard
+from harness.run import Run
 from harness.verdict import Verdict
 from tracekit import formats
 from tracekit.errors import InputError, UsageError
@@ -46,14 +47,18 @@ def check(
         UsageError: If the mode does not fit what is given.
     """
     chosen = choose_mode(mode, against, len(traces))
-    runs = [formats.load(trace, time_unit=time_unit, skip_bad=skip_bad) for trace in traces]
     if chosen == PAIRED:
-        recording = formats.load(against, time_unit=time_unit, skip_bad=skip_bad)
-        verdict = paired.judge(recording, runs[0], names=(against, traces[0]), remap=remap, presets=presets)
-        return _with_reason(verdict, mode, _why_paired(runs[0], traces[0]))
+        replay, recording = (
+            formats.load(name, time_unit=time_unit, skip_bad=skip_bad) for name in (traces[0], against)
+        )
+        verdict = paired.judge(recording, replay, names=(against, traces[0]), remap=remap, presets=presets)
+        return _with_reason(verdict, mode, _why_paired(replay, traces[0]))
     if remap:
         raise UsageError(f"--remap has no meaning in {chosen} mode", "it pairs ops one by one; leave it out")
     standard = _standard(against, time_unit=time_unit, skip_bad=skip_bad)
+    # One pass over each, in memory that does not grow with its ops; a warm-up can only be left out of a trace that is there.
+    read = Run.read if standard.contract.warmup == "none" else formats.load
+    runs = [read(trace, time_unit=time_unit, skip_bad=skip_bad) for trace in traces]
     verdict = repeat.judge(standard, runs, traces, chosen, presets)
     return _with_reason(
         verdict, mode, f"{standard.name} is made of runs; another job of the same kind is judged with --mode {PROFILE}"
@@ -104,5 +109,4 @@ def is_trace_file(against: str) -> bool:
 def _standard(against: str, *, time_unit: str, skip_bad: bool) -> Standard:
     if not is_trace_file(against):
         return golden.load(against).standard()
-    trace: Trace = formats.load(against, time_unit=time_unit, skip_bad=skip_bad)
-    return Standard(os.path.basename(against), Envelope.of([trace]))
+    return Standard(os.path.basename(against), Envelope.of([Run.read(against, time_unit=time_unit, skip_bad=skip_bad)]))

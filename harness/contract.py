@@ -18,6 +18,7 @@ import numpy as np
 
 from harness.criterion import MINIMUM_OPS
 from harness.figures import Figures
+from harness.run import Run
 from harness.validity import unsettled
 from harness.verdict import Finding
 from tracekit.errors import InputError, UnknownNameError
@@ -81,9 +82,9 @@ class Contract:
                 raise InputError(f"{name} in {source} is {value!r}", "write a whole number above 0")
         return contract
 
-    def trimmed(self, trace: Trace) -> Trace:
+    def trimmed(self, trace: Trace | Run) -> Trace | Run:
         """The trace without its warm-up; as it is where it has none that could be told (see `problems`)."""
-        if self.warmup == "none":
+        if self.warmup == "none" or isinstance(trace, Run):
             return trace
         warm = _warm_ops(trace, self.warmup)
         if warm is None or bool(warm.all()):
@@ -93,7 +94,7 @@ class Contract:
         trailer = None if trace.trailer is None else replace(trace.trailer, ops=len(kept))
         return Trace(kept.columns, kept.tables, marks, trace.header, trailer, trace.warnings)
 
-    def problems(self, traces: Sequence[Trace], told: Sequence[tuple[str, Figures]]) -> list[Finding]:
+    def problems(self, traces: Sequence[Trace | Run], told: Sequence[tuple[str, Figures]]) -> list[Finding]:
         """What the contract asks for and the runs do not hold.
 
         Args:
@@ -102,7 +103,7 @@ class Contract:
         """
         return list(self._problems(traces, told))
 
-    def _problems(self, traces: Sequence[Trace], told: Sequence[tuple[str, Figures]]) -> Iterator[Finding]:
+    def _problems(self, traces: Sequence[Trace | Run], told: Sequence[tuple[str, Figures]]) -> Iterator[Finding]:
         if len(told) < self.min_runs:
             yield unsettled(
                 "valid.runs",

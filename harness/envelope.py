@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.figures import Figures, Table, histograms
+from harness.figures import Figures, Table
+from harness.run import Run
 from tracekit.errors import InputError
 from tracekit.histogram import Histogram, merged
-from tracekit.metrics import Metrics
 from tracekit.trace import Trace
 
 # 1: the first published layout.
@@ -31,14 +31,11 @@ class Envelope:
     histograms: Mapping[str, Histogram]
 
     @classmethod
-    def of(cls, traces: Sequence[Trace]) -> Envelope:
+    def of(cls, traces: Sequence[Trace | Run]) -> Envelope:
         """The envelope of these runs, in this order: a pure function."""
-        runs, parts = [], []
-        for trace in traces:
-            metrics = Metrics.of(trace)
-            runs.append(Figures.measured(trace, metrics))
-            parts.append(histograms(metrics))
-        return cls(runs, {name: merged([part[name] for part in parts]) for name in REPORTED})
+        runs = [trace if isinstance(trace, Run) else Run.of(trace) for trace in traces]
+        together = {name: merged([run.histograms[name] for run in runs]) for name in REPORTED}
+        return cls([run.figures for run in runs], together)
 
     @cached_property
     def sizes(self) -> Table:

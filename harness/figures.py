@@ -9,19 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from harness.overlaps import Meetings
 from harness.stats import Ints
 from tracekit.histogram import Histogram
 from tracekit.machine import host_class
 from tracekit.metrics import Metrics
-from tracekit.metrics.queue_depth import Sweep
-from tracekit.metrics.view import View
-from tracekit.trace import Trace
+from tracekit.metrics.levels import Levels
+from tracekit.trace import Header, Trace
 
 # Above this many distinct sizes a table is kept in the histogram's buckets (1/128 of the value wide).
 TABLE_LIMIT = 4096
-# How far streams are moved against each other: some ops, so that who waited for whom is undone, and far less than a batch, so
-# that batches which take turns still do.
-SHIFTS, SHIFT_SERVICES = 4, 10
 COARSE_BITS = 5
 
 
@@ -92,7 +89,7 @@ class Figures:
         scalars: By name; None is "the trace cannot say".
         sizes: Requested sizes of reads and writes, bytes.
         depths: Reads and writes by the queue depth right after their submission, themselves included.
-        chance: The same, over all of `SHIFTS` copies of the run in which every stream was moved by the time of a few ops: how often
+        chance: The same, over all of a few copies (`harness.overlaps`) of the run in which every stream was moved by the time of a few ops: how often
             ops would meet if streams knew nothing of each other.
         kinds: All ops by kind.
         engine: What recorded it (engines see different kinds of metadata ops).
@@ -117,13 +114,18 @@ class Figures:
     @classmethod
     def measured(cls, trace: Trace, metrics: Metrics) -> Figures:
         """The figures of a trace whose metrics are at hand."""
-        view = View.of(trace)
-        header = trace.header
+        meetings = Levels(Meetings())
+        meetings.update(trace.sorted())
+        return cls.summed(metrics, meetings.tally, trace.header)
+
+    @classmethod
+    def summed(cls, metrics: Metrics, meetings: Meetings, header: Header | None) -> Figures:
+        """The figures of a run of which nothing is left but what was added up."""
         return cls(
-            scalars=_scalars(metrics) | {"streams.peak": streams_at_a_time(view)},
+            scalars=_scalars(metrics) | {"streams.peak": meetings.lives.most()},
             sizes=_sizes(metrics),
-            depths=_depths(view),
-            chance=_chance(view),
+            depths=Table.of(meetings.overlaps.depths()),
+            chance=Table.of(meetings.overlaps.chance()),
             kinds=dict(metrics.backend_counters.requests),
             engine=str(header.producer.get("engine", "")) if header else "",
             host_class=host_class(header.host) if header else "",
@@ -176,18 +178,6 @@ def histograms(metrics: Metrics) -> dict[str, Histogram]:
         "gap": metrics.arrivals.inter_arrival_us_hist,
         "qd": metrics.queue_depth.depth_ns_hist,
     }
-
-
-def streams_at_a_time(view: View) -> float | None:
-    """The largest number of streams that are between their first and their last data op at one time; None without streams."""
-    streams = view.streams
-    if streams is None or not len(streams):
-        return None
-    count = int(streams.max()) + 1
-    first, last = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
-    np.minimum.at(first, streams, view.submit)
-    np.maximum.at(last, streams, view.submit)
-    return float(Sweep.of(first, last + 1, np.zeros(count, np.int64)).peak_depth)
 
 
 def _scalars(metrics: Metrics) -> dict[str, float | None]:
@@ -261,31 +251,3 @@ def _sizes(metrics: Metrics) -> Table:
         return Table.of(metrics.sizes)
     low, _, counts = metrics.req_bytes_hist.buckets()
     return Table(np.asarray(low, np.int64), np.asarray(counts, np.int64))
-
-
-def _depths(view: View) -> Table:
-    timed = view.timed
-    if not bool(timed.any()):
-        return Table.of({})
-    return _depths_at(view.submit[timed], view.complete[timed])
-
-
-def _chance(view: View) -> Table:
-    timed, streams = view.timed, view.streams
-    if streams is None or not bool(timed.any()):
-        return Table.of({})
-    submit, complete, stream = view.submit[timed], view.complete[timed], streams[timed]
-    reach = max(1, round(SHIFT_SERVICES * float(np.median(complete - submit))))
-    total = Table.of({})
-    for number in range(SHIFTS):
-        # Numbered, not random: the same trace has the same figures.
-        moves = np.random.default_rng(number).integers(0, 2 * reach, int(stream.max()) + 1)[stream]
-        total = total + _depths_at(submit + moves, complete + moves)
-    return total
-
-
-def _depths_at(submit: Ints, complete: Ints) -> Table:
-    # An op that takes no time at its instant still counts itself.
-    sweep = Sweep.of(submit, np.maximum(complete, submit + 1), np.zeros(len(submit), np.int64))
-    values, counts = np.unique(sweep.at(submit), return_counts=True)
-    return Table(values.astype(np.int64), counts.astype(np.int64))

@@ -30,6 +30,7 @@ from harness.envelope import Envelope
 from harness.figures import Figures, Table
 from harness.findings import Measured, distributions, finding_of, format_value, without
 from harness.noise import Lesson, Noise, log_tolerance, scalar, shares
+from harness.run import Run
 from harness.verdict import Finding, Outcome, RunByRun, Verdict
 from tracekit.trace import Trace
 
@@ -112,7 +113,11 @@ class Trial:
 
 
 def judge(
-    standard: Standard, traces: Sequence[Trace], names: Sequence[str], mode: str = REPEAT, presets: Sequence[str] = ()
+    standard: Standard,
+    traces: Sequence[Trace | Run],
+    names: Sequence[str],
+    mode: str = REPEAT,
+    presets: Sequence[str] = (),
 ) -> Verdict:
     """Hold runs against a golden.
 
@@ -124,14 +129,16 @@ def judge(
         presets: Published bands to be shown beside ours.
     """
     contract = standard.contract
-    pairs = list(zip(traces, names, strict=True))
+    # Every trace is looked at once; what a warm-up is can only be told of one that is there.
+    runs = [trace if isinstance(trace, Run) else Run.of(trace) for trace in traces]
+    pairs = list(zip(runs, names, strict=True))
     notes = [note for trace, name in pairs for note in validity.remarks(trace, name)]
     problems = [
         problem
         for trace, name in pairs
         for problem in validity.problems(trace, name, sync_streams=contract.sync_streams)
     ]
-    candidates = Envelope.of([contract.trimmed(trace) for trace in traces])
+    candidates = Envelope.of(runs if contract.warmup == "none" else [contract.trimmed(trace) for trace in traces])
     trial = Trial(standard, candidates.runs, mode)
     told = list(zip(names, candidates.runs, strict=True))
     problems += contract.problems(traces, told)

@@ -28,13 +28,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-
 from harness.criterion import MINIMUM_OPS, VALIDITY
-from harness.pairing import streams_of
+from harness.run import Run
+from harness.soundness import Soundness
 from harness.verdict import Finding, Outcome
-from tracekit.metrics.view import View
-from tracekit.trace import NULL, Trace, Trailer
+from tracekit.trace import Trace, Trailer
 from tracekit.units import counted
 
 LOST_SHARE = 0.001
@@ -44,7 +42,7 @@ SHORT_SHARE = 0.01
 CACHE_SHARE = 0.05
 
 
-def problems(trace: Trace, name: str, *, sync_streams: bool = True) -> list[Finding]:
+def problems(trace: Trace | Run, name: str, *, sync_streams: bool = True) -> list[Finding]:
     """What makes a trace unfit to be judged, or too thin; nothing for a sound one.
 
     Args:
@@ -52,10 +50,11 @@ def problems(trace: Trace, name: str, *, sync_streams: bool = True) -> list[Find
         name: What to call it in sentences.
         sync_streams: Whether its threads are in one op at a time.
     """
-    return list(_problems(trace, name, sync_streams=sync_streams))
+    found = trace.soundness if isinstance(trace, Run) else Soundness.of(trace)
+    return list(_problems(trace, found, name, sync_streams=sync_streams))
 
 
-def remarks(trace: Trace, name: str) -> list[str]:
+def remarks(trace: Trace | Run, name: str) -> list[str]:
     """What a reader of the verdict should know about a trace that can be judged."""
     notes = [f"{name}: {warning}" for warning in trace.warnings]
     trailer = trace.trailer
@@ -90,28 +89,27 @@ def _resident_share(trace: Trace) -> float | None:
     return resident / pages if isinstance(pages, int) and isinstance(resident, int) and pages > 0 else None
 
 
-def _problems(trace: Trace, name: str, *, sync_streams: bool) -> Iterator[Finding]:
-    view = View.of(trace)
-    if not len(view.data):
+def _problems(run: Trace | Run, found: Soundness, name: str, *, sync_streams: bool) -> Iterator[Finding]:
+    if not found.data_ops:
         yield error("valid.empty", "ops to judge", f"{name} holds no reads and no writes; empty is never a match")
         return
-    if len(view.data) < MINIMUM_OPS:
+    if found.data_ops < MINIMUM_OPS:
         yield unsettled(
             "valid.size",
             "enough ops",
-            f"{name} holds {counted(len(view.data), 'read or write', 'reads and writes')}; at least {MINIMUM_OPS} are needed to judge anything",
+            f"{name} holds {counted(found.data_ops, 'read or write', 'reads and writes')}; at least {MINIMUM_OPS} are needed to judge anything",
             "record for longer",
         )
-    yield from _cut(trace, name)
-    yield from _clock(view, name)
-    yield from _bytes(view, name)
+    yield from _cut(run, name)
+    yield from _clock(found, name)
+    yield from _bytes(found, name)
     if sync_streams:
-        yield from _overlaps(view, name)
-    if trace.trailer is not None:
-        yield from _run(trace.trailer, name)
+        yield from _overlaps(found, name)
+    if run.trailer is not None:
+        yield from _run(run.trailer, name)
 
 
-def _cut(trace: Trace, name: str) -> Iterator[Finding]:
+def _cut(trace: Trace | Run, name: str) -> Iterator[Finding]:
     trailer = trace.trailer
     if trailer is None:
         if trace.header is not None:
@@ -133,16 +131,15 @@ def _cut(trace: Trace, name: str) -> Iterator[Finding]:
         )
 
 
-def _clock(view: View, name: str) -> Iterator[Finding]:
-    submit, complete = view.trace.col("t_submit"), view.trace.col("t_complete")
-    count = int(((complete != NULL) & (complete < submit)).sum())
+def _clock(found: Soundness, name: str) -> Iterator[Finding]:
+    count = found.backwards
     if count:
         yield error(
             "valid.clock",
             "clock",
             f"in {name} {counted(count, 'op completes before it begins', 'ops complete before they begin')}: the clock cannot be trusted",
         )
-    if bool(view.timed.any()) and bool((view.complete == view.submit)[view.timed].all()):
+    if found.timed and found.timed == found.instant:
         yield unsettled(
             "valid.clock",
             "clock",
@@ -151,42 +148,27 @@ def _clock(view: View, name: str) -> Iterator[Finding]:
         )
 
 
-def _bytes(view: View, name: str) -> Iterator[Finding]:
-    returned, asked, offset = view.col("ret"), view.sizes, view.col("offset")
-    count = int(((returned > asked) & ~view.failed).sum())
+def _bytes(found: Soundness, name: str) -> Iterator[Finding]:
+    count = found.too_much
     if count:
         yield error(
             "valid.bytes",
             "bytes moved",
             f"in {name} {counted(count, 'op moves', 'ops move')} more bytes than asked for: sizes cannot be trusted",
         )
-    known = (offset != NULL) & (returned > 0)
-    end = np.where(known, offset + returned, 0)
-    uri = view.col("uri")
-    ends = np.zeros(int(uri.max(initial=0)) + 1, np.int64)
-    np.maximum.at(ends, uri, end)
-    # What comes back short at the end of a file is how programs learn where it ends.
-    short = int((view.reads & known & (returned < asked) & (end < ends[uri])).sum())
-    if short > SHORT_SHARE * len(view.data):
+    short = found.short
+    if short > SHORT_SHARE * found.data_ops:
         yield unsettled(
             "valid.short",
             "whole reads",
-            f"in {name} {short} of {len(view.data)} reads and writes come back short in the middle of their file: the storage cut them",
+            f"in {name} {short} of {found.data_ops} reads and writes come back short in the middle of their file: the storage cut them",
             "find out what interrupts reads, or record again",
         )
 
 
-def _overlaps(view: View, name: str) -> Iterator[Finding]:
-    trace = view.trace
-    streams = streams_of(trace)
-    # Object requests run many at a time on one thread; a thread in a system call is in that call.
-    if streams is None or "t_complete" not in trace or "level" in trace:
-        return
-    known = np.flatnonzero(trace.col("t_complete") != NULL)
-    order = known[np.lexsort((trace.col("t_complete")[known], trace.col("t_submit")[known], streams[known]))]
-    submit, complete, stream = trace.col("t_submit")[order], trace.col("t_complete")[order], streams[order]
-    count = int(((stream[1:] == stream[:-1]) & (submit[1:] < complete[:-1])).sum())
-    if count > OVERLAP_SHARE * len(order):
+def _overlaps(found: Soundness, name: str) -> Iterator[Finding]:
+    count = found.overlaps
+    if count is not None and count > OVERLAP_SHARE * found.completed:
         yield error(
             "valid.overlap",
             "one op at a time per thread",

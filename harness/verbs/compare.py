@@ -85,20 +85,20 @@ def _envelope(names: Sequence[str], args: argparse.Namespace) -> Envelope:
     from harness import golden, validity
     from harness.check import is_trace_file
     from harness.envelope import Envelope
+    from harness.run import Run
     from harness.verdict import Outcome
-    from tracekit import formats
 
     if len(names) == 1 and not is_trace_file(names[0]) and (names[0] in golden.names() or os.path.isdir(names[0])):
         return golden.load(names[0]).standard().envelope
-    traces = []
+    runs = []
     for name in names:
-        trace = formats.load(name, time_unit=args.time_unit, skip_bad=args.skip_bad)
+        run = Run.read(name, time_unit=args.time_unit, skip_bad=args.skip_bad)
         # Nothing is decided here, so what is wrong with a trace is said and the rest shown.
-        for problem in validity.problems(trace, name):
+        for problem in validity.problems(run, name):
             if problem.outcome is Outcome.ERROR or problem.id == "valid.size":
                 console.warn(problem.reason)
-        traces.append(trace)
-    return Envelope.of(traces)
+        runs.append(run)
+    return Envelope.of(runs)
 
 
 def _text(

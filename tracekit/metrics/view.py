@@ -13,7 +13,7 @@ from tracekit.trace import NULL, IntArray, Mask, Trace
 
 Ints = NDArray[np.int64]
 DATA_KINDS = ("read", "write")
-_TOLD = ("t_complete", "ret", "pid", "tid", "attempts")
+_TOLD = ("t_complete", "ret", "pid", "tid", "attempts", "level")
 
 
 class Streams:
@@ -129,11 +129,17 @@ class View:
         Of a piece of a trace they are the numbers that the whole trace's streams have, and never None.
         """
         if self.numbers is not None:
-            codes = self.numbers.codes(*(self.trace.col(name) for name in ("rank", "pid", "tid")))
+            codes = self.all_streams
             return codes if len(codes) == len(self.data) else codes[self.data]
         if "pid" not in self.trace and "tid" not in self.trace:
             return None
         return codes_of(self.col("rank"), self.col("pid"), self.col("tid"))
+
+    @cached_property
+    def all_streams(self) -> Ints:
+        """A number for the stream of every op, of a piece of a trace."""
+        assert self.numbers is not None
+        return self.numbers.codes(*(self.trace.col(name) for name in ("rank", "pid", "tid")))
 
 
 def has_level(trace: Trace, level: str) -> bool:
