@@ -24,7 +24,7 @@ def run_recorded(
     output = tmp_path / "trace.jsonl"
     done = subprocess.run(
         [*TRACEKIT, "record", "-o", str(output), "--force", "--engine", "python", *options, "--", python, str(script), *args],
-        cwd=rest.pop("cwd", tmp_path), capture_output=True, text=True, timeout=120, **rest,
+        cwd=rest.pop("cwd", tmp_path), capture_output=True, text=True, timeout=600, **rest,
     )  # fmt: skip
     return done, Trace.read(output) if output.exists() else None
 

@@ -15,7 +15,7 @@ from tracekit.testing import training_trace
 def run(*arguments, **rest):
     """Run tracekit in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "tracekit.cli", *arguments], capture_output=True, text=True, timeout=120, **rest
+        [sys.executable, "-m", "tracekit.cli", *arguments], capture_output=True, text=True, timeout=600, **rest
     )
 
 
@@ -28,7 +28,7 @@ def test_help_starts_without_heavy_imports(arguments):
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'numpy', 'msgspec', 'pyarrow', 'scipy', 'torch', 'pandas'}))"
     )
     found = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=600, check=True
     )
 
     assert found.stdout.splitlines()[-1] == "[]"
@@ -80,7 +80,7 @@ def test_a_pipe_closed_early_is_no_error(tmp_path, form):
             stdout=writer,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
+            timeout=600,
         )
     finally:
         os.close(writer)
@@ -122,7 +122,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
     assert found.returncode == 4

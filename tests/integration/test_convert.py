@@ -16,7 +16,7 @@ TRACEKIT = [sys.executable, "-m", "tracekit"]
 
 def _convert(*arguments, **rest):
     return subprocess.run(
-        [*TRACEKIT, "convert", *map(str, arguments)], capture_output=True, text=True, timeout=120, **rest
+        [*TRACEKIT, "convert", *map(str, arguments)], capture_output=True, text=True, timeout=600, **rest
     )
 
 
@@ -98,7 +98,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     peak = {}
     for count in (400_000, 2_000_000):
         done = subprocess.run(
-            [sys.executable, "-c", program, str(count)], capture_output=True, text=True, timeout=120, cwd=tmp_path
+            [sys.executable, "-c", program, str(count)], capture_output=True, text=True, timeout=600, cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
         peak[count] = int(done.stdout)

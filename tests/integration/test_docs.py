@@ -94,6 +94,6 @@ def test_every_block_of_the_page_runs(page, reader_directory):
             else [sys.executable, "-c", text]
         )
         done = subprocess.run(
-            command, cwd=reader_directory, env=environment, capture_output=True, text=True, timeout=200, check=False
+            command, cwd=reader_directory, env=environment, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, f"{page}:\n{text}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"

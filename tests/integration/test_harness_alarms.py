@@ -26,7 +26,7 @@ PROGRAM = Path(golden.__file__).parent / "torch-like" / "program.py"
 
 def run(*words):
     """A command to its end, whatever its status."""
-    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=600, check=False)
 
 
 def verdict(trace, against):

@@ -36,7 +36,7 @@ def harness(*words, environment=None):
         [sys.executable, "-m", "harness.cli", *map(str, words)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env=clean | (environment or {}),
     )
 
@@ -77,7 +77,7 @@ def test_a_failure_is_exit_1_also_when_nobody_reads(files):
             stdout=writer,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
     finally:
@@ -233,7 +233,7 @@ def test_a_golden_whose_package_is_missing_cannot_run():
         "sys.exit(main(sys.argv[1:]))\n"
     )
     for words in (("check", "--golden", "torch-like"), ("demo",)):
-        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=600)
         assert done.returncode == 4
         assert "PyTorch" in done.stderr
         assert done.stderr.strip().count("error:") == 1
@@ -268,5 +268,5 @@ def test_help_starts_quickly():
         "print(sorted({'numpy', 'scipy', 'yaml', 'torch', 'pyarrow'} & set(sys.modules)), file=sys.stderr)\n"
     )
     for words in (("--help",), ("check", "--help"), ("demo", "--help")):
-        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=600)
         assert done.stderr.strip() == "[]", words

@@ -52,7 +52,7 @@ def recorded(tmp_path_factory):
     def record(name, compute_s, steps=20):
         words = ["record", "--engine", "python", "--force", "-o", f"{name}.jsonl", "--include", "*data.bin", "--"]
         program = [sys.executable, "loader.py", "data.bin", str(steps), str(compute_s)]
-        subprocess.run([sys.executable, "-m", "tracekit.cli", *words, *program], cwd=place, check=True, timeout=120)
+        subprocess.run([sys.executable, "-m", "tracekit.cli", *words, *program], cwd=place, check=True, timeout=600)
         return formats.load(str(place / f"{name}.jsonl"))
 
     return record

@@ -20,7 +20,7 @@ def run(*words, cwd=None):
     """A command to its end, whatever its status."""
     environment = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
     return subprocess.run(
-        [sys.executable, *map(str, words)], capture_output=True, text=True, timeout=180, cwd=cwd, env=environment
+        [sys.executable, *map(str, words)], capture_output=True, text=True, timeout=600, cwd=cwd, env=environment
     )
 
 

@@ -162,7 +162,7 @@ def test_the_pth_file_is_one_plain_line():
 def _with(variable, *flags, code="print('here')"):
     environment = {**os.environ, pth.VARIABLE: str(variable)}
     return subprocess.run(
-        [sys.executable, *flags, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *flags, "-c", code], env=environment, capture_output=True, text=True, timeout=600, check=False
     )
 
 

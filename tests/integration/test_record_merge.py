@@ -34,7 +34,7 @@ def _peak(directory):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     return int(done.stdout.split("peak ")[1].split()[0])
 
@@ -80,7 +80,7 @@ def test_a_damaged_chunk_loses_only_itself(tmp_path, bench):
     run.note()
     done = subprocess.run(
         [sys.executable, "-m", "tracekit", "record", "--merge", str(parts), "-o", str(tmp_path / "t.parquet")],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     names = f"{chunks[1].name}, {chunks[2].name}"
@@ -96,7 +96,7 @@ def test_a_recording_goes_into_each_format(tmp_path):
     program = "f = open('data', 'rb', buffering=0)\nfor _ in range(5): f.seek(0); f.read(100)"
     for name in ("a.jsonl", "b.jsonl.zst", "c.parquet"):
         command = [sys.executable, "-m", "tracekit", "record", "-o", name, "--", sys.executable, "-c", program]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         trace = Trace.read(tmp_path / name)
         assert [op.ret for op in trace if op.op == "read"] == [100] * 5

@@ -192,7 +192,7 @@ def test_recording_inside_a_recording(tmp_path):
     (tmp_path / "data").write_bytes(b"x" * 77)
     inner = [*TRACEKIT, "record", "-o", "inner.jsonl", "--", sys.executable, "-c", "open('data', 'rb').read()"]
     outer = [*TRACEKIT, "record", "-o", "outer.jsonl", "--", *inner]
-    done = subprocess.run(outer, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(outer, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     seen = {
         name: sum(op.op == "read" and op.ret == 77 for op in Trace.read(tmp_path / f"{name}.jsonl"))

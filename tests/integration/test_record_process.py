@@ -67,7 +67,7 @@ def test_own_failure_is_125_before_the_program_starts(tmp_path, options):
     """What record itself cannot do ends in 125 and one sentence, before the program has run."""
     (tmp_path / "old.jsonl").write_text("kept")
     command = [*RECORD, *options, "--", sys.executable, "-c", "open('ran', 'w')"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 125
     assert len(done.stderr.strip().splitlines()) == 1
     assert os.listdir(tmp_path) == ["old.jsonl"]
@@ -76,7 +76,7 @@ def test_own_failure_is_125_before_the_program_starts(tmp_path, options):
 
 def test_no_command_is_a_usage_error(tmp_path):
     """Record without a command says how to write one."""
-    done = subprocess.run([*RECORD, "--"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*RECORD, "--"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 125
     assert "tracekit record -- python train.py" in done.stderr
 
@@ -94,7 +94,7 @@ def test_default_name_and_arguments(tmp_path):
     """Without -o the trace is named after script and pid, and options after -- are the program's."""
     (tmp_path / "train.py").write_text("import os, sys; print(os.getpid(), sys.argv[1:])")
     command = [*RECORD, "--", sys.executable, "train.py", "-o", "x", "--", "--force"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     pid, _, argv = done.stdout.partition(" ")
     assert argv.strip() == "['-o', 'x', '--', '--force']"
     assert sorted(os.listdir(tmp_path)) == [f"tracekit-train.{pid}.jsonl", "train.py"]
@@ -162,7 +162,7 @@ while True: signal.pause()
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == 9
     assert Trace.read(tmp_path / "trace.jsonl").is_complete
 
@@ -177,7 +177,7 @@ def test_own_sitecustomize_usercustomize_and_pythonpath_work(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(site)}
     with_us, _ = _record(tmp_path, sys.executable, "-c", program, env=environment)
     without = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
     )
     assert json.loads(with_us.stdout) == json.loads(without.stdout)
 
@@ -191,7 +191,7 @@ def test_broken_sitecustomize_fails_as_without_us(tmp_path, text):
     environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
     program = [sys.executable, "-c", "import sys; print('sitecustomize' in sys.modules)"]
     with_us, _ = _record(tmp_path, *program, env=environment)
-    without = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    without = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert (with_us.returncode, with_us.stdout) == (without.returncode, without.stdout)
     ours = [
         line
@@ -217,7 +217,7 @@ def test_child_has_only_our_private_modules(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     with_us, _ = _record(tmp_path, sys.executable, "-c", program, env=environment)
     without = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
     )
     (ours, our_fds), (theirs, their_fds) = json.loads(with_us.stdout), json.loads(without.stdout)
     more = set(ours) - set(theirs)
@@ -256,7 +256,7 @@ def test_sigkill_loses_at_most_the_op_in_flight(tmp_path):
             time.sleep(0.01)
         time.sleep(chance.random() * 0.3)
         os.kill(_child_of(process.pid), signal.SIGKILL)
-        _, talk = process.communicate(timeout=60)
+        _, talk = process.communicate(timeout=600)
         assert process.returncode == 137, talk
         done = int.from_bytes(count.read_bytes(), "little")
         trace = Trace.read(tmp_path / "trace.jsonl")
@@ -438,13 +438,13 @@ def test_parts_stay_when_the_trace_cannot_be_written(tmp_path):
     (tmp_path / "data").write_bytes(b"x" * 10)
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [*RECORD, "-o", "out/trace.jsonl", "--", sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 125
     assert "Traceback" not in done.stderr
     assert "--merge" in done.stderr
     parts = next((tmp_path / "moved").iterdir())
     again = subprocess.run(
-        [*RECORD, "--merge", str(parts), "-o", "late.jsonl"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [*RECORD, "--merge", str(parts), "-o", "late.jsonl"], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert again.returncode == 0, again.stderr
     assert any(op.op == "read" and op.ret == 10 for op in Trace.read(tmp_path / "late.jsonl"))

@@ -77,7 +77,7 @@ def record(data: Path, tmp_path: Path, program: str, *options: str, engine: str)
     script.write_text(textwrap.dedent(program))
     output = tmp_path / "trace.jsonl"
     command = [*TRACEKIT, "record", "-o", str(output), "--force", "--engine", engine, *options, "--", sys.executable]
-    done = subprocess.run([*command, str(script)], cwd=data.parent, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, str(script)], cwd=data.parent, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return Trace.read(output)
 
@@ -167,7 +167,7 @@ def test_what_is_recorded_can_be_restored(data: Path, tmp_path: Path, engine: st
     for name in "abcd":
         cache.fill(str(data / name))
     command = [*TRACEKIT, "replay", "trace.jsonl", "--cache-start", "recorded", "-o", "again.jsonl"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode in (0, 3), done.stderr
     again = Trace.read(tmp_path / "again.jsonl").trailer
     assert again is not None
@@ -278,7 +278,7 @@ def test_a_full_table_leaves_files_unknown_and_says_so(data: Path, tmp_path: Pat
 def test_bad_options_are_one_sentence(tmp_path: Path, options: list[str], sentence: str) -> None:
     """Before the program starts."""
     command = [*TRACEKIT, "record", *options, "--", sys.executable, "-c", "print('ran')"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 125
     assert sentence in done.stderr
     assert "ran" not in done.stdout

@@ -109,7 +109,7 @@ def test_file_interface_is_the_same(tmp_path, flags):
         directory.mkdir()
         (directory / "program.py").write_text(FILES)
         command = [*before, sys.executable, *flags, "program.py"]
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         outputs.append(_neutral(done.stdout, directory))
     assert outputs[0] == outputs[1]
@@ -140,7 +140,7 @@ def _interpreter(name: str) -> str | None:
     found = shutil.which(name)
     if found is None:
         return None
-    works = subprocess.run([found, "-c", "pass"], capture_output=True, timeout=60).returncode == 0
+    works = subprocess.run([found, "-c", "pass"], capture_output=True, timeout=600).returncode == 0
     return found if works else None
 
 

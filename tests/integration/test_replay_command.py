@@ -258,7 +258,7 @@ def test_the_system_calls_are_those_of_the_trace(data: list[Path], tmp_path: Pat
     trace_path = saved(source, tmp_path)
     done = subprocess.run(
         [*command, str(trace_path), "--pace", pace, "-o", str(tmp_path / "out.jsonl")],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode in (0, 3), done.stderr
     calls = [call for log in logs.iterdir() for line in log.read_text().splitlines() if (call := _CALL.match(line))]
@@ -303,7 +303,7 @@ def test_an_interrupted_replay_leaves_what_was_done(
     _wait_for_threads(process.pid, 4)
     time.sleep(0.5)
     process.send_signal(number)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == code, said
     assert "Traceback" not in said
     result = Trace.read(out)
@@ -430,20 +430,22 @@ def test_direct_reads_are_counted_as_issued_and_as_recorded(data: list[Path], tm
 def test_data_that_fails_during_the_run_is_counted(data: list[Path], tmp_path: Path) -> None:
     """A file cut short under the running replay: the schedule goes on, short reads are counted, the exit code is 3."""
     uri = file_uri(data[0])
-    ops = [Op(uri, 100_000, 100, i * 20 * MS, ret=100, pid=1, tid=1) for i in range(100)]
+    ops = [Op(uri, 100_000, 100, i * 20 * MS, ret=100, pid=1, tid=1) for i in range(250)]
     out = tmp_path / "out.jsonl"
     process = subprocess.Popen([*COMMAND, str(saved(Trace.of(ops), tmp_path)), "-o", str(out)], stderr=subprocess.PIPE)
     _wait_for_results(tmp_path)
     time.sleep(0.3)
     os.truncate(data[0], 10)
-    process.communicate(timeout=30)
+    process.communicate(timeout=600)
     assert process.returncode == 3
     result = Trace.read(out)
     assert result.trailer is not None
     run = result.trailer.run
-    assert len(result) == 100
-    assert 0 < run["short_reads"] < 100
-    assert run["verdict"] == "TARGET LIMITED"
+    assert len(result) == 250
+    assert 0 < run["short_reads"] < 250
+    # On a busy machine it may have been late besides, and then says that first.
+    assert run["verdict"] != "VALID"
+    assert any("returned less than in the recording" in reason for reason in run["reasons"])
 
 
 def test_writes_happen_in_scratch_only(data: list[Path], tmp_path: Path) -> None:
@@ -512,7 +514,7 @@ def test_a_failed_run_stops_when_told_and_says_why_even_when_quiet(data: list[Pa
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 3, done.stderr

@@ -56,7 +56,7 @@ def replayed(trace: Path, *arguments: str, prefix: tuple[str, ...] = ()) -> subp
 
 def statement(process: subprocess.Popen[str]) -> dict[str, Any]:
     """What the replay said about itself; its exit code agrees."""
-    out, said = process.communicate(timeout=120)
+    out, said = process.communicate(timeout=600)
     assert process.returncode == 3, said + out
     return dict(json.loads(out))
 

@@ -487,9 +487,13 @@ def test_the_python_threads_do_not_pretend_to_keep_global_order(files):
 def test_priority_goes_when_a_core_is_used_up(files, engine):
     """A run that keeps a core busy throughout loses real-time priority before the kernel stops it for 50 ms."""
     source = reads(files, streams=1, ops=600_000, gap=100)
-    run = replay(source, Options(engine=engine)).run
-    if run["priority"].startswith("normal"):
-        pytest.skip(run["priority"])
+    # Beside others of real-time priority, such as another run of these tests, it may not have had a core for itself.
+    for _ in range(4):
+        run = replay(source, Options(engine=engine)).run
+        if run["priority"].startswith("normal"):
+            pytest.skip(run["priority"])
+        if "taken away" in run["priority"]:
+            break
     assert "taken away" in run["priority"]
 
 

@@ -113,7 +113,7 @@ def test_an_open_that_failed_then_is_tried_again(folder: Path) -> None:
     done = replay(trace)
     assert [op.err for op in done.trace] == ["ENOENT", None]
     assert done.run["unexpected_errors"] == {}
-    assert done.run["verdict"] != "TARGET LIMITED"
+    assert not any("ops failed" in reason for reason in done.run["reasons"])
 
 
 def test_a_mapping_beyond_the_file_is_an_error_of_that_op(folder: Path) -> None:
@@ -285,7 +285,9 @@ def test_reads_that_fail_keep_the_schedule() -> None:
     clock = PythonClock()
     done = replay(trace, choice=Choice(ThreadsEngine(clock), clock, "test"), storage_of=lambda _: storage)
     assert errors(done) == {"EIO": 10}
-    assert done.run["verdict"] == "TARGET LIMITED"
+    # On a busy machine it may have been late besides, and then says that first.
+    assert done.run["verdict"] != "VALID"
+    assert any("ops failed that had not failed in the recording: EIO 10" in reason for reason in done.run["reasons"])
     assert done.trace.col("t_due").tolist() == [i * MS for i in range(20)]
     assert [op.ret for op in done.trace] == [10, None] * 10
 

@@ -113,7 +113,7 @@ def test_a_pipe_is_written_directly(tmp_path):
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
         try:
             write_text(pipe, "through", force=False)
-            assert reader.communicate(timeout=30)[0] == b"through"
+            assert reader.communicate(timeout=600)[0] == b"through"
         finally:
             reader.kill()
 

@@ -57,7 +57,7 @@ def forbid(number, action):
 def compiled(source: Path, target: Path, *flags: str) -> Path:
     """A shared library made of one C file."""
     command = ["cc", "-O2", "-shared", "-fPIC", "-w", *flags, "-o", str(target), str(source)]
-    subprocess.run([*command, "-ldl", "-lrt", "-lpthread"], check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, "-ldl", "-lrt", "-lpthread"], check=True, capture_output=True, timeout=600)
     return target
 
 
@@ -74,7 +74,7 @@ def record(directory: Path, program: str, *args: str, options=(), environment=No
     command = command_for(directory, program, options=options, python=python)
     output = directory / "trace.jsonl"
     done = subprocess.run(
-        [*command, *args], cwd=directory, capture_output=True, text=True, timeout=rest.pop("timeout", 120),
+        [*command, *args], cwd=directory, capture_output=True, text=True, timeout=rest.pop("timeout", 600),
         env=environment, **rest,
     )  # fmt: skip
     return done, Trace.read(output) if output.exists() else None

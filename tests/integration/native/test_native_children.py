@@ -91,7 +91,7 @@ def test_a_program_of_ones_own_and_the_command_itself(tmp_path):
     )
     output = tmp_path / "t.jsonl"
     command = [sys.executable, "-m", "tracekit", "record", "--engine", "native", "-o", str(output), "--", "./run.sh"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 9
     from tracekit.trace import Trace
 
@@ -199,7 +199,7 @@ WAITS = """
 def test_waiting_is_as_without_us(tmp_path):
     """Every way to wait, its results and its errors, stops, signals, threads and asyncio: the same output as unrecorded."""
     script = textwrap.dedent(WAITS)
-    plain = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    plain = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
     done, trace = record(tmp_path, WAITS)
     assert (plain.returncode, plain.stderr) == (0, "")
     assert done.stdout == plain.stdout

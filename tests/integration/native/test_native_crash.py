@@ -228,7 +228,7 @@ def test_a_process_without_executable_memory(tmp_path):
         str(script),
         str(data),
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     if done.returncode == 77:
         pytest.skip("this kernel has no PR_SET_MDWE")
     assert done.returncode == 0, done.stderr

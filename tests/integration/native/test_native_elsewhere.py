@@ -39,7 +39,7 @@ def _driver(directory: Path, compiler: str, flags: tuple[str, ...]) -> Path:
          f"-Wl,-rpath,{directory}", *libraries],
     ]  # fmt: skip
     for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
     return target
 
@@ -55,7 +55,7 @@ def test_the_tables_are_rewritten(tmp_path, place):
     (tmp_path / "data").write_bytes(os.urandom(65536))
     (tmp_path / "spool").mkdir()
     arguments = [str(driver), str(tmp_path / "spool"), str(tmp_path / "data"), "got"]
-    done = subprocess.run([*runner, *arguments], capture_output=True, text=True, timeout=200)
+    done = subprocess.run([*runner, *arguments], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("0 wrong, 0 lost, 0 positions corrected\n")
     noted = [chunks._Chunk.read(path) for path in (tmp_path / "spool").glob("*.ops")]
@@ -76,5 +76,5 @@ def test_no_warnings_elsewhere(place):
     strict = ("-std=gnu11", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror")
     for source in RECORDER[1:]:
         command = [compiler, *strict, *flags, RECORDER[0], source]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr

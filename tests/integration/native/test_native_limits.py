@@ -188,7 +188,7 @@ def test_a_disk_that_is_full(tmp_path):
         """)
     )
     command = f"mount -t tmpfs -o size=1m none {small} && exec {sys.executable} {program} {data} {small}"
-    done = subprocess.run(["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, timeout=600)
     if "mount" in done.stderr or "unshare" in done.stderr:
         pytest.skip("file systems cannot be mounted here")
     assert done.returncode == 0, done.stderr
@@ -205,7 +205,7 @@ def test_nothing_of_this_depends_on_the_recorder(tmp_path):
         + "import os, sys\nfd = os.open(sys.argv[1], os.O_RDONLY)\nconfine('kill', 257, how='prctl')\n"
         "os.write(1, os.pread(fd, 10, 0))\nos.open(sys.argv[1], os.O_RDONLY)\n"
     )
-    done = subprocess.run([sys.executable, str(script), str(_data(tmp_path))], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, str(script), str(_data(tmp_path))], capture_output=True, timeout=600)
     assert (done.returncode, done.stdout) == (-31, bytes(10))
 
 

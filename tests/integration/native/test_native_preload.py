@@ -65,7 +65,7 @@ def test_the_command_itself_is_recorded(tmp_path):
     output = tmp_path / "t.jsonl"
     command = [sys.executable, "-m", "tracekit", "record", *PRELOAD, "-o", str(output), "--"]
     done = subprocess.run(
-        [*command, "sh", "-c", "md5sum a; exit 3"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [*command, "sh", "-c", "md5sum a; exit 3"], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 3
     assert _bytes(Trace.read(output), tmp_path / "a") == 200_000
@@ -122,6 +122,6 @@ def test_results_and_messages_are_as_without_us(tmp_path):
 def test_it_needs_the_native_engine(tmp_path):
     """With the Python engine there is nothing to preload: refused before the program starts."""
     command = [sys.executable, "-m", "tracekit", "record", "--engine", "python", *PRELOAD, "--", "true"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 125
     assert "needs the native engine" in done.stderr

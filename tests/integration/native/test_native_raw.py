@@ -23,7 +23,7 @@ from native_programs import (
 
 def _why_not() -> str:
     script = "from tracekit import _core; print(_core.record_raw(False) or '')"
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60).stdout.strip()
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600).stdout.strip()
 
 
 WHY_NOT = _why_not()
@@ -167,7 +167,7 @@ def test_where_it_is_refused_the_reason_is_said(tmp_path, library):
     command = [*TRACEKIT, "record", "-o", "t.jsonl", "--engine", "native", "--raw-syscalls", "--"]
     done = subprocess.run(
         [sys.executable, "-c", outer, *command, sys.executable, "-c", "open('data').read()"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "does not dispatch system calls" in done.stderr
@@ -189,6 +189,6 @@ def test_the_python_engine_says_that_it_cannot(tmp_path):
         "-c",
         "1",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0
     assert "the Python engine sees no system calls" in done.stderr

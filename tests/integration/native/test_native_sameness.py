@@ -42,7 +42,7 @@ def test_nothing_looks_different(tmp_path):
     assert done.returncode == 0, done.stderr
     (theirs / "program.py").write_text((ours / "program.py").read_text())
     plain = subprocess.run(
-        [sys.executable, str(theirs / "program.py")], cwd=theirs, capture_output=True, text=True, timeout=60
+        [sys.executable, str(theirs / "program.py")], cwd=theirs, capture_output=True, text=True, timeout=600
     )
     assert done.stdout.replace(str(ours), "@") == plain.stdout.replace(str(theirs), "@")
     assert len({process["pid"] for process in trace.trailer.processes}) == 5
@@ -79,5 +79,5 @@ def test_late_threads_are_refused_cleanly(tmp_path):
     import textwrap
 
     script.write_text(textwrap.dedent(program))
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.stdout.split() == ["none", "True"], done.stderr

@@ -23,7 +23,7 @@ def _driver(directory: Path, *flags: str) -> list[str]:
     target = directory / "driver"
     command = ["cc", "-g", "-O1", "-std=gnu11", "-w", *flags, *RECORDER, str(HERE / "driver.c"), str(HERE / "raws.c")]
     built = subprocess.run(
-        [*command, "-o", str(target), "-lpthread", "-lrt", "-ldl"], capture_output=True, text=True, timeout=200
+        [*command, "-o", str(target), "-lpthread", "-lrt", "-ldl"], capture_output=True, text=True, timeout=600
     )
     if built.returncode and flags and "sanitize" in built.stderr:
         pytest.skip(f"the compiler has no sanitizers: {built.stderr[:200]}")
@@ -47,7 +47,7 @@ def test_no_warning_with_everything_on(tmp_path):
     flags = ("-std=c11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-fvisibility=hidden", "-c")
     for source in SOURCES:
         done = subprocess.run(
-            ["cc", *flags, source, "-o", str(tmp_path / "o")], capture_output=True, text=True, timeout=60
+            ["cc", *flags, source, "-o", str(tmp_path / "o")], capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stderr
 
@@ -56,7 +56,7 @@ def test_address_and_undefined_behaviour_sanitizers(tmp_path):
     """Every hazard, churn of threads and maps, and the decoder on arbitrary bytes: no report."""
     command = [*_driver(tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"), "2", "net"]
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}  # the driver's own line buffer lives to the end
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "runtime error" not in done.stderr
     assert done.stdout.endswith("0 wrong, 0 lost, 0 positions corrected\n")

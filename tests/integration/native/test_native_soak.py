@@ -29,7 +29,7 @@ def test_churn_does_not_grow(tmp_path, ops, each):
     (tmp_path / "spool").mkdir()
     target = tmp_path / "soak"
     command = ["cc", "-O2", "-std=gnu11", "-w", *RECORDER, str(HERE / "soak.c"), "-o", str(target)]
-    subprocess.run([*command, "-lpthread", "-lrt", "-ldl"], check=True, timeout=120)
+    subprocess.run([*command, "-lpthread", "-lrt", "-ldl"], check=True, timeout=600)
     arguments = [str(tmp_path / "spool"), str(tmp_path / "data"), str(ops), str(each)]
     done = subprocess.run([str(target), *arguments], capture_output=True, text=True, timeout=1700)
     assert done.returncode == 0, done.stderr

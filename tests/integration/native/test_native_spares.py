@@ -48,7 +48,7 @@ def _read_all(spool: Path) -> list[int]:
     """Read in a process of its own that spools there: the inodes of its chunks. Every read is in them."""
     head = SPOOL.format(spool=str(spool), tsc=time_stamp_counter()[0])
     subprocess.run(
-        [sys.executable, "-c", head + PROGRAM.format(reads=READS)], cwd=spool.parent, check=True, timeout=120
+        [sys.executable, "-c", head + PROGRAM.format(reads=READS)], cwd=spool.parent, check=True, timeout=600
     )
     paths = list(spool.glob("*.ops"))
     assert sum(chunks._Chunk.read(path).kinds.tolist().count(1) for path in paths) == READS

@@ -26,7 +26,7 @@ def _spooled(directory: Path, program: str, **rest) -> tuple[str, list[Path]]:
     spool.mkdir()
     head = HEAD.format(spool=str(spool), tsc=time_stamp_counter()[0])
     command = [sys.executable, "-c", head + textwrap.dedent(program)]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, **rest)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=600, **rest)
     assert done.returncode == 0, done.stderr
     return done.stdout, sorted(spool.glob("*.ops"), key=lambda path: int(path.name.split(".")[2]))
 

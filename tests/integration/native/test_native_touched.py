@@ -22,7 +22,7 @@ PAGE = 4096
 
 def _why_not() -> str:
     script = "from tracekit import _core; print(_core.record_touches(2) or '')"
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60).stdout.strip()
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600).stdout.strip()
 
 
 pytestmark = [needs_native]
@@ -365,7 +365,7 @@ def test_where_it_is_refused_the_reason_is_said(tmp_path):
         tmp_path, PRELUDE + "m = mapped('data.bin'); at(m, 'data.bin', [1])", options=("--mmap", "exact")
     )
     done = subprocess.run(
-        [sys.executable, "-c", REFUSE, *command], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", REFUSE, *command], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     trace = Trace.read(tmp_path / "trace.jsonl")
@@ -374,7 +374,7 @@ def test_where_it_is_refused_the_reason_is_said(tmp_path):
     for said in (trace.trailer.coverage["mmap_why"], trace.header.producer["mmap_reason"], done.stderr):
         assert "userfaultfd is not permitted" in said
     doctor = subprocess.run(
-        [sys.executable, "-c", REFUSE, *TRACEKIT, "doctor"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", REFUSE, *TRACEKIT, "doctor"], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert "userfaultfd is not permitted" in doctor.stdout + doctor.stderr
 
@@ -395,7 +395,7 @@ def test_the_python_engine_says_that_it_cannot(tmp_path):
         "-c",
         "1",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0
     assert "the Python engine records maps of files" in done.stderr
 

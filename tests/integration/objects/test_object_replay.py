@@ -103,7 +103,7 @@ def test_files_become_objects_and_files_again(store, folder, tmp_path, client):
     assert sizes(on_store) == sizes(again) == original
     judged = subprocess.run(
         [sys.executable, "-m", "harness.cli", "check", tmp_path / "there.jsonl", "--golden", tmp_path / "t.jsonl", "--json", "-"],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     summary = json.loads(judged.stdout)
     assert not [
