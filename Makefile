@@ -20,7 +20,7 @@ help:
 demo: $(VENV)/.installed $(VENV)/.torch
 	$(BIN)/harness demo
 
-test: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests $(VENV)/.azurite
+test: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests $(VENV)/.azurite $(VENV)/.goldens
 	TRACEKIT_TESTS_USE_INSTALLED=1 $(BIN)/pytest -m "not long" $(PYTEST_ARGS)
 
 check-long: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests $(VENV)/.azurite $(VENV)/.peers
@@ -80,10 +80,18 @@ $(VENV)/.azurite: $(VENV)/.pip
 	  || echo "note: Azurite cannot be installed here (it needs npm)"
 	@touch $@
 
-# What the recorder is held against, each apart because its dependencies do not go with ours. What cannot be installed here
-# is left out, and the tests and benchmarks that want it say so.
-$(VENV)/.peers: $(VENV)/.pip
-	@for peer in tensorflow=tensorflow-cpu dftracer=dftracer; do \
+# The frameworks that goldens are recorded from, each apart, both at once. What cannot be installed here is left out, and the
+# tests that want it say so.
+$(VENV)/.goldens: $(VENV)/.pip
+	@for framework in tensorflow=tensorflow-cpu jax=jax,grain,array-record; do ( \
+	  home=$(VENV)/peers/$${framework%%=*}; packages=$$(echo $${framework##*=} | tr , ' '); \
+	  $(PYTHON) -m venv $$home && $$home/bin/python -m pip install -q $$packages \
+	    || { echo "note: $$packages cannot be installed here"; rm -rf $$home; } ) & done; wait
+	@touch $@
+
+# What the recorder is held against, apart because its dependencies do not go with ours; TensorFlow's is above.
+$(VENV)/.peers: $(VENV)/.pip $(VENV)/.goldens
+	@for peer in dftracer=dftracer; do \
 	  $(PYTHON) -m venv $(VENV)/peers/$${peer%%=*} && \
 	  $(VENV)/peers/$${peer%%=*}/bin/python -m pip install -q $${peer##*=} \
 	    || { echo "note: $${peer##*=} cannot be installed here"; rm -rf $(VENV)/peers/$${peer%%=*}; }; done

@@ -19,6 +19,8 @@ VERBS = {
     ),
     "list": ("harness.verbs.list", "the goldens there are"),
     "show": ("harness.verbs.show", "what a golden models, where it comes from, and its figures"),
+    "record-golden": ("harness.verbs.record_golden", "record a golden's program again and again"),
+    "selftest": ("harness.verbs.selftest", "how often the harness is wrong, measured"),
     "demo": ("harness.verbs.demo", "record a training loop, replay it, judge a good and a bad replay"),
 }
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import tracekit
 from harness.golden import Golden
 from tracekit.errors import CannotRunError, InputError, UsageError
 
-# What the program needs, as it is imported, and how it is installed.
-_INSTALL = {"torch": "PyTorch (pip install torch)"}
 PROGRAM_LIMIT_S = 3600
+# Where the program finds tracekit's marks when its interpreter has no tracekit of its own.
+MARKS = "TRACEKIT_MARKS"
+_MARKS_FILES = ("__init__.py", "record/__init__.py", "record/context.py")
+_ASK = "import importlib.util, sys; print(*[name for name in sys.argv[1:] if importlib.util.find_spec(name) is None])"
 
 
-def record_program(golden: Golden, data: Path, output: Path, arguments: Sequence[str] = ()) -> None:
+def record_program(
+    golden: Golden, data: Path, output: Path, arguments: Sequence[str] = (), python: str = sys.executable
+) -> None:
     """Record the golden's program into a trace.
 
     Args:
@@ -24,40 +32,39 @@ def record_program(golden: Golden, data: Path, output: Path, arguments: Sequence
         data: Where its data set is, or is made.
         output: The trace to write.
         arguments: Options for the program.
+        python: The interpreter that runs it; it needs no tracekit.
 
     Raises:
         UsageError: If the golden has no program.
         CannotRunError: If a package the program needs is missing, or the program fails.
         InputError: If the program is gone.
     """
-    program = program_of(golden)
-    prepared = subprocess.run(
-        [sys.executable, str(program), "--data", str(data), "--make-only"], stdout=sys.stderr, check=False
-    )
-    if prepared.returncode:
+    program = program_of(golden, python)
+    with tempfile.TemporaryDirectory(prefix="harness-marks-") as marks:
+        environment = dict(os.environ)
+        if python != sys.executable:
+            environment[MARKS] = str(_marks(Path(marks)))
+        command = [python, str(program), "--data", str(data)]
+        if _status([*command, "--make-only"], environment):
+            raise CannotRunError(
+                f"{program.name} of the golden {golden.name} could not make its data set in {data}",
+                "see its message above",
+            )
+        record = [*recorder(), "-o", str(output), "--include", f"{data}/*", "--"]
+        status = _status([*record, *command, *arguments], environment)
+    if status:
         raise CannotRunError(
-            f"{program.name} of the golden {golden.name} could not make its data set in {data}", "see its message above"
-        )
-    command = [
-        *recorder(),
-        "-o",
-        str(output),
-        "--include",
-        f"{data}/*",
-        "--",
-        sys.executable,
-        str(program),
-        "--data",
-        str(data),
-    ]
-    done = subprocess.run([*command, *arguments], stdout=sys.stderr, timeout=PROGRAM_LIMIT_S, check=False)
-    if done.returncode:
-        raise CannotRunError(
-            f"{program.name} of the golden {golden.name} ended with status {done.returncode}", "see its message above"
+            f"{program.name} of the golden {golden.name} ended with status {status}", "see its message above"
         )
 
 
-def program_of(golden: Golden) -> Path:
+def _status(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    return subprocess.run(
+        command, stdout=sys.stderr, timeout=PROGRAM_LIMIT_S, check=False, env=dict(environment)
+    ).returncode
+
+
+def program_of(golden: Golden, python: str = sys.executable) -> Path:
     """The program a golden is recorded from (errors as of `record_program`)."""
     name = golden.profile.get("program")
     if not isinstance(name, str):
@@ -65,17 +72,45 @@ def program_of(golden: Golden) -> Path:
     path = golden.directory / name
     if not path.is_file():
         raise InputError(f"the golden {golden.name} names {name}, which is not in {golden.directory}", "put it there")
-    needs = golden.profile.get("needs")
-    for package in [needs] if isinstance(needs, str) else list(needs or []):
-        if importlib.util.find_spec(str(package)) is None:
-            what = _INSTALL.get(str(package), str(package))
-            raise CannotRunError(
-                f"the program of {golden.name} needs {what}, which is not installed here",
-                "install it, or give a TRACE to check",
-            )
+    needs = golden.profile.get("needs") or []
+    absent = missing([needs] if isinstance(needs, str) else [str(package) for package in needs], python)
+    if absent:
+        where = "here" if python == sys.executable else f"for {python}"
+        install = golden.profile.get("install") or f"pip install {' '.join(absent)}"
+        raise CannotRunError(
+            f"the program of {golden.name} needs {' and '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} not installed {where}",
+            f"{install}, name an interpreter that has it with --python, or give a TRACE to check",
+        )
     return path
+
+
+def missing(packages: Sequence[str], python: str = sys.executable) -> list[str]:
+    """Which of these packages an interpreter cannot import.
+
+    Raises:
+        CannotRunError: If there is no such interpreter.
+    """
+    if python == sys.executable:
+        return [name for name in packages if importlib.util.find_spec(name) is None]
+    try:
+        asked = subprocess.run([python, "-c", _ASK, *packages], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise CannotRunError(f"{python} cannot be started: {error.strerror}", "name a Python with --python") from None
+    if asked.returncode:
+        raise CannotRunError(f"{python} is no Python that works", "name another with --python")
+    return asked.stdout.split()
 
 
 def recorder() -> list[str]:
     """The command that records, as this interpreter runs it."""
     return [sys.executable, "-m", "tracekit.cli", "record"]
+
+
+def _marks(directory: Path) -> Path:
+    """A directory whose only package is what a program says about itself: any Python can import it, whatever it lacks."""
+    source = Path(str(tracekit.__file__)).parent
+    for name in _MARKS_FILES:
+        target = directory / "tracekit" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target)
+    return directory

@@ -26,7 +26,7 @@ def with_columns(trace: Trace, columns: Mapping[str, IntArray], chosen: Ints | N
 
 def halved_sizes(trace: Trace) -> Trace:
     """Every request asks for half as much."""
-    return with_columns(trace, {"len": trace.col("len") // 2, "ret": _moved(trace) // 2})
+    return with_columns(trace, {"len": trace.col("len") // 2, "ret": bytes_moved(trace) // 2})
 
 
 def one_byte_more(trace: Trace) -> Trace:
@@ -63,7 +63,7 @@ def faster(trace: Trace, factor: float) -> Trace:
 
 def as_fast_as_possible(trace: Trace) -> Trace:
     """Every stream issues its next op as soon as the last one is done."""
-    return _packed(trace, _streams(trace))
+    return packed(trace)
 
 
 def dropped(trace: Trace, share: float, seed: int = 0) -> Trace:
@@ -85,8 +85,8 @@ def duplicated(trace: Trace, share: float, seed: int = 0) -> Trace:
     return with_columns(trace, edited, chosen)
 
 
-def merged_reads(trace: Trace) -> Trace:
-    """Two reads that follow each other in a file become one of both their bytes."""
+def merged_reads(trace: Trace, share: float = 1.0, seed: int = 0) -> Trace:
+    """Two reads that follow each other in a file become one of both their bytes, or a share of such pairs."""
     trace = trace.sorted()
     uri, offset, size = (trace.col(name).astype(np.int64) for name in ("uri", "offset", "len"))
     order = np.lexsort((np.arange(len(trace)), uri))
@@ -98,8 +98,10 @@ def merged_reads(trace: Trace) -> Trace:
         if place > last + 1:
             pairs.append(place)
             last = place
+    chosen = np.random.default_rng(seed).random(len(pairs)) < share
+    pairs = [place for place, wanted in zip(pairs, chosen.tolist(), strict=True) if wanted]
     first, second = order[pairs], order[np.asarray(pairs, np.intp) + 1]
-    moved = _moved(trace)
+    moved = bytes_moved(trace)
     size[first] += size[second]
     moved[first] += moved[second]
     kept = np.setdiff1d(np.arange(len(trace)), second)
@@ -119,7 +121,7 @@ def every_second(trace: Trace) -> Trace:
 def batches_shuffled(trace: Trace, seed: int = 0) -> Trace:
     """Within each stream and step the ops change places."""
     order, chance = np.arange(len(trace)), np.random.default_rng(seed)
-    groups = _streams(trace) * (int(trace.col("step").max(initial=0)) + 2) + trace.col("step") + 1
+    groups = queues_of(trace) * (int(trace.col("step").max(initial=0)) + 2) + trace.col("step") + 1
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
         order[members] = chance.permutation(members)
@@ -152,8 +154,8 @@ def bunched(trace: Trace, window_ns: int = 200_000_000) -> Trace:
     submit = np.asarray(trace.col("t_submit"), np.int64)
     start = int(submit.min())
     begin = start + -(-(submit - start) // window_ns) * window_ns
-    late = with_columns(trace, {"t_submit": begin, "t_complete": begin + _service(trace)})
-    return _packed(late, _streams(late), keep_times=True)
+    late = with_columns(trace, {"t_submit": begin, "t_complete": begin + service_times(trace)})
+    return packed(late, keep_times=True)
 
 
 def failing(trace: Trace, every: int = 50) -> Trace:
@@ -166,7 +168,37 @@ def failing(trace: Trace, every: int = 50) -> Trace:
 
 def one_at_a_time(trace: Trace) -> Trace:
     """Half the concurrency of two streams: an op waits until the one before, of whatever stream, is done."""
-    return _packed(trace, np.zeros(len(trace), np.int64), keep_times=True)
+    return packed(trace, np.zeros(len(trace), np.int64), keep_times=True)
+
+
+def half_the_streams(trace: Trace) -> Trace:
+    """Every two streams that begin one after the other become one, whose ops come one at a time; loader workers likewise."""
+    trace = trace.sorted()
+    queues = queues_of(trace)
+    data = trace.mask("op", "read") | trace.mask("op", "write")
+    _, first = np.unique(queues[data], return_index=True)
+    place = np.full(int(queues.max()) + 1, len(first))
+    place[queues[data][np.sort(first)]] = np.arange(len(first))
+    edited = with_columns(
+        trace, {"pid": np.full(len(trace), 1, np.int32), "tid": (place[queues] // 2).astype(np.int32)}
+    )
+    if "worker" in trace:
+        worker = np.asarray(trace.col("worker"), np.int64)
+        edited = with_columns(edited, {"worker": np.where(worker == NULL, NULL, worker // 2).astype(np.int32)})
+    return packed(edited, keep_times=True)
+
+
+def in_order_of_names(trace: Trace) -> Trace:
+    """The same ops of files whose names follow the order in which they are first touched: no shuffle."""
+    trace = trace.sorted()
+    read = np.asarray(trace.col("uri"))[trace.mask("op", "read")]
+    _, first = np.unique(read, return_index=True)
+    touched = read[np.sort(first)].tolist()
+    table = dict(zip(touched, sorted(trace.uris[code] for code in touched), strict=True))
+    renamed = StringTable(table.get(code, uri) for code, uri in enumerate(trace.uris))
+    return Trace(
+        trace.columns, {**trace.tables, "uri": renamed}, trace.marks, trace.header, trace.trailer, trace.warnings
+    )
 
 
 def one_stream(trace: Trace) -> Trace:
@@ -179,7 +211,7 @@ def smoothed(trace: Trace) -> Trace:
     """The same ops in the same order, evenly spaced over the same duration."""
     submit = trace.col("t_submit")
     even = np.linspace(int(submit[0]), int(submit[-1]), len(trace)).astype(np.int64)
-    service = np.minimum(_service(trace), max(1, int(even[1] - even[0])) if len(trace) > 1 else 1)
+    service = np.minimum(service_times(trace), max(1, int(even[1] - even[0])) if len(trace) > 1 else 1)
     return with_columns(trace, {"t_submit": even, "t_complete": even + service})
 
 
@@ -225,25 +257,29 @@ HARMFUL: Mapping[str, Callable[[Trace], Trace]] = {
 HARMLESS: Mapping[str, Callable[[Trace], Trace]] = {"streams renumbered": renumbered, "another time origin": later}
 
 
-def _moved(trace: Trace) -> Ints:
+def bytes_moved(trace: Trace) -> Ints:
+    """The bytes each op moved; what was asked for where the trace does not tell."""
     returned = np.asarray(trace.col("ret"), np.int64)
     return np.where(returned == NULL, trace.col("len"), returned)
 
 
-def _streams(trace: Trace) -> Ints:
+def queues_of(trace: Trace) -> Ints:
+    """The stream of each op; one for all where the trace does not tell."""
     streams = streams_of(trace)
     return np.zeros(len(trace), np.int64) if streams is None else streams
 
 
-def _service(trace: Trace) -> Ints:
+def service_times(trace: Trace) -> Ints:
+    """How long each op took, ns; 1 where the trace does not tell."""
     submit, complete = np.asarray(trace.col("t_submit"), np.int64), np.asarray(trace.col("t_complete"), np.int64)
     return np.where(complete == NULL, 1, complete - submit)
 
 
-def _packed(trace: Trace, queues: Ints, *, keep_times: bool = False) -> Trace:
-    """Ops of one queue one after the other, never before their own time if that is kept."""
+def packed(trace: Trace, queues: Ints | None = None, *, keep_times: bool = False) -> Trace:
+    """Ops of one queue (a stream, if not told) one after the other, never before their own time if that is kept."""
     trace = trace.sorted()
-    submit, service = np.asarray(trace.col("t_submit"), np.int64), _service(trace)
+    queues = queues_of(trace) if queues is None else queues
+    submit, service = np.asarray(trace.col("t_submit"), np.int64), service_times(trace)
     free: dict[int, int] = {}
     times = []
     for queue, due, duration in zip(queues.tolist(), submit.tolist(), service.tolist(), strict=True):

@@ -63,6 +63,19 @@ REPEAT_CRITERIA = table(
         direction="upper",
     ),
     Criterion(
+        "data_ops", INTENT, "reads and writes in all", "reads and writes of the whole run, measured / reference", "ratio", 0.05, "ops",
+        high="the job issues more reads and writes: {measured}, the golden {reference}",
+        low="the job issues fewer reads and writes: {measured}, the golden {reference}",
+        why="The same job issues the same number: over twelve repeats each of five loaders it did not move. Where ops carry no step and no "
+        "sample (readers in C++) nothing else sees that some are missing.",
+    ),
+    Criterion(
+        "bytes", INTENT, "bytes in all", "bytes moved by the whole run, measured / reference", "ratio", 0.05, "bytes",
+        high="the job moves more bytes: {measured}, the golden {reference}",
+        low="the job moves fewer bytes: {measured}, the golden {reference}",
+        why="As data_ops.",
+    ),
+    Criterion(
         "step.bytes", INTENT, "bytes per step", "bytes moved by the ops of a training step, mean over steps, measured / reference",
         "ratio", 0.10, "bytes",
         high="a step reads more: {measured}, the golden {reference}",

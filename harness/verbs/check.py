@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +84,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where the golden's own program makes its data set (default: a temporary directory)",
     )
     parser.add_argument("-o", "--output", metavar="TRACE", help="keep the trace of the golden's own program")
+    parser.add_argument(
+        "--python", default=sys.executable, metavar="PATH", help="the interpreter that runs the golden's own program"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the golden's own program")
     parser.add_argument(
         "--time-unit",
@@ -163,9 +167,9 @@ def _recorded_here(args: argparse.Namespace, scratch: Path) -> str:
     if args.output and args.force:
         output.unlink(missing_ok=True)
     data = Path(args.data).absolute() if args.data else scratch / "data"
-    drive.program_of(standard)  # what is missing is said before anything is announced
+    drive.program_of(standard, args.python)  # what is missing is said before anything is announced
     console.say(f"running the program of {standard.label} and recording it")
-    drive.record_program(standard, data, output.absolute(), ["--seed", str(args.seed)])
+    drive.record_program(standard, data, output.absolute(), ["--seed", str(args.seed)], args.python)
     return str(output)
 
 
