@@ -162,7 +162,7 @@ def test_numbers_that_are_none_are_refused(words, tmp_path):
 
 def test_the_selftest_in_short(tmp_path):
     """One golden, few checks, edits at twice the tolerance: all targets are met, the blind spots have names, the JSON says it all."""
-    done = harness("selftest", "--golden", "jax-like", "--quick", "--checks", "24", "--json", tmp_path / "rates.json")
+    done = harness("selftest", "--golden", "tf-like", "--quick", "--checks", "24", "--json", tmp_path / "rates.json")
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "rates.json").read_text())
     assert all(target["met"] for target in report["targets"])
