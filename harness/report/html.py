@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -14,7 +14,7 @@ from harness.report import distributions, json, overtime, rows, runtorun
 from harness.report.markup import Markup, joined, tag
 from harness.report.rows import Row
 from harness.report.timeline import Timeline
-from harness.verdict import Finding, Histogram, Outcome, Verdict
+from harness.verdict import FactTable, Finding, Histogram, Outcome, Verdict
 from tracekit.units import format_ns
 
 # Runs that are drawn over time; all of them count.
@@ -37,23 +37,76 @@ def render(verdict: Verdict, timelines: Sequence[Timeline] = (), *, of_golden: b
         timelines: The traces over time, in order; at most `DRAWN_RUNS` runs are drawn.
         of_golden: Whether the first of them is the reference's.
     """
+    verb = "matrix" if verdict.mode == "matrix" else "check"
+    drawn = [line for line in timelines if line.ops]
+    title = f"{verdict.outcome.value}: {rows.heading(verdict)}"
+    return _page(verb, title, _main(verdict, drawn, of_golden=of_golden), json.render(verdict))
+
+
+def comparison(
+    labels: Sequence[str],
+    facts: FactTable,
+    histograms: Sequence[Histogram],
+    timelines: Sequence[Timeline],
+    notes: Sequence[str],
+    summary: str,
+) -> str:
+    """The page of two sides that are held against each other without a verdict.
+
+    Args:
+        labels: What the two sides are called.
+        facts: The table of differences.
+        histograms: Their distributions on common bins.
+        timelines: The first trace of each side over time; none where a side has no ops to show.
+        notes: What should be known about them.
+        summary: The comparison as JSON.
+    """
+    drawn = [line for line in timelines if line.ops]
+    return _page("compare", " and ".join(labels), _compared(labels, facts, histograms, drawn, notes), summary)
+
+
+def _compared(
+    labels: Sequence[str],
+    facts: FactTable,
+    histograms: Sequence[Histogram],
+    timelines: Sequence[Timeline],
+    notes: Sequence[str],
+) -> Iterator[Markup]:
+    named = [f"{letter}: {label}" for letter, label in zip("AB", labels, strict=True)]
+    yield tag("h1", " against ".join(named))
+    yield tag(
+        "p",
+        "Differences without bands: neither side is the reference of the other, and there is no verdict. "
+        'Where there is a ~, the interval holds "no difference".',
+    )
+    yield tag(
+        "div",
+        _button("Copy table", data_copy="table"),
+        _button("Copy summary.json", data_copy="summary"),
+        class_="tools",
+    )
+    table = _table(facts.header, facts.rows, class_="sortable compared")
+    yield tag("div", table, class_="across", tabindex="0", role="region", aria_label=facts.title)
+    yield from _distributions(histograms, named)
+    yield from _over_time(timelines, named, of_golden=True)
+    if notes:
+        yield tag("h2", "Notes")
+        yield tag("ul", *(tag("li", note) for note in notes), class_="notes")
+
+
+def _page(verb: str, title: str, main: Iterable[Markup], data: str) -> str:
     body = joined(
-        tag(
-            "header",
-            tag("span", f"harness {'matrix' if verdict.mode == 'matrix' else 'check'}", class_="brand"),
-            _button("Dark", id="theme"),
-        ),
-        tag("main", *_main(verdict, [line for line in timelines if line.ops], of_golden=of_golden)),
+        tag("header", tag("span", f"harness {verb}", class_="brand"), _button("Dark", id="theme")),
+        tag("main", *main),
         tag("footer", f"Made by harness, tracekit {tracekit.__version__}. This page asks nothing of any network."),
         tag("p", class_="said", id="said", role="status", aria_live="polite"),
-        _data(json.render(verdict)),
+        _data(data),
         tag("script", Markup(_asset("page.js"))),
     )
-    page = tag("html", _head(verdict), tag("body", body), lang="en")
-    return f"<!DOCTYPE html>\n{page}\n"
+    return f"<!DOCTYPE html>\n{tag('html', _head(title), tag('body', body), lang='en')}\n"
 
 
-def _head(verdict: Verdict) -> Markup:
+def _head(title: str) -> Markup:
     style, script = _asset("page.css"), _asset("page.js")
     policy = f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     return tag(
@@ -61,7 +114,7 @@ def _head(verdict: Verdict) -> Markup:
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"{verdict.outcome.value}: {rows.heading(verdict)}"),
+        tag("title", title),
         tag("style", Markup(style)),
     )
 
@@ -309,13 +362,13 @@ def _numbers(names: Sequence[str], lines: Sequence[Sequence[str]]) -> Markup:
     return tag("details", tag("summary", "Numbers"), _table(names, lines))
 
 
-def _table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> Markup:
+def _table(names: Sequence[str], lines: Sequence[Sequence[str]], class_: str | None = None) -> Markup:
     heads = [tag("th", name, scope="col", class_="number" if index else None) for index, name in enumerate(names)]
     body = [
         tag("tr", *(tag("td", cell, class_="number" if index else None) for index, cell in enumerate(line)))
         for line in lines
     ]
-    return tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body))
+    return tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body), class_=class_)
 
 
 # -- what it is about ------------------------------------------------------------------------------------------------------

@@ -61,8 +61,8 @@
   }
 
   const filter = document.getElementById("filter");
-  filter.hidden = document.querySelector('.criteria tr[data-ok="0"]') === null;
-  filter.addEventListener("click", () => {
+  if (filter) filter.hidden = document.querySelector('.criteria tr[data-ok="0"]') === null;
+  filter?.addEventListener("click", () => {
     const on = filter.getAttribute("aria-pressed") !== "true";
     filter.setAttribute("aria-pressed", String(on));
     for (const row of document.querySelectorAll(".criteria tbody tr")) row.hidden = on && row.dataset.ok === "1";
@@ -82,7 +82,7 @@
       area.remove();
     }
   };
-  const tsv = () => [...document.querySelectorAll(".criteria tr")]
+  const tsv = () => [...document.querySelectorAll(".criteria tr, .compared tr")]
     .map((row) => [...row.cells].map((cell) => (cell.dataset.copy ?? cell.textContent).trim().replace(/\s+/g, " ")).join("\t"))
     .join("\n");
   const texts = { table: tsv, summary: () => document.getElementById("summary").textContent };

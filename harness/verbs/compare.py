@@ -24,8 +24,10 @@ examples:
   harness compare monday.jsonl tuesday.jsonl
   harness compare old1.jsonl old2.jsonl old3.jsonl vs new1.jsonl new2.jsonl new3.jsonl
   harness compare torch-like vs run*.jsonl --json differences.json
+  harness compare monday.jsonl tuesday.jsonl --html compared.html
 """
 BETWEEN = "vs"
+_HEADER = ("class", "criterion", "A", "B", "effect [95 %]", "")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="two traces or goldens; or several runs of each, with the word vs between",
     )
     parser.add_argument("--json", metavar="FILE", help="write it as JSON; - is standard output, instead of the table")
+    parser.add_argument("--html", metavar="FILE", help="write it as a page with pictures that needs no network")
     parser.add_argument("--time-unit", default="ns", metavar="UNIT", help="unit of times in traces without a header")
     parser.add_argument("--skip-bad", action="store_true", help="leave out bad lines of a damaged trace")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
@@ -50,8 +53,9 @@ def run(args: argparse.Namespace) -> int:
     from harness import compare
 
     names = _split(args.sides)
-    if args.json and args.json != "-":
-        check_output(args.json, force=args.force)
+    for path in (args.json, args.html):
+        if path and path != "-":
+            check_output(path, force=args.force)
     sides = [_envelope(side, args) for side in names]
     differences = compare.compare(*sides)
     notes = list(compare.remarks(*sides))
@@ -60,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json and args.json != "-":
         write_text(args.json, text, force=args.force)
         console.say(f"differences: {args.json}")
+    if args.html:
+        write_text(args.html, _page(names, sides, differences, notes, args, text), force=args.force)
+        console.say(f"report: {args.html}")
     console.show(text.rstrip("\n") if args.json == "-" else _text(names, sides, differences, notes))
     return 0
 
@@ -101,6 +108,33 @@ def _envelope(names: Sequence[str], args: argparse.Namespace) -> Envelope:
     return Envelope.of(runs)
 
 
+def _page(
+    names: tuple[list[str], list[str]],
+    sides: Sequence[Envelope],
+    differences: Sequence[Difference],
+    notes: Sequence[str],
+    args: argparse.Namespace,
+    summary: str,
+) -> str:
+    from harness.check import is_trace_file
+    from harness.findings import distributions
+    from harness.report import html
+    from harness.report.timeline import Timeline
+    from harness.verdict import FactTable
+    from tracekit import formats
+
+    firsts = [side[0] for side in names]
+    lines = []
+    # A golden has no ops to draw; then neither side is drawn over time.
+    if all(not os.path.isdir(first) and is_trace_file(first) for first in firsts):
+        pieces = [formats.chunks(first, time_unit=args.time_unit, skip_bad=args.skip_bad) for first in firsts]
+        lines = [Timeline.of(os.path.basename(first), piece) for first, piece in zip(firsts, pieces, strict=True)]
+    # Every column of a page needs a name.
+    facts = FactTable("differences", (*_HEADER[1:-1], "~"), [_row(difference)[1:] for difference in differences])
+    common = distributions(sides[0].histograms, sides[1].histograms)
+    return html.comparison([_label(side) for side in names], facts, common, lines, notes, summary)
+
+
 def _text(
     names: tuple[list[str], list[str]],
     sides: Sequence[Envelope],
@@ -114,7 +148,7 @@ def _text(
     rows = [_row(difference) for difference in differences]
     blocks = [
         f"A {labels[0]}\nB {labels[1]}",
-        console.table(rows, ("class", "criterion", "A", "B", "effect [95 %]", ""), right=(2, 3)),
+        console.table(rows, _HEADER, right=(2, 3)),
         "~ the interval holds \"no difference\"; of distances A is how far A's own runs are from each other, B how far B's are from A's",
         "\n".join(f"note: {note}" for note in notes),
     ]

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from harness import mutations
+from harness import cli, mutations
 from harness.envelope import Envelope
 from harness.paired import judge
 from harness.repeat import Standard
@@ -15,6 +15,7 @@ from harness.repeat import judge as judge_repeat
 from harness.report import html
 from harness.report import json as json_report
 from harness.report.timeline import Timeline
+from tracekit import formats
 from tracekit.testing import training_trace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -87,6 +88,29 @@ def test_axe_finds_nothing(opened, name, width, scheme):
     assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
     # An engine that looked at nothing would find nothing.
     assert {"color-contrast", "button-name", "svg-img-alt"} <= {one["id"] for one in found["passes"]}
+
+
+def test_two_sides_without_a_verdict_are_a_page_too(browser, tmp_path):
+    """`harness compare --html`: it works under the same policy, axe finds nothing, and the table sorts."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core comes with it").Axe()
+    trace = training_trace(files=32, batch=8)
+    formats.save(trace, "a.jsonl")
+    formats.save(mutations.shuffled(trace), "b.jsonl")
+    assert cli.main(["compare", "a.jsonl", "b.jsonl", "--html", "c.html"]) == 0
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto((tmp_path / "c.html").as_uri())
+    found = axe.run(page).response
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.get_by_role("columnheader", name="criterion").get_by_role("button").click()
+    names = page.locator(".compared tbody td:first-child").all_inner_texts()
+    assert names == sorted(names)
+    assert len(names) > 10
+    assert page.locator("figure svg").count() >= 8
+    assert wrong == []
+    page.close()
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1000])
