@@ -118,7 +118,9 @@ class OpLog(Foreign):
         words = _texts(batch, "op")
         ops = [_OPS.get(word.upper(), word.lower()) for word in words]
         moving = np.array([op in _MOVES for op in ops], bool)
-        whole = np.array([word.upper() in ("GET", "PUT") and op in _MOVES for word, op in zip(words, ops, strict=True)])
+        whole = np.array(
+            [word.upper() in ("GET", "PUT") and op in _MOVES for word, op in zip(words, ops, strict=True)], bool
+        )
         errors = _texts(batch, "error")
         columns = {
             "uri": self.table("uri").encode(self._uris(_texts(batch, "endpoint"), _texts(batch, "file"))),
