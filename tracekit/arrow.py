@@ -146,10 +146,10 @@ class Decoder:
             bad |= wrong
             filled = array.cast(pa.from_numpy_dtype(column.dtype))
         if filled.null_count:
-            bad |= (np.asarray(filled.fill_null(0)) < 0).astype(np.bool_)
+            bad |= (_values(filled.fill_null(0)) < 0).astype(np.bool_)
             filled = filled.fill_null(NULL)
-            return np.asarray(filled)
-        values: IntArray = filled.to_numpy()
+            return _values(filled)
+        values = _values(filled)
         if len(values) and int(values.min()) < 0:
             bad |= values < 0
         return values
@@ -167,7 +167,6 @@ class Decoder:
         return np.where(missing, NULL, np.rint(np.where(wrong, 0, values)).astype(np.int64))
 
     def _codes(self, name: str, array: pa.Array) -> IntArray:
-        import pyarrow as pa
         import pyarrow.types as kinds
 
         if not kinds.is_dictionary(array.type):
@@ -180,10 +179,10 @@ class Decoder:
         known, mapping = self._dictionaries.get(name, (None, np.zeros(0, np.int32)))
         if known is None or not known.equals(texts):
             table = self.tables[name]
-            mapping = np.array([*map(table.code, texts.to_pylist()), NULL], np.int32)
+            mapping = np.append(table.encode(texts.to_pylist()), np.int32(NULL))
             self._dictionaries[name] = (texts, mapping)
         indices = array.indices.fill_null(NULL) if array.indices.null_count else array.indices
-        codes: IntArray = mapping[indices.cast(pa.int64()).to_numpy()]
+        codes: IntArray = mapping[_values(indices)]
         return codes
 
     def _named(self, batch: pa.RecordBatch, numbers: IntArray | None) -> IntArray:
@@ -200,6 +199,16 @@ class Decoder:
 
     def _wrong(self, name: str, array: pa.Array, wanted: str) -> InputError:
         return InputError(f"{self.source}: the column `{name}` is {array.type}, not {wanted}", "name a trace file")
+
+
+def _values(array: pa.Array) -> IntArray:
+    """The integers of an array without nulls. Arrow's own way to NumPy imports pandas, which takes longer than a small trace."""
+    kind = np.dtype(array.type.to_pandas_dtype())
+    data = array.buffers()[1]
+    if data is None:
+        return np.zeros(0, kind)
+    values: IntArray = np.frombuffer(data, kind, len(array), array.offset * kind.itemsize)
+    return values
 
 
 def _limited(array: pa.Array, column: Column) -> tuple[pa.Array, Mask]:

@@ -187,7 +187,8 @@ class StringTable:
         """The codes of many texts, adding what is new in order of appearance."""
         distinct = dict.fromkeys(texts)
         for text in distinct:
-            self.code(text)
+            if text not in self._codes:
+                self.code(text)
         if len(distinct) == 1:
             return np.full(len(texts), self._codes[texts[0]], np.int32)
         return np.fromiter(map(self._codes.__getitem__, texts), np.int32, len(texts))

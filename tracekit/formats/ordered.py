@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from tracekit.formats.ahead import ahead
 from tracekit.interleave import Chunk, interleave
 from tracekit.trace import IntArray, Mark, StringTable, Trace
 
@@ -39,7 +40,7 @@ def fold(read: Callable[[int], Iterator[Trace]], start: Callable[[Sequence[Mark]
         again: Whether the trace can be read twice.
     """
     if again:
-        attempt, sink = _Attempt(read(PIECE_OPS)), None
+        attempt, sink = _Attempt(ahead(read(PIECE_OPS))), None
         for piece in attempt:
             sink = start(attempt.marks) if sink is None else sink
             if attempt.is_good:
@@ -48,12 +49,13 @@ def fold(read: Callable[[int], Iterator[Trace]], start: Callable[[Sequence[Mark]
             return sink
         if attempt.in_order:
             return _filled(start(attempt.marks), read(PIECE_OPS))
-    kept = _Kept(read(PIECE_OPS))
+    # Standard input may keep a thread waiting for ever: it is read by this one.
+    kept = _Kept(ahead(read(PIECE_OPS)) if again else read(PIECE_OPS))
     return _filled(start(kept.marks), kept.pieces())
 
 
 def _filled(sink: Filled, pieces: Iterator[Trace]) -> Filled:
-    for piece in pieces:
+    for piece in ahead(pieces):
         sink.update(piece)
     return sink
 

@@ -19,8 +19,8 @@ from tracekit.metrics.keys import grouped
 Ints = NDArray[np.int64]
 Rows = list[Ints]
 
-# 4 Mi rows of two keys and two sums are 128 MiB, and as much again while they are sorted.
-MOST_ROWS = 1 << 22
+# 2 Mi rows of two keys and two sums are 64 MiB, and as much again while they are sorted.
+MOST_ROWS = 1 << 21
 _PARTITIONS = 64
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
