@@ -90,7 +90,7 @@ class AzureHooks:
             begun.got = max(begun.expected, 0)
             begun.done()
         except Exception:
-            self.log.spool.lose()
+            begun.unseen()
 
 
 def what(method: str, url: str, headers: Any) -> tuple[str, str] | None:

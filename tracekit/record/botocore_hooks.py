@@ -87,10 +87,10 @@ class BotocoreHooks:
         return _send
 
     def _begun(self, request: Any) -> Request | None:
-        note = request.__dict__.pop(_NOTE, None)
-        if note is None:
-            return None
         try:
+            note = request.__dict__.pop(_NOTE, None)
+            if note is None:
+                return None
             operation, context = note
             op = OPS.get(operation) or ("list" if operation.startswith("List") else "stat")
             parameters = context.get("s3_redirect", {}).get("params") or {}
@@ -116,32 +116,18 @@ class BotocoreHooks:
             else:
                 begun.done()
         except Exception:
-            self.log.spool.lose()
+            begun.unseen()
 
     def _answered_async(self, begun: Request, request: Any, response: Any) -> None:
         try:
             headers = response.headers
             begun.headers(response.status_code, headers.get("Content-Length"), headers.get("Content-Range"))
             if request.stream_output and begun.op == "read" and response.status_code < 300:
-                _watch_stream(begun, response.raw)
+                begun.watch_async(response.raw)
             else:
                 begun.done()
         except Exception:
-            self.log.spool.lose()
-
-
-def _watch_stream(begun: Request, raw: Any) -> None:
-    """Follow an aiohttp response's body: the feed of its own stream calls back at the end, however it is read."""
-    content = raw.content
-    log, key = begun._log, id(content)
-
-    def ended() -> None:
-        begun.got = content.total_bytes
-        begun.done()
-        log.watched.pop(key, None)
-
-    log.watched[key] = (begun, content)
-    content.on_eof(ended)
+            begun.unseen()
 
 
 def _named(parameters: Any) -> str:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from tracekit.record.spool import Spool
 
 SUFFIX = ".requests"
+_NOTE = "_tracekit_request"
 _FIRST_FAILURE = 300
 _DEPTH = 8
+_BROKEN = ("IncompleteRead", "RemoteDisconnected", "ClientPayload", "ContentLength")
 
 
 class ObjectLog:
@@ -43,27 +45,34 @@ class ObjectLog:
         })  # fmt: skip
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append a finished request."""
-        path = f"{self.spool.directory}/{self.spool.token}{SUFFIX}"
-        if not self.spool.append(path, "\n" + self._encode(line) + "\n"):
+        """Append a finished request; what goes wrong is counted, and nothing of the program's."""
+        try:
+            path = f"{self.spool.directory}/{self.spool.token}{SUFFIX}"
+            whole = self.spool.append(path, "\n" + self._encode(line) + "\n")
+        except Exception:
+            whole = False
+        if not whole:
             self.spool.lose()
 
     def finish(self) -> None:
         """The program ends: what is still open ends now."""
-        for request, _ in list(self.watched.values()):
+        for request, here in list(self.watched.values()):
+            raw = here()
+            if hasattr(raw, "content"):
+                _leave(raw)
             request.done()
 
 
 class Request:
     """One request on its way."""
 
-    __slots__ = ("_line", "_log", "_pid", "answered", "expected", "got")
+    __slots__ = ("_line", "_log", "_pid", "coded", "expected", "got")
 
     def __init__(self, log: ObjectLog, line: dict[str, Any]) -> None:
         self._log = log
         self._line: dict[str, Any] | None = line
         self._pid = posix.getpid()
-        self.answered = False
+        self.coded = False
         self.got = 0
         self.expected = -1
 
@@ -83,7 +92,6 @@ class Request:
         line = self._line
         if line is None:
             return
-        self.answered = True
         line["tf"] = monotonic_ns()
         self.expected = int(length) if length is not None and str(length).isdigit() else -1
         if status >= _FIRST_FAILURE:
@@ -99,7 +107,10 @@ class Request:
     def failed(self, error: BaseException) -> None:
         """No answer, or one that broke off."""
         if self._line is not None:
-            self._line["err"] = name_of(error)
+            try:
+                self._line["err"] = name_of(error)
+            except Exception:  # the program's exception may carry anything
+                self._line["err"] = "EIO"
         self.done()
 
     def done(self) -> None:
@@ -109,43 +120,137 @@ class Request:
             return
         line["t1"] = monotonic_ns()
         if line["op"] == "read":
-            line["ret"] = None if "err" in line and not self.got else self.got
+            line["ret"] = None if self.got < 0 or ("err" in line and not self.got) else self.got
+            line["len"] = line["len"] or max(self.got, 0)  # of an answer that did not say how long it would be
         elif line["op"] == "write" and "err" not in line:
             line["ret"] = line["len"]
         self._log.write(line)
 
     def watch(self, raw: Any) -> None:
-        """Follow a urllib3 response's body: `read` and `close` of this one object, as its own class has them, and counted."""
+        """Follow a urllib3 response's body, by whichever of its methods it is read."""
         if self.expected == 0 or getattr(raw, "closed", False):
             self.done()
             return
-        here, kind, request, key, watched = ref(raw), type(raw), self, id(raw), self._log.watched
+        self.coded = bool(getattr(raw, "headers", {}).get("Content-Encoding"))
+        self._follow(raw, _BODY)
 
-        def read(*args: Any, **words: Any) -> Any:
-            response = here()
-            try:
-                data = kind.read(response, *args, **words)
-            except BaseException as error:
-                request.failed(error)
-                watched.pop(key, None)
-                raise
-            request.got += len(data)
-            if request.got >= request.expected >= 0 or (not data and _wanted(args, words)):
-                request.done()
-                watched.pop(key, None)
-            return data
+    def watch_async(self, raw: Any) -> None:
+        """Follow an aiohttp response's body: its own stream calls back at the end, however it is read."""
+        content, key, watched = raw.content, id(raw), self._log.watched
 
-        def close() -> Any:
-            request.done()
+        def ended() -> None:
+            self.got = content.total_bytes
+            self.done()
             watched.pop(key, None)
-            return kind.close(here())
+
+        self._follow(raw, _STREAM)
+        content.on_eof(ended)
+
+    def unseen(self) -> None:
+        """It was answered, and what is taken of its body cannot be seen."""
+        self.got = -1
+        self.done()
+
+    def took(self, raw: Any, data: Any, *, end: bool) -> None:
+        """Some of the body was read. `end`: where it was nothing, there is no more."""
+        self.got = raw.tell() if self.coded else self.got + len(data or b"")
+        if self.got >= self.expected >= 0 or (end and not data):
+            self.done()
+            self._log.watched.pop(id(raw), None)
+
+    def _follow(self, raw: Any, methods: dict[str, Callable[[Any], Any]]) -> None:
+        key, watched = id(raw), self._log.watched
 
         def gone(_: Any) -> None:
-            request.done()
+            self.done()
             watched.pop(key, None)
 
-        raw.read, raw.close = read, close
-        watched[key] = (request, ref(raw, gone))
+        setattr(raw, _NOTE, self)
+        raw.__class__ = _followed(type(raw), methods)
+        watched[key] = (self, ref(raw, gone))
+
+
+# A body that is followed is of a class of its own, below the one it had: its methods stay bound to it, as a program may keep
+# one and let go of the response, and it is in no cycle.
+
+
+def _followed(kind: Any, methods: dict[str, Callable[[Any], Any]]) -> Any:
+    if kind not in _KINDS:
+        words = {name: make(getattr(kind, name)) for name, make in methods.items() if hasattr(kind, name)}
+        words |= {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+        _KINDS[kind] = type(kind)(kind.__name__, (kind,), words)
+    return _KINDS[kind]
+
+
+def _reading(original: Any) -> Any:
+    def read(self: Any, *args: Any, **words: Any) -> Any:
+        request = getattr(self, _NOTE)
+        try:
+            data = original(self, *args, **words)
+        except BaseException as error:
+            request.failed(error)
+            raise
+        request.took(self, data, end=_wanted(args, words))
+        return data
+
+    return read
+
+
+def _reading_chunks(original: Any) -> Any:
+    def read_chunked(self: Any, *args: Any, **words: Any) -> Any:
+        request = getattr(self, _NOTE)
+        try:
+            for data in original(self, *args, **words):
+                request.took(self, data, end=False)
+                yield data
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            request.failed(error)
+            raise
+        request.took(self, b"", end=True)
+
+    return read_chunked
+
+
+def _closing(original: Any) -> Any:
+    def close(self: Any) -> Any:
+        getattr(self, _NOTE).done()
+        return original(self)
+
+    return close
+
+
+def _leaving(original: Any) -> Any:
+    def leave(self: Any) -> Any:
+        _leave(self)
+        return original(self)
+
+    return leave
+
+
+def _leave(raw: Any) -> None:
+    """An aiohttp response is let go: what has come until now is all that comes."""
+    request = getattr(raw, _NOTE)
+    try:
+        request.got = raw.content.total_bytes
+        error = raw.content.exception()
+    except Exception:
+        error = None
+    if error is None:
+        request.done()
+    else:
+        request.failed(error)
+
+
+_KINDS: dict[Any, Any] = {}
+_BODY: dict[str, Callable[[Any], Any]] = {
+    "read": _reading,
+    "read1": _reading,
+    "read_chunked": _reading_chunks,
+    "close": _closing,
+}
+_STREAM: dict[str, Callable[[Any], Any]] = {"close": _leaving, "release": _leaving, "__del__": _leaving}
 
 
 def _wanted(args: Any, words: Any) -> bool:
@@ -166,7 +271,7 @@ def name_of(error: BaseException) -> str:
             return "ETIMEDOUT"
         if isinstance(one, OSError) and one.errno is not None and one.errno in errno.errorcode:
             return errno.errorcode[one.errno]
-        if "IncompleteRead" in name or "RemoteDisconnected" in name:
+        if any(part in name for part in _BROKEN):
             return "ECONNRESET"
         if "NewConnection" in name or "NameResolution" in name:
             queue.append(one.__context__)

@@ -138,7 +138,7 @@ class RangeServer:
     Args:
         body: Every object's content.
         fault: What to do with the n-th GET, from 0: None serves it; a status answers with it; `reset`, `short` and `stall`
-            break off before the answer, within the body, and never answer.
+            break off before the answer, within the body, and never answer; `chunked` does not say how long it will be.
         delay_s: How long every answer takes.
     """
 
@@ -211,7 +211,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(206, len(part), part[: len(part) // 2], span)
             self.close_connection = True
             return
+        if fault == "chunked":
+            self._answer_chunked(part)
+            return
         self._answer(206, len(part), part, span)
+
+    def _answer_chunked(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for start in range(0, len(body), 10_000):
+            piece = body[start : start + 10_000]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
 
     def _answer(self, status: int, length: int, body: bytes, span: str = "") -> None:
         self.send_response(status)

@@ -202,6 +202,99 @@ def test_retries_are_ops_of_their_own(s3_environment, tmp_path):
     assert server.gets == 4
 
 
+BODIES = """
+    import gc, weakref
+    from functools import partial
+    import boto3
+    client = boto3.client("s3")
+    gc.disable()
+    last = None
+
+    def raw(key):
+        global last
+        body = client.get_object(Bucket="bucket", Key=key)["Body"]
+        last = weakref.ref(body._raw_stream)
+        return body._raw_stream
+
+    def pieces(key, name):
+        return iter(partial(getattr(raw(key), name), 4096), b"")
+
+    def into(response, buffer):
+        return sum(iter(lambda: response.readinto(buffer), 0))
+
+    print(sum(map(len, pieces("read", "read"))))
+    print(sum(map(len, pieces("read1", "read1"))))
+    print(len(raw("whole").read()))
+    print(into(raw("readinto"), bytearray(3000)))
+    print(sum(map(len, raw("stream").stream(4096))))
+    print(sum(map(len, raw("chunked"))))
+    try:
+        raw("short").read()
+    except Exception as error:
+        print(type(error).__name__)
+    raw("dropped").read(10)
+    assert last() is None  # as without us: it goes when it is let go, with its connection
+    response = raw("cycle")
+    response.itself = response
+    response.read(10)
+    del response
+    gc.collect()
+    assert last() is None
+"""
+
+
+def test_a_body_is_followed_however_it_is_read(s3_environment, tmp_path):
+    """By kept methods, in pieces, in chunks, broken off, let go: a program gets what it always gets, an op says what it took."""
+    faults = {5: "chunked", 6: "short"}
+    server = servers.RangeServer(bytes(20_000), faults.get)
+    with server.serving() as endpoint:
+        out, ops, trace = recorded(tmp_path, BODIES, environment={"AWS_ENDPOINT_URL": endpoint})
+    assert out.split() == ["20000"] * 6 + ["ProtocolError"]
+    assert {op.uri.rpartition("/")[2]: (op.len, op.ret, op.err) for op in ops} == {
+        **dict.fromkeys(("read", "read1", "whole", "readinto", "stream", "chunked"), (20_000, 20_000, None)),
+        "short": (20_000, None, "ECONNRESET"),
+        "dropped": (20_000, 10, None),
+        "cycle": (20_000, 10, None),
+    }
+    assert trace.trailer.lost == 0
+
+
+ASYNC_BODIES = """
+    import asyncio, gc, weakref
+    from aiobotocore.session import get_session
+
+    async def read(client, key, amount):
+        answer = await client.get_object(Bucket="bucket", Key=key)
+        try:
+            await answer["Body"].read(*amount)
+        except Exception as error:
+            print(type(error).__name__)
+        answer["Body"].close()
+        return weakref.ref(answer["Body"]._raw_stream)
+
+    async def main():
+        async with get_session().create_client("s3") as client:
+            return [await read(client, *words) for words in (("whole", ()), ("short", ()), ("left", (10,)))]
+
+    kept = asyncio.run(main())
+    gc.collect()
+    assert not [one for one in kept if one() is not None]
+"""
+
+
+def test_asynchronous_bodies_that_end_early_are_written_and_let_go(s3_environment, tmp_path):
+    """One that broke off and one that was closed: each op is over when it was, says what came, and keeps no response alive."""
+    server = servers.RangeServer(bytes(3_000_000), {1: "short"}.get)
+    with server.serving() as endpoint:
+        out, ops, _ = recorded(tmp_path, ASYNC_BODIES, environment={"AWS_ENDPOINT_URL": endpoint})
+    assert out.split() == ["ClientPayloadError"]
+    whole, short, left = ops
+    assert (whole.ret, whole.err) == (3_000_000, None)
+    assert (short.ret, short.err) == (1_500_000, "ECONNRESET")
+    assert (0 < left.ret < 3_000_000, left.err) == (True, None)
+    assert short.t_complete <= left.t_submit
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_loader_workers_reading_objects_have_their_samples(s3, s3_environment, tmp_path, method):
     """A map-style data set on S3 in a DataLoader: each GET carries its sample, worker and step, in forked and spawned workers."""
