@@ -189,6 +189,33 @@ def test_strace_without_names_follows_descriptors(made):
     assert "calls on descriptors whose opening is not in the file" in trace.trailer.coverage["left_out"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'read(3</x>, "", 5) = %s <0.000001>',
+        'read(%s</x>, "", 5) = 5 <0.000001>',
+        'read(3</x>, "", 5) = 5 <%s.000001>',
+        'readv(3</x>, [{iov_base="", iov_len=%s}], 1) = 5 <0.000001>',
+        "sendfile(4</y>, 3</x>, [%s], 5) = 5 <0.000001>",
+        "+++ superseded by execve in pid %s +++",
+        "pread64(3</x>) = 5 <0.000001>",
+    ],
+)
+def test_damaged_strace_calls_are_bad_lines(made, line):
+    """A number of 5000 digits or a missing argument: the line is named, and --skip-bad leaves it out."""
+    good = '1700000000.000001 read(3</x>, "", 5) = 5 <0.000001>\n'
+    path = made(f"{good}1700000000.000002 {line.replace('%s', '1' * 5000)}\n{good}")
+    with pytest.raises(TraceFormatError, match=r"source:2: the call cannot be understood"):
+        formats.load(path, form="strace")
+    assert len(formats.load(path, form="strace", skip_bad=True)) == 2
+
+
+def test_a_strace_time_of_5000_digits_is_a_bad_line(made):
+    """No time has so many: the line is none of strace."""
+    with pytest.raises(TraceFormatError, match=r"source:1: the line is none of strace"):
+        formats.load(made(f'{"1" * 5000}.000001 read(3</x>, "", 5) = 5 <0.000001>\n'), form="strace")
+
+
 def test_strace_with_times_of_day_is_refused(made):
     """-t and -tt do not say the date, so the sentence says what to record with."""
     with pytest.raises(TraceFormatError, match=r"source:1: the times do not count from 1970; record with strace -ttt"):

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from tracekit.formats.descriptors import AT_ONCE, Beginning, Descriptors
 from tracekit.formats.foreign import Foreign, lines
 
-_LINE = re.compile(rb"(?:\[pid\s+(\d+)\] +|(\d+) +)?(\d{6,})\.(\d{1,9}) +(.*)", re.DOTALL)
+_LINE = re.compile(rb"(?:\[pid\s+(\d{1,30})\] +|(\d{1,30}) +)?(\d{6,30})\.(\d{1,9}) +(.*)", re.DOTALL)
 _OTHER_TIMES = re.compile(rb"(?:\[pid\s+\d+\] +|\d+ +)?(?:\d\d:\d\d:\d\d|\d{1,5}\.\d+ )")
 _CALL = re.compile(rb"(\w+)\((.*)\) += +(-?\d+|0x[0-9a-f]+|\?)(.*)", re.DOTALL)
 _DURATION = re.compile(rb" <(\d+)\.(\d+)>$")
@@ -106,7 +106,10 @@ class Calls(Foreign):
             event = self._ahead.popleft() if self._ahead else next(self._coming, None)
             if event is None:
                 break
-            yield from self._happened(event)
+            try:
+                yield from self._happened(event)
+            except (ValueError, IndexError):  # damaged: an argument is missing, or has more digits than any number
+                self.reject(event.number, f"the call cannot be understood: {event.body[:60]!r}")
         if self._pending:
             self.leave_out(_NO_END, len(self._pending))
 
