@@ -28,6 +28,8 @@ from tracekit.units import format_bytes
 _MADE_BY_US = "user.tracekit.prepared"
 _PART = ".tracekit-part."
 _BLOCK = 1 << 20
+# Each waits for an answer from far away.
+_ASKING_THREADS = 16
 # Up to here an object is one PUT, which says whether somebody else made it meanwhile.
 _WHOLE_BYTES = 8 << 20
 _THREADS = 4
@@ -37,7 +39,9 @@ Report = Callable[[int], None]
 
 def missing(plan: Plan) -> list[File]:
     """The files and directories that have to be there, are not, and can be made; or are ours and too short."""
-    wanted = [file for file in plan.files if file.error is None and file.needed and _is_wanted(file)]
+    asked = [file for file in plan.files if file.error is None and file.needed]
+    missing_far = _missing_objects([file for file in asked if not file.local])
+    wanted = [file for file in asked if (_is_wanted(file) if file.local else file.uri in missing_far)]
     directories = {parent for file in wanted if file.local for parent in _parents(file.place)}
     for file in wanted:
         # Looked at as one name and holding others: a directory, whatever else the trace says of it.
@@ -128,8 +132,6 @@ def _is_local(file: File) -> bool:
 
 
 def _is_wanted(file: File) -> bool:
-    if not file.local:
-        return _is_missing_object(file)
     try:
         size = os.stat(file.place).st_size
     except FileNotFoundError:
@@ -139,13 +141,22 @@ def _is_wanted(file: File) -> bool:
     return file.read and size < file.wanted_size and _is_ours(file.place)
 
 
-def _is_missing_object(file: File) -> bool:
-    """Whether nothing stands there; one that cannot be asked is preflight's to report."""
+def _missing_objects(files: Sequence[File]) -> frozenset[str]:
+    """The URIs where nothing stands; what a store refuses to say is preflight's to report, and it is asked no more."""
+    if not files or _is_missing(files[0]) is None:
+        return frozenset()
+    with ThreadPoolExecutor(_ASKING_THREADS) as pool:
+        answers = list(pool.map(_is_missing, files))
+    return frozenset(file.uri for file, answer in zip(files, answers, strict=True) if answer)
+
+
+def _is_missing(file: File) -> bool | None:
+    """Whether nothing stands there; None where the store refuses to say."""
     assert file.storage is not None
     try:
         file.storage.look(file.place)
     except TracekitError:
-        return False
+        return None
     except OSError as error:
         return error.errno == errno.ENOENT
     return False

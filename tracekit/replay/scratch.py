@@ -6,10 +6,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.replay.plan import Plan
+from tracekit.storage.keys import is_status
 from tracekit.units import format_bytes
 from tracekit.uri import scheme_of
 
@@ -94,8 +95,14 @@ def _is_object(base: str | None) -> bool:
 def _remove_objects(plan: Plan) -> None:
     for number, file in enumerate(plan.files):
         if file.changed and not file.local and file.storage is not None:
-            with suppress(OSError, TracekitError):  # never written, or the server is gone
+            try:
                 file.storage.delete(path(plan, number))
+            except TracekitError:
+                return
+            except OSError as error:
+                # Never written, perhaps. A server that does not answer is not asked for each of them how long that takes.
+                if error.errno is None or not is_status(error.errno):
+                    return
 
 
 def _written(plan: Plan) -> int:
