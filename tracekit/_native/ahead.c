@@ -53,3 +53,15 @@ void tk_ahead(tk_run *run, int64_t handles)
     }
     run->opened = run->preopen && left > 0 && longest <= count;
 }
+
+/* Open every O_DIRECT file ahead, so that no open holds the ring up. One that fails shows when it is read. */
+void tk_ahead_direct(tk_run *run)
+{
+    for (int32_t i = 0; i < run->file_count && i < OPENED && run->preopen; i++) {
+        const tk_file *file = &run->issue.files[i];
+        tk_op read = {.file = i, .kind = TK_READ};
+        int error;
+        if (file->align && !(file->flags & TK_IN_SCRATCH))
+            tk_handle_for(run->handles, tk_key(&run->issue, 0, &read), file, false, &error);
+    }
+}

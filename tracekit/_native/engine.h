@@ -362,6 +362,7 @@ struct tk_run {
 
 tk_handles *tk_handles_of(const tk_worker *worker, int32_t stream);
 void tk_ahead(tk_run *run, int64_t handles); /* ahead.c */
+void tk_ahead_direct(tk_run *run);
 void tk_run_stop(tk_run *run, enum tk_stop why);
 void tk_run_call(tk_run *run, uint32_t count);
 void tk_run_finish(tk_run *run);

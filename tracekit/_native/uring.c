@@ -12,7 +12,7 @@
 
 #include "ring.h"
 
-enum { HELPERS = 4, MOST_ENTRIES = 4096, PREOPENED = 65536 };
+enum { HELPERS = 4, MOST_ENTRIES = 4096 };
 static const uint64_t WAKE_UP = UINT64_MAX;
 static const int64_t LONGEST_WAIT_NS = 20000000;
 
@@ -297,18 +297,34 @@ static void reap(tk_uring *uring)
     }
 }
 
-/* Hand the batch over and wait: for a completion, for the next moment, or a little when only a signal could come. */
+/* How long the next wait may be: until shortly before the next moment, or a while when only a signal could come. Before the
+   moment we do not wait, but see whether something is done, again and again. */
+static int64_t wait_for(tk_uring *uring, int64_t now, int64_t next, bool blocked)
+{
+    if (blocked)
+        return LONGEST_WAIT_NS;
+    if (uring->armed)
+        return 0;
+    int64_t wait = next ? next - now - tk_wake_early(&uring->worker->wake, next - now) : LONGEST_WAIT_NS;
+    return wait < 0 ? 0 : wait < LONGEST_WAIT_NS ? wait : LONGEST_WAIT_NS;
+}
+
+/* Hand the batch over and wait. What a wait that nothing ended is late by tells how much earlier to end the next ones. */
 static int submit_and_wait(tk_uring *uring, int64_t next, bool blocked)
 {
-    int64_t now = tk_now_ns(), wait = LONGEST_WAIT_NS;
-    if (next && !blocked && next - now < wait)
-        wait = next - now;
-    if (uring->armed && !blocked)
-        wait = 0;
+    tk_wake *wake = &uring->worker->wake;
+    int64_t now = tk_now_ns(), wait = wait_for(uring, now, next, blocked);
     for (int i = 0; i < uring->batched; i++)
         uring->batch[i]->result.submit = now;
     uring->batched = 0;
-    return tk_ring_enter(&uring->ring, wait > 0 ? wait : 0);
+    int error = tk_ring_enter(&uring->ring, wait);
+    if (wait == 0)
+        return error;
+    int64_t woken = tk_now_ns();
+    if (woken >= now + wait && tk_ring_peek(&uring->ring) == NULL)
+        tk_wake_ended(wake, wait, woken - now - wait);
+    tk_wake_look(wake, woken);
+    return error;
 }
 
 void tk_uring_main(tk_uring *uring)
@@ -334,18 +350,6 @@ void tk_uring_main(tk_uring *uring)
 
 /* -- opening and closing -- */
 
-/* Open every O_DIRECT file ahead, so that no open holds the ring up. One that fails shows when it is read. */
-static void preopen(tk_run *run)
-{
-    for (int32_t i = 0; i < run->file_count && i < PREOPENED && run->preopen; i++) {
-        const tk_file *file = &run->issue.files[i];
-        tk_op read = {.file = i, .kind = TK_READ};
-        int error;
-        if (file->align && !(file->flags & TK_IN_SCRATCH))
-            tk_handle_for(run->handles, tk_key(&run->issue, 0, &read), file, false, &error);
-    }
-}
-
 int tk_uring_open(tk_uring **opened, tk_worker *worker)
 {
     tk_run *run = worker->run;
@@ -369,7 +373,7 @@ int tk_uring_open(tk_uring **opened, tk_worker *worker)
     int error = tk_ring_open(&uring->ring, entries);
     error = error ? error : start_helpers(uring);
     if (!error)
-        preopen(run);
+        tk_ahead_direct(run);
     return error;
 }
 
