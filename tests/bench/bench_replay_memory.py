@@ -1,15 +1,16 @@
 """What the replay command needs in memory, and how fast traces are compiled, beside readers that decode lines to objects.
 
-    python tests/bench/bench_replay_memory.py [--ops N] [--rounds N] [--data DIR]
+    python tests/bench/bench_replay_memory.py [--ops N] [--rounds N] [--ranks N] [--data DIR]
 
 The command is a process of its own each time; its peak (VmHWM) is held against that of a process that has only imported the
-same modules. The rates are per CPU second, contestants taking turns; compiling is all that a replay does before the first op.
+same modules. With --ranks the command is run by so many ranks under mpirun, and the largest peak of them counts. The rates are per CPU second, contestants taking turns; compiling is all that a replay does before the first op.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,9 @@ from tracekit.replay.plan import make_plan
 FILES, FILE_BYTES, PIECE = 64, 4 << 20, 8192
 # Everything the command imports, and then its own peak.
 IDLE = "import numpy, tracekit.cli, tracekit.replay.session, tracekit.replay.native, tracekit.formats.jsonl"
+IDLE_RANK = (
+    "import tracekit.verbs.replay_ranks; from tracekit.replay.wire import mpi_wire, launched; mpi_wire(launched())"
+)
 PEAK = "print('PEAK', next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')))"
 COMMAND = (
     "import sys; from tracekit.cli import main\n"
@@ -42,13 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--ops", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--data", type=Path, help="where data and traces are made (default: a temporary directory)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.data) as folder:
         trace = Path(folder) / "trace.jsonl"
         write_trace(Path(folder), trace, arguments.ops)
         rates(trace, arguments.ops, arguments.rounds)
-        memory(trace, arguments.ops)
+        memory(trace, arguments.ops, arguments.ranks)
 
 
 def write_trace(folder: Path, trace: Path, ops: int) -> None:
@@ -66,21 +71,43 @@ def write_trace(folder: Path, trace: Path, ops: int) -> None:
         file.write(f'{{"end":{{"ops":{ops}}}}}\n')
 
 
-def memory(trace: Path, ops: int) -> None:
+def memory(trace: Path, ops: int, ranks: int) -> None:
     """The command's peak beyond that of an idle process."""
-    idle = peak(["-c", f"{IDLE}\n{PEAK}"])
+    launcher = [
+        str(Path(sys.executable).with_name("mpirun")),
+        "--allow-run-as-root",
+        "--oversubscribe",
+        "-n",
+        str(ranks),
+    ]
+    launcher = launcher if ranks > 1 else []
+    idle = peak([*launcher, sys.executable, "-I", "-c", f"{IDLE}\n{IDLE_RANK if ranks > 1 else ''}\n{PEAK}"])
     output = str(trace.with_name("out.jsonl"))
+    command = [
+        *launcher,
+        sys.executable,
+        "-I",
+        "-c",
+        COMMAND,
+        "-q",
+        "replay",
+        str(trace),
+        "--pace",
+        "asap",
+        "-o",
+        output,
+    ]
     begin = time.monotonic()
-    used = peak(["-c", COMMAND, "-q", "replay", str(trace), "--pace", "asap", "-o", output])
+    used = peak(command)
     print(
         f"replay of {ops:,} ops: {used - idle:.1f} MiB above the {idle:.1f} of an idle process, in {time.monotonic() - begin:.0f} s"
     )
 
 
-def peak(arguments: list[str]) -> float:
-    """The peak of a process in MiB, as it says itself. -I: in a source folder there is a package without the core."""
-    done = subprocess.run([sys.executable, "-I", *arguments], capture_output=True, text=True, check=True)
-    return int(done.stdout.rpartition("PEAK")[2]) / 1024
+def peak(command: list[str]) -> float:
+    """The largest peak of the processes in MiB, as they say it. -I: in a source folder there is a package without the core."""
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return max(int(kib) for kib in re.findall(r"PEAK (\d+)", done.stdout)) / 1024
 
 
 def rates(trace: Path, ops: int, rounds: int) -> None:

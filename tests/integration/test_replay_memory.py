@@ -13,9 +13,9 @@ pytest.importorskip("tracekit._core", reason="the native core is not built here"
 BENCH = Path(__file__).parents[1] / "bench" / "bench_replay_memory.py"
 
 
-def above_idle(ops: int, folder: Path) -> float:
+def above_idle(ops: int, folder: Path, *rest: str) -> float:
     """MiB of the whole command above an idle process, as the benchmark measures them."""
-    command = [sys.executable, str(BENCH), "--ops", str(ops), "--rounds", "1", "--data", str(folder)]
+    command = [sys.executable, str(BENCH), "--ops", str(ops), "--rounds", "1", "--data", str(folder), *rest]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return float(done.stdout.partition("ops: ")[2].partition(" MiB")[0])
@@ -24,6 +24,14 @@ def above_idle(ops: int, folder: Path) -> float:
 def test_two_hundred_thousand_ops_fit_into_32_mib(tmp_path: Path) -> None:
     """From reading the trace to writing the result, the process stays near an idle one."""
     assert above_idle(200_000, tmp_path) <= 32
+
+
+@pytest.mark.skipif(
+    not Path(sys.executable).with_name("mpirun").exists(), reason="there is no mpirun beside the interpreter"
+)
+def test_each_rank_needs_as_little(tmp_path: Path) -> None:
+    """Two ranks: neither holds the trace, and the one that merges what both did holds a piece of each."""
+    assert above_idle(200_000, tmp_path, "--ranks", "2") <= 32
 
 
 @pytest.mark.long

@@ -18,16 +18,19 @@ from hypothesis import strategies as st
 from tracekit.errors import CannotRunError, InputError, TracekitError, UsageError
 from tracekit.replay import clocks
 from tracekit.replay.clocks import Offset, answer, measure
+from tracekit.replay.compile import compile_trace
 from tracekit.replay.conductors import FailedRanksError
-from tracekit.replay.joint import joined
+from tracekit.replay.handover import pulled, pushed
+from tracekit.replay.joint import write_joined
 from tracekit.replay.options import Options
 from tracekit.replay.ranks import LostError, Ranks, StoppedError
-from tracekit.replay.session import Silent, replay
+from tracekit.replay.result import joined
+from tracekit.replay.session import Kept, Silent, replay
 from tracekit.replay.share import divide
-from tracekit.replay.together import Part, follow, lead, plan_job
+from tracekit.replay.together import Job, Part, follow, lead, plan_job
 from tracekit.replay.verdict import DEGRADED, NOT_SUSTAINED, TARGET_LIMITED, VALID, Verdict, worst
 from tracekit.replay.wire import launched, mpi_wire
-from tracekit.trace import Op, Trace
+from tracekit.trace import Op, StringTable, Trace
 from tracekit.uri import file_uri
 
 MS = 1_000_000
@@ -88,10 +91,16 @@ def trace_of(*streams: tuple[int, int], rank: Callable[[int], int | None] = lamb
     )
 
 
+def divided(trace: Trace, count: int) -> tuple[list[Any], str]:
+    """The rows of each rank, and by what the trace was divided."""
+    division = divide(compile_trace(trace), count)
+    return [np.flatnonzero(division.mask(trace, rank)) for rank in range(count)], division.by
+
+
 def test_streams_are_dealt_out_by_ops_and_bytes() -> None:
     """The heaviest first, each to the rank that has least: one large stream against three small ones."""
     trace = trace_of((30, 100), (10, 100), (10, 100), (10, 100))
-    rows, by = divide(trace, 2)
+    rows, by = divided(trace, 2)
     assert by == "ops and bytes"
     assert [sorted(set(trace.col("tid")[mine].tolist())) for mine in rows] == [[0], [1, 2, 3]]
 
@@ -99,24 +108,24 @@ def test_streams_are_dealt_out_by_ops_and_bytes() -> None:
 def test_bytes_weigh_as_much_as_ops() -> None:
     """A stream of few large reads is no light one."""
     trace = trace_of((2, 1_000_000), (40, 10), (40, 10))
-    rows, _ = divide(trace, 2)
+    rows, _ = divided(trace, 2)
     assert sorted(set(trace.col("tid")[rows[0]].tolist())) == [0]
 
 
 def test_as_many_ranks_as_were_recorded_are_the_recorded_ones() -> None:
     """In their order, whatever their numbers and weights; with another count streams are dealt out."""
     trace = trace_of((1, 1), (50, 100), (1, 1), rank=lambda tid: 7 if tid else 3)
-    rows, by = divide(trace, 2)
+    rows, by = divided(trace, 2)
     assert by == "recorded rank"
     assert [sorted(set(trace.col("rank")[mine].tolist())) for mine in rows] == [[3], [7]]
-    assert divide(trace, 3)[1] == "ops and bytes"
+    assert divided(trace, 3)[1] == "ops and bytes"
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 1000)), max_size=8), st.integers(1, 5))
 def test_every_op_has_one_rank_and_no_stream_has_two(streams: list[tuple[int, int]], count: int) -> None:
     """Whatever the trace, and however many ranks."""
     trace = trace_of(*streams)
-    rows, _ = divide(trace, count)
+    rows, _ = divided(trace, count)
     assert len(rows) == count
     assert sorted(np.concatenate(rows).tolist()) == list(range(len(trace)))
     owners = [set(trace.col("tid")[mine].tolist()) for mine in rows]
@@ -126,23 +135,35 @@ def test_every_op_has_one_rank_and_no_stream_has_two(streams: list[tuple[int, in
 def test_a_share_begins_when_its_first_op_was_due() -> None:
     """Delays count from the first op of all, at the replay's speed; as fast as possible there are none."""
     source = Trace.of([Op("/d", 0, 1, 10 * MS, pid=1, tid=1), Op("/d", 0, 1, 50 * MS, pid=1, tid=2)])
-    assert [share.delay_ns for share in plan_job(source, Options(speed=2.0), 2).shares] == [0, 20 * MS]
-    assert [share.delay_ns for share in plan_job(source, Options(pace="asap"), 2).shares] == [0, 0]
+    assert plan_job(lambda: [source], Options(speed=2.0), 2).delays_ns == [0, 20 * MS]
+    assert plan_job(lambda: [source], Options(pace="asap"), 2).delays_ns == [0, 0]
 
 
 def test_what_nobody_will_issue_is_no_share() -> None:
-    """Ops that are left out are left out before the division."""
+    """Ops that are left out weigh nothing in the division, and belong to a rank that replays something, which counts them."""
     source = Trace.of([Op("/d", 0, 1, 0, pid=1, tid=1), Op("/d", 0, 1, 1, op="write", pid=1, tid=2)])
-    job = plan_job(source, Options(writes="skip"), 2)
-    assert sorted(len(share.trace) for share in job.shares) == [0, 1]
-    assert job.source_ops == 2
+    job = plan_job(lambda: [source], Options(writes="skip"), 2)
+    assert [job.planned(rank) for rank in range(2)] == [1, 0]
+    assert [sum(map(len, job.share(rank))) for rank in range(2)] == [2, 0]
+    assert (job.source_ops, job.ops) == (2, 1)
+
+
+def test_pieces_are_divided_as_the_whole_is() -> None:
+    """However the trace is cut, and although pieces may lack columns that others have."""
+    trace = trace_of((30, 100), (10, 100), (10, 100), rank=lambda tid: tid)
+    cut = [trace.select(slice(first, first + 7)) for first in range(0, len(trace), 7)]
+    job = plan_job(lambda: cut, Options(), 2)
+    for rank in range(2):
+        share = [tid for piece in job.share(rank) for tid in piece.col("tid").tolist()]
+        mine = trace.select(divide(compile_trace(trace), 2).mask(trace, rank))
+        assert share == mine.col("tid").tolist()
 
 
 @pytest.mark.parametrize("options", [Options(loop=2), Options(order="global")])
 def test_what_holds_within_one_process_is_refused(options: Options) -> None:
     """Repetitions and an order across streams would need the ranks to talk while they run."""
     with pytest.raises(UsageError, match="within one process"):
-        plan_job(trace_of((1, 1)), options, 2)
+        plan_job(lambda: [trace_of((1, 1))], options, 2)
 
 
 # -- messages, silence -------------------------------------------------------------------------------------------------
@@ -243,17 +264,21 @@ def source(tmp_path: Path) -> Trace:
     )
 
 
-def together(source: Trace, options: Options, size: int, patience_s: float = 20.0) -> tuple[list[Part], Any]:
-    """All ranks as threads of this process; the parts and the job."""
-    ends = [Ranks(wire, patience_s=patience_s) for wire in wires(size)]
-    job = plan_job(source, options, size)
+def together(
+    source: Trace, options: Options, size: int, change: Callable[[list[Part]], None] = lambda _: None
+) -> Trace:
+    """All ranks as threads of this process; what they did as one trace, and `change` is done to the parts before."""
+    ends = [Ranks(wire, patience_s=20.0) for wire in wires(size)]
+    job = plan_job(lambda: [source], options, size)
     threads = []
     for ranks in ends[1:]:
         ranks.__enter__()
-        threads.append(beside(lambda ranks=ranks: follow(ranks, lambda: plan_job(source, options, size))))
+        threads.append(beside(lambda ranks=ranks: follow(ranks, lambda: plan_job(lambda: [source], options, size))))
     with ends[0] as leader:
         try:
             parts = lead(leader, job, Silent())
+            change(parts)
+            whole = written(parts, job)
             leader.tell_all("finished")
         except BaseException:
             leader.stop_all()
@@ -262,12 +287,21 @@ def together(source: Trace, options: Options, size: int, patience_s: float = 20.
             for ranks, thread in zip(ends[1:], threads, strict=True):
                 thread.join(30)
                 ranks.__exit__(None, None, None)
-    return parts, job
+    return whole
+
+
+def written(parts: list[Part], job: Job) -> Trace:
+    """The trace of all parts, in memory."""
+    kept = Kept()
+    header, trailer = write_joined(parts, job, kept)
+    whole = joined(kept.kept)
+    whole.header, whole.trailer = header, trailer
+    return whole
 
 
 def test_the_parts_make_one_trace(source: Trace) -> None:
     """The merged trace is what one process would have made of it: ops, order of streams, deadlines."""
-    whole = joined(*together(source, Options(engine="threads"), 3))
+    whole = together(source, Options(engine="threads"), 3)
     alone = replay(source, Options(engine="threads")).trace
     order, single = np.argsort(whole.col("sample_id")), np.argsort(alone.col("sample_id"))
     for name in ("uri", "offset", "len", "ret", "tid"):
@@ -311,25 +345,72 @@ def test_a_rank_that_fails_in_the_run_is_lost_and_said(source: Trace, monkeypatc
         return part
 
     monkeypatch.setattr(module, "_replayed", failing)
-    whole = joined(*together(source, Options(engine="threads"), 3))
+    whole = together(source, Options(engine="threads"), 3)
     assert whole.trailer is not None
     run = whole.trailer.run
     assert (run["verdict"], run["undelivered_ops"], len(whole)) == ("NOT SUSTAINED", 40, 80)
     assert run["lost_ranks"] == ["rank 1 failed: the disk is gone; none of its 40 ops is in the output"]
 
 
+def test_a_rank_that_fails_while_it_hands_over_is_said(source: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had handed over is in the output, and how much that is is said."""
+    from tracekit.replay import together as module
+
+    real = module._pieces
+
+    def failing(done: Any, summary: Any) -> Any:
+        if done.plan.trace.col("tid")[0] == 0:
+            yield from real(done, summary)
+            return
+        (piece,) = real(done, summary)
+        yield piece.select(slice(0, 10))
+        raise CannotRunError("the disk is gone")
+
+    monkeypatch.setattr(module, "_pieces", failing)
+    whole = together(source, Options(engine="threads"), 2)
+    assert whole.trailer is not None
+    run, count = whole.trailer.run, len(whole)
+    assert (run["verdict"], run["undelivered_ops"]) == ("NOT SUSTAINED", 120 - count)
+    assert run["lost_ranks"] == [f"rank 1 failed: the disk is gone; 10 of its {130 - count} ops are in the output"]
+    assert whole.trailer.ops == count
+
+
+def test_a_rank_hands_over_no_more_than_is_asked_for() -> None:
+    """One piece at a time, and of the growing tables only what is new; together it is the same trace."""
+    ends = [Ranks(wire) for wire in wires(2)]
+    table, made = StringTable(), []
+
+    def pieces() -> Any:
+        for number in range(5):
+            code = table.code(f"/f{number // 2}")
+            made.append(number)
+            yield Trace({"uri": np.full(3, code, np.int32), "t_submit": np.arange(3) + 10 * number}, {"uri": table})
+
+    thread = beside(lambda: pushed(ends[1], pieces(), lambda: "the end"))
+    ended: list[str] = []
+    got = []
+    for piece in pulled(ends[0], 1, ended.append):
+        got.append([piece.uris[code] for code in piece.col("uri")])
+        assert len(made) <= len(got) + 1
+    thread.join(10)
+    assert got == [[f"/f{number // 2}"] * 3 for number in range(5)]
+    assert ended == ["the end"]
+
+
 def test_a_rank_that_never_answers_is_an_error_before_the_start(source: Trace) -> None:
     """Nothing is replayed when one is missing from the beginning."""
     with Ranks(wires(2)[0], patience_s=0.5) as leader, pytest.raises(LostError, match="rank 1"):
-        lead(leader, plan_job(source, Options(engine="threads"), 2), Silent())
+        lead(leader, plan_job(lambda: [source], Options(engine="threads"), 2), Silent())
 
 
 def test_a_rank_that_begins_late_is_named(source: Trace) -> None:
     """A start 50 ms after the agreed moment shifts a whole share, so that share was not delivered."""
-    parts, job = together(source, Options(engine="threads"), 2)
-    planned, _ = parts[1].start_ns
-    parts[1].start_ns = (planned, planned + 50 * MS)
-    whole = joined(parts, job)
+
+    def late(parts: list[Part]) -> None:
+        planned, _ = parts[1].start_ns
+        parts[1].start_ns = (planned, planned + 50 * MS)
+
+    whole = together(source, Options(engine="threads"), 2, late)
     assert whole.trailer is not None
     assert whole.trailer.run["verdict"] == "NOT SUSTAINED"
     assert any("rank 1: it began 50 ms after the agreed moment" in text for text in whole.trailer.run["reasons"])

@@ -80,6 +80,13 @@ class Intake:
             found.append(InputError(text, "pass --skip-unknown to leave them out"))
         return found
 
+    def problems_with(self, left: int) -> list[TracekitError]:
+        """`problems`, and that nothing is left to replay where that is so: `left` ops are."""
+        found = self.problems
+        if not left and not found:
+            found.append(InputError("no op of the trace is left to replay", self._why_none()))
+        return found
+
     def sizes(self) -> dict[str, int]:
         """How large the recorded files were, by the names they have now; empty where the trace does not say."""
         uris, sizes = self.files.get("uri"), self.files.get("size")
@@ -91,7 +98,7 @@ class Intake:
         new = self._remap.apply(uri) if self._remap is not None else None
         return uri if new is None else new
 
-    def why_none(self) -> str:
+    def _why_none(self) -> str:
         """What to do when no op is left."""
         if not self.source_ops:
             return "record a program that reads something"

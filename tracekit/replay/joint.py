@@ -3,46 +3,70 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from tracekit.formats.recode import Recoder
+from tracekit.formats.writer import Writer
+from tracekit.interleave import interleave_streams
 from tracekit.replay.account import Account, merged
-from tracekit.replay.flow import Flow, depth
+from tracekit.replay.flow import Flow
 from tracekit.replay.statement import RankFacts, statement
 from tracekit.replay.summary import Summary
 from tracekit.replay.together import Job, Part
 from tracekit.replay.verdict import NOT_SUSTAINED, VALID, Verdict, judge, worst
-from tracekit.trace import NULL, Header, Trace, Trailer, merge
+from tracekit.trace import CATEGORIES, COLUMNS, Header, IntArray, StringTable, Trace, Trailer
 from tracekit.units import format_ns
 
 # A rank that begins later than agreed shifts its whole share.
 LATE_START_NS = 10_000_000
 
 
-def joined(parts: Sequence[Part], job: Job) -> Trace:
-    """The trace of all ranks, in order of time, with header and trailer."""
+def write_joined(parts: Sequence[Part], job: Job, writer: Writer) -> tuple[Header, Trailer]:
+    """Write the trace of all ranks, in order of time, piece by piece as they hand it over; its header and trailer."""
     _set_companions_aside(parts)
-    begun = [part for part in parts if part.trace is not None]
+    begun = [part for part in parts if part.account is not None]
     begins = {part.rank: _begin(part) for part in begun}
     base = min(begins.values())
     first = begun[0]
     assert first.header is not None
-    unix = int(first.header.clock["t0_unix_ns"]) - (begins[first.rank] - base)
-    whole = merge([_on_rank_0s_clock(part, job, unix + begins[part.rank] - base) for part in begun])
+    header = _header(first.header, parts, job, int(first.header.clock["t0_unix_ns"]) - (begins[first.rank] - base))
+    writer.header(header)
+    flow = Flow()
+    for piece in _in_one_order(begun, {rank: begin - base for rank, begin in begins.items()}, job):
+        _count(piece, flow)
+        writer.ops(piece)
     summary = Summary(base)
     for part in begun:
         assert part.summary is not None
         summary.merge(part.summary, later_ns=begins[part.rank] - base)
-    summary.flow = _flow(whole)
+    summary.flow = flow
     run = _stated(parts, job, summary)
-    whole.header = _header(first.header, parts, job, unix)
     residency = _residency(begun)
     run["reasons"] += residency.get("notes", [])
-    whole.trailer = Trailer(ops=len(whole), bytes=summary.moved_bytes, residency=residency, run=run)
-    return whole
+    trailer = Trailer(ops=summary.ops, bytes=summary.moved_bytes, residency=residency, run=run)
+    writer.trailer(trailer)
+    return header, trailer
+
+
+def _in_one_order(parts: Sequence[Part], later_ns: Mapping[int, int], job: Job) -> Iterator[Trace]:
+    """The ops of all parts on rank 0's clock, in order of time; a piece of each is in memory."""
+    tables = {name: StringTable() for name in (*CATEGORIES, "sample_id")}
+    streams = [_columns(part, later_ns[part.rank], job, Recoder(tables)) for part in parts]
+    for columns in interleave_streams(streams):
+        yield Trace(columns, {name: table for name, table in tables.items() if name in columns and len(table)})
+
+
+def _columns(part: Part, later_ns: int, job: Job, recoder: Recoder) -> Iterator[dict[str, IntArray]]:
+    for piece in part.pieces or ():
+        columns = recoder.columns(piece.shifted(later_ns))
+        # Where the recording has ranks they tell its streams apart, and stay.
+        if not job.ranked:
+            columns["rank"] = np.full(len(piece), part.rank, np.int32)
+        yield {name: columns[name] for name in COLUMNS if name in columns}
 
 
 def _begin(part: Part) -> int:
@@ -51,21 +75,9 @@ def _begin(part: Part) -> int:
     return part.start_ns[1] - part.offset.ns
 
 
-def _on_rank_0s_clock(part: Part, job: Job, t0_unix_ns: int) -> Trace:
-    trace = part.trace
-    assert trace is not None
-    columns = dict(trace.columns)
-    # Where the recording has ranks they tell its streams apart, and stay.
-    if bool((job.trace.col("rank") == NULL).all()):
-        columns["rank"] = np.full(len(trace), part.rank, np.int32)
-    return Trace(columns, trace.tables, header=Header(clock={"t0_unix_ns": t0_unix_ns}))
-
-
-def _flow(trace: Trace) -> Flow:
-    flow = Flow()
-    due = trace.col("t_due").astype(np.int64) if "t_due" in trace else None
-    flow.add(due, trace.col("t_submit").astype(np.int64), trace.col("t_complete").astype(np.int64))
-    return flow
+def _count(piece: Trace, flow: Flow) -> None:
+    due = piece.col("t_due").astype(np.int64) if "t_due" in piece else None
+    flow.add(due, piece.col("t_submit").astype(np.int64), piece.col("t_complete").astype(np.int64))
 
 
 def _set_companions_aside(parts: Sequence[Part]) -> None:
@@ -97,7 +109,7 @@ def _stated(parts: Sequence[Part], job: Job, summary: Summary) -> dict[str, Any]
         reasons = [*account.lost, f"{account.planned_ops - summary.ops} of {account.planned_ops} ops are missing"]
         verdict = Verdict(NOT_SUSTAINED, [*reasons, *verdict.reasons], delivered=False)
     facts = [_facts(part, verdicts[part.rank].word) for part in parts]
-    return statement(account, summary, _recorded_depth(job.trace), verdict=verdict, ranks=facts).to_json()
+    return statement(account, summary, job.depth, verdict=verdict, ranks=facts).to_json()
 
 
 def _verdict(part: Part) -> Verdict:
@@ -129,15 +141,10 @@ def _facts(part: Part, word: str) -> RankFacts:
     )
 
 
-def _recorded_depth(trace: Trace) -> dict[str, float] | None:
-    submit, complete = (trace.col(name).astype(np.int64) for name in ("t_submit", "t_complete"))
-    return None if not len(trace) or bool((complete == NULL).any()) else depth(submit, np.maximum(complete, submit))
-
-
 def _header(first: Header, parts: Sequence[Part], job: Job, unix: int) -> Header:
     count, hosts = len(parts), len({part.host for part in parts})
     options = dict(first.producer["options"]) | {"source_ops": job.source_ops, "ranks": count}
-    reason = f"{first.producer['reason']}; {count} ranks on {hosts} hosts, streams divided by {job.divided_by}"
+    reason = f"{first.producer['reason']}; {count} ranks on {hosts} hosts, streams divided by {job.division.by}"
     return replace(
         first,
         producer={**first.producer, "reason": reason, "options": options},

@@ -122,9 +122,7 @@ def make_plan(
     intake = Intake(options)
     pieces = [source] if isinstance(source, Trace) else source
     program = compile_pieces(map(intake.take, pieces), folder)
-    problems = intake.problems
-    if not len(program) and not problems:
-        problems.append(InputError("no op of the trace is left to replay", intake.why_none()))
+    problems = intake.problems_with(len(program))
     storage_of = storage_of or partial(storage_for, requests=Requests(options.client, options.timeout_s))
     files = [_file(uri, options, storage_of) for uri in program.uris]
     pace, reason = resolve_pace(program, options.pace)

@@ -125,7 +125,7 @@ def replay(
         source, options, source_name=source_name, scratch_base=scratch_base, listener=listener, choice=choice,
         storage_of=storage_of, conductor=conductor, output=output,
     )  # fmt: skip
-    pieces = _Kept()
+    pieces = Kept()
     done = finished.write(pieces)
     finished.close()
     whole = joined(pieces.kept)
@@ -200,15 +200,29 @@ class Finished:
         if self.outcome.results is not None:
             self.outcome.results.close()
 
-    def write(self, writer: Writer) -> Replay:
-        """Write the trace of what was done, in the order of time, and judge the run on the way."""
-        header = _header(self.plan, self.choice, self.source_name, self.outcome.t0_unix_ns)
-        writer.header(header)
-        summary, output = Summary(self.outcome.t0), Output(self.plan.program, self.plan.pace, self.outcome)
+    @property
+    def header(self) -> Header:
+        """The header of the trace of what was done."""
+        return _header(self.plan, self.choice, self.source_name, self.outcome.t0_unix_ns)
+
+    @property
+    def account(self) -> Account:
+        """How the run went."""
+        return Account.of(self.plan, self.outcome, self.disturbance)
+
+    def pieces(self, summary: Summary) -> Iterator[Trace]:
+        """The ops of the trace of what was done, in the order of time, added up on the way."""
+        output = Output(self.plan.program, self.plan.pace, self.outcome)
         for done in pieces_of(self.plan, self.outcome):
             summary.add(done)
-            writer.ops(output.piece(done))
-        account = Account.of(self.plan, self.outcome, self.disturbance)
+            yield output.piece(done)
+
+    def write(self, writer: Writer) -> Replay:
+        """Write the trace of what was done, and judge the run on the way."""
+        header, summary, account = self.header, Summary(self.outcome.t0), self.account
+        writer.header(header)
+        for piece in self.pieces(summary):
+            writer.ops(piece)
         run = statement(account, summary, self.plan.program.depth).to_json()
         run["reasons"] += self.residency.get("notes", [])
         trailer = Trailer(ops=summary.ops, bytes=summary.moved_bytes, residency=self.residency, run=run)
@@ -216,7 +230,7 @@ class Finished:
         return Replay(header, trailer, self.plan, self.outcome, account, summary)
 
 
-class _Kept(Writer):
+class Kept(Writer):
     """Pieces kept in memory; header and trailer come with the replay."""
 
     def __init__(self) -> None:

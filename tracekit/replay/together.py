@@ -5,32 +5,28 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from tracekit.errors import TracekitError, UsageError
 from tracekit.replay import clocks
 from tracekit.replay.account import Account
 from tracekit.replay.clocks import Offset
-from tracekit.replay.compile import compile_trace
+from tracekit.replay.compile import compile_pieces
 from tracekit.replay.conductors import Follower, Leader, is_plain
 from tracekit.replay.engines import State
-from tracekit.replay.kinds import CHANGES, Kind, kinds_of
+from tracekit.replay.handover import FailedError, pulled, pushed
+from tracekit.replay.intake import Intake
 from tracekit.replay.options import Options
 from tracekit.replay.plan import resolve_pace
-from tracekit.replay.preflight import PreflightError
+from tracekit.replay.preflight import PreflightError, raise_for
 from tracekit.replay.ranks import LostError, Ranks, StoppedError
-from tracekit.replay.session import Listener, Silent, replay
-from tracekit.replay.share import divide
+from tracekit.replay.rows import IDENTITIES
+from tracekit.replay.session import Finished, Listener, Silent, perform
+from tracekit.replay.share import Division, divide
 from tracekit.replay.summary import Summary
-from tracekit.selection import select
 from tracekit.trace import NULL, Header, Trace
-
-# Ops of a message.
-_PIECE = 100_000
 
 
 @dataclass
@@ -47,11 +43,11 @@ class Part:
         offset: Its clock against rank 0's, before the run; None where that was not found out.
         drift_ns: By how much that had changed after the run.
         account: How it ran; None where there was nothing to do, or the rank is lost.
-        summary: What came of its ops.
+        summary: What came of its ops; complete when all of `pieces` were taken.
         header: Its trace's header.
         residency: Its trailer's.
-        trace: What it did, in its own time.
-        lost: Why nothing is known of it; empty when all is well.
+        pieces: What it did, in its own time and the order of it; to be taken once.
+        lost: Why nothing is known of it, or not all; empty when all is well.
         warnings: What its user should know.
     """
 
@@ -67,66 +63,75 @@ class Part:
     summary: Summary | None = None
     header: Header | None = None
     residency: dict[str, Any] = field(default_factory=dict)
-    trace: Trace | None = None
+    pieces: Iterator[Trace] | None = None
     lost: str = ""
     warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Share:
-    """What a rank is to replay. `delay_ns` is how long after the common start its own first op is due."""
-
-    trace: Trace
-    delay_ns: int
 
 
 @dataclass(frozen=True)
 class Job:
     """The whole of the run, as every rank works it out for itself.
 
-    `trace` is what is left of the source; `divided_by` says how it was divided.
+    Args:
+        source_ops: How many ops the trace has.
+        ops: How many of them will be issued.
+        options: What to do; its pace is decided.
+        division: Who issues which.
+        delays_ns: By rank: how long after the common start its first op is due.
+        ranked: Whether the recording says of which rank an op is.
+        depth: How many ops were in flight in the recording, where that is known.
+        read: Reads the trace, piece by piece.
     """
 
     source_ops: int
-    trace: Trace
+    ops: int
     options: Options
-    shares: list[Share]
-    divided_by: str
+    division: Division
+    delays_ns: list[int]
+    ranked: bool
+    depth: dict[str, float] | None
+    read: Callable[[], Iterable[Trace]]
+
+    def planned(self, rank: int) -> int:
+        """How many ops a rank is to issue."""
+        return self.division.loads[rank].ops
+
+    def share(self, rank: int) -> Iterator[Trace]:
+        """The pieces of the trace with the ops of a rank; what the trace says of itself is in them as in those of the file."""
+        for piece in self.read():
+            mine = piece.select(self.division.mask(piece, rank))
+            mine.trailer = piece.trailer  # the recorded state of the page cache is in it
+            yield mine
 
 
-def plan_job(source: Trace, options: Options, size: int) -> Job:
-    """Divide a run.
+def plan_job(read: Callable[[], Iterable[Trace]], options: Options, size: int, folder: str | None = None) -> Job:
+    """Divide a run: the trace is read once for that, in bounded memory.
+
+    Args:
+        read: Reads the trace, piece by piece, as `tracekit.formats.chunks`.
+        options: What was asked for.
+        size: How many ranks there are.
+        folder: Where the working files of the division are made; they are of no use afterwards.
 
     Raises:
         UsageError: If an option holds only within one process.
+        TracekitError: If the trace and the options alone show that there is nothing to replay.
     """
     if options.loop > 1:
         raise UsageError("--loop holds within one process, and there are several ranks", "replay the trace once")
     if options.order == "global":
         raise UsageError("--order global holds within one process, and there are several ranks", "use --order stream")
-    left = _issued(source, options)
-    if options.pace == "auto" and len(left):
-        options = dataclasses.replace(options, pace=resolve_pace(compile_trace(left), "auto")[0])
-    rows, by = divide(left, size)
-    traces = [left.select(mine) for mine in rows]
-    for trace in traces:
-        trace.trailer = source.trailer  # the recorded state of the page cache is in it
-    firsts = [int(trace.col("t_submit").min()) if len(trace) else 0 for trace in traces]
-    origin = min((first for first, trace in zip(firsts, traces, strict=True) if len(trace)), default=0)
-    delays = [0 if options.pace == "asap" else round((first - origin) / options.speed) for first in firsts]
-    shares = [Share(trace, max(0, delay)) for trace, delay in zip(traces, delays, strict=True)]
-    return Job(len(source), left, options, shares, by)
-
-
-def _issued(source: Trace, options: Options) -> Trace:
-    """The ops that some rank will issue: a share of others only would be nothing to do."""
-    keep = np.ones(len(source), np.bool_) if options.select is None else select(source, options.select)
-    kinds = kinds_of(source)
-    if options.skip_unknown:
-        keep &= kinds != Kind.UNKNOWN
-    changes = np.isin(kinds, CHANGES)
-    keep &= ~(changes & ((options.writes == "skip") | (source.col("err") != NULL)))
-    return source.select(keep)
+    intake = Intake(options)
+    program = compile_pieces(map(intake.take, read()), folder)
+    raise_for(intake.problems_with(len(program)))
+    options = dataclasses.replace(options, pace=resolve_pace(program, options.pace)[0])
+    division = divide(program, size)
+    firsts = [load.first - program.origin if load.ops else 0 for load in division.loads]
+    delays = [0 if options.pace == "asap" else round(first / options.speed) for first in firsts]
+    ranked = bool((program.who[:, IDENTITIES.index("rank")] != NULL).any())
+    job = Job(intake.source_ops, len(program), options, division, delays, ranked, program.depth, read)
+    program.rows.close()
+    return job
 
 
 # -- one rank's part ---------------------------------------------------------------------------------------------------
@@ -147,16 +152,15 @@ def follow(ranks: Ranks, make_job: Callable[[], Job], **rest: Any) -> None:
     try:
         try:
             job = make_job()
-            conductor = Follower(ranks, job.shares[ranks.rank].delay_ns)
+            conductor = Follower(ranks, job.delays_ns[ranks.rank])
             part = _replayed(ranks, job, conductor, listener, **rest)
+            part.warnings = listener.warnings
+            _hand_over(ranks, part)
         except LostError:
             raise
         except TracekitError as error:
             problems = error.problems if isinstance(error, PreflightError) else [error]
             ranks.post(0, "failed", [_sendable(problem) for problem in problems])
-        else:
-            part.warnings = listener.warnings
-            _hand_over(ranks, part)
         ranks.take(0, "finished")
     except StoppedError:
         return
@@ -195,7 +199,7 @@ class _Overall:
             max(one.lateness_ns for one in states),
             sum(one.moved for one in states),
         )
-        self._listener.running(overall, len(self._job.trace))
+        self._listener.running(overall, self._job.ops)
 
 
 def _sendable(error: TracekitError) -> TracekitError:
@@ -205,20 +209,23 @@ def _sendable(error: TracekitError) -> TracekitError:
 
 def _replayed(ranks: Ranks, job: Job, conductor: Leader | Follower, listener: Listener, **rest: Any) -> Part:
     """Replay this rank's share; with none, only keep the others company."""
-    share = job.shares[ranks.rank]
-    part = Part(ranks.rank, socket.gethostname(), _machine(), len(share.trace))
-    if not len(share.trace) and len(job.trace):
+    part = Part(ranks.rank, socket.gethostname(), _machine(), job.planned(ranks.rank))
+    if not part.planned_ops:
         with conductor.turn():
             pass
         conductor.start()
         return part
-    done = replay(share.trace, job.options, listener=listener, conductor=conductor, **rest)
+    done = perform(job.share(ranks.rank), job.options, listener=listener, conductor=conductor, **rest)
     part.start_ns = (conductor.begins, done.outcome.t0)
-    part.account, part.summary, part.streams = done.account, done.summary, done.account.streams
-    part.header, part.trace = done.trace.header, done.trace
-    assert done.trace.trailer is not None
-    part.residency = dict(done.trace.trailer.residency)
+    part.account, part.header, part.residency = done.account, done.header, dict(done.residency)
+    part.streams, part.summary = part.account.streams, Summary(done.outcome.t0)
+    part.pieces = _pieces(done, part.summary)
     return part
+
+
+def _pieces(done: Finished, summary: Summary) -> Iterator[Trace]:
+    yield from done.pieces(summary)
+    done.close()
 
 
 def _machine() -> tuple[Any, ...]:
@@ -228,14 +235,11 @@ def _machine() -> tuple[Any, ...]:
 def _hand_over(ranks: Ranks, part: Part) -> None:
     # Not before rank 0 asks: taking it in would disturb rank 0's own part of the run.
     ranks.take(0, "report")
-    trace, part.trace = part.trace, None
+    pieces, part.pieces = part.pieces, None
     ranks.post(0, "done", part)
     clocks.answer(ranks)
-    if trace is not None:
-        for first in range(0, len(trace), _PIECE):
-            ranks.post(0, "ops", trace.select(slice(first, first + _PIECE)))
-    ranks.post(0, "end")
-    ranks.flush()
+    if pieces is not None:
+        pushed(ranks, pieces, lambda: part.summary)
 
 
 # -- rank 0 ------------------------------------------------------------------------------------------------------------
@@ -255,7 +259,7 @@ def lead(ranks: Ranks, job: Job, listener: Listener, **rest: Any) -> list[Part]:
     Raises:
         TracekitError: If the run could not begin.
     """
-    conductor = Leader(ranks, job.shares[0].delay_ns)
+    conductor = Leader(ranks, job.delays_ns[0])
     mine = _replayed(ranks, job, conductor, _Overall(ranks, job, listener), **rest)
     mine.offset = Offset()
     ranks.gathering = True
@@ -269,38 +273,40 @@ def _part_of(ranks: Ranks, rank: int, job: Job, conductor: Leader) -> Part:
         return _received(ranks, rank, conductor)
     except LostError as error:
         why = error.cause
-    except _FailedError as error:
+    except FailedError as error:
         why = f"rank {rank} failed: {error}"
-    share = job.shares[rank].trace
-    lost = f"{why}; none of its {len(share)} ops is in the output"
-    return Part(rank, ranks.hosts.get(rank, ""), planned_ops=len(share), lost=lost)
-
-
-class _FailedError(Exception):
-    """A rank failed in the middle of its run."""
+    planned = job.planned(rank)
+    return Part(
+        rank, ranks.hosts.get(rank, ""), planned_ops=planned, lost=f"{why}; none of its {planned} ops is in the output"
+    )
 
 
 def _received(ranks: Ranks, rank: int, conductor: Leader) -> Part:
     ranks.post(rank, "report")
     kind, part = ranks.take(rank, "done", "failed")
     if kind == "failed":
-        raise _FailedError("; ".join(str(error) for error in part))
+        raise FailedError(part)
     assert isinstance(part, Part)
     part.offset = conductor.offsets[rank]
     later = clocks.measure(ranks, rank, same_machine=part.offset == Offset())
     part.drift_ns = later.ns - part.offset.ns
-    pieces = []
-    kind, piece = ranks.take(rank, "ops", "end")
-    while kind == "ops":
-        pieces.append(piece)
-        kind, piece = ranks.take(rank, "ops", "end")
-    part.trace = _whole(pieces)
+    if part.account is not None:
+        part.pieces = _pieces_of(ranks, part)
     return part
 
 
-def _whole(pieces: Sequence[Trace]) -> Trace | None:
-    """The trace again; its pieces had the same tables."""
-    if not pieces:
-        return None
-    names = list(pieces[0].columns)
-    return Trace({name: np.concatenate([piece.columns[name] for piece in pieces]) for name in names}, pieces[0].tables)
+def _pieces_of(ranks: Ranks, part: Part) -> Iterator[Trace]:
+    """A rank's pieces as they are wanted; when it is lost on the way, its part says how much there is of it."""
+    given = 0
+    try:
+        for piece in pulled(ranks, part.rank, lambda summary: setattr(part, "summary", summary)):
+            given += len(piece)
+            yield piece
+    except LostError as error:
+        why = error.cause
+    except FailedError as error:
+        why = f"rank {part.rank} failed: {error}"
+    else:
+        return
+    part.summary = Summary(part.start_ns[1], ops=given)
+    part.lost = f"{why}; {given} of its {part.planned_ops} ops are in the output"

@@ -40,7 +40,7 @@ exit codes: 0 the load was delivered undisturbed (VALID), 3 it was not (the reas
 """
 _SUFFIXES = (".jsonl.zst", ".jsonl")
 # Ops of the trace that are looked at together.
-_PIECE = 8_192
+PIECE = 8_192
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -229,7 +229,7 @@ def _run_alone(args: argparse.Namespace) -> int:
 
     output, options = output_name(args), options_of(args)
     formats.check_save(output, force=args.force)
-    source = formats.chunks(args.trace, ops=_PIECE, time_unit=args.time_unit, skip_bad=args.skip_bad)
+    source = formats.chunks(args.trace, ops=PIECE, time_unit=args.time_unit, skip_bad=args.skip_bad)
     listener = replay_text.Terminal()
     with parts_of(output) as parts, terminable() as ending:
         try:
