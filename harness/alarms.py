@@ -44,7 +44,8 @@ def splits(standard: Standard, count: int, seed: int, several: int = 3) -> Itera
         else:
             mine = several if number % 2 and len(runs) - several >= LEAST_LEFT else 1
             order = chance.permutation(len(runs)).tolist()
-            least = max(LEAST_LEFT, (len(runs) + 1) // 2)
+            # Of five runs, the least that a golden has, four are left.
+            least = min(max(LEAST_LEFT, (len(runs) + 1) // 2), len(runs) - mine)
             chosen, kept = order[:mine], order[mine : mine + int(chance.integers(least, len(runs) - mine + 1))]
         yield Split(among(standard, kept), [runs[place] for place in chosen])
 

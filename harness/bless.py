@@ -14,8 +14,8 @@ from harness.envelope import Envelope
 from harness.findings import format_value
 from harness.golden import Golden
 from harness.learn import Learned
-from tracekit.errors import InputError, UsageError
-from tracekit.output import check_output, write_text
+from tracekit.errors import UsageError
+from tracekit.output import check_output, make_directory, write_text
 from tracekit.trace import Trace
 
 # Units of the figures that an envelope holds and no criterion looks at.
@@ -78,10 +78,7 @@ class Blessing:
         """
         text = self.learned.text(self.revision)
         directory = self.before.directory
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{directory} cannot be made: {error.strerror}", "name another directory") from None
+        make_directory(directory)
         history = directory / golden.CHANGES
         check_output(history)
         entry = _entry(self)
@@ -137,6 +134,9 @@ def prepare_learned(name: str, directory: str, reason: str, environment: Mapping
         before = golden.load(name)
     else:
         before = Golden(Path(name).name, Path(name), {})
+    # What was learned must fit the profile it will be checked by.
+    profile = before.profile or source.profile
+    Golden(before.name, before.directory, profile, 0, source.provenance, source.envelope, source.lessons).standard()
     learned = learn.Learned(source.envelope, source.provenance or {}, source.lessons, [])
     return Blessing(before, learned, reason.strip(), None if before.profile else source.directory / golden.PROFILE)
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.errors import CannotRunError
+from tracekit.errors import EXIT_CANNOT_RUN, EXIT_INPUT, CannotRunError
 from tracekit.metrics.view import View
 from tracekit.pages import PAGE_BYTES
 from tracekit.trace import NULL, Trace
 
 # What the kernel counts device input in (getrusage).
 _BLOCK_BYTES = 512
-_DELIVERED = {0, 3}
+_DELIVERED, _REFUSED = {0, 3}, {EXIT_INPUT, EXIT_CANNOT_RUN}
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class CellRun:
             before=before[1] if before else None,
             after=after[1] if after else None,
             asked=pages_asked(view),
-            direct_files=int(run.get("direct_files") or 0),
-            fallback_files=int(run.get("direct_fallback_files") or 0),
+            direct_files=_count(run.get("direct_files")),
+            fallback_files=_count(run.get("direct_fallback_files")),
             device_bytes=device_bytes,
         )
 
@@ -112,6 +112,10 @@ def _resident(table: Any) -> tuple[int, int] | None:
         return None
     pages, resident = table.get("pages"), table.get("resident")
     return (pages, resident) if isinstance(pages, int) and isinstance(resident, int) and pages > 0 else None
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def pages_asked(view: View) -> int:
@@ -163,7 +167,7 @@ def replayed(
             status, device, said = _replay(trace, scenario, words, output)
             if status in _DELIVERED:
                 yield scenario, number, output, device
-            elif number == 1 and scenario.name != "buffered":
+            elif status in _REFUSED and number == 1 and scenario.name != "buffered":
                 refused.add(scenario.name)
                 yield scenario, number, Refused(said), 0
             else:

@@ -70,16 +70,23 @@ class Contract:
         for key in given:
             if key not in cls.__dataclass_fields__:
                 raise UnknownNameError("key of a contract", str(key), cls.__dataclass_fields__)
-        contract = cls(**{**given, "requires": tuple(given.get("requires") or ())})
+        requires = given.get("requires") or []
+        if not isinstance(requires, list):
+            raise InputError(
+                f"what the contract in {source} requires is no list: {requires!r}", "write it as [steps, samples]"
+            )
+        contract = cls(**{**given, "requires": tuple(map(str, requires))})
         if contract.warmup not in WARMUPS:
             raise UnknownNameError("warm-up", str(contract.warmup), WARMUPS)
         for name in contract.requires:
             if name not in REQUIRED:
-                raise UnknownNameError("requirement of a contract", str(name), REQUIRED)
+                raise UnknownNameError("requirement of a contract", name, REQUIRED)
         for name in ("min_ops", "min_runs"):
             value = getattr(contract, name)
             if type(value) is not int or value < 1:
                 raise InputError(f"{name} in {source} is {value!r}", "write a whole number above 0")
+        if not isinstance(contract.sync_streams, bool):
+            raise InputError(f"sync_streams in {source} is {contract.sync_streams!r}", "write true or false")
         return contract
 
     def trimmed(self, trace: Trace | Run) -> Trace | Run:

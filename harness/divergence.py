@@ -17,6 +17,7 @@ from typing import Any
 from harness import paired
 from harness.cells import SCENARIOS, CellRun, Refused
 from harness.criterion import ENVIRONMENT, INTENT
+from harness.validity import unsettled
 from harness.verdict import FactTable, Finding, Outcome, Verdict
 from tracekit.trace import Trace
 from tracekit.units import format_bytes, format_ns, format_rate
@@ -84,6 +85,8 @@ def judge(
     matrix = Matrix(cells, {one: refusal.why for one, refusal in refused.items()})
     findings = [_same_intent(recorded, one, [trace for trace, _ in runs]) for one, runs in traces.items() if runs]
     findings += [*_starts(matrix), _cold_slower(matrix), *_direct(matrix), *_ahead(matrix)]
+    if all(found.outcome is Outcome.NA for found in findings if found.klass == ENVIRONMENT):
+        findings.append(_undecided())
     notes = [f"there is no {one} cell: {why}" for one, why in matrix.refused.items()]
     return Verdict(
         MATRIX,
@@ -284,6 +287,16 @@ def _found(
         name, ENVIRONMENT, title, Outcome.PASS if is_so else Outcome.FAIL, unit="" if kind == "ratio" else unit, measured=value,
         effect=value, band=band, effect_kind=kind, reason="" if is_so else reason,
     )  # fmt: skip
+
+
+def _undecided() -> Finding:
+    """The same requests alone say nothing about the page cache: a matrix that shows no more must not pass."""
+    return unsettled(
+        "valid.cells",
+        "cells that show something",
+        "nothing about the page cache could be decided from these cells",
+        "take replays that tell which pages were resident, and cells to hold against each other (buffered and cold)",
+    )
 
 
 def _silent(name: str, title: str, why: str) -> Finding:

@@ -13,7 +13,11 @@ from harness.validity import unsettled
 from harness.verdict import Finding
 
 # The figure by which a trace tells, where a criterion is decided on more than one of its own name.
-TOLD_BY = {"depth.ceiling": "depth.max", "streams.moved": "streams.count"}
+TOLD_BY = {
+    "depth.ceiling": "depth.max",
+    "streams.moved": "streams.count",
+    "streams.per-worker": "streams.workers",
+}
 
 
 def problems(

@@ -24,6 +24,7 @@ from tracekit.errors import InputError, UnknownNameError
 
 # 1: the first published layout.
 GOLDEN_VERSION = 1
+DECLARED = {"regime": ("compute_bound", "io_bound", "mixed"), "host": ("dedicated", "shared")}
 ENVELOPE, PROFILE, CHANGES = "envelope.json", "profile.yaml", "CHANGES.md"
 
 
@@ -58,30 +59,57 @@ class Golden:
         """What runs are held against.
 
         Raises:
-            InputError: If it was never blessed.
+            InputError: If it was never blessed, or its profile is not what one is.
+            UnknownNameError: If its profile names a regime, a kind of host, a criterion or a requirement that does not exist.
         """
         if self.envelope is None:
             raise InputError(
                 f"the golden {self.name} holds no {ENVELOPE}",
                 f"record ten runs and type: harness learn RUN… -o {self.directory}",
             )
-        dedicated = self.profile.get("host") == "dedicated"
+        source = str(self.directory / PROFILE)
         standard = Standard(
             self.label,
             self.envelope,
-            str(self.profile.get("regime") or ""),
-            dedicated,
-            Contract.of(self.profile, str(self.directory / PROFILE)),
+            declared(self.profile, "regime", source),
+            declared(self.profile, "host", source) == "dedicated",
+            Contract.of(self.profile, source),
             self.lessons,
-            tolerances(self.profile, str(self.directory / PROFILE)),
+            tolerances(self.profile, source),
         )
+        self._check_fit(standard, source)
+        return standard
+
+    def _check_fit(self, standard: Standard, source: str) -> None:
+        """Its runs must be what its contract asks for: written by hand, it may have changed since they were learned."""
+        asked = standard.contract.warmup
+        # Goldens learned before this was noted are taken to fit.
+        left_out = (self.provenance or {}).get("warmup", asked)
+        if left_out != asked:
+            raise InputError(
+                f"the runs of {self.name} were learned with warmup: {left_out}, and {source} says {asked}",
+                "learn from the runs again with that profile.yaml in the directory",
+            )
         missing = [name for name in standard.contract.requires if standard.pooled.scalars.get(REQUIRED[name]) is None]
         if missing:
             raise InputError(
                 f"the golden {self.name} requires {', '.join(missing)}, and its own runs do not tell",
                 "record them with steps and threads, or take it out of the contract",
             )
-        return standard
+
+
+def declared(profile: Mapping[str, Any], key: str, source: str) -> str:
+    """What a profile declares as its `regime` or `host`; empty where it says nothing.
+
+    Raises:
+        UnknownNameError: If there is no such regime or kind of host: misspelled, it would make criteria not count without a word.
+    """
+    value = profile.get(key)
+    if value is None:
+        return ""
+    if value not in DECLARED[key]:
+        raise UnknownNameError(f"{key} (in {source})", str(value), DECLARED[key])
+    return str(value)
 
 
 def tolerances(profile: Mapping[str, Any], source: str) -> dict[str, float]:
@@ -188,7 +216,7 @@ def _json(path: Path) -> Mapping[str, Any]:
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error})", "bless the golden again") from None
     if not isinstance(data, dict):
         raise InputError(f"{path} is no golden", "bless the golden again")
@@ -202,7 +230,7 @@ def _profile(path: Path) -> Mapping[str, Any]:
         return {}
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path} is not a profile ({' '.join(str(error).split())})", "write it as YAML") from None
     if not isinstance(data, dict):
         raise InputError(f"{path} is not a profile", "write it as keys and values")

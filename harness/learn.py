@@ -14,13 +14,15 @@ import numpy as np
 from harness import golden, repeat, validity
 from harness.contract import Contract
 from harness.criterion import INTENT, REPEAT, Criterion
+from harness.distances import DISTANCES
 from harness.envelope import Envelope
+from harness.figures import Figures
 from harness.noise import IMPOSSIBLE, Lesson, lesson, log_tolerance
 from harness.repeat import MOST, Standard, Trial
 from harness.verdict import Finding, Outcome
 from tracekit import __version__
 from tracekit.errors import InputError, OutputExistsError, UsageError
-from tracekit.output import check_output, write_text
+from tracekit.output import check_output, make_directory, write_text
 from tracekit.trace import Trace
 from tracekit.units import counted
 
@@ -105,7 +107,9 @@ def learn(runs: Sequence[tuple[str, Trace]], profile: Mapping[str, Any], source:
     standard = standard_of("the other runs", envelope, profile, source)
     _check_each_other(standard, [path for path, _ in runs])
     lessons = {criterion.id: lesson(criterion, standard.noise) for criterion in standard.criteria(REPEAT)}
-    return Learned(envelope, _provenance(runs, digests), lessons, _warnings(envelope, lessons))
+    return Learned(
+        envelope, _provenance(runs, digests) | {"warmup": contract.warmup}, lessons, _warnings(envelope, lessons)
+    )
 
 
 def standard_of(name: str, envelope: Envelope, profile: Mapping[str, Any], source: str) -> Standard:
@@ -113,8 +117,8 @@ def standard_of(name: str, envelope: Envelope, profile: Mapping[str, Any], sourc
     return Standard(
         name,
         envelope,
-        str(profile.get("regime") or ""),
-        profile.get("host") == "dedicated",
+        golden.declared(profile, "regime", source),
+        golden.declared(profile, "host", source) == "dedicated",
         Contract.of(profile, source),
         declared=golden.tolerances(profile, source),
     )
@@ -130,10 +134,7 @@ def write(learned: Learned, directory: Path, *, title: str, regime: str, host: s
     """
     check_directory(directory, force=force)
     text = learned.text()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{directory} cannot be made: {error.strerror}", "name another directory with -o") from None
+    make_directory(directory, "name another directory with -o")
     if not (directory / golden.PROFILE).exists():
         words = {"title": title or _title(learned), "regime": regime or "mixed", "host": host or "shared"}
         write_text(directory / golden.PROFILE, _PROFILE.format(**{key: _quoted(word) for key, word in words.items()}))
@@ -211,10 +212,23 @@ def _lonely(standard: Standard, index: int) -> Iterator[Criterion]:
         own = standard.noise.own(criterion)
         if criterion.klass != INTENT or criterion.gate != "always" or len(own) < LEAST_RUNS:
             continue
+        if not _is_judged(criterion, standard.envelope.runs[index]):
+            continue
         away = np.abs(np.asarray(own) - np.median(own))
         far = max(log_tolerance(criterion), FAR * float(np.median(away)))
         if away[index] > far and (away <= far).mean() >= MOST:
             yield criterion
+
+
+def _is_judged(criterion: Criterion, run: Figures) -> bool:
+    """Whether a run holds enough for a check to decide the criterion: what is never judged must not refuse a run either."""
+    if run.data_ops < criterion.minimum:
+        return False
+    distance = DISTANCES.get(criterion.id)
+    if distance is None:
+        return True
+    table = distance.of(run)
+    return table is not None and len(table) >= distance.least
 
 
 def _fails(finding: Finding) -> bool:

@@ -170,7 +170,7 @@ def _finding(criterion: Criterion, comparison: Comparison) -> Finding:
     gates = criterion.gate == "always"
     notes: Sequence[str] = ()
     pace = comparison.options.get("pace")
-    if criterion.id in _OF_A_SCHEDULE and pace in {"think", "asap"}:
+    if criterion.id in _OF_A_SCHEDULE and pace in ("think", "asap"):
         gates, notes = False, [f"shown only: the replay's pace was {pace}, which keeps no schedule"]
     finding = finding_of(criterion, measured, needed, gates=gates, notes=notes)
     if finding.outcome is Outcome.FAIL and criterion.id in LATE and _is_disturbed(comparison.replayed):

@@ -122,9 +122,10 @@ class Asserting:
             return
         from harness.report.outputs import Outputs
         from harness.report.timeline import of_check
+        from tracekit.output import make_directory
 
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
+        make_directory(place, "name another directory with --harness-reports")
         name = re.sub(r"[^\w.-]+", "-", f"{self._request.node.nodeid}-{self._calls + 1}")
         wanted = Outputs(html=str(place / f"{name}.html"), json=str(place / f"{name}.json"), force=True)
         wanted.write(verdict, lambda: of_check(verdict, against, paths))
@@ -138,7 +139,9 @@ class Asserting:
         if verdict.outcome is not Outcome.INCONCLUSIVE or inconclusive == "fail":
             pytest.fail(unsatisfied(verdict), pytrace=False)
         elif inconclusive == "skip":
-            first = next((finding for finding in verdict.findings if finding.outcome is Outcome.INCONCLUSIVE), None)
+            first = next(
+                (found for found in verdict.findings if found.gates and found.outcome is Outcome.INCONCLUSIVE), None
+            )
             pytest.skip(
                 f"INCONCLUSIVE: {first.id}: {first.reason}" if first else "INCONCLUSIVE: nothing could be decided"
             )

@@ -142,8 +142,10 @@ def judge(
     trial = Trial(standard, candidates.runs, mode)
     told = list(zip(names, candidates.runs, strict=True))
     problems += contract.problems(traces, told)
-    # What a run must not escape by saying nothing: whatever the golden can tell is asked of it too.
-    asked = [criterion.id for criterion in CRITERIA[mode].values() if criterion.klass == INTENT]
+    # What a run must not escape by saying nothing: whatever counts and the golden can tell is asked of it too.
+    asked = [
+        name for name, criterion in CRITERIA[mode].items() if criterion.klass == INTENT or _gates(criterion, trial)[0]
+    ]
     problems += evidence.problems(asked, trial.pooled, told, "golden")
     if mode == REPEAT:
         problems += [problem for name, run in told for problem in _time_unit(trial, name, run)]

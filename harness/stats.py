@@ -129,7 +129,8 @@ def ks_distance_within(values_a: Ints, counts_a: Ints, values_b: Ints, counts_b:
     tolerance 0.
     """
     grid = np.union1d(values_a, values_b)
-    wide = np.floor(grid * (1 + tolerance)).astype(np.int64)
+    # The largest sizes there can be have no room to grow in.
+    wide = np.maximum(grid, np.minimum(grid * (1 + tolerance), np.nextafter(2.0**63, 0)).astype(np.int64))
     mine, theirs = _cumulative(values_a, counts_a, grid), _cumulative(values_b, counts_b, grid)
     mine_wide, theirs_wide = _cumulative(values_a, counts_a, wide), _cumulative(values_b, counts_b, wide)
     return max(0.0, float(np.max(mine - theirs_wide)), float(np.max(theirs - mine_wide)))

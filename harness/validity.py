@@ -19,6 +19,8 @@
 | valid.time-unit    | bytes move 100 times as fast or as slowly as in the golden (harness.repeat)    | INCONCLUSIVE |
 | valid.size         | fewer than 10 reads and writes                                                | INCONCLUSIVE |
 | valid.run          | a replay that did not keep up by its own account, was interrupted, or did not issue every op | INCONCLUSIVE |
+|                    | a replay whose own account of that cannot be read                               | INCONCLUSIVE |
+| valid.cells        | a matrix whose cells show nothing about the page cache (harness.divergence)     | INCONCLUSIVE |
 
 A replay on a disturbed machine (DEGRADED) or on storage slower than the recorded one (TARGET LIMITED) is judged: what it
 did is true, and the note says under which circumstances.
@@ -63,9 +65,9 @@ def remarks(trace: Trace | Run, name: str) -> list[str]:
     if 0 < trailer.lost <= LOST_SHARE * max(1, len(trace)):
         notes.append(f"{name}: the recorder lost {counted(trailer.lost, 'op')}")
     verdict = trailer.run.get("verdict")
-    if verdict in {"DEGRADED", "TARGET LIMITED"}:
-        reasons = "; ".join(str(reason) for reason in trailer.run.get("reasons", ()))
-        notes.append(f"{name}: the replay calls itself {verdict}{': ' + reasons if reasons else ''}")
+    # Compared one by one: what stands in a trailer need not be hashable.
+    if verdict in ("DEGRADED", "TARGET LIMITED"):
+        notes.append(f"{name}: the replay calls itself {verdict}{_reasons(trailer)}")
     return notes
 
 
@@ -179,15 +181,21 @@ def _overlaps(found: Soundness, name: str) -> Iterator[Finding]:
 def _run(trailer: Trailer, name: str) -> Iterator[Finding]:
     run = trailer.run
     if run.get("verdict") == "NOT SUSTAINED":
-        reasons = "; ".join(str(reason) for reason in run.get("reasons", ()))
         yield unsettled(
             "valid.run",
             "replay kept up",
-            f"the replay {name} could not keep up by its own account{': ' + reasons if reasons else ''}",
+            f"the replay {name} could not keep up by its own account{_reasons(trailer)}",
             "replay on a quieter machine, or with fewer streams",
         )
-    undelivered = int(run.get("undelivered") or run.get("undelivered_ops") or 0)
-    if run.get("interrupted") or undelivered:
+    undelivered = run.get("undelivered") or run.get("undelivered_ops") or 0
+    if not isinstance(undelivered, int):
+        yield unsettled(
+            "valid.run",
+            "whole replay",
+            f"how many ops the replay {name} did not issue cannot be read: {undelivered!r}",
+            "replay again",
+        )
+    elif run.get("interrupted") or undelivered:
         what = "was interrupted" if run.get("interrupted") else "stopped early"
         yield unsettled(
             "valid.run",
@@ -195,6 +203,12 @@ def _run(trailer: Trailer, name: str) -> Iterator[Finding]:
             f"the replay {name} {what}: {counted(undelivered, 'op was', 'ops were')} not issued",
             "let the replay finish",
         )
+
+
+def _reasons(trailer: Trailer) -> str:
+    """The reasons that a replay gives for what it calls itself, as they follow that; whatever is no list gives none."""
+    reasons = trailer.run.get("reasons")
+    return ": " + "; ".join(map(str, reasons)) if isinstance(reasons, list) and reasons else ""
 
 
 def error(identifier: str, title: str, reason: str) -> Finding:

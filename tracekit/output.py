@@ -75,6 +75,18 @@ def write_text(path: str | os.PathLike[str], text: str, *, force: bool = True) -
         file.write(text.encode("utf-8"))
 
 
+def make_directory(path: str | os.PathLike[str], way_out: str = "name another directory") -> None:
+    """Make a directory with all above it, where it is missing.
+
+    Raises:
+        InputError: If it cannot be made; the sentence ends with `way_out`.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)} cannot be made: {error.strerror}", way_out) from None
+
+
 def _is_special(path: Path) -> bool:
     """Whether something is there that is neither a file nor a directory."""
     return path.exists() and not path.is_file() and not path.is_dir()

@@ -11,7 +11,7 @@ from harness.report.json import summary
 from harness.verdict import Histogram, Verdict
 from tracekit.errors import InputError, OutputExistsError
 from tracekit.metrics.tables import csv_text
-from tracekit.output import write_text
+from tracekit.output import make_directory, write_text
 
 COLUMNS = (
     "id", "class", "title", "verdict", "gates", "unit", "golden", "measured", "effect", "effect_kind", "interval_lo", "interval_hi",
@@ -36,10 +36,7 @@ def write(verdict: Verdict, directory: Path, *, force: bool) -> list[str]:
     """
     files = texts(verdict)
     check_directory(directory, force=force)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{directory} cannot be made: {error.strerror}", "name another directory with --csv") from None
+    make_directory(directory, "name another directory with --csv")
     for name, text in files.items():
         write_text(directory / name, text, force=force)
     return list(files)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from harness.report import outputs
 from tracekit import console
-from tracekit.errors import UnknownNameError, UsageError
+from tracekit.errors import OutputExistsError, UnknownNameError, UsageError
+from tracekit.output import make_directory
 
 if TYPE_CHECKING:
     from harness.cells import Refused, Scenario
@@ -71,18 +72,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, judge, show, write, and return the exit code."""
+    from tracekit import formats
+
     wanted = outputs.Outputs.of(args)
     wanted.check()
     if args.runs < 1:
         raise UsageError(f"--runs {args.runs} is too small", "give 1 or more")
+    recorded = formats.load(args.trace)
     if args.cell:
-        return _judge(args, wanted, _given(args), {})
+        return _judge(args, wanted, recorded, _given(args), {})
     if args.output:
         place = Path(args.output)
-        place.mkdir(parents=True, exist_ok=True)
-        return _judge(args, wanted, *_replayed(args, place))
+        _check_place(place, force=args.force)
+        return _judge(args, wanted, recorded, *_replayed(args, place))
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
-        return _judge(args, wanted, *_replayed(args, Path(scratch)))
+        return _judge(args, wanted, recorded, *_replayed(args, Path(scratch)))
+
+
+def _check_place(place: Path, *, force: bool) -> None:
+    """Make the directory for the traces of the replays; those of an earlier matrix are replaced with `force` only."""
+    from harness.cells import SCENARIOS
+
+    make_directory(place, "name another directory with -o")
+    taken = [path for name in SCENARIOS for path in sorted(place.glob(f"{name}.*.jsonl"))]
+    if taken and not force:
+        raise OutputExistsError(taken[0])
 
 
 def _given(args: argparse.Namespace) -> Runs:
@@ -137,13 +151,14 @@ def _words(args: argparse.Namespace) -> Sequence[str]:
     return words
 
 
-def _judge(args: argparse.Namespace, wanted: outputs.Outputs, runs: Runs, refused: dict[str, Refused]) -> int:
+def _judge(
+    args: argparse.Namespace, wanted: outputs.Outputs, recorded: Trace, runs: Runs, refused: dict[str, Refused]
+) -> int:
     from harness import divergence
     from harness.report import json, text
     from harness.verdict import exit_code
-    from tracekit import formats
 
-    verdict = divergence.judge(formats.load(args.trace), runs, refused, args.trace)
+    verdict = divergence.judge(recorded, runs, refused, args.trace)
     wanted.write(verdict, lambda: ([], False))
     console.show(json.render(verdict).rstrip("\n") if args.json == "-" else text.render(verdict))
     for what, where in wanted.written():

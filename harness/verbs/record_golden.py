@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tracekit import console
 from tracekit.errors import UsageError
+from tracekit.output import make_directory
 from tracekit.units import counted
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = golden.load(args.golden)
     drive.program_of(loaded, args.python)
     directory = Path(args.output)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory, "name another directory with -o")
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         data = Path(args.data).absolute() if args.data else Path(scratch) / "data"
         made = [_record(loaded, args, data, seed) for seed in range(args.first_seed, args.first_seed + args.repeats)]

@@ -110,6 +110,83 @@ def test_a_regime_that_the_goldens_runs_cannot_show_leaves_the_verdict_open(regi
     assert open_.settle
 
 
+def test_a_starving_run_does_not_escape_a_compute_bound_golden_by_having_no_step_marks():
+    """With its marks it fails by the stall criteria; without them the verdict is open and names them, in both modes of goldens."""
+    standard = Standard("job@1", Envelope.of([job(seed) for seed in range(6)]), "compute_bound")
+    starving = job(7, wait_ns=50_000_000)
+    bare = Trace(starving.columns, starving.tables, [], starving.header, starving.trailer)
+    assert "stall.share" in {found.id for found in repeat.judge(standard, [starving], ["run"]).failed}
+    for mode in ("repeat", "profile"):
+        verdict = repeat.judge(standard, [bare], ["run"], mode)
+        assert verdict.outcome is Outcome.INCONCLUSIVE
+        assert "stall.share" in finding(verdict, "valid.evidence").reason
+    shown = repeat.judge(replace(standard, regime="mixed"), [bare], ["run"])
+    assert not [found for found in shown.findings if found.id == "valid.evidence"]
+
+
+def test_profile_mode_asks_for_workers_where_the_golden_has_them():
+    """A run that does not tell its workers leaves streams per worker open."""
+    standard = Standard("job@1", Envelope.of([job(seed) for seed in range(6)]))
+    run = job(7)
+    columns = {name: column for name, column in run.columns.items() if name != "worker"}
+    verdict = repeat.judge(
+        standard, [Trace(columns, run.tables, run.marks, run.header, run.trailer)], ["run"], "profile"
+    )
+    assert "streams.per-worker" in finding(verdict, "valid.evidence").reason
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("regime: compute-bound", "did you mean 'compute_bound'"),
+        ("regime: [io_bound]", "there is no regime"),
+        ("host: Dedicated", "did you mean 'dedicated'"),
+        ("contract: {requires: 3}", "is no list: 3"),
+        ("contract: {requires: steps}", "is no list: 'steps'"),
+        ("contract: {requires: [[a]]}", "no requirement of a contract"),
+        ("contract: {sync_streams: 'false'}", "sync_streams in mine/profile.yaml is 'false'"),
+        ("contract: {warmup: first-epoch}", "learned with warmup: none"),
+    ],
+)
+def test_a_profile_that_declares_what_does_not_exist_is_refused(place, capsys, line, sentence):
+    """Misspelled, a regime would make criteria not count without a word; nor may a warm-up change after the runs were learned."""
+    (place / "mine/profile.yaml").write_text(f"title: x\n{line}\n")
+    assert sentence in refused(capsys, "check", "r5.jsonl", "--golden", "mine")
+
+
+def test_a_golden_nested_beyond_reason_is_refused(place, capsys):
+    """Brackets without end in either file are one sentence, not the end of the stack."""
+    (place / "mine/envelope.json").write_text("[" * 100_000)
+    assert "not JSON" in refused(capsys, "check", "r5.jsonl", "--golden", "mine")
+    (place / "mine/profile.yaml").write_text("[" * 100_000)
+    assert "not a profile" in refused(capsys, "check", "r5.jsonl", "--golden", "mine")
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ({"undelivered": "x"}, Outcome.INCONCLUSIVE),
+        ({"verdict": "NOT SUSTAINED", "reasons": 5}, Outcome.INCONCLUSIVE),
+        ({"verdict": ["DEGRADED"]}, None),
+        ({"verdict": "DEGRADED", "reasons": {}}, None),
+    ],
+)
+def test_what_a_replay_says_of_itself_may_be_anything(said, outcome):
+    """Values of other kinds end in a finding or in nothing, never in a traceback."""
+    trace = job(0)
+    strange = Trace(trace.columns, trace.tables, trace.marks, trace.header, replace(trace.trailer, run=said))
+    found = [one for one in paired.judge(trace, strange, names=("a", "b")).findings if one.id == "valid.run"]
+    assert [one.outcome for one in found] == ([outcome] if outcome else [])
+
+
+def test_a_pace_of_another_kind_is_no_pace():
+    """A list in the header where a word should be: the schedule counts as ever."""
+    trace = job(0)
+    header = replace(trace.header, producer={"verb": "replay", "options": {"pace": ["think"]}})
+    strange = Trace(trace.columns, trace.tables, trace.marks, header, trace.trailer)
+    assert finding(paired.judge(trace, strange, names=("a", "b")), "time.shift-p50").gates
+
+
 def test_two_traces_of_different_jobs_are_refused(place, capsys):
     """No file in common and other sizes is no replay, good or bad; with the same sizes it is the same job elsewhere, and fails."""
     other = training_trace(files=64, batch=8, chunk_bytes=8192)

@@ -164,6 +164,25 @@ def test_a_new_golden_takes_the_profile_over(tmp_path):
     assert golden.load(str(tmp_path / "fresh")).revision == 1
 
 
+def test_what_was_learned_with_another_warm_up_is_not_blessed(tmp_path):
+    """The golden's own profile leaves the first epoch out; runs that were learned whole would be held against runs without it."""
+    directory = learned_at(tmp_path, profile="title: x\ncontract: {warmup: first-epoch}\n")
+    bless.prepare_learned(str(directory), str(directory), "first", {}).write()
+    learned_at(tmp_path, seeds=range(10, 16), name="new")
+    with pytest.raises(InputError, match="learned with warmup: none"):
+        bless.prepare_learned(str(directory), str(tmp_path / "new"), "again", {})
+
+
+def test_no_run_is_refused_for_what_a_check_never_judges(tmp_path):
+    """Jumps between 48 files vary by chance and are judged from 200 on: six shuffles of them are runs of one job."""
+    runs = saved(tmp_path, range(1, 7), files=48, batch=4)
+    noise = np.array(Noise(Envelope.of([trace for _, trace in runs])).own(REPEAT_CRITERIA["order.jump"]))
+    # The chance of these seeds puts one of them far from the others, which is what this is about.
+    away = np.abs(noise - np.median(noise))
+    assert away.max() > max(REPEAT_CRITERIA["order.jump"].tolerance, learn.FAR * np.median(away))
+    assert learn.learn(runs, {}, "p").envelope.runs
+
+
 def test_nothing_is_blessed_under_ci_or_without_a_reason(tmp_path):
     """A robot that repairs its own reference finds nothing."""
     directory = str(learned_at(tmp_path))

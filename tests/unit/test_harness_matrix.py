@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness import cli, mutations
+from harness import cells, cli, mutations
 from harness.cells import CellRun, Refused, pages_asked
 from harness.divergence import judge
 from harness.report import html, json, junit, markdown, rows, text
 from harness.verdict import Outcome
 from tracekit import formats
+from tracekit.errors import CannotRunError
 from tracekit.metrics.view import View
 from tracekit.testing import training_trace
 from tracekit.trace import Op, Trace, Trailer
@@ -58,16 +59,16 @@ def replace_trailer(trace, **changes):
 
 def matrix(runs=3, refused=None, **changed):
     """The verdict on all cells; a cell's replays are made with other facts, or left out (None), where a test says so."""
-    cells = {}
+    there = {}
     for name, usual in TIMES.items():
         facts = changed.get(name, {})
         if facts is not None and name not in (refused or {}):
             # Three runs that differ a little, as real ones do.
             service = facts.pop("service", usual)
-            cells[name] = [
+            there[name] = [
                 (replayed(name, service=round(service * (1 + 0.05 * number)), **facts), None) for number in range(runs)
             ]
-    return judge(recording(), cells, {name: Refused(why) for name, why in (refused or {}).items()}, "train.jsonl")
+    return judge(recording(), there, {name: Refused(why) for name, why in (refused or {}).items()}, "train.jsonl")
 
 
 def outcomes(verdict):
@@ -205,6 +206,29 @@ def test_replays_that_do_not_tell_decide_nothing():
     assert found["direct.leaves"] is Outcome.NA
 
 
+def test_cells_that_show_nothing_of_the_page_cache_do_not_pass():
+    """A cold cell alone that does not tell what was resident: the same requests, and nothing else; that is open."""
+    verdict = judge(recording(), {"cold": [(replace_trailer(replayed("cold"), residency={}), None)]}, {}, "t.jsonl")
+    assert outcomes(verdict)["intent.cold"] is Outcome.PASS
+    assert verdict.outcome is outcomes(verdict)["valid.cells"] is Outcome.INCONCLUSIVE
+    told = judge(recording(), {"cold": [(replayed("cold"), None)]}, {}, "t.jsonl")
+    assert told.outcome is Outcome.PASS
+    assert "valid.cells" not in outcomes(told)
+
+
+def test_only_a_refusal_takes_a_cell_away(tmp_path, monkeypatch):
+    """Statuses 2 and 4 refuse a scenario here; a replay that died or broke is an error, not a cell that cannot be had."""
+    direct = [cells.SCENARIOS["direct"]]
+    for status in (2, 4):
+        monkeypatch.setattr(cells, "_replay", lambda *_args, status=status: (status, 0, "why"))
+        found = [done for _, _, done, _ in cells.replayed("t.jsonl", direct, 1, [], tmp_path)]
+        assert found == [Refused("why")]
+    for status in (1, -11, 130):
+        monkeypatch.setattr(cells, "_replay", lambda *_args, status=status: (status, 0, "it died"))
+        with pytest.raises(CannotRunError, match="it died"):
+            list(cells.replayed("t.jsonl", direct, 1, [], tmp_path))
+
+
 def test_pages_are_counted_once():
     """Overlapping and repeated reads of two files, a read across a page's edge, one that moved nothing, one behind the end."""
     rows = [("a", 0, 4096), ("a", 100, 10), ("a", 4000, 200), ("b", 0, 8192), ("b", 4096, 8192), ("a", 40_960, 0)]
@@ -244,6 +268,17 @@ def files(tmp_path):
         formats.save(replayed(name), tmp_path / f"{name}.jsonl")
     formats.save(replayed("direct", service=TIMES["buffered"]), tmp_path / "fake.jsonl")
     return tmp_path
+
+
+def test_the_traces_of_an_earlier_matrix_are_kept(files, capsys):
+    """`-o DIR` replaces what lies there with --force only, and a file in its place is one sentence."""
+    (files / "kept").mkdir()
+    (files / "kept/cold.1.jsonl").write_text("mine")
+    assert cli.main(["matrix", "train.jsonl", "-o", "kept"]) == 2
+    assert "kept/cold.1.jsonl exists already" in capsys.readouterr().err
+    assert cli.main(["matrix", "train.jsonl", "-o", "train.jsonl"]) == 2
+    assert "train.jsonl cannot be made" in capsys.readouterr().err
+    assert (files / "kept/cold.1.jsonl").read_text() == "mine"
 
 
 def test_replays_that_are_there_can_be_judged(files, capsys):

@@ -147,6 +147,14 @@ def _calibrated(standard):
     return [(("all", level), tally) for level, tally in levels.items()]
 
 
+def test_a_golden_of_the_least_runs_can_be_split_as_often_as_any(standard):
+    """Of five runs four are left, however many splits are asked for."""
+    least = alarms.among(standard, range(5))
+    found = list(alarms.splits(least, 20, 0))
+    assert len(found) == 20
+    assert {len(split.standard.envelope.runs) for split in found} == {4}
+
+
 def test_splits_leave_each_run_out_first(standard):
     """As many splits as runs leave one out each; further ones leave at least half of the runs, and never judge a run by itself."""
     found = list(alarms.splits(standard, 30, 0))

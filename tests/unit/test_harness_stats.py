@@ -36,6 +36,14 @@ def test_ks_distance_with_tolerance_still_sees_what_is_larger_than_it():
     assert stats.ks_distance_within(*table(_1000=1), *table(_1050=1), 0.01) == 1.0
 
 
+def test_ks_distance_with_tolerance_holds_for_the_largest_sizes_there_are():
+    """Where a size has no room to grow in, nothing overflows: equal tables are equal, and one size in four is a quarter."""
+    values, counts = np.array([4096, 2**63 - 1]), np.array([3, 1])
+    with np.errstate(all="raise"):
+        assert stats.ks_distance_within(values, counts, values, counts, 0.01) == 0.0
+        assert stats.ks_distance_within(values, counts, values[:1], counts[:1], 0.01) == 0.25
+
+
 def test_ks_p_value_rejects_a_large_and_keeps_a_tiny_distance():
     """The diagnostic goes the right way round."""
     assert stats.ks_p_value(0.5, 1000, 1000) < 1e-6

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tracekit.errors import InputError, OutputExistsError
-from tracekit.output import check_output, replacing, write_text
+from tracekit.output import check_output, make_directory, replacing, write_text
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -86,6 +86,17 @@ def test_a_directory_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(InputError, match="cannot be written; write somewhere else"):
         check_output(tmp_path / "out")
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):
+    """It is made with all above it and may be there already; a file in its place is refused with the way out."""
+    make_directory(tmp_path / "a/b")
+    make_directory(tmp_path / "a/b")
+    assert (tmp_path / "a/b").is_dir()
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(InputError, match=r"cannot be made: .*; name another with -o"):
+            make_directory(place, "name another with -o")
 
 
 def test_a_long_name_still_gets_its_temporary_file(tmp_path):

@@ -182,6 +182,8 @@ def test_a_replay_shows_its_own_verdict():
     )
     trace = Trace.of(ops, header=header, trailer=trailer, marks=[Mark("step", 0, 5, 0)])
     text = stats_text.text("t", trace, Metrics.of(trace))
+    strange = Trace(trace.columns, trace.tables, trailer=Trailer(2, run={"verdict": "DEGRADED", "reasons": 5}))
+    assert "DEGRADED" in stats_text.text("t", strange, Metrics.of(strange))
 
     for expected in (
         "lateness",

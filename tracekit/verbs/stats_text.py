@@ -299,7 +299,8 @@ def _run(metrics: Metrics) -> Iterable[Line]:
     run = metrics.completeness.run
     if run.get("verdict"):
         yield "verdict", str(run["verdict"])
-        yield from (("", str(reason)) for reason in run.get("reasons") or ())
+        reasons = run.get("reasons")
+        yield from (("", str(reason)) for reason in (reasons if isinstance(reasons, list) else ()))
 
 
 def _us(value: float | None) -> str:
