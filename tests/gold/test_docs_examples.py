@@ -23,7 +23,7 @@ def test_python_blocks_run(repository, page, capsys):
     for block in blocks:
         exec(compile(block, page, "exec"), names)
 
-    assert len(blocks) == 2
+    assert len(blocks) >= 2
     assert capsys.readouterr().out
 
 

@@ -570,8 +570,9 @@ def test_a_killed_replay_leaves_what_it_had_done(data: list[Path], tmp_path: Pat
     for tid in np.unique(result.col("tid")):
         mine = result.select(result.col("tid") == tid)
         theirs = trace.select(trace.col("tid") == tid)
-        for name in ("offset", "len"):
-            np.testing.assert_array_equal(mine.col(name), theirs.col(name)[: len(mine)])
+        # Where several threads did a stream's ops, the last second of one of them may be missing between those of others.
+        rest = iter(zip(theirs.col("offset").tolist(), theirs.col("len").tolist(), strict=True))
+        assert all(op in rest for op in zip(mine.col("offset").tolist(), mine.col("len").tolist(), strict=True))
         assert (np.diff(mine.col("t_submit")) >= 0).all()
     if pace == "recorded":
         assert abs(int(result.col("t_due")[0]) - int(trace.col("t_submit")[0])) <= 1

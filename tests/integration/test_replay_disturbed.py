@@ -149,7 +149,16 @@ def delayed(folder: Path) -> tuple[dict[str, Any], str]:
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     trace = recording(folder, gap_ns=5 * MS, length=4096)
-    inject = ("strace", "-f", "-o", "/dev/null", "-e", "trace=pread64", "-e", "inject=pread64:delay_enter=15ms")
+    inject = (
+        "strace",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=pread64,preadv2",
+        "-e",
+        "inject=pread64,preadv2:delay_enter=15ms",
+    )
     return statement(replayed(trace, prefix=inject)), "took longer than in the recording"
 
 
