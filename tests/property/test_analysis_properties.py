@@ -15,13 +15,14 @@ from tracekit import Mark, Op, Trace
 from tracekit.analysis.bursts import write_bursts
 from tracekit.analysis.duty import Busy, duty_cycle
 from tracekit.analysis.files import by_file
-from tracekit.analysis.keys import Keys, Threads, stable_order
+from tracekit.analysis.keys import Keys, Threads
 from tracekit.analysis.pieces import pieces
 from tracekit.analysis.snapshot import Analysis, Analyst
 from tracekit.analysis.tail import Slowest
 from tracekit.analysis.times import KeyedTimes
 from tracekit.analysis.windows import Windows
 from tracekit.formats.registry import pieces_of
+from tracekit.metrics.keys import sorted_order
 from tracekit.metrics.view import View
 
 BLOCK = 4096
@@ -157,7 +158,7 @@ def test_the_stable_order_is_that_of_a_stable_sort(codes):
     """Codes below and above 16 bits are ordered as by comparing."""
     array = np.array(codes, np.int64)
 
-    assert stable_order(array).tolist() == np.argsort(array, kind="stable").tolist()
+    assert sorted_order(array).tolist() == np.argsort(array, kind="stable").tolist()
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 10**12)), min_size=1), st.sampled_from([10**6, 1500, 400]))

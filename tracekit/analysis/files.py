@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.analysis.groups import Group, Sums
-from tracekit.analysis.keys import stable_order
 from tracekit.analysis.pieces import pieces
+from tracekit.metrics.keys import sorted_order
 from tracekit.metrics.schema import metric
 from tracekit.metrics.view import View
 from tracekit.trace import NULL, Trace, Trailer
@@ -69,7 +69,7 @@ class Files:
         """Which reads start where the one of the same file before them ended, also that of an earlier piece."""
         if not len(uri):
             return
-        order = stable_order(uri)
+        order = sorted_order(uri)
         uri, offset, end = uri[order], offset[order], end[order]
         first = np.concatenate([[True], uri[1:] != uri[:-1]])
         before = np.concatenate([[NULL], end[:-1]])

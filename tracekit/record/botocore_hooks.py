@@ -66,7 +66,7 @@ class BotocoreHooks:
             except BaseException as error:
                 begun.failed(error)
                 raise
-            self._answered(begun, request, response)
+            self._answered(begun, request, response, begun.watch)
             return response
 
         return _send
@@ -81,7 +81,7 @@ class BotocoreHooks:
             except BaseException as error:
                 begun.failed(error)
                 raise
-            self._answered_async(begun, request, response)
+            self._answered(begun, request, response, begun.watch_async)
             return response
 
         return _send
@@ -107,23 +107,12 @@ class BotocoreHooks:
             self.log.spool.lose()
             return None
 
-    def _answered(self, begun: Request, request: Any, response: Any) -> None:
+    def _answered(self, begun: Request, request: Any, response: Any, watch: Callable[[Any], None]) -> None:
         try:
             headers = response.headers
             begun.headers(response.status_code, headers.get("Content-Length"), headers.get("Content-Range"))
             if request.stream_output and begun.op == "read" and response.status_code < 300:
-                begun.watch(response.raw)
-            else:
-                begun.done()
-        except Exception:
-            begun.unseen()
-
-    def _answered_async(self, begun: Request, request: Any, response: Any) -> None:
-        try:
-            headers = response.headers
-            begun.headers(response.status_code, headers.get("Content-Length"), headers.get("Content-Range"))
-            if request.stream_output and begun.op == "read" and response.status_code < 300:
-                begun.watch_async(response.raw)
+                watch(response.raw)
             else:
                 begun.done()
         except Exception:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tracekit.errors import CannotRunError, TracekitError
 from tracekit.storage.keys import Key, StoreError
-from tracekit.storage.store_settings import Requests, azure_settings, environment, s3_settings
+from tracekit.storage.store_settings import Requests, azure_settings, environment, s3_keys, s3_settings
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
@@ -131,13 +131,9 @@ def _made(scheme: str, container: str, requests: Requests) -> Any:
 
 def _s3_credentials(env: dict[str, str], container: str) -> dict[str, Any]:
     """Keys from the environment or `.env`; else what boto3 finds (profiles, roles), where it is installed."""
-    if env.get("AWS_ACCESS_KEY_ID") and not env.get("AWS_PROFILE"):
-        names = {
-            "access_key_id": "AWS_ACCESS_KEY_ID",
-            "secret_access_key": "AWS_SECRET_ACCESS_KEY",
-            "session_token": "AWS_SESSION_TOKEN",
-        }
-        return {word: env[name] for word, name in names.items() if env.get(name)}
+    keys = s3_keys(env)
+    if "access_key_id" in keys:
+        return dict(keys)
     try:
         from obstore.auth.boto3 import Boto3CredentialProvider
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tracekit.errors import CannotRunError
 from tracekit.storage.keys import Key, StoreError
-from tracekit.storage.store_settings import Requests, azure_settings, environment, s3_settings
+from tracekit.storage.store_settings import Requests, azure_settings, environment, s3_keys, s3_settings
 
 # As many as a replay has streams, within reason.
 _CONNECTIONS = 64
@@ -47,7 +47,7 @@ class S3SdkClient:
 
     def list(self, prefix: str) -> int:
         """How many objects and common prefixes there are right below a prefix (errors: StoreError)."""
-        prefix = f"{prefix.rstrip('/')}/" if prefix else ""
+        prefix = _below(prefix)
 
         def walk() -> int:
             pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -59,7 +59,7 @@ class S3SdkClient:
 
     def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """One PUT of the whole; with `create` it must not exist yet (errors: StoreError)."""
-        whole = bytes(body) if isinstance(body, (bytes, memoryview)) else b"".join(body)
+        whole = _whole(body)
         words = {"IfNoneMatch": "*"} if create else {}
         _asked(lambda: self._client.put_object(Bucket=self._bucket, Key=name, Body=whole, **words))
 
@@ -97,17 +97,26 @@ class AzureSdkClient:
 
     def list(self, prefix: str) -> int:
         """How many blobs and common prefixes there are right below a prefix (errors: StoreError)."""
-        prefix = f"{prefix.rstrip('/')}/" if prefix else ""
+        prefix = _below(prefix)
         return _asked(lambda: sum(1 for _ in self._container.walk_blobs(prefix or None)))
 
     def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """One blob; with `create` it must not exist yet (errors: StoreError)."""
-        whole = bytes(body) if isinstance(body, (bytes, memoryview)) else b"".join(body)
+        whole = _whole(body)
         _asked(lambda: self._container.upload_blob(name, whole, overwrite=not create))
 
     def delete(self, name: str) -> None:
         """Delete a blob (errors: StoreError)."""
         _asked(lambda: self._container.delete_blob(name))
+
+
+def _below(prefix: str) -> str:
+    """What the names right below a prefix begin with."""
+    return f"{prefix.rstrip('/')}/" if prefix else ""
+
+
+def _whole(body: bytes | memoryview | Iterable[bytes]) -> bytes:
+    return bytes(body) if isinstance(body, (bytes, memoryview)) else b"".join(body)
 
 
 def _needed(package: str, make: Callable[[], T]) -> T:
@@ -147,13 +156,7 @@ def _boto3(requests: Requests) -> Any:
         )
         if value
     }
-    names = {
-        "aws_access_key_id": "AWS_ACCESS_KEY_ID",
-        "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
-        "aws_session_token": "AWS_SESSION_TOKEN",
-    }
-    if not env.get("AWS_PROFILE"):
-        words |= {word: env[name] for word, name in names.items() if env.get(name)}
+    words |= {f"aws_{name}": value for name, value in s3_keys(env).items()}
     return boto3.session.Session().client("s3", config=config, **words)
 
 

@@ -97,6 +97,12 @@ def s3_settings(env: Mapping[str, str]) -> S3Settings:
     )
 
 
+def s3_keys(env: Mapping[str, str]) -> dict[str, str]:
+    """The keys that the environment holds: access_key_id, secret_access_key, session_token; none where it names a profile."""
+    names = ("access_key_id", "secret_access_key", "session_token")
+    return {} if env.get("AWS_PROFILE") else {name: env[key] for name in names if env.get(key := f"AWS_{name.upper()}")}
+
+
 def azure_settings(env: Mapping[str, str]) -> AzureSettings:
     """What the environment says of Azure; a connection string comes first, as it does in the SDK."""
     said = dict(
