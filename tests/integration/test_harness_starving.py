@@ -36,7 +36,8 @@ readers = [threading.Thread(target=read) for _ in range(READERS)]
 for reader in readers:
     reader.start()
 for batch in tracekit.step(ready.get() for _ in range(steps)):
-    time.sleep(compute_s)
+    if compute_s:
+        time.sleep(compute_s)
 for reader in readers:
     reader.join()
 """
@@ -69,15 +70,19 @@ def finding(verdict, name):
 
 
 def test_a_real_loader_that_starves_fails_and_one_that_is_fed_passes(recorded):
-    """The same reads with 100 ms and with 0.5 ms of compute per step: only the second keeps its consumer waiting.
+    """The same reads with 100 ms of compute per step and with none: only the second keeps its consumer waiting.
 
-    However busy the machine is, reading 8 MiB takes longer than half a millisecond, and never all of a step of 100 ms; being fed for
-    95 % of the time may take another attempt.
+    A consumer that computes nothing waits for nearly all of the time, however quick the machine is. Where it is busy, a step may
+    look long because its thread was put aside, and a golden that starves itself is no standard: both may take another attempt.
     """
     golden = recorded("golden", 0.1)
-    starving = judged(golden, recorded("starving", 0.0005))
+    for _attempt in range(4):
+        starving = judged(golden, recorded("starving", 0))
+        if finding(starving, "stall.share").outcome is Outcome.FAIL:
+            break
+        golden = recorded("golden", 0.1)
+    assert finding(starving, "stall.share").outcome is Outcome.FAIL, finding(starving, "stall.share")
     assert starving.outcome is Outcome.FAIL
-    assert "stall.share" in {found.id for found in starving.failed}
     for _attempt in range(4):
         fed = judged(golden, recorded("fed", 0.1))
         if finding(fed, "stall.share").outcome is Outcome.PASS:
