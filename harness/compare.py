@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import stats
+from harness import bootstrap, stats
+from harness.blocks import Blocked, together
 from harness.criteria import REPEAT_CRITERIA
 from harness.criterion import PASS_CONFIDENCE, Criterion
 from harness.distances import DISTANCES, size_diagnostics
@@ -15,6 +16,8 @@ from harness.envelope import Envelope
 from harness.noise import Noise, scalar, shares
 
 COMPARE_VERSION = 1
+# Distances of what is kept by blocks of time.
+_BLOCKED = {"latency.shift": "latency", "arrival.gap": "gap"}
 DIGITS = 10
 
 
@@ -28,6 +31,8 @@ class Difference:
         b: The other side's; of distances, how far its runs are from the one side's.
         effect: b / a for ratios, b − a otherwise.
         interval: Where the effect lies with 95 % confidence; None where single runs do not tell how much runs differ.
+        within: Of percentiles of two single runs, where the effect lies as far as their own blocks of time tell: for these two
+            runs, not for the next two.
         diagnostics: Figures shown, never used.
     """
 
@@ -37,6 +42,7 @@ class Difference:
     effect: float
     interval: tuple[float, float] | None
     diagnostics: Mapping[str, float]
+    within: tuple[float, float] | None = None
 
     @property
     def kind(self) -> str:
@@ -63,6 +69,7 @@ class Difference:
             "effect": _short(self.effect),
             "effect_kind": self.kind,
             "interval": None if self.interval is None else [_short(end) for end in self.interval],
+            "within": None if self.within is None else [_short(end) for end in self.within],
             "visible": self.visible,
             "diagnostics": {name: _short(value) for name, value in self.diagnostics.items()},
         }
@@ -94,6 +101,11 @@ def remarks(a: Envelope, b: Envelope) -> Iterator[str]:
     """What a reader of the differences should know about the two sides."""
     if len(a.runs) == len(b.runs) == 1:
         yield "a single run on each side: how much runs differ is not known, so there are no intervals; give several runs of each"
+        if any(_within(name, a, b) for name in bootstrap.PERCENTILES):
+            yield (
+                "{…} is where a percentile's ratio lies by resampling the blocks of time of these two runs: two true repeats are apart by "
+                "more than that in half of all cases"
+            )
     elif 1 in {len(a.runs), len(b.runs)}:
         yield "one side is a single run: it is taken to vary as the runs of the other side do"
     if not a.host_class or a.host_class != b.host_class:
@@ -118,7 +130,14 @@ def _difference(criterion: Criterion, a: Envelope, b: Envelope) -> Difference | 
     half = stats.welch_half_width(logs[0], logs[1], PASS_CONFIDENCE)
     ratio = mean_b / mean_a
     interval = None if half is None else (ratio * math.exp(-half), ratio * math.exp(min(half, 700.0)))
-    return Difference(criterion, mean_a, mean_b, ratio, interval, {})
+    return Difference(criterion, mean_a, mean_b, ratio, interval, {}, _within(criterion.id, a, b))
+
+
+def _within(name: str, a: Envelope, b: Envelope) -> tuple[float, float] | None:
+    if name not in bootstrap.PERCENTILES or not len(a.runs) == len(b.runs) == 1:
+        return None
+    sides = [side.runs[0].blocks.get("latency", Blocked.empty()) for side in (a, b)]
+    return bootstrap.ratio_interval(sides[0], sides[1], bootstrap.PERCENTILES[name], PASS_CONFIDENCE)
 
 
 def _of_means(criterion: Criterion, a: Sequence[float], b: Sequence[float]) -> Difference:
@@ -145,13 +164,26 @@ def _distance(criterion: Criterion, a: Envelope, b: Envelope) -> Difference | No
         if reference is None:
             return None
         found = [distance.between(reference, table) for table in tables if table is not None]
-        if criterion.id == "size.ks" and (together := distance.of(b.pooled())) is not None:
-            diagnostics = size_diagnostics(reference, together)
+        if criterion.id == "size.ks" and (whole := distance.of(b.pooled())) is not None:
+            diagnostics = size_diagnostics(reference, whole)
+        if criterion.id in _BLOCKED:
+            diagnostics = _ks(_BLOCKED[criterion.id], a, b)
     between, usual = _mean(found), _mean(own) if own else 0.0
     half = stats.welch_half_width(own or [0.0], found, PASS_CONFIDENCE)
     effect = between - usual
     interval = None if half is None or not own else (effect - half, effect + half)
     return Difference(criterion, usual, between, effect, interval, diagnostics)
+
+
+def _ks(name: str, a: Envelope, b: Envelope) -> dict[str, float]:
+    """The KS distance of all runs together: its bracket, and the most it is by resampling blocks of time."""
+    found = {}
+    bracket = a.histograms[name].distance(b.histograms[name])
+    if bracket is not None:
+        found = {"d_low": bracket[0], "d_high": bracket[1]}
+    sides = [together([run.blocks[name] for run in side.runs if name in run.blocks]) for side in (a, b)]
+    most = bootstrap.ks_most(sides[0], sides[1], PASS_CONFIDENCE)
+    return found if most is None else found | {"d_most": most}
 
 
 def _known(criterion: Criterion, side: Envelope) -> bool:

@@ -65,6 +65,8 @@ DISTANCES: Mapping[str, Distance] = {
     "order.jump": Distance("order.jump", _ks, by_chance=True, least=200),
     "latency.shift": Distance("latency", _shift, by_chance=True),
     "arrival.gap": Distance("gap", _shift, by_chance=True),
+    "arrival.count": Distance("arrival.count", _ks, by_chance=True, least=100),
+    "arrival.bytes": Distance("arrival.bytes", _ks, by_chance=True, least=100),
     "depth.ks": Distance("depth", _ks, by_chance=True),
 }
 

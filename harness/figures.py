@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.blocks import Blocked, BlocksTally
 from harness.overlaps import Meetings
 from harness.stats import Ints
+from harness.times import Times
 from tracekit.histogram import Histogram
 from tracekit.machine import host_class
 from tracekit.metrics import Metrics
 from tracekit.metrics.levels import Levels
 from tracekit.trace import Header, Trace
+
+if TYPE_CHECKING:
+    from tracekit.metrics.view import View
 
 # Above this many distinct sizes a table is kept in the histogram's buckets (1/128 of the value wide).
 TABLE_LIMIT = 4096
@@ -81,6 +86,19 @@ class Table:
         return cls(values, counts)
 
 
+class Beside:
+    """What figures need beside the metrics, of a run that comes in pieces."""
+
+    def __init__(self) -> None:
+        self.meetings, self.times, self.blocks = Meetings(), Times(), BlocksTally()
+
+    def update(self, view: View) -> None:
+        """Take in the next piece."""
+        self.meetings.update(view)
+        self.times.update(view)
+        self.blocks.update(view)
+
+
 @dataclass(frozen=True)
 class Figures:
     """What one run shows.
@@ -95,6 +113,7 @@ class Figures:
         engine: What recorded it (engines see different kinds of metadata ops).
         host_class: `tracekit.machine.host_class`; empty where the header does not tell.
         tables: Further distributions by name (`_tables`), coarse; what the trace cannot say is missing.
+        blocks: Gaps, service times and sizes by block of time (`harness.blocks`); what the trace cannot say is missing.
     """
 
     scalars: Mapping[str, float | None]
@@ -105,6 +124,7 @@ class Figures:
     engine: str = ""
     host_class: str = ""
     tables: Mapping[str, Table] = field(default_factory=dict)
+    blocks: Mapping[str, Blocked] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trace: Trace) -> Figures:
@@ -114,22 +134,24 @@ class Figures:
     @classmethod
     def measured(cls, trace: Trace, metrics: Metrics) -> Figures:
         """The figures of a trace whose metrics are at hand."""
-        meetings = Levels(Meetings())
-        meetings.update(trace.sorted())
-        return cls.summed(metrics, meetings.tally, trace.header)
+        beside = Levels(Beside())
+        beside.update(trace.sorted())
+        return cls.summed(metrics, beside.tally, trace.header)
 
     @classmethod
-    def summed(cls, metrics: Metrics, meetings: Meetings, header: Header | None) -> Figures:
+    def summed(cls, metrics: Metrics, beside: Beside, header: Header | None) -> Figures:
         """The figures of a run of which nothing is left but what was added up."""
+        meetings, times = beside.meetings, beside.times
         return cls(
-            scalars=_scalars(metrics) | {"streams.peak": meetings.lives.most()},
+            scalars=_scalars(metrics) | {"streams.peak": meetings.lives.most()} | times.scalars(),
             sizes=_sizes(metrics),
             depths=Table.of(meetings.overlaps.depths()),
             chance=Table.of(meetings.overlaps.chance()),
             kinds=dict(metrics.backend_counters.requests),
             engine=str(header.producer.get("engine", "")) if header else "",
             host_class=host_class(header.host) if header else "",
-            tables=_tables(metrics),
+            tables=_tables(metrics, times),
+            blocks=beside.blocks.result(),
         )
 
     @property
@@ -148,6 +170,7 @@ class Figures:
             "engine": self.engine,
             "host_class": self.host_class,
             "tables": {name: table.to_json() for name, table in sorted(self.tables.items())},
+            "blocks": {name: blocked.to_json() for name, blocked in sorted(self.blocks.items())},
         }
 
     @classmethod
@@ -158,9 +181,10 @@ class Figures:
             raise ValueError("its figures are finite numbers")
         kinds = {str(name): int(count) for name, count in data["kinds"].items()}
         sizes, depths, chance = (Table.from_json(data[name]) for name in ("sizes", "depths", "chance"))
-        # Goldens that were made before there were such tables are read as they are.
+        # Goldens that were made before there were such tables and blocks are read as they are.
         tables = {str(name): Table.from_json(table) for name, table in data.get("tables", {}).items()}
-        return cls(scalars, sizes, depths, chance, kinds, str(data["engine"]), str(data["host_class"]), tables)
+        blocks = {str(name): Blocked.from_json(blocked) for name, blocked in data.get("blocks", {}).items()}
+        return cls(scalars, sizes, depths, chance, kinds, str(data["engine"]), str(data["host_class"]), tables, blocks)
 
 
 def _whole_numbers(values: Any) -> Ints:
@@ -215,6 +239,7 @@ def _scalars(metrics: Metrics) -> dict[str, float | None]:
         "latency.p50": latency.quantile(0.5),
         "latency.p95": latency.quantile(0.95),
         "latency.p99": latency.quantile(0.99),
+        "latency.p99.9": latency.quantile(0.999),
         "throughput": None if metrics.throughput_mb_s is None else metrics.throughput_mb_s * 1e6,
         "ops.rate": metrics.data_ops_per_s,
         "arrival.dispersion": metrics.arrivals.per_10ms_dispersion,
@@ -222,8 +247,9 @@ def _scalars(metrics: Metrics) -> dict[str, float | None]:
     }
 
 
-def _tables(metrics: Metrics) -> dict[str, Table]:
+def _tables(metrics: Metrics, times: Times) -> dict[str, Table]:
     found = {
+        **times.histograms(),
         "order.seek": metrics.order.seek_in_uri_hist,
         "order.seek-stream": metrics.order.seek_in_stream_hist,
         "order.run": metrics.order.run_ops_hist,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from harness import stats
+from harness.bootstrap import PERCENTILES, design_effect
 from harness.criterion import FAIL_CONFIDENCE, PASS_CONFIDENCE, Criterion
 from harness.noise import POWER, Lesson, lesson, log_tolerance
 from harness.repeat import Standard
 from tracekit.histogram import Histogram
 
-QUANTILES = {"latency.p50": 0.5, "latency.p95": 0.95, "latency.p99": 0.99}
 # How many golden runs to try where those there are do not do.
 GOLDEN_RUNS = (10, 15, 20, 30, 50, 100)
 MOST_OPS = 10**9
@@ -29,8 +30,10 @@ class Power:
         detects_three: The smallest effect (of ratios, as a share) that three runs fail for in nine of ten cases.
         golden_runs: With how many golden runs (and 30 runs) it could be decided, where it cannot with those there are; None
             where not even 100 would do, or nothing more is needed.
-        ops: How many ops a run must hold; of percentiles, independent ones: with the autocorrelation of real loaders 12 to 240
-            times as many. None where no number would do.
+        ops: How many ops a run must hold; None where no number would do. Of percentiles, so many that the 95 % interval from
+            within a run fits into the band: independent ops times the design effect.
+        design_effect: How many ops of a golden run say as much as one independent op, the median over its runs; None where it is
+            not asked or its runs do not tell: then 12 to 240 is what real loaders have.
     """
 
     criterion: Criterion
@@ -38,6 +41,7 @@ class Power:
     detects_three: float | None
     golden_runs: int | None
     ops: int | None
+    design_effect: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """It as JSON."""
@@ -46,6 +50,7 @@ class Power:
             "detects_three": None if self.detects_three is None else float(f"{self.detects_three:.10g}"),
             "golden_runs": self.golden_runs,
             "ops": self.ops,
+            "design_effect": None if self.design_effect is None else float(f"{self.design_effect:.10g}"),
         }
 
 
@@ -57,13 +62,22 @@ def power(standard: Standard, criteria: Iterable[Criterion]) -> list[Power]:
 def _power(standard: Standard, criterion: Criterion) -> Power:
     learned = lesson(criterion, standard.noise)
     runs = len(standard.envelope.runs)
-    ops = _ops(criterion, standard)
+    effect = _design_effect(criterion, standard)
+    ops = _ops(criterion, standard, effect or 1.0)
     if learned.noise is None:
-        return Power(criterion, learned, None, None, ops)
+        return Power(criterion, learned, None, None, ops, effect)
     tolerance = math.log1p(criterion.tolerance) if criterion.kind == "ratio" else criterion.tolerance
     beyond = tolerance + stats.smallest_failed(learned.noise, runs, 3, FAIL_CONFIDENCE, POWER)
     three = math.expm1(min(beyond, 700.0)) if criterion.kind == "ratio" else beyond
-    return Power(criterion, learned, three, _golden_runs(criterion, learned), ops)
+    return Power(criterion, learned, three, _golden_runs(criterion, learned), ops, effect)
+
+
+def _design_effect(criterion: Criterion, standard: Standard) -> float | None:
+    if criterion.id not in PERCENTILES:
+        return None
+    blocks = [run.blocks["latency"] for run in standard.envelope.runs if "latency" in run.blocks]
+    effects = [effect for each in blocks if (effect := design_effect(each, PERCENTILES[criterion.id])) is not None]
+    return statistics.median(effects) if effects else None
 
 
 def _golden_runs(criterion: Criterion, learned: Lesson) -> int | None:
@@ -75,12 +89,12 @@ def _golden_runs(criterion: Criterion, learned: Lesson) -> int | None:
     )
 
 
-def _ops(criterion: Criterion, standard: Standard) -> int | None:
+def _ops(criterion: Criterion, standard: Standard, effect: float) -> int | None:
     least = max(criterion.minimum, standard.contract.min_ops)
-    if criterion.id not in QUANTILES:
+    if criterion.id not in PERCENTILES:
         return least
-    found = ops_needed(standard.envelope.histograms["latency"], QUANTILES[criterion.id], criterion.tolerance)
-    return None if found is None else max(least, found)
+    found = ops_needed(standard.envelope.histograms["latency"], PERCENTILES[criterion.id], criterion.tolerance)
+    return None if found is None else max(least, math.ceil(found * effect))
 
 
 def ops_needed(histogram: Histogram, q: float, tolerance: float) -> int | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from harness import concurrency, evidence, stats, validity
+from harness import bootstrap, concurrency, evidence, stats, validity
 from harness import presets as published_bands
 from harness.contract import Contract
 from harness.criteria import CRITERIA
@@ -324,8 +324,18 @@ def _ratio(criterion: Criterion, trial: Trial, reference: Sequence[float], value
         # Logarithms have no place for nothing: nothing against something is as far apart as can be.
         return Measured(_mean(reference), _mean(values))
     logs, own_logs = [math.log(value) for value in values], [math.log(value) for value in reference]
-    measured = Measured(math.exp(_mean(own_logs)), math.exp(_mean(logs)))
+    measured = Measured(math.exp(_mean(own_logs)), math.exp(_mean(logs)), diagnostics=_within(criterion, trial))
     return _with_interval(criterion, trial, measured, _spread(criterion, own_logs, logs))
+
+
+def _within(criterion: Criterion, trial: Trial) -> dict[str, float]:
+    """Of a percentile: how many independent ops the first run is worth, and where within that run it lies; shown, never used."""
+    blocked, q = trial.runs[0].blocks.get("latency"), bootstrap.PERCENTILES.get(criterion.id)
+    if blocked is None or q is None or (ops := bootstrap.effective_ops(blocked, q)) is None:
+        return {}
+    found = {"effective_ops": ops}
+    inside = bootstrap.order_interval(blocked, q, ops, PASS_CONFIDENCE)
+    return found if inside is None else found | {"within_low": inside[0], "within_high": inside[1]}
 
 
 def _spread(criterion: Criterion, reference: Sequence[float], values: Sequence[float]) -> float:

@@ -6,8 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.figures import Figures, histograms
-from harness.overlaps import Meetings
+from harness.figures import Beside, Figures, histograms
 from harness.soundness import Soundness, SoundnessTally
 from tracekit import formats
 from tracekit.histogram import Histogram
@@ -57,7 +56,7 @@ class _Reading:
     """What a trace is folded into."""
 
     def __init__(self, marks: Sequence[Mark]) -> None:
-        self._stream = Stream(marks, [Meetings(), SoundnessTally()])
+        self._stream = Stream(marks, [Beside(), SoundnessTally()])
         self._last = Trace.of([])
         self._ops = 0
 
@@ -70,9 +69,9 @@ class _Reading:
     def run(self) -> Run:
         """The run."""
         metrics = self._stream.result()
-        meetings, sound = self._stream.others
-        assert isinstance(meetings, Meetings)
+        beside, sound = self._stream.others
+        assert isinstance(beside, Beside)
         assert isinstance(sound, SoundnessTally)
         last = self._last
-        figures = Figures.summed(metrics, meetings, last.header)
+        figures = Figures.summed(metrics, beside, last.header)
         return Run(self._ops, figures, histograms(metrics), sound.result(), last.header, last.trailer, last.warnings)

@@ -169,6 +169,8 @@ def _row(difference: Difference) -> Sequence[str]:
     if difference.interval is not None:
         low, high = difference.interval
         effect = f"{effect} [{low:.3g}, {high:.3g}]"
+    elif difference.within is not None:
+        effect = f"{effect} {{{difference.within[0]:.3g}, {difference.within[1]:.3g}}}"
     mark = {None: "", True: "", False: "~"}[difference.visible]
     a, b = (format_value(value, criterion.unit) for value in (difference.a, difference.b))
     return criterion.klass, criterion.id, a, b, effect, mark

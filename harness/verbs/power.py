@@ -79,7 +79,8 @@ def _row(each: Power) -> Sequence[str]:
         _effect(lesson.detects, kind),
         _effect(each.detects_three, kind),
         str(each.golden_runs) if each.golden_runs else "",
-        "none" if each.ops is None else str(each.ops),
+        ("none" if each.ops is None else str(each.ops))
+        + ("" if each.design_effect is None else f" ({each.design_effect:.0f}×)"),
     )
 
 
