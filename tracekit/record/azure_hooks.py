@@ -20,18 +20,22 @@ class AzureHooks:
     Args:
         log: Where requests go.
         span_of: `object_log.span_of`.
+        patch: `callables.patch`.
     """
 
-    def __init__(self, log: ObjectLog, span_of: Callable[[Any], tuple[int | None, int]]) -> None:
+    def __init__(
+        self, log: ObjectLog, span_of: Callable[[Any], tuple[int | None, int]], patch: Callable[..., None]
+    ) -> None:
         self.log = log
         self._span_of = span_of
+        self._patch = patch
         self._attempts: dict[str, int] = {}
 
     def install(self, module: Any) -> None:
         """Patch azure.core.pipeline.transport._requests_basic, which has just been executed."""
-        kind = module.RequestsTransport
-        original = kind.send
+        self._patch(module.RequestsTransport, "send", self._sent)
 
+    def _sent(self, original: Any) -> Any:
         def send(transport: Any, request: Any, **words: Any) -> Any:
             begun = self._begun(request)
             if begun is None:
@@ -44,10 +48,7 @@ class AzureHooks:
             self._answered(begun, response)
             return response
 
-        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
-            setattr(send, attribute, getattr(original, attribute))
-        send.__wrapped__ = original  # type: ignore[attr-defined]  # as functools.wraps has it
-        kind.send = send
+        return send
 
     def _begun(self, request: Any) -> Request | None:
         try:

@@ -56,7 +56,7 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
     else:
         _hush_imports(engine.core)
     holder = _holder(settings["private"], lambda: modules["structure"].Recorder(spool))
-    _watch_imports(modules, spool, files, holder)
+    _watch_imports(modules, spool, files, holder, None if engine.core is None else engine.core.record_hush)
     sys.addaudithook(_launch_watcher(spool, settings, followed=engine.core is not None))
     if engine.way == "got":
         sys.addaudithook(_library_watcher(engine.core))
@@ -156,7 +156,7 @@ def _wrap_files(modules: dict[str, Any], spool: Any, files: Any) -> None:
     mmap.mmap = modules["osio"].recording_mmap(spool, files, parts.CODE, rawio.Kind)  # type: ignore[misc]  # as above
 
 
-def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, holder: Any) -> None:
+def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, holder: Any, hush: Any) -> None:
     imports = modules["imports"]
     after = {name: imports.note_framework(spool, name) for name in imports.FRAMEWORKS}
     if files is not None:  # the core sees numpy's C by itself
@@ -165,36 +165,56 @@ def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, holder: Any)
     note_rank = _guarded(lambda: spool.line(rank=rank()) if rank() >= 0 else None)
 
     def watch_loaders(module: Any) -> None:
-        modules["torch_hooks"].TorchHooks(holder.recorder, modules["structure"].Loop, note_rank).install(module)
+        hooks, patch = modules["torch_hooks"], modules["callables"].patch
+        hooks.TorchHooks(holder.recorder, modules["structure"].Loop, note_rank, patch).install(module)
 
     after["torch.utils.data.dataloader"] = watch_loaders
-    after |= _object_clients(modules, spool)
+    after |= _object_clients(modules, spool, hush)
     hook = imports.ImportHook(after, lambda name, error: spool.line(problem=f"no hooks for {name}: {error!r}"))
     sys.meta_path.insert(0, hook)
 
 
-def _object_clients(modules: dict[str, Any], spool: Any) -> dict[str, Any]:
+def _object_clients(modules: dict[str, Any], spool: Any, hush: Any) -> dict[str, Any]:
     """What is done when a client of object stores was imported, by the module that sends its requests."""
     made: list[Any] = []
 
     def log() -> Any:
         if not made:
-            import atexit
-
-            made.append(modules["object_log"].ObjectLog(spool, modules["spool"].encode))
-            atexit.register(made[0].finish)
+            made.append(modules["object_log"].ObjectLog(spool, modules["spool"].encode, hush))
+            _finish_at_end(modules, made[0])
         return made[0]
 
-    def hooks(module: str, kind: str) -> Any:
-        return getattr(modules[module], kind)(log(), modules["object_log"].span_of)
+    def wire(module: str, kind: str) -> Any:
+        return getattr(modules[module], kind)(log(), modules["object_log"].span_of, modules["callables"].patch)
+
+    def logical(module: str, kind: str) -> Any:
+        calls = modules["object_calls"].Calls(log(), modules["object_log"].name_of)
+        return getattr(modules[module], kind)(calls, modules["object_bodies"], modules["callables"].stand_in)
 
     return {
-        "botocore.endpoint": lambda module: hooks("botocore_hooks", "BotocoreHooks").install(module),
-        "aiobotocore.endpoint": lambda module: hooks("botocore_hooks", "BotocoreHooks").install_async(module),
-        "azure.core.pipeline.transport._requests_basic": lambda module: hooks("azure_hooks", "AzureHooks").install(
+        "botocore.endpoint": lambda module: wire("botocore_hooks", "BotocoreHooks").install(module),
+        "aiobotocore.endpoint": lambda module: wire("botocore_hooks", "BotocoreHooks").install_async(module),
+        "azure.core.pipeline.transport._requests_basic": lambda module: wire("azure_hooks", "AzureHooks").install(
             module
         ),
+        "obstore._obstore": lambda module: logical("obstore_hooks", "ObstoreHooks").install(module),
     }
+
+
+def _finish_at_end(modules: dict[str, Any], log: Any) -> None:
+    """What is still open when the program ends is written then: also by `os._exit`, with which forked workers end."""
+    import atexit
+
+    atexit.register(log.finish)
+    original = os._exit
+
+    finish = _guarded(log.finish)
+
+    def leave(*args: Any, **words: Any) -> Any:
+        finish()
+        return original(*args, **words)
+
+    os._exit = modules["callables"].stand_in(original, leave, "os")
 
 
 def _both(first: Any, second: Any) -> Any:

@@ -27,23 +27,27 @@ class BotocoreHooks:
     Args:
         log: Where requests go.
         span_of: `object_log.span_of`.
+        patch: `callables.patch`.
     """
 
-    def __init__(self, log: ObjectLog, span_of: Callable[[Any], tuple[int | None, int]]) -> None:
+    def __init__(
+        self, log: ObjectLog, span_of: Callable[[Any], tuple[int | None, int]], patch: Callable[..., None]
+    ) -> None:
         self.log = log
         self._span_of = span_of
+        self._patch = patch
 
     def install(self, module: Any) -> None:
         """Patch botocore.endpoint, which has just been executed."""
         kind = module.Endpoint
-        _patch(kind, "_do_get_response", self._noted)
-        _patch(kind, "_send", self._sent)
+        self._patch(kind, "_do_get_response", self._noted)
+        self._patch(kind, "_send", self._sent)
 
     def install_async(self, module: Any) -> None:
         """Patch aiobotocore.endpoint, whose class overrides both."""
         kind = module.AioEndpoint
-        _patch(kind, "_do_get_response", self._noted)
-        _patch(kind, "_send", self._sent_async)
+        self._patch(kind, "_do_get_response", self._noted)
+        self._patch(kind, "_send", self._sent_async)
 
     def _noted(self, original: Any) -> Any:
         def _do_get_response(endpoint: Any, request: Any, operation_model: Any, context: Any) -> Any:
@@ -122,12 +126,3 @@ class BotocoreHooks:
 def _named(parameters: Any) -> str:
     """The key; of a listing its prefix."""
     return str(parameters.get("Key") or parameters.get("Prefix") or "")
-
-
-def _patch(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    original = getattr(owner, name)
-    replacement = make(original)
-    for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
-        setattr(replacement, attribute, getattr(original, attribute))
-    replacement.__wrapped__ = original
-    setattr(owner, name, replacement)

@@ -76,3 +76,14 @@ def stand_in(original: Any, replacement: Callable[..., Any], home: str) -> Any:
     # `type` would set these two on the new class, over what StandIn says.
     body.update({name: StandIn.__dict__[name] for name in ("__doc__", "__module__")})
     return type("builtin_function_or_method", (StandIn,), body)(original, home)
+
+
+def patch(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put what `make` makes of a class's method in its place, under the method's own name."""
+    original = getattr(owner, name)
+    replacement = make(original)
+    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
+        if hasattr(original, attribute):
+            setattr(replacement, attribute, getattr(original, attribute))
+    replacement.__wrapped__ = original
+    setattr(owner, name, replacement)

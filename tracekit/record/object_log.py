@@ -30,17 +30,28 @@ class ObjectLog:
     Args:
         spool: Says where the process's parts are and what the calling thread is at.
         encode: JSON of plain values.
+        hush: Tells the engine whether the calling thread's I/O on files is nobody's; returns what it was told before.
     """
 
-    def __init__(self, spool: Spool, encode: Callable[[Any], str]) -> None:
+    def __init__(self, spool: Spool, encode: Callable[[Any], str], hush: Callable[[bool], bool] | None = None) -> None:
         self.spool = spool
         self._encode = encode
+        self._hush = hush
         self.watched: dict[int, Any] = {}
 
-    def begin(self, layer: str, op: str, uri: str, offset: int | None, length: int, attempt: int = 1) -> Request:
-        """A request is about to be sent."""
+    def begin(
+        self,
+        layer: str,
+        op: str,
+        uri: str,
+        offset: int | None,
+        length: int,
+        attempt: int | None = 1,
+        level: str = "wire",
+    ) -> Request:
+        """A request is about to be sent, or a client called that sends some (`level`: logical)."""
         return Request(self, {
-            "op": op, "uri": uri, "offset": offset, "len": length, "layer": layer, "level": "wire", "attempts": attempt,
+            "op": op, "uri": uri, "offset": offset, "len": length, "layer": layer, "level": level, "attempts": attempt,
             "tid": get_native_id(), "at": list(self.spool.context.get()), "t0": monotonic_ns(),
         })  # fmt: skip
 
@@ -53,6 +64,15 @@ class ObjectLog:
             whole = False
         if not whole:
             self.spool.lose()
+
+    def quietly(self, look: Callable[[], Any]) -> Any:
+        """What a look at files of ours gives: it is no I/O of the program's."""
+        before = self._hush(True) if self._hush is not None else False
+        try:
+            return look()
+        finally:
+            if self._hush is not None:
+                self._hush(before)
 
     def finish(self) -> None:
         """The program ends: what is still open ends now."""
@@ -104,6 +124,24 @@ class Request:
             if not line["len"]:
                 line["len"] = max(self.expected, 0)
 
+    def answered(self, offset: int, length: int) -> None:
+        """A client was told which bytes it will get."""
+        if self._line is not None:
+            self._line.update(tf=monotonic_ns(), offset=offset, len=length)
+
+    def gave(self, count: int, *, done: bool = True) -> None:
+        """So many bytes were moved by the call, and unless said otherwise that was all."""
+        self.got += count
+        if done:
+            self.done()
+
+    def failed_with(self, name: str, attempts: int | None) -> None:
+        """The client gave up with this, having tried so often."""
+        if self._line is not None:
+            self._line["err"] = name
+            self._line["attempts"] = attempts or self._line["attempts"]
+        self.done()
+
     def failed(self, error: BaseException) -> None:
         """No answer, or one that broke off."""
         if self._line is not None:
@@ -123,7 +161,7 @@ class Request:
             line["ret"] = None if self.got < 0 or ("err" in line and not self.got) else self.got
             line["len"] = line["len"] or max(self.got, 0)  # of an answer that did not say how long it would be
         elif line["op"] == "write" and "err" not in line:
-            line["ret"] = line["len"]
+            line["ret"] = line["len"] = line["len"] or self.got
         self._log.write(line)
 
     def watch(self, raw: Any) -> None:

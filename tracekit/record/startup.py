@@ -9,7 +9,8 @@ from __future__ import annotations
 # Every one of them stands alone and gets the others as arguments; each is loaded when it is first asked for.
 MODULES = (
     "native", "spool", "files", "pagelook", "callables", "interrupts", "rawio", "opening", "osio", "structure", "imports",
-    "torch_hooks", "object_log", "botocore_hooks", "azure_hooks", "bootstrap",
+    "torch_hooks", "object_log", "botocore_hooks", "azure_hooks", "object_calls", "object_bodies",
+    "obstore_hooks", "bootstrap",
 )  # fmt: skip
 VARIABLE = "TRACEKIT_RECORD"
 PRIVATE = "_tracekit_recorder"

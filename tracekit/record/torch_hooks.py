@@ -39,12 +39,20 @@ class TorchHooks:
         recorder: Of this process.
         new_loop: Makes a `structure.Loop`.
         note_rank: Called when a loader is started; ranks may be set by then.
+        patch: `callables.patch`.
     """
 
-    def __init__(self, recorder: Recorder, new_loop: Callable[..., Any], note_rank: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        new_loop: Callable[..., Any],
+        note_rank: Callable[[], None],
+        patch: Callable[..., None],
+    ) -> None:
         self.recorder = recorder
         self.new_loop = new_loop
         self.note_rank = note_rank
+        self._patch = patch
         self.loaders = 0
         self.passes: Any = None
         self.leaving: dict[int, Any] = {}
@@ -60,14 +68,6 @@ class TorchHooks:
         self._patch(module._MultiProcessingDataLoaderIter, "_get_data", self._get_data)
         self._patch(fetch._BaseDatasetFetcher, "__init__", self._fetcher)
         self._patch(worker, "_worker_loop", self._worker_loop)
-
-    def _patch(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        original = getattr(owner, name)
-        replacement = make(original)
-        for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
-            setattr(replacement, attribute, getattr(original, attribute))
-        replacement.__wrapped__ = original
-        setattr(owner, name, replacement)
 
     # -- the consumer -----------------------------------------------------------------------------------------------
 

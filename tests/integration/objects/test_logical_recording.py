@@ -1,0 +1,173 @@
+"""Clients in Rust and C++, recorded: every call for an object is an op, once, with its bytes. Programs write down what they did."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+from proxy import Proxy
+from recording import recorded
+
+# What every program has at hand: `did` writes down a call as its op should be.
+DID = """
+import asyncio, json, os
+calls = []
+def did(op, name, offset=None, len=0, ret=None, err=None):
+    calls.append((op, name, offset, len, ret, err))
+def refused(call, op, name, offset, len, err):
+    try:
+        call()
+    except Exception:
+        return did(op, name, offset, len, None, err)
+    raise AssertionError(name)
+place = os.environ["PLACE"]
+"""
+# Left without a farewell: clients in Rust now and then abort while an interpreter takes leave, recorded or not.
+SAY = "\nprint(json.dumps(calls), flush=True)\nos._exit(0)\n"
+
+OBSTORE = """
+import io, pathlib
+import obstore
+from obstore.store import AzureStore, MemoryStore, S3Store, from_url
+words = dict(client_options={"allow_http": True}, retry_config={"max_retries": 0})
+words["endpoint"] = os.environ["ENDPOINT"]
+store = from_url(place + "/deep", **words)
+body = os.urandom(300_000)
+store.put("x y", body)
+did("write", "deep/x y", 0, 300_000, 300_000)
+obstore.put(store, "pieces", iter([b"a" * 1000, b"b" * 500]))
+did("write", "deep/pieces", 0, 1500, 1500)
+pathlib.Path("local").write_bytes(bytes(777))
+obstore.put(store, "path", pathlib.Path("local"))
+did("write", "deep/path", 0, 777, 777)
+obstore.put(store, "file", io.BytesIO(bytes(888)))
+did("write", "deep/file", 0, 888, 888)
+
+whole = store.get("x y")
+assert whole.__class__.__name__ == "GetResult"
+assert whole.meta["size"] == 300_000 and whole.range == (0, 300_000)
+assert bytes(whole.bytes()) == body
+did("read", "deep/x y", 0, 300_000, 300_000)
+assert bytes(obstore.get(store, "x y", options={"range": (10, 20)}).bytes()) == body[10:20]
+did("read", "deep/x y", 10, 10, 10)
+last = lambda: store.get("x y", options={"range": {"suffix": 50}}).bytes()
+if place.startswith("az"):  # which has no such thing
+    refused(last, "read", "deep/x y", None, 50, "ENOTSUP")
+else:
+    assert bytes(last()) == body[-50:]
+    did("read", "deep/x y", 299_950, 50, 50)
+assert sum(map(len, store.get("x y").stream(min_chunk_size=10_000))) == 300_000
+did("read", "deep/x y", 0, 300_000, 300_000)
+left = store.get("x y")
+del left
+did("read", "deep/x y", 0, 300_000, 0)
+assert bytes(store.get_range("x y", start=100, length=100)) == body[100:200]
+did("read", "deep/x y", 100, 100, 100)
+assert bytes(obstore.get_range(store, "x y", start=299_999, end=400_000)) == body[-1:]
+did("read", "deep/x y", 299_999, 100_001, 1)
+assert list(map(len, store.get_ranges("x y", starts=[0, 1000, 200_000], lengths=[10, 20, 30], coalesce=0))) == [10, 20, 30]
+for offset, size in ((0, 10), (1000, 20), (200_000, 30)):
+    did("read", "deep/x y", offset, size, size)
+assert store.head("x y")["size"] == 300_000
+did("stat", "deep/x y")
+assert sum(map(len, store.list())) == len(store.list().collect()) == 4
+did("list", "deep/")
+did("list", "deep/")
+assert len(store.list_with_delimiter()["objects"]) == 4
+did("list", "deep/")
+
+reader = obstore.open_reader(store, "pieces")
+did("open", "deep/pieces")
+reader.seek(700)
+assert bytes(reader.read(500)) == b"a" * 300 + b"b" * 200
+did("read", "deep/pieces", 700, 500, 500)
+assert bytes(reader.read()) == b"b" * 300
+did("read", "deep/pieces", 1200, 300, 300)
+for name, close in (("one", lambda writer: writer.close()), ("two", lambda writer: writer.__exit__(None, None, None))):
+    writer = obstore.open_writer(store, name)
+    writer.write(bytes(100))
+    writer.write(bytes(23))
+    close(writer)
+    did("open", "deep/" + name)
+    did("write", "deep/" + name, 0, 100, 100)
+    did("write", "deep/" + name, 100, 23, 23)
+    did("close", "deep/" + name)
+
+store.copy("path", "copy")
+did("copy", "deep/copy")
+store.rename("copy", "renamed")
+did("rename", "deep/renamed")
+store.delete(["renamed", "file"])
+did("delete", "deep/renamed")
+did("delete", "deep/file")
+refused(lambda: store.get("none"), "read", "deep/none", 0, 0, "404")
+refused(lambda: store.head("none"), "stat", "deep/none", None, 0, "404")
+refused(lambda: store.get_range("x y", start=900_000, length=10), "read", "deep/x y", 900_000, 10, "416")
+
+async def main():
+    direct = (AzureStore if place.startswith("az") else S3Store)(place.partition("://")[2], prefix="deep", **words)
+    await direct.put_async("later", bytes(5000))
+    did("write", "deep/later", 0, 5000, 5000)
+    assert len(await (await direct.get_async("later")).bytes_async()) == 5000
+    did("read", "deep/later", 0, 5000, 5000)
+    at_once = [obstore.get_range_async(direct, "later", start=start, length=7) for start in range(20)]
+    assert sum(map(len, await asyncio.gather(*at_once))) == 140
+    for start in range(20):
+        did("read", "deep/later", start, 7, 7)
+    got = 0
+    async for piece in (await obstore.get_async(direct, "later")).stream(100):
+        got += len(piece)
+    assert got == 5000
+    did("read", "deep/later", 0, 5000, 5000)
+    reader = await obstore.open_reader_async(direct, "later")
+    did("open", "deep/later")
+    await reader.seek(50)
+    assert len(await reader.read(60)) == 60
+    did("read", "deep/later", 50, 60, 60)
+    async with obstore.open_writer_async(direct, "awritten") as writer:
+        await writer.write(bytes(123))
+    did("open", "deep/awritten")
+    did("write", "deep/awritten", 0, 123, 123)
+    did("close", "deep/awritten")
+    async for batch in direct.list():
+        assert len(batch) == 7
+    did("list", "deep/")
+    try:
+        await direct.head_async("none")
+    except FileNotFoundError:
+        did("stat", "deep/none", None, 0, None, "404")
+    await direct.delete_async("later")
+    did("delete", "deep/later")
+asyncio.run(main())
+MemoryStore().put("x", b"in memory")
+"""
+
+
+def done(ops, place):
+    """What the ops say was done, as programs write it down."""
+    return Counter((op.op, op.uri.removeprefix(place).lstrip("/"), op.offset, op.len, op.ret, op.err) for op in ops)
+
+
+def told(out):
+    """What a program wrote down."""
+    return Counter(tuple(call) for call in json.loads(out.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("store", ["s3", "az"], indirect=True)
+def test_every_call_of_obstore_is_an_op(store, request, tmp_path):
+    """Functions and methods, at once and later, bodies as they are read, open objects, failures: each once, with its bytes."""
+    scheme = store.partition(":")[0]
+    server = urlsplit(request.getfixturevalue("s3_server" if scheme == "s3" else "azure_server"))
+    proxy = Proxy(server.port)
+    with proxy.serving() as port:
+        there = {"ENDPOINT": f"http://127.0.0.1:{port}{server.path}", "PLACE": store}
+        out, ops, trace = recorded(tmp_path, DID + OBSTORE + SAY, environment=there)
+    assert done(ops, store) == told(out)
+    assert {(op.layer, op.level, op.attempts) for op in ops} == {(scheme, "logical", None)}
+    assert all(op.t_submit <= op.t_complete for op in ops)
+    assert trace.trailer.lost == 0
+    gets = Counter(one.path.rpartition("/")[2] for one in proxy.passed if one.method == "GET")
+    reads = Counter(op.uri.rpartition("/")[2] for op in ops if op.op == "read" and op.err != "ENOTSUP")
+    assert (gets["x y"], gets["none"]) == (reads["x y"], reads["none"])
