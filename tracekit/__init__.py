@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tracekit.metrics import Metrics
-    from tracekit.record.context import epoch, recording, sample, step
+    from tracekit.record.context import epoch, feed, recording, sample, step
     from tracekit.trace import Header, Mark, Op, Trace, Trailer, merge
 
 __version__ = "0.1.0"
@@ -26,6 +26,7 @@ _HOMES = {
     "step": "tracekit.record.context",
     "sample": "tracekit.record.context",
     "epoch": "tracekit.record.context",
+    "feed": "tracekit.record.context",
     "recording": "tracekit.record.context",
 }
 
@@ -37,6 +38,7 @@ __all__ = [
     "Trace",
     "Trailer",
     "epoch",
+    "feed",
     "merge",
     "recording",
     "sample",

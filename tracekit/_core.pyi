@@ -112,6 +112,22 @@ def parser_intern(parser: object, column: int, text: str, /) -> int:
         MemoryError: If the table cannot grow.
     """
 
+def fetch(names: bytes, ranges: int, count: int, advice: int, /) -> None:
+    """Read ranges of files to memory, in order and without the interpreter lock.
+
+    Args:
+        names: Paths, each ended by a NUL.
+        ranges: Address of `count` records as in tracekit.workload.fetch; what came of each is written into it.
+        count: How many there are.
+        advice: One of posix_fadvise's for every file, or -1.
+
+    Raises:
+        ValueError: If a range has no name or lies below 0.
+    """
+
+def fetch_layout() -> int:
+    """The size of a range's record, in bytes."""
+
 def emit_lines(columns: int, texts: int, start: int, stop: int, out: int, room: int, /) -> tuple[int, int]:
     """Write the lines of rows `start` up to `stop` to the memory at `out`, as many as fit into `room` bytes.
 

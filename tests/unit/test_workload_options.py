@@ -27,7 +27,7 @@ from tracekit.workload.options import LoaderOptions, PoolConfig
         ({"shard_rank": 2, "shard_world_size": 2}, "shard_rank is 2 of 2 shards; ranks count from 0"),
         ({"target_request_bytes": "1 lot"}, "'1 lot' is not a size"),
         ({"page_cache_mode": "direct", "target_request_bytes": 1000}, "O_DIRECT reads multiples of 4096; round it"),
-        ({"reader_mode": "range", "max_bytes_in_flight": "8MiB"}, "need twice their sum, 64 MiB"),
+        ({"target_request_bytes": "8MiB", "max_bytes_in_flight": "8MiB"}, "need twice their sum, 64 MiB"),
         ({"shuffle": True, "random_index_mode": "uniform"}, "exclude each other"),
         ({"pool": {"batch_timeout_s": 0}}, "batch_timeout_s is 0; write seconds above 0"),
     ],
@@ -61,7 +61,7 @@ def test_a_zipfian_index_carries_its_exponent(text, mode, theta):
 
 
 def test_a_request_never_needs_more_than_the_cap_allows():
-    """With whole samples the piece of one that does not fit is cut to half the cap over all threads."""
+    """Where no size is asked for, a request is no larger than half the cap over all threads."""
     options = LoaderOptions(num_workers=4, max_bytes_in_flight=16 << 20)
     assert options.request_bytes == 2 << 20
     assert 2 * options.threads * options.request_bytes <= options.max_bytes_in_flight

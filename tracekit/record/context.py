@@ -55,6 +55,32 @@ def epoch(number: int) -> Span:
     return Span("epoch", number)
 
 
+class Silent:
+    """What a loader talks to outside a recording."""
+
+    def work(self, worker: int, batch: int) -> None:
+        """Nothing."""
+
+    def ask(self) -> None:
+        """Nothing."""
+
+    def give(self) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
+        """Nothing."""
+
+
+def feed(number: int) -> Any:
+    """For loaders: what says which batch of an epoch a thread reads for (`work`), and when one is asked for and handed over.
+
+    Args:
+        number: The epoch.
+    """
+    recorder = _recorder()
+    return Silent() if recorder is None else recorder.feed(number)
+
+
 class Span:
     """A block of a program; enter it with `with`. It can be entered again after it was left."""
 

@@ -73,9 +73,47 @@ class Recorder:
         else:
             self.spool.line(mark="epoch", t=start, t_end=end, epoch=number, tid=_thread.get_native_id())
 
+    def feed(self, epoch: int) -> Feed:
+        """What a loader of ours talks to during one pass."""
+        return Feed(self, epoch)
+
     def loop(self) -> Loop:
         """The steps of `for batch in tracekit.step(batches)`."""
         return Loop(self, muted=self.context.get()[2] >= 0, explicit=True)
+
+
+class Feed:
+    """What a loader of ours says while it reads: which batch its threads are at, and when the consumer asks and gets.
+
+    Where the program marks its steps itself, batches belong to those; else the consumer's asking is what a step is.
+
+    Args:
+        recorder: Of this process.
+        epoch: The pass over the data.
+    """
+
+    def __init__(self, recorder: Recorder, epoch: int) -> None:
+        self.recorder = recorder
+        around = recorder.context.get()
+        self.epoch = epoch if around[1] < 0 else around[1]
+        self.first = recorder.steps if around[2] < 0 else around[2]
+        self.loop = Loop(recorder, muted=around[2] >= 0, epoch=self.epoch)
+
+    def work(self, worker: int, batch: int) -> None:
+        """The calling thread reads for a batch of this pass."""
+        self.recorder.context.set((worker, self.epoch, self.first + batch, -1, 0))
+
+    def ask(self) -> None:
+        """The consumer asks for a batch."""
+        self.loop.ask()
+
+    def give(self) -> None:
+        """It is handed over."""
+        self.loop.give()
+
+    def end(self) -> None:
+        """There are no more."""
+        self.loop.end()
 
 
 class Loop:

@@ -2,7 +2,7 @@
 
     Storage     knows places: resolves a URI, opens it, looks at it, lists it
     Handle      one open place: reads a range into a buffer
-    Buffer      page-aligned memory that every handle can read into
+    Window      memory that a handle reads into; a Buffer is one of its own, aligned as every handle wants it
 
 A reader asks `handle.span(offset, length)` what will really be issued, and turns the answer of `pread` into what the
 op asked for with `handle.delivered`. Objects (`s3://`, `az://`) are places like files; what they have no request for,
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tracekit.storage.base import Access, Buffer, Handle, Look, Storage
+from tracekit.storage.base import Access, Buffer, Handle, Look, Storage, Window
 from tracekit.storage.local import LocalStorage
 from tracekit.storage.memory import MemoryStorage
 from tracekit.storage.objects import ObjectStorage
@@ -21,7 +21,7 @@ from tracekit.storage.store_settings import CLIENTS, Requests
 from tracekit.uri import scheme_of
 
 __all__ = [
-    "CLIENTS", "Access", "Buffer", "Handle", "LocalStorage", "Look", "MemoryStorage", "ObjectStorage", "Requests", "Storage",
+    "CLIENTS", "Access", "Buffer", "Handle", "LocalStorage", "Look", "MemoryStorage", "ObjectStorage", "Requests", "Storage", "Window",
     "storage_for",
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,7 +37,18 @@ class Look:
     size: int
 
 
-class Buffer:
+class Window:
+    """Memory that a handle can read into.
+
+    Args:
+        view: The memory.
+    """
+
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
+
+
+class Buffer(Window):
     """Page-aligned memory with an address, reused for every read of a stream.
 
     Args:
@@ -48,7 +59,7 @@ class Buffer:
         self.size = max(size, 1)
         # Private: MADV_DONTNEED gives the memory of a shared mapping, which is the default, not back.
         self._map = mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.view = memoryview(self._map)
+        super().__init__(memoryview(self._map))
         self._anchor = ctypes.c_char.from_buffer(self._map)
         self.address = ctypes.addressof(self._anchor)
 
@@ -78,7 +89,7 @@ class Handle(Protocol):
     def delivered(self, offset: int, length: int, result: int) -> int:
         """How many bytes of the request are among the `result` bytes its span returned."""
 
-    def pread(self, buffer: Buffer, length: int, offset: int) -> int:
+    def pread(self, buffer: Window, length: int, offset: int) -> int:
         """Read a span into the start of `buffer`; the number of bytes.
 
         Raises:
@@ -108,7 +119,7 @@ class OpenFile:
         """The file descriptor."""
         return self._fd
 
-    def pread(self, buffer: Buffer, length: int, offset: int) -> int:
+    def pread(self, buffer: Window, length: int, offset: int) -> int:
         """preadv(2) into the buffer."""
         return os.preadv(self._fd, [buffer.view[:length]], offset)
 
@@ -156,6 +167,15 @@ class Storage(Protocol):
 
     def list(self, place: str) -> int:
         """Read a directory to its end; the number of entries."""
+
+    def walk(self, place: str) -> Iterator[tuple[str, int]]:
+        """Every file below a directory or prefix, or the place itself where it is a file: its place and its size in bytes.
+
+        Files come in order of their names, folder by folder; names that begin with a dot are left out.
+
+        Raises:
+            OSError: What the system said; ENOENT where there is nothing.
+        """
 
     def write(self, place: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """Make a place that holds this; with `create` it must not be there yet.

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from tracekit.storage.base import Access, Handle, Look, OpenFile
@@ -86,6 +86,24 @@ class LocalStorage:
         """opendir(3) and readdir(3) to the end; the number of entries."""
         with os.scandir(place) as entries:
             return sum(1 for _ in entries)
+
+    def walk(self, place: str) -> Iterator[tuple[str, int]]:
+        """Every file below a directory, or the file itself (errors: OSError)."""
+        status = os.stat(place)
+        if stat.S_ISREG(status.st_mode):
+            yield place, status.st_size
+            return
+        folders = []
+        with os.scandir(place) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.path)
+                elif entry.is_file():
+                    yield entry.path, entry.stat().st_size
+        for folder in folders:
+            yield from self.walk(folder)
 
     def write(self, place: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """Make a file; under its name only when it is whole."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from tracekit.storage.base import Access, Buffer, Handle, Look
+from tracekit.storage.base import Access, Handle, Look, Window
 
 
 class MemoryHandle:
@@ -35,7 +35,7 @@ class MemoryHandle:
         """All of it."""
         return result
 
-    def pread(self, buffer: Buffer, length: int, offset: int) -> int:
+    def pread(self, buffer: Window, length: int, offset: int) -> int:
         """Copy a range into the buffer."""
         part = self._data[offset : offset + length]
         buffer.view[: len(part)] = part
@@ -93,6 +93,13 @@ class MemoryStorage:
         """How many objects have this prefix."""
         return sum(1 for name in self.objects if name.startswith(place))
 
+    def walk(self, place: str) -> Iterator[tuple[str, int]]:
+        """Every object with this prefix (errors: OSError)."""
+        names = sorted(name for name in self.objects if name.startswith(place))
+        if not names:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), place)
+        yield from ((name, len(self.objects[name])) for name in names)
+
     def write(self, place: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """Keep it."""
         if create and place in self.objects:
@@ -116,6 +123,6 @@ class _FailingHandle(MemoryHandle):
         super().__init__(b"")
         self._number = number
 
-    def pread(self, buffer: Buffer, length: int, offset: int) -> int:  # noqa: ARG002 -- it never gets that far
+    def pread(self, buffer: Window, length: int, offset: int) -> int:  # noqa: ARG002 -- it never gets that far
         """Fail as told."""
         raise OSError(self._number, os.strerror(self._number))

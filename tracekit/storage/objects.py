@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from tracekit.errors import CannotRunError, TracekitError
-from tracekit.storage.base import Access, Buffer, Handle, Look
+from tracekit.storage.base import Access, Handle, Look, Window
 from tracekit.storage.keys import Key, StoreError
 from tracekit.storage.store_settings import Requests
 
@@ -32,6 +32,9 @@ class Client(Protocol):
 
     def list(self, prefix: str) -> int:
         """How many objects and common prefixes there are right below a prefix."""
+
+    def walk(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Name and bytes of every object below a prefix, in order of names."""
 
     def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """Make an object."""
@@ -67,7 +70,7 @@ class ObjectHandle:
         """All of it."""
         return result
 
-    def pread(self, buffer: Buffer, length: int, offset: int) -> int:
+    def pread(self, buffer: Window, length: int, offset: int) -> int:
         """One ranged GET; a read of nothing asks nothing, as no range says it (RFC 9110, 14.1.2)."""
         return self._client.read(self._name, offset, length, buffer.view[:length]) if length else 0
 
@@ -134,6 +137,27 @@ class ObjectStorage:
         """How many objects and common prefixes stand right below it."""
         client, key = self._client(place)
         return client.list(key.name.rstrip("/"))
+
+    def walk(self, place: str) -> Iterator[tuple[str, int]]:
+        """Every object below a prefix, or the object itself (errors: OSError; ENOENT where there is none)."""
+        client, key = self._client(place)
+        there = False
+        for name, size in client.walk(key.name.rstrip("/")):
+            # Some tools mark folders by empty objects with a slash at the end.
+            if not any(part.startswith(".") for part in name.split("/")) and not name.endswith("/"):
+                there = True
+                yield str(Key(key.scheme, key.container, name)), size
+        if there:
+            return
+        try:
+            yield place, client.size(key.name) if key.name else self._nothing(place)
+        except StoreError as error:
+            if error.errno != _MISSING:
+                raise
+            self._nothing(place)
+
+    def _nothing(self, place: str) -> NoReturn:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), place)
 
     def write(self, place: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """Make an object.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ _KINDS = {
     "Connect": errno.ECONNREFUSED,
 }  # fmt: skip
 _KIND = re.compile(r"kind: (\w+)")
+_LISTED = 1000
 T = TypeVar("T")
 
 
@@ -59,6 +60,12 @@ class ObstoreClient:
         """How many objects and common prefixes there are right below a prefix (errors: see `read`)."""
         found = _asked(lambda: self._api.list_with_delimiter(self._store, prefix or None))
         return len(found["objects"]) + len(found["common_prefixes"])
+
+    def walk(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Name and bytes of every object below a prefix (errors: see `read`)."""
+        pages = iter(self._api.list(self._store, folder or None, chunk_size=_LISTED))
+        while page := _asked(lambda: next(pages, None)):
+            yield from ((entry["path"], int(entry["size"])) for entry in page)
 
     def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """One PUT, or the parts of a multipart upload; with `create` it must not exist yet (errors: see `read`)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -57,6 +57,12 @@ class S3SdkClient:
 
         return _asked(walk)
 
+    def walk(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Name and bytes of every object below a prefix (errors: StoreError)."""
+        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_below(folder)))
+        while page := _asked(lambda: next(pages, None)):
+            yield from ((entry["Key"], int(entry["Size"])) for entry in page.get("Contents", ()))
+
     def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """One PUT of the whole; with `create` it must not exist yet (errors: StoreError)."""
         whole = _whole(body)
@@ -99,6 +105,12 @@ class AzureSdkClient:
         """How many blobs and common prefixes there are right below a prefix (errors: StoreError)."""
         prefix = _below(prefix)
         return _asked(lambda: sum(1 for _ in self._container.walk_blobs(prefix or None)))
+
+    def walk(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Name and bytes of every blob below a prefix (errors: StoreError)."""
+        blobs = iter(self._container.list_blobs(_below(folder) or None))
+        while blob := _asked(lambda: next(blobs, None)):
+            yield blob.name, int(blob.size)
 
     def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """One blob; with `create` it must not exist yet (errors: StoreError)."""

@@ -2,4 +2,5 @@
 
 job         what is to be run: data set, loader, training, evaluation, checkpoints (frozen records)
 options     how a loader reads
+loader      batches within a cap of bytes: create_async_loader, and create_dataset (in dataset)
 """

@@ -67,9 +67,9 @@ class LoaderOptions:
         shuffle: Whether every epoch has an order of its own, drawn from `seed` and the epoch's number.
         seed: Of order and random indices.
         drop_last: Leave out a last batch that is not full.
-        reader_mode: `sequential` asks for a sample as a whole, `range` in requests of `target_request_bytes`.
+        reader_mode: `sequential` reads a sample from front to back in one thread, `range` its requests in several.
         loading_mode: `data` hands samples over, `discard` reads them and throws the bytes away.
-        target_request_bytes: The most that one request asks for in `range` mode.
+        target_request_bytes: The most that one request asks for; by default 8 MiB, or what the cap leaves to each thread.
         max_bytes_in_flight: The most that is held for batches ahead and in the consumer's hands. Samples that do not fit
             are handed over unread and read in pieces.
         random_index_mode: `none`; `uniform` or `zipfian(theta)` draw samples with replacement, as many as there are.
@@ -91,7 +91,7 @@ class LoaderOptions:
     drop_last: bool = False
     reader_mode: str = "sequential"
     loading_mode: str = "data"
-    target_request_bytes: int = DEFAULT_REQUEST_BYTES
+    target_request_bytes: int | None = None
     max_bytes_in_flight: int = DEFAULT_IN_FLIGHT_BYTES
     random_index_mode: str = "none"
     page_cache_mode: str = "default"
@@ -101,10 +101,12 @@ class LoaderOptions:
 
     def __post_init__(self) -> None:
         for name, least in (
-            ("batch_size", 1), ("num_workers", 0), ("prefetch", 1), ("seed", 0), ("target_request_bytes", 1),
-            ("max_bytes_in_flight", 1), ("shard_rank", 0), ("shard_world_size", 1),
+            ("batch_size", 1), ("num_workers", 0), ("prefetch", 1), ("seed", 0), ("max_bytes_in_flight", 1), ("shard_rank", 0),
+            ("shard_world_size", 1),
         ):  # fmt: skip
             _whole(self, name, least)
+        if self.target_request_bytes is not None:
+            _whole(self, "target_request_bytes", 1)
         for name in ("shuffle", "drop_last"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is {getattr(self, name)!r}", "write true or false")
@@ -129,7 +131,7 @@ class LoaderOptions:
     def _check_together(self) -> None:
         if self.shard_rank >= self.shard_world_size:
             raise UsageError(f"shard_rank is {self.shard_rank} of {self.shard_world_size} shards", "ranks count from 0")
-        if self.page_cache_mode == "direct" and self.target_request_bytes % DIRECT_BYTES:
+        if self.page_cache_mode == "direct" and (self.target_request_bytes or 0) % DIRECT_BYTES:
             raise UsageError(
                 f"target_request_bytes is {self.target_request_bytes}, and O_DIRECT reads multiples of {DIRECT_BYTES}",
                 "round it",
@@ -189,13 +191,11 @@ class LoaderOptions:
 
     @property
     def request_bytes(self) -> int:
-        """The most that one request asks for; where samples are asked for as a whole, a piece of one that does not fit."""
-        if self.reader_mode == "range":
+        """The most that one request asks for."""
+        if self.target_request_bytes is not None:
             return self.target_request_bytes
-        return min(self.target_request_bytes, max(DIRECT_BYTES, self._whole_piece()))
-
-    def _whole_piece(self) -> int:
-        return self.max_bytes_in_flight // (2 * self.threads) // DIRECT_BYTES * DIRECT_BYTES
+        share = self.max_bytes_in_flight // (2 * self.threads) // DIRECT_BYTES * DIRECT_BYTES
+        return min(DEFAULT_REQUEST_BYTES, max(DIRECT_BYTES, share))
 
 
 def _made(kind: type[_Options], given: Mapping[str, Any], noun: str) -> _Options:

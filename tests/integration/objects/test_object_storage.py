@@ -128,3 +128,18 @@ def test_the_doctor_asks_the_store(s3):
     for name in ("s3 by obstore", "s3 by sdk"):
         assert found[name].outcome == "ok", found[name]
         assert "a prefix with objects below it, answered in" in found[name].finding
+
+
+@STORES
+@EVERY_CLIENT
+def test_everything_below_a_prefix_is_found(store, client):
+    """Objects below a prefix come with their sizes in order of names; a name that only begins alike is another's."""
+    storage = storage_for(store, Requests(client))
+    for name, size in (("train/b", 3), ("train/a/x", 2), ("train2/c", 1), ("train/.hidden", 1)):
+        storage.write(f"{store}/{name}", bytes(size))
+    assert sorted(storage.walk(f"{store}/train/")) == [(f"{store}/train/a/x", 2), (f"{store}/train/b", 3)]
+    assert list(storage.walk(f"{store}/train2/c")) == [(f"{store}/train2/c", 1)]
+    assert len(list(storage.walk(store))) == 3
+    with pytest.raises(OSError) as gone:
+        list(storage.walk(f"{store}/nothing"))
+    assert gone.value.errno == errno.ENOENT

@@ -1,0 +1,23 @@
+/* Ranges of many files into memory, in one call without the interpreter lock: what a loader does for a batch of small files. */
+#ifndef TRACEKIT_FETCH_H
+#define TRACEKIT_FETCH_H
+
+#include <stdint.h>
+
+/* One range. `name` is where the file's name begins among all names; rows that follow each other with the same name share
+   one open file. */
+typedef struct {
+    int64_t name;
+    int64_t offset;
+    int64_t length;
+    uint64_t address;
+    int64_t submitted; /* CLOCK_MONOTONIC, ns */
+    int64_t completed;
+    int64_t result; /* bytes, or -errno */
+} tk_range;
+
+/* Read them in order; a range is asked for again where the system gave less, until the file ends. `advice` is one of
+   posix_fadvise's, or -1 for none. */
+void tk_fetch(const char *names, tk_range *ranges, int64_t count, int advice);
+
+#endif
