@@ -24,6 +24,7 @@ VERBS = {
     "stats": ("tracekit.verbs.stats", "show what a trace does: sizes, latency, queue depth, steps"),
     "convert": ("tracekit.verbs.convert", "write a trace in another format, or take in another tool's"),
     "plot": ("tracekit.verbs.plot", "draw a trace: sizes, times, depth, what was read when and by whom"),
+    "dlio": ("tracekit.verbs.dlio", "look through a DLIO workload file, translate it, write it for another version"),
     "doctor": ("tracekit.verbs.doctor", "say what works on this machine and why the rest does not"),
 }
 
