@@ -7,8 +7,10 @@ ops           short blocks with the recorder on and off in turn inside one proce
 loop          a loop of os.pread under `record`, on and off in turn in blocks of 1,000 turns, so that nothing but the recorder
               differs; the slowest blocks, as many as chunks were made, count as those in which one was
 instructions  the same ops counted by callgrind: what noise cannot touch
+epochs        epochs of a DataLoader with two workers under `record`, on and off in turn, in all three processes of one run
 peers         one C loop of preads in processes of its own: untraced, recorded, under dftracer (with file, offset and length)
-              and under strace; Darshan's runtime is in no package index that pip or apt know here
+              and under strace; Darshan's runtime is in no package index that pip or apt know here. What ours adds is less than
+              what two processes differ by, so it is taken from blocks on and off in turn inside the recorded process
 programs      whole programs in turn: untraced, with the recorder loaded but off (loading alone moves the heap, and times with
               it), recorded, under strace
 start         what an interpreter takes to start
@@ -100,6 +102,11 @@ print(loops.pread_4k(fd, data.encode(), {count}))
 """
 OFF = "sys.modules['_tracekit_recorder'].recorder.context._push.__self__.record_pause(True)"
 
+RECORD = [
+    sys.executable,
+    *["-m", "tracekit", "-q", "record", "--force", "-o", "trace.jsonl", "--engine", "native", "--"],
+]
+
 # Keeps spare chunks for the processes of a spool, as the launcher does for those of a run.
 KEEPER = """
 import sys
@@ -108,14 +115,12 @@ with spares.kept(sys.argv[1]):
     print(flush=True)
     sys.stdin.read()
 """
-TURNS = """
+PAUSE = """
 import ctypes, os, statistics, sys, time
 pause = sys.modules["_tracekit_recorder"].recorder.context._push.__self__.record_pause
-fd = os.open("data.bin", os.O_RDONLY)
-def block(pread=os.pread, fd=fd, clock=time.perf_counter_ns):
-    start = clock()
-    for number in range(1000): pread(fd, 4096, number % 16 * 4096)
-    return clock() - start
+"""
+# Runs `block` with the recorder on and off in turn; slow blocks, as many as chunks were made, count as those in which one was.
+IN_TURN = """
 off, on = [], []
 for number in range({blocks}):
     for recorded in (False, True) if number % 2 else (True, False):
@@ -126,8 +131,73 @@ pairs = [b - a for a, b in zip(off, on)]
 middle, turn = statistics.median(pairs), statistics.median(off)
 most = sorted(pairs)[-max(1, len(pairs) * 1000 // 65536):]
 chunks = (statistics.median(most) - middle) * len(most) / len(pairs)
+"""
+TURNS = (
+    PAUSE
+    + """
+fd = os.open("data.bin", os.O_RDONLY)
+def block(pread=os.pread, fd=fd, clock=time.perf_counter_ns):
+    start = clock()
+    for number in range(1000): pread(fd, 4096, number % 16 * 4096)
+    return clock() - start
+"""
+    + IN_TURN
+    + """
 print(f"{{turn / 1000:.0f}} ns, {{1 + (middle + chunks) / turn:.3f}}, {{chunks / turn:.3f}}")
 """
+)
+READER_IN_TURN = (
+    PAUSE
+    + """
+loops = ctypes.CDLL(os.path.abspath("loops.so"))
+loops.pread_4k.restype = ctypes.c_double
+data = os.path.abspath("data.bin")
+fd = os.open(data, os.O_RDONLY)
+def block(): return loops.pread_4k(fd, data.encode(), 1000)
+"""
+    + IN_TURN
+    + """
+print(turn, middle + chunks)
+"""
+)
+# Indices from {count} on are read with the recorder paused, in the process that reads them.
+EPOCHS_IN_TURN = (
+    PAUSE
+    + """
+import torch
+from torch.utils.data import DataLoader, Dataset
+paused = None
+def put(wanted):
+    global paused
+    if wanted != paused:
+        pause(wanted)
+        paused = wanted
+class Files(Dataset):
+    def __len__(self): return 2 * {count}
+    def __getitem__(self, index):
+        put(index >= {count})
+        with open(f"files/{{index % 200}}.bin", "rb") as file: return torch.frombuffer(bytearray(file.read()), dtype=torch.uint8).float().mean()
+class Epoch:
+    first = 0
+    def __len__(self): return {count}
+    def __iter__(self): return iter(range(self.first, self.first + {count}))
+order = Epoch()
+loader = DataLoader(Files(), batch_size=32, num_workers=2, persistent_workers=True, sampler=order)
+def epoch(recorded):
+    put(not recorded)
+    order.first = 0 if recorded else {count}
+    start = time.perf_counter_ns()
+    for _ in loader: pass
+    return time.perf_counter_ns() - start
+epoch(True), epoch(False)
+ratios, control = [], []
+for number in range({pairs}):
+    first, second, third = (epoch(recorded) for recorded in ((False, True, False) if number % 2 else (False, False, True)))
+    ratios.append(2 * (second if number % 2 else third) / (first + (third if number % 2 else second)))
+    control.append((third if number % 2 else second) / first)
+print(statistics.median(ratios), statistics.median(control), *statistics.quantiles(ratios, n=4))
+"""
+)
 
 LOOP = """
 import os, sys, time
@@ -245,26 +315,23 @@ class Blocks:
 
 def _loop(root: Path, rounds: int) -> None:
     """A syscall-bound loop in Python, recorded and loaded but off in turn inside one run."""
-    record = [
-        sys.executable,
-        "-m",
-        "tracekit",
-        "-q",
-        "record",
-        "--force",
-        "-o",
-        "trace.jsonl",
-        "--engine",
-        "native",
-        "--",
-    ]
     (root / "turns.py").write_text(TURNS.format(blocks=rounds * 200))
     print("a loop of os.pread under record, on and off in turn: ns a turn off, ratio, part of it by chunks")
     for _ in range(3):
-        said = subprocess.run(
-            [*record, sys.executable, "turns.py"], cwd=root, capture_output=True, text=True, check=True
+        print(_said([*RECORD, sys.executable, "turns.py"], root), flush=True)
+
+
+def _epochs(root: Path, rounds: int) -> None:
+    """Epochs of a DataLoader, recorded and loaded but off in turn inside one run."""
+    if not importlib.util.find_spec("torch"):
+        print("torch is not installed (make .venv/.torch)")
+        return
+    (root / "epochs.py").write_text(EPOCHS_IN_TURN.format(count=1500, pairs=rounds * 6))
+    print(f"epochs of a DataLoader, on and off in turn, {rounds * 6} threes: ratio, control, quartiles of the ratio")
+    for _ in range(3):
+        print(
+            *(f"{float(word):.3f}" for word in _said([*RECORD, sys.executable, "epochs.py"], root).split()), flush=True
         )
-        print(said.stdout.strip(), flush=True)
 
 
 def _instructions(root: Path, rounds: int) -> None:
@@ -300,11 +367,9 @@ def _counted(root: Path, words: list[object]) -> float:
 
 def _peers(root: Path, rounds: int) -> None:
     """What each way of recording adds to one pread of 4 KiB."""
-    record = [sys.executable, "-m", "tracekit", "record", "--force", "-o", "trace.jsonl", "--engine", "native", "--"]
     strace = ["strace", "-f", "-e", "trace=read,pread64,openat,close", "-o", str(root / "strace.log")]
     ways: dict[str, tuple[list[str], dict[str, str], int]] = {
         "untraced": ([], {}, 200_000),
-        "tracekit": (record, {}, 200_000),
     }
     peer = Path(sys.prefix) / "peers" / "dftracer"
     for library in peer.glob("lib/python*/site-packages/dftracer/lib64/libdftracer_preload.so"):
@@ -317,7 +382,10 @@ def _peers(root: Path, rounds: int) -> None:
         ways["strace --seccomp-bpf"] = ([strace[0], "--seccomp-bpf", *strace[1:]], {}, 5000)
         ways["strace"] = (strace, {}, 5000)
     times: dict[str, list[float]] = {name: [] for name in ways}
+    ours = []
+    (root / "turns.py").write_text(READER_IN_TURN.format(blocks=1000))
     for _ in range(rounds):
+        ours.append([float(word) for word in _said([*RECORD, sys.executable, "turns.py"], root).split()])
         for name, (prefix, settings, count) in ways.items():
             (root / "program.py").write_text(READER.format(count=count))
             times[name].append(_seconds([*prefix, sys.executable, "program.py"], root, settings))
@@ -326,6 +394,8 @@ def _peers(root: Path, rounds: int) -> None:
         name: statistics.median(value - base for value, base in zip(values, times["untraced"], strict=True))
         for name, values in times.items()
     }
+    added["tracekit"] = statistics.median(extra for _, extra in ours)
+    times["tracekit"] = [turn + extra for turn, extra in ours]
     print(f"a C loop of pread of 4 KiB, {rounds} rounds in turn; ns per op, medians")
     print(f"{'':22} {'ns':>8} {'added':>8} {'of ours':>8}")
     for name, values in times.items():
@@ -349,8 +419,7 @@ def _programs(root: Path, rounds: int) -> None:
     programs = {"pread loop": (LOOP, 200_000)}
     if importlib.util.find_spec("torch"):
         programs["DataLoader epochs"] = (EPOCH, 3000)
-    record = [sys.executable, "-m", "tracekit", "record", "--force", "-o", "trace.jsonl", "--engine", "native", "--"]
-    variants = {"untraced": [], "off": record, "recorded": record, "control": []}
+    variants = {"untraced": [], "off": RECORD, "recorded": RECORD, "control": []}
     if shutil.which("strace"):
         calls = "trace=read,pread64,openat,close"
         variants["strace --seccomp-bpf"] = ["strace", "-f", "--seccomp-bpf", "-e", calls, "-o", os.devnull]
@@ -367,6 +436,11 @@ def _programs(root: Path, rounds: int) -> None:
         for name, values in times.items():
             ratio = statistics.median(value / base for value, base in zip(values, times["off"], strict=True))
             print(f"{title:18} {name:22} {statistics.median(values):8.3f} {ratio:7.3f}")
+
+
+def _said(command: list[str], root: Path) -> str:
+    """What a command prints."""
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _seconds(command: list[str], root: Path, settings: dict[str, str] | None = None) -> float:
@@ -398,6 +472,7 @@ def _starts(root: Path, rounds: int) -> None:
 TABLES: dict[str, Callable[[Path, int], None]] = {
     "ops": _in_a_process_of_its_own,
     "loop": _loop,
+    "epochs": _epochs,
     "instructions": _instructions,
     "peers": _peers,
     "programs": _programs,
