@@ -183,19 +183,29 @@ class Epoch:
     def __iter__(self): return iter(range(self.first, self.first + {count}))
 order = Epoch()
 loader = DataLoader(Files(), batch_size=32, num_workers=2, persistent_workers=True, sampler=order)
+def spent():
+    # CPU time of all three processes so far, ns: the first word of the schedstat of each thread.
+    return sum(
+        int(open(f"/proc/{{process}}/task/{{thread}}/schedstat").read().split()[0])
+        for process in (os.getpid(), *(worker.pid for worker in turns._workers)) for thread in os.listdir(f"/proc/{{process}}/task")
+    )
 def epoch(recorded):
     put(not recorded)
     order.first = 0 if recorded else {count}
-    start = time.perf_counter_ns()
+    start, cpu = time.perf_counter_ns(), spent()
     for _ in loader: pass
-    return time.perf_counter_ns() - start
+    return time.perf_counter_ns() - start, spent() - cpu
+for _ in loader: pass
+turns = loader._iterator
 epoch(True), epoch(False)
-ratios, control = [], []
+kinds = [[], [], [], []]
 for number in range({pairs}):
-    first, second, third = (epoch(recorded) for recorded in ((False, True, False) if number % 2 else (False, False, True)))
-    ratios.append(2 * (second if number % 2 else third) / (first + (third if number % 2 else second)))
-    control.append((third if number % 2 else second) / first)
-print(statistics.median(ratios), statistics.median(control), *statistics.quantiles(ratios, n=4))
+    first, second, third = [epoch(recorded) for recorded in ((False, True, False) if number % 2 else (False, False, True))]
+    on, off = (second, third) if number % 2 else (third, second)
+    for kind in 0, 1:
+        kinds[kind].append(2 * on[kind] / (first[kind] + off[kind]))
+        kinds[2 + kind].append(off[kind] / first[kind])
+print(*map(statistics.median, kinds), *statistics.quantiles(kinds[0], n=4)[::2])
 """
 )
 
@@ -326,8 +336,8 @@ def _epochs(root: Path, rounds: int) -> None:
     if not importlib.util.find_spec("torch"):
         print("torch is not installed (make .venv/.torch)")
         return
-    (root / "epochs.py").write_text(EPOCHS_IN_TURN.format(count=1500, pairs=rounds * 6))
-    print(f"epochs of a DataLoader, on and off in turn, {rounds * 6} threes: ratio, control, quartiles of the ratio")
+    (root / "epochs.py").write_text(EPOCHS_IN_TURN.format(count=600, pairs=rounds * 30))
+    print(f"epochs of a DataLoader, on and off in turn, {rounds * 30} threes: wall, CPU; control of both; quartiles of the first")
     for _ in range(3):
         print(
             *(f"{float(word):.3f}" for word in _said([*RECORD, sys.executable, "epochs.py"], root).split()), flush=True
