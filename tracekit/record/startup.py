@@ -94,10 +94,19 @@ def _step_aside(home):
 
 
 def _begin(settings, bundled=None):
+    # What is made here stays: looking through it for garbage is in vain, and takes a good part of the time.
+    known = "gc" in sys.modules
+    import gc
+    collects = gc.isenabled()
+    gc.disable()
     try:
         _record(settings, bundled)
     except Exception:
         _apologise(settings)
+    if collects:
+        gc.enable()
+    if not known:
+        del sys.modules["gc"]
     _step_aside(settings["home"])
 
 
