@@ -337,7 +337,9 @@ def _epochs(root: Path, rounds: int) -> None:
         print("torch is not installed (make .venv/.torch)")
         return
     (root / "epochs.py").write_text(EPOCHS_IN_TURN.format(count=600, pairs=rounds * 30))
-    print(f"epochs of a DataLoader, on and off in turn, {rounds * 30} threes: wall, CPU; control of both; quartiles of the first")
+    print(
+        f"epochs of a DataLoader, on and off in turn, {rounds * 30} threes: wall, CPU; control of both; quartiles of the first"
+    )
     for _ in range(3):
         print(
             *(f"{float(word):.3f}" for word in _said([*RECORD, sys.executable, "epochs.py"], root).split()), flush=True
