@@ -306,7 +306,11 @@ tell()
 
 @needs_exact
 def test_touches_know_their_sample(tmp_path):
-    """Touches of one sample carry it; their times embrace the moment; none is counted as a read."""
+    """Touches of one sample carry it; their times embrace the moment; none is counted as a read.
+
+    A look that takes too long, as on a busy machine, is not taken at every sample, and then the touches say that theirs is not known:
+    never another's. A few attempts show all ten known.
+    """
     program = """
 import tracekit, time
 m = mapped("data.bin")
@@ -317,10 +321,16 @@ with tracekit.step():
             time.sleep(0.003)
 tell()
 """
-    done, trace = run(tmp_path, program)
-    same(done, trace)
-    touches = [op for op in trace if op.op == "touch"]
-    assert {(op.sample_id, op.offset // PAGE // 100) for op in touches} == {(index, index) for index in range(10)}
+    wanted = {(index, index) for index in range(10)}
+    for _attempt in range(8):
+        done, trace = run(tmp_path, program)
+        same(done, trace)
+        touches = [op for op in trace if op.op == "touch"]
+        found = {(op.sample_id, op.offset // PAGE // 100) for op in touches}
+        assert {pair for pair in found if pair[0] is not None} <= wanted
+        if found == wanted:
+            break
+    assert found == wanted
     assert all(op.ret == op.len and op.t_complete > op.t_submit and op.flags == "bracket" for op in touches)
     assert trace.trailer.coverage["traced_read_bytes"] == 0
     starts = sorted({(op.t_submit, op.t_complete) for op in touches})
