@@ -16,7 +16,6 @@ from harness.golden import Golden
 from harness.learn import Learned
 from tracekit.errors import UsageError
 from tracekit.output import check_output, make_directory, write_text
-from tracekit.trace import Trace
 
 # Units of the figures that an envelope holds and no criterion looks at.
 _FURTHER_UNITS = {"bytes": "bytes", "duration": "ns", "latency.mean": "ns"}
@@ -93,14 +92,12 @@ class Blessing:
         return None if lesson is None else lesson.tolerance
 
 
-def prepare(
-    name: str, runs: Sequence[tuple[str, Trace]], reason: str, environment: Mapping[str, str] = os.environ
-) -> Blessing:
+def prepare(name: str, runs: Sequence[str], reason: str, environment: Mapping[str, str] = os.environ) -> Blessing:
     """Learn from runs and make them ready to become a golden.
 
     Args:
         name: The golden, by name or directory.
-        runs: Path and trace of each run.
+        runs: The trace file of each run.
         reason: Why it is made, or changed; goes into CHANGES.md.
         environment: The process's environment: where `CI` is set nothing is blessed.
 
@@ -110,7 +107,8 @@ def prepare(
     """
     _check_asked(reason, environment)
     before = _golden_to_be(name)
-    learned = learn.learn(runs, before.profile, str(before.directory / golden.PROFILE))
+    source = str(before.directory / golden.PROFILE)
+    learned = learn.learn(learn.read(runs, before.profile, source), before.profile, source)
     return Blessing(before, learned, reason.strip())
 
 

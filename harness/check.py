@@ -56,9 +56,8 @@ def check(
     if remap:
         raise UsageError(f"--remap has no meaning in {chosen} mode", "it pairs ops one by one; leave it out")
     standard = _standard(against, time_unit=time_unit, skip_bad=skip_bad)
-    # One pass over each, in memory that does not grow with its ops; a warm-up can only be left out of a trace that is there.
-    read = Run.read if standard.contract.warmup == "none" else formats.load
-    runs = [read(trace, time_unit=time_unit, skip_bad=skip_bad) for trace in traces]
+    warmup = standard.contract.warmup
+    runs = [Run.read(trace, time_unit=time_unit, skip_bad=skip_bad, warmup=warmup) for trace in traces]
     verdict = repeat.judge(standard, runs, traces, chosen, presets)
     return _with_reason(
         verdict, mode, f"{standard.name} is made of runs; another job of the same kind is judged with --mode {PROFILE}"

@@ -11,21 +11,17 @@ contract:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from harness.criterion import MINIMUM_OPS
-from harness.figures import Figures
 from harness.run import Run
 from harness.validity import unsettled
 from harness.verdict import Finding
+from harness.warmup import NONE, WARMUPS
 from tracekit.errors import InputError, UnknownNameError
-from tracekit.trace import NULL, Mark, Mask, Trace
 from tracekit.units import counted
 
-WARMUPS = ("none", "first-step", "first-epoch")
 # What a contract may require, and the figure by which a trace tells it.
 REQUIRED = {
     "t_complete": "latency.p50",
@@ -50,7 +46,7 @@ class Contract:
         sync_streams: Whether a thread is in one op at a time; false for readers that keep several in flight.
     """
 
-    warmup: str = "none"
+    warmup: str = NONE
     min_ops: int = MINIMUM_OPS
     min_runs: int = 1
     requires: tuple[str, ...] = ()
@@ -89,37 +85,26 @@ class Contract:
             raise InputError(f"sync_streams in {source} is {contract.sync_streams!r}", "write true or false")
         return contract
 
-    def trimmed(self, trace: Trace | Run) -> Trace | Run:
-        """The trace without its warm-up; as it is where it has none that could be told (see `problems`)."""
-        if self.warmup == "none" or isinstance(trace, Run):
-            return trace
-        warm = _warm_ops(trace, self.warmup)
-        if warm is None or bool(warm.all()):
-            return trace
-        kept = trace.select(~warm)
-        marks = [mark for mark in trace.marks if not _is_warm(mark, trace, self.warmup)]
-        trailer = None if trace.trailer is None else replace(trace.trailer, ops=len(kept))
-        return Trace(kept.columns, kept.tables, marks, trace.header, trailer, trace.warnings)
-
-    def problems(self, traces: Sequence[Trace | Run], told: Sequence[tuple[str, Figures]]) -> list[Finding]:
+    def problems(self, runs: Sequence[Run], names: Sequence[str]) -> list[Finding]:
         """What the contract asks for and the runs do not hold.
 
         Args:
-            traces: The runs, whole.
-            told: Name and figures (after warm-up) of each.
+            runs: The runs.
+            names: What to call each.
         """
-        return list(self._problems(traces, told))
+        return list(self._problems(runs, names))
 
-    def _problems(self, traces: Sequence[Trace | Run], told: Sequence[tuple[str, Figures]]) -> Iterator[Finding]:
-        if len(told) < self.min_runs:
+    def _problems(self, runs: Sequence[Run], names: Sequence[str]) -> Iterator[Finding]:
+        if len(runs) < self.min_runs:
             yield unsettled(
                 "valid.runs",
                 "enough runs",
-                f"the golden asks for at least {counted(self.min_runs, 'run')}, there {'is' if len(told) == 1 else 'are'} {len(told)}",
+                f"the golden asks for at least {counted(self.min_runs, 'run')}, there {'is' if len(runs) == 1 else 'are'} {len(runs)}",
                 "record more runs and name them all",
             )
-        for trace, (name, figures) in zip(traces, told, strict=True):
-            if self.warmup != "none" and self.trimmed(trace) is trace:
+        for run, name in zip(runs, names, strict=True):
+            figures = run.figures
+            if self.warmup not in {NONE, run.warmup}:
                 what = self.warmup.replace("-", " ")
                 yield unsettled(
                     "valid.warmup",
@@ -142,32 +127,3 @@ class Contract:
                     f"{name} does not tell {', '.join(missing)}, which the golden requires",
                     "record it with tracekit record",
                 )
-
-
-def _warm_ops(trace: Trace, warmup: str) -> Mask | None:
-    """Which ops are warm-up; None where the trace cannot tell."""
-    epochs, steps = trace.col("epoch"), trace.col("step")
-    known = epochs != NULL
-    if warmup == "first-epoch":
-        return known & (epochs == epochs[known].min()) if bool(known.any()) else None
-    numbered = steps != NULL
-    if not bool(numbered.any()):
-        return _before_second_step(trace)
-    first = np.lexsort((steps[numbered], epochs[numbered]))[0]
-    warm: Mask = numbered & (steps == steps[numbered][first]) & (epochs == epochs[numbered][first])
-    return warm
-
-
-def _before_second_step(trace: Trace) -> Mask | None:
-    """Ops without numbers go by time: what was issued before the first step had ended."""
-    ends = [mark.t_end for mark in trace.marks if mark.mark == "step" and mark.t_end is not None]
-    warm: Mask | None = trace.col("t_submit") < min(ends) if ends else None
-    return warm
-
-
-def _is_warm(mark: Mark, trace: Trace, warmup: str) -> bool:
-    # Waiting leaves out the first step of each process by itself; with it gone the second would be left out as well.
-    if warmup == "first-step":
-        return False
-    epochs = [other.epoch for other in trace.marks if other.epoch is not None]
-    return bool(epochs) and mark.epoch == min(epochs)

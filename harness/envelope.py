@@ -37,6 +37,10 @@ class Envelope:
         together = {name: merged([run.histograms[name] for run in runs]) for name in REPORTED}
         return cls([run.figures for run in runs], together)
 
+    def __add__(self, other: Envelope) -> Envelope:
+        together = {name: self.histograms[name] + other.histograms[name] for name in REPORTED}
+        return Envelope([*self.runs, *other.runs], together)
+
     @cached_property
     def sizes(self) -> Table:
         """The requested sizes of all runs."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +11,23 @@ import numpy as np
 
 from harness import golden, repeat, validity
 from harness.contract import Contract
+from harness.criteria import REPEAT_CRITERIA
 from harness.criterion import INTENT, REPEAT, Criterion
 from harness.distances import DISTANCES
 from harness.envelope import Envelope
 from harness.figures import Figures
-from harness.noise import IMPOSSIBLE, Lesson, lesson, log_tolerance
+from harness.golden import Golden
+from harness.noise import IMPOSSIBLE, Lesson, lesson, log_tolerance, scalar
+from harness.provenance import provenance_of
 from harness.repeat import MOST, Standard, Trial
+from harness.run import Run
 from harness.verdict import Finding, Outcome
-from tracekit import __version__
 from tracekit.errors import InputError, OutputExistsError, UsageError
 from tracekit.output import check_output, make_directory, write_text
-from tracekit.trace import Trace
 from tracekit.units import counted
 
+# 1: the first published layout of what `--json` prints.
+LEARN_VERSION = 1
 LEAST_RUNS = 5
 # From ten runs on the t interval is not much wider than with twenty; with five it is twice as wide.
 ENOUGH_RUNS = 10
@@ -61,6 +63,16 @@ class Learned:
     lessons: Mapping[str, Lesson]
     warnings: Sequence[str]
 
+    def to_json(self) -> dict[str, Any]:
+        """What was learned as JSON (docs/reference/learn.schema.json), without the runs themselves."""
+        return {
+            "learn": LEARN_VERSION,
+            "runs": len(self.envelope.runs),
+            "host_class": self.envelope.host_class,
+            "criteria": {name: lesson.to_json() for name, lesson in self.lessons.items()},
+            "warnings": list(self.warnings),
+        }
+
     def text(self, revision: int = 0) -> str:
         """The text of envelope.json.
 
@@ -75,41 +87,75 @@ class Learned:
         return text
 
 
-def learn(runs: Sequence[tuple[str, Trace]], profile: Mapping[str, Any], source: str) -> Learned:
+def learn(
+    runs: Sequence[tuple[str, Run]], profile: Mapping[str, Any], source: str, before: Golden | None = None
+) -> Learned:
     """Learn from runs of one job.
 
     Args:
-        runs: Path and trace of each.
+        runs: Path and run of each (`read`).
         profile: What the golden's profile says.
         source: What to call the profile in errors.
+        before: A golden whose runs, as far as they are stored, are learned from as well.
 
     Raises:
         UsageError: If there are fewer than five.
-        InputError: If a run is not valid, there twice, or does not pass against the others; all that do not are named.
+        InputError: If a run is not valid, there twice, or does not pass against the others; all that do not are named. If `before`
+            holds no runs, or runs without another warm-up.
     """
-    if len(runs) < LEAST_RUNS:
+    contract = Contract.of(profile, source)
+    earlier = None if before is None else _stored(before, contract)
+    count = len(runs) + (0 if earlier is None else len(earlier.runs))
+    if count < LEAST_RUNS:
         raise UsageError(
-            f"{counted(len(runs), 'run is', 'runs are')} too few for a golden",
+            f"{counted(count, 'run is', 'runs are')} too few for a golden",
             f"record at least {LEAST_RUNS}, better {ENOUGH_RUNS}",
         )
-    contract = Contract.of(profile, source)
-    for path, trace in runs:
-        bad = next(iter(validity.problems(trace, path, sync_streams=contract.sync_streams)), None)
+    _check_runs(runs, contract)
+    provenance = provenance_of(runs, before) | {"warmup": contract.warmup}
+    envelope, names = Envelope.of([run for _, run in runs]), [path for path, _ in runs]
+    if before is not None and earlier is not None:
+        names = [f"run {number} of {before.label}" for number in range(1, len(earlier.runs) + 1)] + names
+        envelope = earlier + envelope
+    standard = standard_of("the other runs", envelope, profile, source)
+    _check_each_other(standard, names)
+    lessons = {criterion.id: lesson(criterion, standard.noise) for criterion in standard.criteria(REPEAT)}
+    return Learned(envelope, provenance, lessons, _warnings(envelope, lessons))
+
+
+def _stored(before: Golden, contract: Contract) -> Envelope:
+    """The runs of a golden, which left out what is left out now."""
+    if before.envelope is None:
+        raise InputError(f"{before.directory} holds no runs to add to", "learn from runs first")
+    left_out = (before.provenance or {}).get("warmup", contract.warmup)
+    if left_out != contract.warmup:
+        raise InputError(
+            f"the runs of {before.name} were learned with warmup: {left_out}, and are now asked for with {contract.warmup}",
+            "learn from all runs again, or leave the contract as it was",
+        )
+    return before.envelope
+
+
+def _check_runs(runs: Sequence[tuple[str, Run]], contract: Contract) -> None:
+    """Each run must be sound, and what the contract asks for."""
+    for path, run in runs:
+        bad = next(iter(validity.problems(run, path, sync_streams=contract.sync_streams)), None)
         if bad is not None:
             raise InputError(f"{path} cannot be part of a golden: {bad.reason}", "record that run again")
-    digests = _digests(runs)
-    envelope = Envelope.of([contract.trimmed(trace) for _, trace in runs])
-    asked = contract.problems(
-        [trace for _, trace in runs], [(path, run) for (path, _), run in zip(runs, envelope.runs, strict=True)]
-    )
+    # How many runs it asks for is asked of what is checked, not of what is learned from.
+    asked = replace(contract, min_runs=1).problems([run for _, run in runs], [path for path, _ in runs])
     if asked:
         raise InputError(f"the runs are not what the contract asks for: {asked[0].reason}", asked[0].settle)
-    standard = standard_of("the other runs", envelope, profile, source)
-    _check_each_other(standard, [path for path, _ in runs])
-    lessons = {criterion.id: lesson(criterion, standard.noise) for criterion in standard.criteria(REPEAT)}
-    return Learned(
-        envelope, _provenance(runs, digests) | {"warmup": contract.warmup}, lessons, _warnings(envelope, lessons)
-    )
+
+
+def read(paths: Sequence[str], profile: Mapping[str, Any], source: str) -> list[tuple[str, Run]]:
+    """Path and run of trace files, each in one pass, without the warm-up that the profile's contract names.
+
+    Raises:
+        InputError: If one cannot be read, or the profile is none.
+    """
+    warmup = Contract.of(profile, source).warmup
+    return [(path, Run.read(path, warmup=warmup)) for path in paths]
 
 
 def standard_of(name: str, envelope: Envelope, profile: Mapping[str, Any], source: str) -> Standard:
@@ -124,8 +170,19 @@ def standard_of(name: str, envelope: Envelope, profile: Mapping[str, Any], sourc
     )
 
 
-def write(learned: Learned, directory: Path, *, title: str, regime: str, host: str, force: bool) -> None:
+def write(
+    learned: Learned, directory: Path, *, title: str, regime: str, host: str, force: bool, like: Path | None = None
+) -> None:
     """Write envelope.json, and profile.yaml where there is none, into a directory that is made where it is missing.
+
+    Args:
+        learned: What was learned.
+        directory: Where.
+        title: What it models, for a new profile.
+        regime: Likewise.
+        host: Likewise.
+        force: Replace what was learned there before.
+        like: The folder of a golden whose profile is taken over as it is.
 
     Raises:
         OutputExistsError: If it holds something learned before and `force` is false.
@@ -135,7 +192,10 @@ def write(learned: Learned, directory: Path, *, title: str, regime: str, host: s
     check_directory(directory, force=force)
     text = learned.text()
     make_directory(directory, "name another directory with -o")
-    if not (directory / golden.PROFILE).exists():
+    there = (directory / golden.PROFILE).exists()
+    if not there and like is not None and (like / golden.PROFILE).exists():
+        write_text(directory / golden.PROFILE, (like / golden.PROFILE).read_text(encoding="utf-8"))
+    elif not there:
         words = {"title": title or _title(learned), "regime": regime or "mixed", "host": host or "shared"}
         write_text(directory / golden.PROFILE, _PROFILE.format(**{key: _quoted(word) for key, word in words.items()}))
     write_text(directory / golden.ENVELOPE, text)
@@ -156,27 +216,6 @@ def check_directory(directory: Path, *, force: bool) -> None:
         raise InputError(f"{directory} is not a directory", "name another with -o")
     if directory.is_dir():
         check_output(path, force=force)
-
-
-def _digests(runs: Sequence[tuple[str, Trace]]) -> list[str]:
-    digests: dict[str, str] = {}
-    for path, _ in runs:
-        digest = _digest(Path(path))
-        if digest in digests:
-            raise InputError(f"{path} and {digests[digest]} are the same run", "a golden is made of different runs")
-        digests[digest] = path
-    return list(digests)
-
-
-def _digest(path: Path) -> str:
-    """The digest of a file, or of all files of a directory in order of their names."""
-    digest = hashlib.sha256()
-    for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if part.is_file():
-            with open(part, "rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _check_each_other(standard: Standard, paths: Sequence[str]) -> None:
@@ -241,6 +280,13 @@ def _warnings(envelope: Envelope, lessons: Mapping[str, Lesson]) -> list[str]:
         warnings.append(f"{len(envelope.runs)} runs: intervals are wide below {ENOUGH_RUNS}")
     if not envelope.host_class:
         warnings.append("the runs come from several classes of host: environment criteria will be shown only")
+    partly = [
+        criterion
+        for criterion in REPEAT_CRITERIA
+        if 0 < sum(scalar(run, criterion) is not None for run in envelope.runs) < len(envelope.runs)
+    ]
+    if partly:
+        warnings.append(f"only some of the runs tell {', '.join(partly)}: not judged")
     noisy = [name for name, learned in lessons.items() if learned.gate == IMPOSSIBLE and learned.klass != "environment"]
     if noisy:
         warnings.append(f"the runs differ too much for the tolerance of {', '.join(noisy)}: shown, not judged")
@@ -255,30 +301,3 @@ def _title(learned: Learned) -> str:
 def _quoted(text: str) -> str:
     # A colon, a quote or a hash in a title must not become YAML.
     return text if text.replace(" ", "").replace("_", "").isalnum() else "'" + text.replace("'", "''") + "'"
-
-
-def _provenance(runs: Sequence[tuple[str, Trace]], digests: Sequence[str]) -> dict[str, Any]:
-    headers = [trace.header for _, trace in runs if trace.header is not None]
-    producers = sorted({_words(header.producer, "tool", "version", "verb", "engine") for header in headers})
-    host = dict(headers[0].host) if headers else {}
-    # Which machine it was does not matter, which kind does.
-    host.pop("name", None)
-    systems = sorted({str(system.get("type")) for system in host.pop("filesystem", {}).values()})
-    return {
-        "made_by": f"harness {__version__}",
-        "producers": producers,
-        "commands": sorted({_command(header.command) for header in headers}),
-        "recorded": sorted(header.created for header in headers),
-        "frameworks": dict(sorted(headers[0].frameworks.items())) if headers else {},
-        "host": host | {"filesystems": systems},
-        "sha256": list(digests),
-    }
-
-
-def _words(values: Mapping[str, Any], *keys: str) -> str:
-    return " ".join(str(values[key]) for key in keys if values.get(key))
-
-
-def _command(words: Sequence[str]) -> str:
-    """The command without the places of this machine."""
-    return " ".join(os.path.basename(word) if os.path.isabs(word) else word for word in words)

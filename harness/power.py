@@ -15,6 +15,8 @@ from harness.noise import POWER, Lesson, lesson, log_tolerance
 from harness.repeat import Standard
 from tracekit.histogram import Histogram
 
+# 1: the first published layout of what `--json` prints.
+POWER_VERSION = 1
 # How many golden runs to try where those there are do not do.
 GOLDEN_RUNS = (10, 15, 20, 30, 50, 100)
 MOST_OPS = 10**9
@@ -57,6 +59,16 @@ class Power:
 def power(standard: Standard, criteria: Iterable[Criterion]) -> list[Power]:
     """What each criterion takes with a golden; a pure function."""
     return [_power(standard, criterion) for criterion in criteria]
+
+
+def to_json(standard: Standard, found: Iterable[Power]) -> dict[str, Any]:
+    """What it takes, as one JSON object (docs/reference/power.schema.json)."""
+    return {
+        "power": POWER_VERSION,
+        "golden": standard.name,
+        "runs": len(standard.envelope.runs),
+        "criteria": [each.to_json() for each in found],
+    }
 
 
 def _power(standard: Standard, criterion: Criterion) -> Power:

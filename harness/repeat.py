@@ -129,8 +129,7 @@ def judge(
         presets: Published bands to be shown beside ours.
     """
     contract = standard.contract
-    # Every trace is looked at once; what a warm-up is can only be told of one that is there.
-    runs = [trace if isinstance(trace, Run) else Run.of(trace) for trace in traces]
+    runs = [trace if isinstance(trace, Run) else Run.of(trace, contract.warmup) for trace in traces]
     pairs = list(zip(runs, names, strict=True))
     notes = [note for trace, name in pairs for note in validity.remarks(trace, name)]
     problems = [
@@ -138,10 +137,10 @@ def judge(
         for trace, name in pairs
         for problem in validity.problems(trace, name, sync_streams=contract.sync_streams)
     ]
-    candidates = Envelope.of(runs if contract.warmup == "none" else [contract.trimmed(trace) for trace in traces])
+    candidates = Envelope.of(runs)
     trial = Trial(standard, candidates.runs, mode)
     told = list(zip(names, candidates.runs, strict=True))
-    problems += contract.problems(traces, told)
+    problems += contract.problems(runs, names)
     # What a run must not escape by saying nothing: whatever counts and the golden can tell is asked of it too.
     asked = [
         name for name, criterion in CRITERIA[mode].items() if criterion.klass == INTENT or _gates(criterion, trial)[0]

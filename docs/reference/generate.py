@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.report.schema import SCHEMAS as HARNESS
 from tracekit.analysis.snapshot import Analysis
 from tracekit.metrics import Metrics
 from tracekit.replay.statement import Statement
@@ -215,6 +216,7 @@ SCHEMAS = {
     "reference/analysis.schema.json": Analysis.json_schema,
     "reference/trace.schema.json": trace_schema,
     "reference/run.schema.json": Statement.json_schema,
+    **{f"reference/{name}.schema.json": schema for name, schema in HARNESS.items()},
 }
 FILES = (*SCHEMAS, "metrics.md", "analysis.md", "trace.md", "explanation/cadence.md")
 

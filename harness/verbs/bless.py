@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracekit import console, formats
+from tracekit import console
 
 if TYPE_CHECKING:
     from harness.bless import Blessing
@@ -68,4 +68,4 @@ def _prepared(args: argparse.Namespace) -> Blessing:
     learned = Path(args.runs[0])
     if len(args.runs) == 1 and learned.is_dir() and (learned / golden.ENVELOPE).exists():
         return bless.prepare_learned(args.golden, args.runs[0], args.reason)
-    return bless.prepare(args.golden, [(path, formats.load(path)) for path in args.runs], args.reason)
+    return bless.prepare(args.golden, args.runs, args.reason)

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracekit import console, formats
+from tracekit import console
 
 if TYPE_CHECKING:
+    from harness.golden import Golden
     from harness.learn import Learned
 
 _DESCRIPTION = """\
@@ -24,6 +25,7 @@ examples:
   harness learn run*.jsonl -o my-job                          learn
   harness check tonight.jsonl --golden my-job                 and use it
   harness bless my-job --reason "first golden"                or make it a golden with a history
+  harness learn new*.jsonl --add my-job -o candidate          more runs beside those it holds
 """
 
 
@@ -34,12 +36,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="DIR", help="directory for envelope.json and profile.yaml"
     )
+    parser.add_argument(
+        "--add",
+        metavar="NAME|DIR",
+        help="learn from these runs and from those that a golden holds (their traces are not needed), with its profile",
+    )
     parser.add_argument("--title", default="", help="what it models, for a profile.yaml that is not there yet")
     parser.add_argument("--regime", choices=("compute_bound", "io_bound", "mixed"), default="", help="likewise")
     parser.add_argument(
         "--host", choices=("dedicated", "shared"), default="", help="likewise: the kind of host of the runs"
     )
-    parser.add_argument("--json", action="store_true", help="what was learned, as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="what was learned, as JSON (docs/reference/learn.schema.json)"
+    )
     parser.add_argument("--force", action="store_true", help="replace what was learned there before")
 
 
@@ -49,29 +58,38 @@ def run(args: argparse.Namespace) -> int:
 
     directory = Path(args.output)
     learn.check_directory(directory, force=args.force)
-    profile = _profile(directory, args)
-    runs = [(path, formats.load(path)) for path in args.runs]
-    learned = learn.learn(runs, profile, str(directory / golden.PROFILE))
+    before = golden.load(args.add) if args.add else None
+    profile = _profile(directory, before, args)
+    source = str(directory / golden.PROFILE)
+    learned = learn.learn(learn.read(args.runs, profile, source), profile, source, before)
     for warning in learned.warnings:
         console.warn(warning)
-    learn.write(learned, directory, title=args.title, regime=args.regime, host=args.host, force=args.force)
+    words = {"title": args.title, "regime": args.regime, "host": args.host}
+    learn.write(learned, directory, **words, force=args.force, like=None if before is None else before.directory)
     if args.json:
         import json
 
-        lessons = {name: lesson.to_json() for name, lesson in learned.lessons.items()}
-        console.show(json.dumps({"runs": len(runs), "criteria": lessons}, indent=1, sort_keys=True))
+        console.show(json.dumps(learned.to_json(), indent=1, sort_keys=True, ensure_ascii=False))
     else:
-        console.show(f"{directory}: {len(runs)} runs, each passes against the others\n{_table(learned)}")
-    console.say(f"next: harness bless {shlex.quote(args.output)} --reason TEXT")
+        runs = len(learned.envelope.runs)
+        console.show(f"{directory}: {runs} runs, each passes against the others\n{_table(learned)}")
+    into = f"{shlex.quote(args.add)} " if args.add and not _same(args.add, directory) else ""
+    console.say(f"next: harness bless {into}{shlex.quote(args.output)} --reason TEXT")
     return 0
 
 
-def _profile(directory: Path, args: argparse.Namespace) -> Mapping[str, object]:
+def _same(added: str, directory: Path) -> bool:
+    return Path(added).resolve() == directory.resolve()
+
+
+def _profile(directory: Path, before: Golden | None, args: argparse.Namespace) -> Mapping[str, object]:
     """The profile as it stands, or as it will be written."""
     from harness import golden
 
     if (directory / golden.PROFILE).exists():
         return golden.load(str(directory)).profile
+    if before is not None:
+        return before.profile
     return {"regime": args.regime or "mixed", "host": args.host or "shared"}
 
 

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     parser.add_argument("--golden", required=True, metavar="NAME|DIR", help="the golden, by name or directory")
     parser.add_argument("--criterion", metavar="ID", help="this one only")
-    parser.add_argument("--json", action="store_true", help="as JSON, one object per criterion")
+    parser.add_argument("--json", action="store_true", help="as JSON (docs/reference/power.schema.json)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     criteria = [standard.adjusted(named(args.criterion))] if args.criterion else standard.criteria(REPEAT)
     found = power.power(standard, [criterion for criterion in criteria if criterion.id != "depth.ceiling"])
     if args.json:
-        console.show(json.dumps([each.to_json() for each in found], indent=1, sort_keys=True, ensure_ascii=False))
+        console.show(json.dumps(power.to_json(standard, found), indent=1, sort_keys=True, ensure_ascii=False))
         return 0
     header = (
         "class",

@@ -1,12 +1,13 @@
-"""summary.json and its published schema agree, key by key."""
+"""summary.json, what compare, power and learn write, and their published schemas agree, key by key."""
 
 import json
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from harness import divergence, mutations, paired, repeat
+from harness import compare, divergence, learn, mutations, noise, paired, power, repeat
 from harness.envelope import Envelope
+from harness.noise import lesson
 from harness.report import json as json_report
 from tracekit.testing import training_trace
 from tracekit.trace import Op, Trace
@@ -55,3 +56,45 @@ def test_the_schema_has_no_key_that_nobody_writes(schema):
     seen = {key for summary in summaries() for side in (summary["golden"], *summary["candidates"]) for key in side}
     known = {key for side in ("golden",) for key in schema["properties"][side]["properties"]}
     assert seen == known | set(schema["properties"]["candidates"]["items"]["properties"])
+
+
+# -- compare, power, learn ----------------------------------------------------------------------------------------------
+
+
+def written(name):
+    """What the command of that name writes: for single runs and several, with and without a figure to tell."""
+    runs = [training_trace(files=64, batch=8, seed=seed) for seed in range(6)]
+    bare = Trace.of(Op("file:///a", index, 1, index * 10**7) for index in range(30))
+    several, single, silent = Envelope.of(runs), Envelope.of(runs[:1]), Envelope.of([bare])
+    if name == "compare":
+        pairs = [(several, several), (single, Envelope.of(runs[1:2])), (silent, single)]
+        return [
+            compare.to_json([(["a"], a), (["b"], b)], compare.compare(a, b), list(compare.remarks(a, b)))
+            for a, b in pairs
+        ]
+    if name == "power":
+        standards = [repeat.Standard("g@1", envelope) for envelope in (several, silent)]
+        return [power.to_json(one, power.power(one, one.criteria("repeat"))) for one in standards]
+    lessons = {one.id: lesson(one, noise.Noise(several)) for one in repeat.Standard("g", several).criteria("repeat")}
+    return [learn.Learned(several, {}, lessons, ["a warning"]).to_json()]
+
+
+@pytest.mark.parametrize("name", ["compare", "power", "learn"])
+def test_what_a_command_writes_fits_its_published_schema(repository, name):
+    """Every document validates, and every key of the schema is one that is written (it allows no other)."""
+    schema = json.loads((repository / f"docs/reference/{name}.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    documents = [json.loads(json.dumps(document, allow_nan=False)) for document in written(name)]
+    for document in documents:
+        Draft202012Validator(schema).validate(document)
+        assert document[name] == schema["properties"][name]["const"]
+    assert any(document["criteria"] for document in documents)
+
+
+@pytest.mark.parametrize("name", ["compare", "power", "learn"])
+def test_a_schema_says_no_to_another_key_and_to_a_missing_one(repository, name):
+    """A key too many, a key too few and another version do not validate."""
+    schema = json.loads((repository / f"docs/reference/{name}.schema.json").read_text())
+    good = json.loads(json.dumps(written(name)[0]))
+    for bad in ({**good, "more": 1}, {key: good[key] for key in good if key != "criteria"}, {**good, name: 99}):
+        assert not Draft202012Validator(schema).is_valid(bad)

@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 
 from harness import bless, golden, learn, repeat
+from harness.cli import main
 from harness.criteria import REPEAT_CRITERIA
 from harness.envelope import Envelope
 from harness.noise import IMPOSSIBLE, SILENT, Noise, lesson
 from harness.repeat import Standard
+from harness.run import Run
 from harness.verdict import Outcome
+from harness.warmup import Warmup
 from tracekit import formats
 from tracekit.errors import InputError, OutputExistsError, UnknownNameError, UsageError
+from tracekit.formats import ordered
 from tracekit.testing import training_trace
 from tracekit.trace import NULL, Op, Trace
 
@@ -26,13 +30,18 @@ def job(seed, **rest):
 
 
 def saved(directory, seeds, **rest):
-    """Path and trace of runs written to a directory."""
+    """Path and run of runs written to a directory."""
     runs = []
     for seed in seeds:
         path = directory / f"run{seed}.jsonl"
         formats.save(job(seed, **rest), path)
-        runs.append((str(path), formats.load(str(path))))
+        runs.append((str(path), Run.read(str(path))))
     return runs
+
+
+def paths(runs):
+    """The paths alone."""
+    return [path for path, _ in runs]
 
 
 def learned_at(tmp_path, seeds=range(6), profile=None, name="mine"):
@@ -42,7 +51,7 @@ def learned_at(tmp_path, seeds=range(6), profile=None, name="mine"):
         directory.mkdir()
         (directory / golden.PROFILE).write_text(profile)
     given = golden.load(str(directory)).profile if profile is not None else {}
-    learned = learn.learn(saved(tmp_path, seeds), given, "profile.yaml")
+    learned = learn.learn(learn.read(paths(saved(tmp_path, seeds)), given, "p"), given, "profile.yaml")
     learn.write(learned, directory, title="", regime="", host="", force=False)
     return directory
 
@@ -152,7 +161,7 @@ def test_a_tolerance_that_changes_is_shown(tmp_path):
     directory = learned_at(tmp_path)
     bless.prepare_learned(str(directory), str(directory), "first", {}).write()
     (directory / golden.PROFILE).write_text("title: x\ntolerance: {step.bytes: 0.05}\n")
-    changes = bless.prepare(str(directory), saved(tmp_path, range(6)), "tighter", {}).changes()
+    changes = bless.prepare(str(directory), paths(saved(tmp_path, range(6))), "tighter", {}).changes()
     assert changes == ["tolerance of step.bytes: 0.1 -> 0.05"]
 
 
@@ -176,7 +185,7 @@ def test_what_was_learned_with_another_warm_up_is_not_blessed(tmp_path):
 def test_no_run_is_refused_for_what_a_check_never_judges(tmp_path):
     """Jumps between 48 files vary by chance and are judged from 200 on: six shuffles of them are runs of one job."""
     runs = saved(tmp_path, range(1, 7), files=48, batch=4)
-    noise = np.array(Noise(Envelope.of([trace for _, trace in runs])).own(REPEAT_CRITERIA["order.jump"]))
+    noise = np.array(Noise(Envelope.of([run for _, run in runs])).own(REPEAT_CRITERIA["order.jump"]))
     # The chance of these seeds puts one of them far from the others, which is what this is about.
     away = np.abs(noise - np.median(noise))
     assert away.max() > max(REPEAT_CRITERIA["order.jump"].tolerance, learn.FAR * np.median(away))
@@ -244,6 +253,76 @@ def test_a_damaged_lesson_is_an_error(tmp_path):
         golden.load(str(directory))
 
 
+# -- more runs ----------------------------------------------------------------------------------------------------------
+
+
+def test_runs_are_added_to_those_a_golden_holds(tmp_path, capsys):
+    """Six runs and three more are nine, their traces gone: the same as learning from all nine, tolerances of the profile with it."""
+    directory = learned_at(tmp_path, profile="tolerance: {step.bytes: 0.05}\ntitle: mine\n")
+    bless.prepare_learned(str(directory), str(directory), "first", {}).write()
+    for seed in range(6):
+        (tmp_path / f"run{seed}.jsonl").unlink()
+    more = paths(saved(tmp_path, range(20, 23)))
+    assert main(["learn", *more, "--add", str(directory), "-o", str(tmp_path / "more")]) == 0
+    assert f"harness bless {directory} {tmp_path / 'more'}" in capsys.readouterr().err
+    added = golden.load(str(tmp_path / "more"))
+    whole = learn.learn(saved(tmp_path, [*range(6), *range(20, 23)]), added.profile, "p")
+    assert added.envelope.to_json() == whole.envelope.to_json()
+    assert added.lessons == {name: type(lesson).from_json(lesson.to_json()) for name, lesson in whole.lessons.items()}
+    assert added.provenance == whole.provenance
+    assert added.lessons["step.bytes"].tolerance == 0.05
+    assert golden.load(str(directory)).revision == 1
+    bless.prepare_learned(str(directory), str(tmp_path / "more"), "three more", {}).write()
+    assert len(golden.load(str(directory)).envelope.runs) == 9
+
+
+def test_three_runs_become_five_with_two_more(tmp_path):
+    """The least number is asked of all runs together."""
+    directory = learned_at(tmp_path, range(5))
+    before = golden.load(str(directory))
+    assert len(learn.learn(saved(tmp_path, [9]), {}, "p", before).envelope.runs) == 6
+
+
+def test_a_run_that_is_added_must_fit(tmp_path, capsys):
+    """Another job, a run that is there already, and a golden without runs: one sentence each, nothing is written."""
+    directory = learned_at(tmp_path)
+    (other,) = paths(saved(tmp_path, [77], file_bytes=200_000))
+    again = str(tmp_path / "run0.jsonl")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / golden.PROFILE).write_text("title: nothing yet\n")
+    for run, into, sentence in (
+        (other, directory, "run77.jsonl does not fit the other runs ("),
+        (again, directory, "run0.jsonl and a run of mine@0 are the same run"),
+        (again, empty, "holds no runs to add to"),
+        (again, tmp_path / "nowhere", "there is no golden"),
+    ):
+        assert main(["learn", run, "--add", str(into), "-o", str(tmp_path / "out")]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_with_another_warm_up_are_not_added(tmp_path, capsys):
+    """What was left out of the stored runs cannot be put back: a changed contract is refused."""
+    directory = learned_at(tmp_path)
+    (directory / golden.PROFILE).write_text("contract: {warmup: first-epoch}\n")
+    (run,) = paths(saved(tmp_path, [30]))
+    assert main(["learn", run, "--add", str(directory), "-o", str(tmp_path / "out")]) == 2
+    assert "were learned with warmup: none" in capsys.readouterr().err
+
+
+def test_what_only_some_runs_tell_is_said(tmp_path):
+    """Stored runs from before a figure existed: the criterion is not judged, and a warning names it."""
+    directory = learned_at(tmp_path)
+    data = json.loads((directory / golden.ENVELOPE).read_text())
+    for run in data["envelope"]["runs"]:
+        del run["scalars"]["file.span"]
+    (directory / golden.ENVELOPE).write_text(json.dumps(data))
+    learned = learn.learn(saved(tmp_path, [30]), {}, "p", golden.load(str(directory)))
+    assert any("only some of the runs tell file.span" in warning for warning in learned.warnings)
+    assert learned.lessons["file.span"].gate == SILENT
+
+
 # -- the contract -------------------------------------------------------------------------------------------------------
 
 
@@ -269,8 +348,8 @@ def test_warm_up_is_left_out_of_golden_and_run():
     """A first epoch that reads otherwise fails a golden that counts it, and passes one whose contract leaves it out."""
     counting = Standard("all", Envelope.of([job(seed) for seed in range(6)]))
     profile = {"contract": {"warmup": "first-epoch"}}
-    standard = learn.standard_of("later", Envelope.of([]) if False else Envelope.of([job(0)]), profile, "p")
-    trimmed = Envelope.of([standard.contract.trimmed(job(seed)) for seed in range(6)])
+    standard = learn.standard_of("later", Envelope.of([job(0)]), profile, "p")
+    trimmed = Envelope.of([Run.of(job(seed), "first-epoch") for seed in range(6)])
     leaving = replace(counting, envelope=trimmed, contract=standard.contract)
     odd = slow_start(50, factor=2)
     assert repeat.judge(counting, [odd], ["odd"]).outcome is Outcome.FAIL
@@ -279,16 +358,53 @@ def test_warm_up_is_left_out_of_golden_and_run():
     assert any("first epoch" in note for note in verdict.notes)
 
 
+def left_of(trace, kind):
+    """A trace without its warm-up."""
+    return Warmup.of(kind, [trace]).without(trace, 0)
+
+
 def test_the_first_step_can_be_left_out():
     """Of 16 steps (two epochs of 8) 15 are left, the first one's 16 samples and no others are gone."""
-    contract = learn.standard_of("x", Envelope.of([job(0)]), {"contract": {"warmup": "first-step"}}, "p").contract
     trace = job(1)
-    left = contract.trimmed(trace)
+    left = left_of(trace, "first-step")
     gone = (trace.col("step") == 0) & (trace.col("epoch") == 0)
     assert len(left) == len(trace) - int(gone.sum()) < len(trace)
     assert not bool(((left.col("step") == 0) & (left.col("epoch") == 0)).any())
+    assert Run.of(trace, "first-step").figures.data_ops == Run.of(left).figures.data_ops
     bare = Trace.of([Op("/a", i, 1, 10 * i) for i in range(20)], marks=[replace(trace.marks[0], t=0, t_end=55)])
-    assert contract.trimmed(bare).col("t_submit").min() == 60
+    assert left_of(bare, "first-step").col("t_submit").min() == 60
+
+
+def test_a_warm_up_that_is_everything_is_none():
+    """Where nothing else would be left, nothing is left out, and the run says so."""
+    one = job(1).select(np.asarray(job(1).col("epoch") == 0))
+    assert Warmup.of("first-epoch", [one]) is None
+    assert Run.of(one, "first-epoch").warmup == "none"
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("kind", ["first-step", "first-epoch"])
+def test_a_warm_up_is_left_out_of_a_trace_in_pieces(tmp_path, monkeypatch, suffix, kind):
+    """A file read in small pieces has the figures of the whole trace without its warm-up, and is checked and learned from like that."""
+    monkeypatch.setattr(ordered, "PIECE_OPS", 100)
+    trace, path = job(3), str(tmp_path / f"run{suffix}")
+    formats.save(trace, path)
+    found, wanted = Run.read(path, warmup=kind), Run.of(left_of(trace, kind))
+    assert json.dumps(found.figures.to_json()) == json.dumps(wanted.figures.to_json())
+    assert (found.warmup, len(found), found.soundness) == (kind, len(trace), Run.of(trace).soundness)
+    assert found.figures.data_ops < Run.of(trace).figures.data_ops
+
+
+def test_nobody_holds_a_whole_trace(tmp_path, monkeypatch):
+    """Learning, blessing and checking read their runs in pieces, with a warm-up as well: nothing loads a trace."""
+    directory = learned_at(tmp_path, profile="contract: {warmup: first-epoch}\n")
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(formats, "load", lambda *_, **__: pytest.fail("a whole trace was loaded"))
+    runs = [str(tmp_path / f"run{seed}.jsonl") for seed in range(6)]
+    assert main(["learn", *runs, "-o", str(directory), "--force"]) == 0
+    assert main(["bless", str(directory), "--reason", "first"]) == 0
+    assert main(["bless", str(directory), *runs, "--reason", "again"]) == 0
+    assert main(["check", runs[0], "--golden", str(directory)]) == 0
 
 
 def test_a_run_without_a_warm_up_to_be_told_stays_open():

@@ -304,7 +304,7 @@ def runs(tmp_path):
     paths = [tmp_path / f"run{seed}.jsonl" for seed in range(10)]
     for seed, path in enumerate(paths):
         formats.save(job(seed), path)
-    return [(str(path), formats.load(path)) for path in paths]
+    return [str(path) for path in paths]
 
 
 @pytest.fixture
@@ -342,10 +342,9 @@ def test_changes_have_units(folder, runs):
 def test_blessing_again_raises_the_revision_and_keeps_the_history(folder, runs):
     """CHANGES.md has both reasons, the newest first, and what changed."""
     blessed(folder, runs, "the first")
-    larger = [(path, trace) for path, trace in runs]
-    for index, (path, _) in enumerate(larger):
+    for index, path in enumerate(runs):
         formats.save(job(index, batch=32), path)
-    blessing = blessed(folder, [(path, formats.load(path)) for path, _ in larger], "larger batches")
+    blessing = blessed(folder, runs, "larger batches")
     changes = (folder / "CHANGES.md").read_text()
     assert blessing.revision == golden.load(str(folder)).revision == 2
     assert changes.index("larger batches") < changes.index("the first")
@@ -386,10 +385,9 @@ def test_fewer_than_ten_runs_are_warned_about(folder, runs):
 
 def test_a_run_that_does_not_fit_is_named(folder, runs):
     """One run of another job among nine: refused, with the file and the criterion."""
-    path = runs[4][0]
-    formats.save(job(4, batch=8), path)
+    formats.save(job(4, batch=8), runs[4])
     with pytest.raises(InputError, match=r"run4\.jsonl does not fit.*step\.bytes"):
-        bless.prepare(str(folder), [*runs[:4], (path, formats.load(path)), *runs[5:]], "because", {})
+        bless.prepare(str(folder), runs, "because", {})
 
 
 def test_an_invalid_run_is_not_blessed(folder, runs, tmp_path):
@@ -397,7 +395,7 @@ def test_an_invalid_run_is_not_blessed(folder, runs, tmp_path):
     lines = (tmp_path / "run3.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "run3.jsonl").write_text("".join(lines[:-1]))
     with pytest.raises(InputError, match=r"run3\.jsonl cannot be part of a golden"):
-        bless.prepare(str(folder), [(path, formats.load(path)) for path, _ in runs], "because", {})
+        bless.prepare(str(folder), runs, "because", {})
 
 
 def test_goldens_are_found_by_name_and_the_nearest_is_proposed(folder, tmp_path):
