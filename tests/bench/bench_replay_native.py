@@ -259,10 +259,11 @@ def bursts(data: Path, count: int) -> None:
                 f"   a read takes {how} "
                 + ", ".join(f"{size >> 10} KiB {ns / 1e3:.2f} us" for size, ns in times_of.items())
             )
-        candidates = {
+        candidates: dict[str, Callable[[], Figures]] = {
             engine: lambda engine=engine, trace=trace, best=best: excess(trace, engine, best)  # type: ignore[misc]  # bound now
             for engine in ("native", "uring", "threads")
         }
+        candidates[f"floor, {cores} threads of C"] = burst_floor(data, trace, best)
         show(f"bursts of 32 to 128 ops, {name}, {rate} ops/s in the mean", rounds(count, candidates))
 
 
@@ -274,11 +275,34 @@ def excess(trace: Trace, engine: str, best: dict[str, dict[int, float]]) -> Figu
     """
     figures, done = measured(trace, engine)
     due, complete, size = (done.trace.col(name) for name in ("t_due", "t_complete", "len"))
-    figures |= {f"response {q}": float(np.quantile(complete - due, q)) / 1e3 for q in (0.5, 0.99)}
+    return figures | beyond(due, complete, size, best)
+
+
+def beyond(due: np.ndarray, complete: np.ndarray, size: np.ndarray, best: dict[str, dict[int, float]]) -> Figures:
+    """Response times, and how far completions lie beyond each bound."""
+    figures = {f"response {q}": float(np.quantile(complete - due, q)) / 1e3 for q in (0.5, 0.99)}
     for how, times_of in best.items():
         late = complete - bound(due, size, times_of)
         figures |= {f"excess {how} {q}": float(np.quantile(late, q)) / 1e3 for q in (0.5, 0.99)}
     return figures
+
+
+def burst_floor(data: Path, trace: Trace, best: dict[str, dict[int, float]]) -> Callable[[], Figures]:
+    """What threads of C that only take ops, wait, read and look at the clock have of the same bursts; see burst_floor.c."""
+    program = data / "burst_floor"
+    if not program.exists():
+        compile_c("burst_floor", data)
+    due, file, offset, size = (trace.col(name).astype(np.int64) for name in ("t_submit", "uri", "offset", "len"))
+    ops = np.stack([due, file, offset, size], axis=1).tobytes()
+    command = [str(program), str(data), str(FILES), str(len(os.sched_getaffinity(0))), "10"]
+
+    def run() -> Figures:
+        start = CpuTimes.now()
+        done = subprocess.run(command, input=ops, capture_output=True, check=True)
+        complete = np.frombuffer(done.stdout, np.int64)
+        return {"steal": CpuTimes.now().since(start)[0], **beyond(due, complete, size, best)}
+
+    return run
 
 
 def bound(due: np.ndarray, size: np.ndarray, times_of: dict[int, float]) -> np.ndarray:
@@ -446,7 +470,11 @@ def memory(data: Path, count: int) -> None:
 
 
 def think(data: Path, count: int) -> None:
-    """A closed-loop program, replayed on the storage it was recorded on and on another, against the program there."""
+    """A closed-loop program, replayed on the storage it was recorded on and on another, against the program there.
+
+    On the storage it was recorded on the program runs before and after its replay, with the same seed: what two runs of it
+    differ by is what a replay may differ by.
+    """
     program = compile_c("closed_loop", data)
     warm(data)
     for recorded, other in (("cached", "direct"), ("direct", "cached")):
@@ -459,10 +487,26 @@ def think(data: Path, count: int) -> None:
                 cache = "direct" if storage == "direct" else "default"
                 done = replay(here, Options(pace=pace, cache=cache)).trace
                 table[f"replayed on {storage}, {pace}"].append(shape(done))
+                if storage == recorded:
+                    table["program again"].append(shape(loop_trace(data, program, recorded, seed)))
         medians = {
             name: {key: statistics.median(one[key] for one in many) for key in many[0]} for name, many in table.items()
         }
         show(f"recorded on {recorded}", medians)
+        show_pairs(
+            *(table[name] for name in (f"program on {recorded}", f"replayed on {recorded}, think", "program again"))
+        )
+
+
+def show_pairs(before: list[Figures], replayed: list[Figures], after: list[Figures]) -> None:
+    """Print by how much each replay's makespan differs from that of the two programs around it, and theirs from each other."""
+    first, mine, second = (np.array([one["makespan s"] for one in many]) for many in (before, replayed, after))
+    for name, off in (
+        ("replay, of the programs around it", 2 * mine / (first + second) - 1),
+        ("program, of itself", second / first - 1),
+    ):
+        low, middle, high = 100 * np.quantile(off, (0, 0.5, 1))
+        print(f"   {name:36} makespan {middle:+.2f} % in the median, from {low:+.2f} to {high:+.2f}", flush=True)
 
 
 def loop_trace(data: Path, program: Path, storage: str, seed: int) -> Trace:

@@ -141,13 +141,17 @@ def test_unknown_ops_are_refused_or_left_out(data: Path) -> None:
     assert (len(plan.trace), plan.skipped) == (1, {"unknown": 2})
 
 
-def test_names_and_directories_are_not_changed(data: Path) -> None:
-    """Directories made and names changed are left out and counted; files cut short only where writes are left out."""
+@pytest.mark.parametrize("writes", ["scratch", "skip"])
+def test_names_directories_and_lengths_are_not_changed(data: Path, writes: str) -> None:
+    """Directories made, names and lengths changed are left out, counted by reason, and said with the reason."""
     names = ["read", "mkdir", "rename", "truncate"]
     ops = [Op(file_uri(data), 0, 1, i, op=name, pid=1, tid=1) for i, name in enumerate(names)]
-    plan = examined(Trace.of(ops), writes="skip")
-    assert (len(plan.trace), plan.skipped) == (1, {"writes": 1, "names and directories": 2})
-    assert "truncate (1)" in str(problem(Trace.of(ops)))
+    plan = examined(Trace.of(ops), writes=writes)
+    assert (len(plan.trace), plan.problems) == (1, [])
+    assert plan.skipped == {"names and directories": 2, "changes of length": 1}
+    said = " ".join(plan.warnings)
+    assert "2 ops that make or remove directories or rename" in said
+    assert "1 ops that change a file's length (truncate) are left out" in said
 
 
 def test_nothing_to_do_is_an_error(data: Path) -> None:

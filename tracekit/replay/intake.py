@@ -16,6 +16,14 @@ from tracekit.replay.remap import Remap
 from tracekit.selection import select
 from tracekit.trace import NULL, IntArray, StringTable, Trace
 
+# What the user should hear of, because the program's time in it is missing from the replay.
+_NAMING, _CUTTING = "names and directories", "changes of length"
+_LEFT_OUT = {
+    _NAMING: "{} ops that make or remove directories or rename (mkdir, rmdir, rename) are left out: what the trace writes lies "
+    "in one scratch directory under names of its own",
+    _CUTTING: "{} ops that change a file's length (truncate) are left out: not every trace says to which length",
+}
+
 
 class Intake:
     """Takes the pieces of one trace; what was noticed is complete after the last.
@@ -64,7 +72,8 @@ class Intake:
     def warnings(self) -> list[str]:
         """What the reader of the trace said, and what the names showed."""
         stayed = [f"{self._stayed} URIs have none of the --remap prefixes and stay as they are"] if self._stayed else []
-        return [*self._warnings, *stayed]
+        left_out = [_LEFT_OUT[reason].format(count) for reason, count in self.skipped.items() if reason in _LEFT_OUT]
+        return [*self._warnings, *stayed, *left_out]
 
     @property
     def problems(self) -> list[TracekitError]:
@@ -136,18 +145,20 @@ class Intake:
         hints = piece.mask("op", "fadvise", "readahead")
         # Written files lie in a scratch directory under names of their own: there is nothing to make or to rename.
         naming = piece.mask("op", "mkdir", "rmdir", "rename")
-        cutting = piece.mask("op", "truncate") & (self._options.writes == "skip")
+        # To which length is not in every trace, and what is read back from a written file is as long as was written.
+        cutting = piece.mask("op", "truncate")
         unknown = (kinds == Kind.UNKNOWN) & ~touches & ~hints & ~naming & ~cutting
-        changing = np.isin(kinds, CHANGES) | cutting
+        changing = np.isin(kinds, CHANGES)
         if not self._options.skip_unknown:
             self._unknown.update(piece.strings("op")[code] for code in piece.col("op")[unknown])
         failed = changing & (piece.col("err") != NULL)
         unwanted = changing & ~failed & (self._options.writes == "skip")
-        dropped = unknown | failed | unwanted | touches | hints | naming
+        dropped = unknown | failed | unwanted | touches | hints | naming | cutting
         if not bool(dropped.any()):
             return piece
         reasons = {"unknown": unknown, "failed changes": failed, "writes": unwanted}
-        reasons |= {"touches of mapped pages": touches, "hints to the kernel": hints, "names and directories": naming}
+        reasons |= {"touches of mapped pages": touches, "hints to the kernel": hints, _NAMING: naming}
+        reasons |= {_CUTTING: cutting}
         self._count(reasons)
         return piece.select(~dropped)
 
