@@ -144,23 +144,18 @@ def capped_in_bytes(folder: Path) -> tuple[dict[str, Any], str]:
     return statement(replayed(trace, *DIRECT, "--max-inflight-bytes", "1MiB", "--pace", "think")), "in-flight caps"
 
 
-def delayed(folder: Path) -> tuple[dict[str, Any], str]:
-    """Nothing is in the page cache, and every read takes 15 ms where each thread has one in 5 ms."""
+def slow_reads() -> tuple[str, ...]:
+    """What makes every read take 15 ms, also one that was asked not to block."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
+    calls = ("-e", "trace=pread64,preadv2", "-e", "inject=pread64,preadv2:delay_enter=15ms")
+    return ("strace", "-f", "-o", "/dev/null", *calls)
+
+
+def delayed(folder: Path) -> tuple[dict[str, Any], str]:
+    """Every read takes 15 ms where each thread has one in 5 ms."""
     trace = recording(folder, gap_ns=5 * MS, length=4096)
-    inject = (
-        "strace",
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=pread64,preadv2",
-        "-e",
-        "inject=pread64,preadv2:delay_enter=15ms",
-    )
-    # Threads with real-time priority would starve strace, which makes the delays.
-    return statement(replayed(trace, "--no-realtime", prefix=inject)), "took longer than in the recording"
+    return statement(replayed(trace, prefix=slow_reads())), "took longer than in the recording"
 
 
 def throttled(folder: Path) -> tuple[dict[str, Any], str]:
@@ -184,6 +179,15 @@ def test_a_disturbed_run_is_not_valid(disturb: Disturbed, tmp_path: Path) -> Non
     run, words = disturb(tmp_path)
     assert run["verdict"] != "VALID"
     assert any(words in reason for reason in run["reasons"]), run["reasons"]
+
+
+@pytest.mark.parametrize("priority", [[], ["--no-realtime"]])
+def test_slow_reads_are_all_in_flight(priority: list[str], tmp_path: Path) -> None:
+    """Where the recorded threads all wait for storage, so do the replay's, however few of them began the run."""
+    trace = recording(tmp_path, gap_ns=5 * MS, length=4096, streams=32, count=960)
+    run = statement(replayed(trace, *priority, prefix=slow_reads()))
+    assert run["queue_depth"]["achieved"]["max"] >= 24, run["queue_depth"]
+    assert any("took longer than in the recording" in reason for reason in run["reasons"]), run["reasons"]
 
 
 @pytest.mark.long

@@ -151,7 +151,7 @@ static int start_threads(tk_run *run)
     int error = 0, started = 0;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    error = tk_results_start(&run->results);
+    error = tk_results_start(&run->results, run->workers, run->worker_count);
     for (; started < run->worker_count && !error; started += !error) {
         run->workers[started].run = run;
         run->workers[started].index = (uint32_t)started;
@@ -430,6 +430,7 @@ static void supervise(tk_run *run, const tk_replay *replay, tk_guard *guard)
         if (atomic_load(&run->results.error))
             tk_run_stop(run, TK_BROKEN);
         guard_priority(run, guard);
+        tk_worker_relief(run);
         if (tk_now_ns() - heard >= SIGNALS_NS) {
             tk_progress progress;
             look(run, &progress);

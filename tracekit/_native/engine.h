@@ -136,12 +136,16 @@ void tk_gate_close(tk_gate *gate);
 /* -- results.c -- */
 enum { TK_CHUNK = 2048 };
 typedef struct tk_chunk tk_chunk;
+typedef _Atomic(tk_chunk *) tk_own_chunk; /* the one a thread writes into, NULL: none */
+typedef struct tk_worker tk_worker;
 typedef struct {
     tk_result *rows; /* NULL: through chunks to `fd` */
     int fd;
     pthread_mutex_t lock;
     tk_chunk *full, *full_last, *spare;
     int made, limit;
+    const tk_worker *threads; /* whose chunks they are */
+    int thread_count;
     pthread_t writer;
     bool writing;              /* there is a writer */
     _Atomic bool closing;      /* the writer is to end */
@@ -151,11 +155,12 @@ typedef struct {
     _Atomic int error;         /* errno of a failed write, 0 */
 } tk_results;
 
+bool tk_took_longer(const tk_result *result, int64_t than);
 int tk_results_open(tk_results *results, tk_result *rows, int64_t count, int fd, int limit);
 void tk_results_free(tk_results *results);
-void tk_results_put(tk_results *results, tk_chunk **mine, const tk_result *result);
-void tk_results_flush(tk_results *results, tk_chunk **mine);
-int tk_results_start(tk_results *results);
+void tk_results_put(tk_results *results, tk_own_chunk *mine, const tk_result *result);
+void tk_results_flush(tk_results *results, tk_own_chunk *mine);
+int tk_results_start(tk_results *results, const tk_worker *threads, int count);
 int tk_results_close(tk_results *results);
 
 /* -- streams.c -- */
@@ -303,10 +308,10 @@ typedef struct {
 
 /* -- engine.c -- */
 typedef struct tk_run tk_run;
-typedef struct {
+struct tk_worker {
     tk_run *run;
     pthread_t thread;
-    tk_chunk *chunk;
+    tk_own_chunk chunk;
     tk_buffer buffer;
     uint32_t index;
     int64_t idle_since; /* when it last had nothing to do; 0: it has */
@@ -316,10 +321,11 @@ typedef struct {
     _Atomic int64_t late;  /* of the last op, ns */
     _Atomic int32_t tid;
     _Atomic bool in_call; /* doing an op now, where workers are fewer than streams */
+    bool blocked;         /* its last op did */
     int64_t called;       /* when it last asked for more workers */
     int64_t cpu;          /* supervisor: CPU time at its last look */
     tk_wake wake;
-} __attribute__((aligned(64))) tk_worker;
+} __attribute__((aligned(64)));
 
 enum tk_stop { TK_RUNNING, TK_ASKED, TK_ERRORS, TK_BROKEN };
 struct tk_run {
@@ -369,9 +375,11 @@ void tk_run_finish(tk_run *run);
 void tk_run_record(tk_worker *worker, const tk_claim *claim, const tk_aim *aim, tk_result *result);
 
 /* -- workers.c, quick.c, uring.c -- */
+enum { TK_QUICK_NS = 25000 }; /* an op that takes longer than that, and 1 ns a byte, has most likely blocked */
 enum { TK_SMALL = 1 << 16 }; /* a buffer of this size is kept between ops, a larger one belongs to the bytes in flight */
 void tk_worker_main(tk_worker *worker);
 void tk_worker_await_call(tk_worker *worker);
+void tk_worker_relief(tk_run *run);
 void tk_worker_allocate(tk_worker *worker, const tk_op *op, tk_aim *aim);
 bool tk_post_held(const tk_run *run);
 void tk_post_take(tk_run *run);

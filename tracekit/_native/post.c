@@ -9,8 +9,9 @@
 
    It holds as long as hardly a read blocks. Reads are asked for with RWF_NOWAIT; for one that would block somebody is called to
    watch meanwhile. When there is nobody, or the last such read was not long ago, the watch is over: the workers wait each
-   for a moment of their own (workers.c), and after many ops in a row that were quick the watch is taken up again. Times are
-   ns. */
+   for a moment of their own (workers.c), and after many ops in a row that were quick the watch is taken up again. Not every
+   file system says beforehand that a read will take long: a read that did counts as one that blocked, and while all who
+   take part are in such reads the supervisor ends the watch (tk_worker_relief). Times are ns. */
 #define _GNU_SOURCE
 #include "engine.h"
 #include "raw.h"
@@ -32,7 +33,9 @@ enum { ALONE_NS = 20000, CROWD_NS = 20000, COMING_NS = 30000 };
 /* So many ops are looked at while there is so much time. */
 enum { AHEAD = 32, AHEAD_NS = 8000 };
 /* After so many ops in a row that did not block the watch is taken up, or goes on with one that does. */
-enum { QUICK_OPS = 4096, QUICK_BETWEEN = 256, QUICK_NS = 25000 };
+enum { QUICK_OPS = 4096, QUICK_BETWEEN = 256 };
+/* A read that did not block and took longer than that all the same (and 1 ns a byte) was held up by something. */
+enum { SLOW_NS = 100000 };
 
 enum next { OVER, CLAIMED, WATCH, HELP, IDLE };
 typedef struct {
@@ -74,7 +77,7 @@ void tk_post_take(tk_run *run)
     tk_lock_take(&run->lock);
     run->post.watched = INT64_MAX;
     run->post.called = 0;
-    atomic_store(&run->post.quick, 0);
+    atomic_store(&run->post.quick, QUICK_BETWEEN); /* one that blocks is no reason yet */
     atomic_store(&run->post.on, true);
     tk_lock_leave(&run->lock);
     atomic_store(&run->least, count);
@@ -97,8 +100,7 @@ void tk_post_count(tk_run *run, const tk_result *result)
 {
     if (!run->post.possible || !atomic_load_explicit(&run->post.permitted, memory_order_relaxed))
         return;
-    int64_t moved = result->result > 0 ? result->result : 0;
-    if (result->complete - result->submit > QUICK_NS + moved)
+    if (tk_took_longer(result, TK_QUICK_NS))
         atomic_store_explicit(&run->post.quick, 0, memory_order_relaxed);
     else if (atomic_fetch_add_explicit(&run->post.quick, 1, memory_order_relaxed) + 1 == QUICK_OPS)
         tk_post_take(run);
@@ -258,19 +260,28 @@ static void step_aside(tk_run *run)
         tk_post_leave(run);
 }
 
-/* A read that has another worker watch before it blocks. */
-static int64_t read_watching(tk_run *run, const tk_aim *aim, char *address, int *error)
+/* A read that has another worker watch before it blocks; `aside`: it did. */
+static int64_t read_watching(tk_run *run, const tk_aim *aim, char *address, int *error, bool *aside)
 {
     int fd = aim->handle->fd;
     int64_t moved = read_cached(fd, address, aim->span, aim->first, error);
-    atomic_fetch_add_explicit(&run->post.quick, 1, memory_order_relaxed);
     if (moved == (int64_t)aim->span || moved == 0)
         return moved;
     /* Less than was asked for: the file ends there, or a page is not in memory. */
     if (moved > 0 && read_cached(fd, address + moved, aim->span - (size_t)moved, aim->first + moved, error) == 0)
         return moved;
     step_aside(run);
+    *aside = true;
     return tk_read_at(fd, address, aim->span, aim->first, error);
+}
+
+/* A read is over that did not block, or should not have. */
+static void count_read(tk_run *run, const tk_result *result)
+{
+    if (!tk_took_longer(result, SLOW_NS))
+        atomic_fetch_add_explicit(&run->post.quick, 1, memory_order_relaxed);
+    else if (atomic_exchange_explicit(&run->post.quick, 0, memory_order_relaxed) < QUICK_BETWEEN)
+        tk_post_leave(run);
 }
 
 static bool await_moment(tk_run *run, int64_t due, int64_t *now)
@@ -302,6 +313,7 @@ static bool issue(tk_worker *worker, const tk_claim *claim, int64_t waited, int6
 {
     tk_run *run = worker->run;
     tk_aim aim;
+    bool aside = false;
     tk_result result = {.result = -1, .worker = waited};
     int64_t key = tk_key(&run->issue, claim->stream, claim->op);
     tk_aim_at(&run->issue, tk_handles_of(worker, claim->stream), key, claim->op, &aim);
@@ -313,10 +325,12 @@ static bool issue(tk_worker *worker, const tk_claim *claim, int64_t waited, int6
     tk_streams_ready(&run->streams, claim->stream, claim->due, result.submit);
     result.error = aim.error;
     if (!aim.error) {
-        int64_t moved = read_watching(run, &aim, worker->buffer.address, &result.error);
+        int64_t moved = read_watching(run, &aim, worker->buffer.address, &result.error, &aside);
         result.result = (int32_t)tk_delivered(&run->issue, claim->op, moved);
     }
     result.complete = *complete = tk_now_ns();
+    if (!aside)
+        count_read(run, &result);
     if (aim.span > TK_SMALL)
         tk_pool_give(&run->pool, &worker->buffer);
     tk_run_record(worker, claim, &aim, &result);

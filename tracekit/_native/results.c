@@ -1,6 +1,10 @@
 /* One record per op. Either straight into an array that has a row for each, or, where a trace is longer than memory, into
    chunks that a ring carries to a writer, which appends them to a file in the order they come. The writer has a thread of
-   its own and normal priority: a write takes a core for longer than an op may be late. */
+   its own and normal priority: a write takes a core for longer than an op may be late.
+
+   A process that is killed loses what is not in the file. So the writer also takes, a few times a second, what is in the
+   chunks that threads are writing into: records are only added to those, and a chunk is used anew only when the writer itself
+   gave it back, so neither waits for the other. */
 #define _GNU_SOURCE
 #include "engine.h"
 
@@ -9,13 +13,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { LOOK_NS = 5000000 };
-enum { KEEP_NS = 1000000000 }; /* a process that is killed loses what its threads keep */
+enum { LOOK_NS = 5000000, SWEEP_NS = 100000000 };
 enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, which older headers lack */
 
 struct tk_chunk {
     tk_chunk *next;
-    int count;
+    _Atomic int count;
+    int written; /* how many are in the file; the writer's */
     tk_result records[TK_CHUNK];
 };
 
@@ -29,6 +33,12 @@ static void have_pages(void *rows, size_t bytes)
         return;
     for (volatile char *at = (volatile char *)begin; at < (volatile char *)end; at += page)
         *at = *at;
+}
+
+/* Whether an op took longer than so many ns, and one more for every byte it moved. */
+bool tk_took_longer(const tk_result *result, int64_t than)
+{
+    return result->complete - result->submit > than + (result->result > 0 ? result->result : 0);
 }
 
 int tk_results_open(tk_results *results, tk_result *rows, int64_t count, int fd, int limit)
@@ -72,7 +82,8 @@ static tk_chunk *take(tk_results *results)
             chunk = malloc(sizeof *chunk);
         if (chunk) {
             chunk->next = NULL;
-            chunk->count = 0;
+            chunk->written = 0;
+            atomic_store_explicit(&chunk->count, 0, memory_order_relaxed);
             return chunk;
         }
         atomic_fetch_add(&results->stalls, 1);
@@ -81,13 +92,13 @@ static tk_chunk *take(tk_results *results)
     }
 }
 
-void tk_results_flush(tk_results *results, tk_chunk **mine)
+void tk_results_flush(tk_results *results, tk_own_chunk *mine)
 {
-    tk_chunk *chunk = *mine;
+    tk_chunk *chunk = atomic_load_explicit(mine, memory_order_relaxed);
     if (chunk == NULL)
         return;
-    *mine = NULL;
     pthread_mutex_lock(&results->lock);
+    atomic_store_explicit(mine, NULL, memory_order_relaxed);
     if (results->full_last)
         results->full_last->next = chunk;
     else
@@ -96,36 +107,41 @@ void tk_results_flush(tk_results *results, tk_chunk **mine)
     pthread_mutex_unlock(&results->lock);
 }
 
-void tk_results_put(tk_results *results, tk_chunk **mine, const tk_result *result)
+void tk_results_put(tk_results *results, tk_own_chunk *mine, const tk_result *result)
 {
     if (results->rows) {
         results->rows[result->row] = *result;
         return;
     }
-    if (*mine == NULL)
-        *mine = take(results);
-    tk_chunk *chunk = *mine;
-    chunk->records[chunk->count++] = *result;
-    if (chunk->count == TK_CHUNK || result->complete - chunk->records[0].complete > KEEP_NS)
+    tk_chunk *chunk = atomic_load_explicit(mine, memory_order_relaxed);
+    if (chunk == NULL)
+        atomic_store_explicit(mine, chunk = take(results), memory_order_release);
+    int count = atomic_load_explicit(&chunk->count, memory_order_relaxed);
+    chunk->records[count] = *result;
+    atomic_store_explicit(&chunk->count, count + 1, memory_order_release);
+    if (count + 1 == TK_CHUNK)
         tk_results_flush(results, mine);
 }
 
-static void write_out(tk_results *results, const tk_chunk *chunk)
+/* What a chunk has and the file has not. After a failed write the records are lost, but the chunks come back. */
+static void write_out(tk_results *results, tk_chunk *chunk)
 {
-    const char *data = (const char *)chunk->records;
-    size_t left = (size_t)chunk->count * sizeof(tk_result);
+    int count = atomic_load_explicit(&chunk->count, memory_order_acquire);
+    const char *data = (const char *)&chunk->records[chunk->written];
+    size_t left = (size_t)(count - chunk->written) * sizeof(tk_result);
+    chunk->written = count;
     while (left && !atomic_load(&results->error)) {
-        ssize_t count = write(results->fd, data, left);
-        if (count < 0 && errno != EINTR)
+        ssize_t moved = write(results->fd, data, left);
+        if (moved < 0 && errno != EINTR)
             atomic_store(&results->error, errno);
-        if (count > 0) {
-            data += count;
-            left -= (size_t)count;
+        if (moved > 0) {
+            data += moved;
+            left -= (size_t)moved;
         }
     }
 }
 
-/* Write what is full, in order. After a failed write the records are lost, but the chunks come back. */
+/* Write what is full, in order. */
 static void drain(tk_results *results)
 {
     pthread_mutex_lock(&results->lock);
@@ -145,22 +161,40 @@ static void drain(tk_results *results)
     }
 }
 
+/* Write what threads have put into their chunks so far. */
+static void sweep(tk_results *results)
+{
+    for (int i = 0; i < results->thread_count; i++) {
+        tk_chunk *chunk = atomic_load_explicit(&results->threads[i].chunk, memory_order_acquire);
+        if (chunk)
+            write_out(results, chunk);
+    }
+}
+
 static void *writer_main(void *argument)
 {
     tk_results *results = argument;
+    int64_t swept = tk_now_ns();
     while (!atomic_load(&results->closing)) {
         uint32_t seen = atomic_load(&results->call);
         drain(results);
+        if (tk_now_ns() - swept >= SWEEP_NS) {
+            sweep(results);
+            swept = tk_now_ns();
+        }
         tk_futex_wait(&results->call, seen, tk_now_ns() + LOOK_NS);
     }
     drain(results);
     return NULL;
 }
 
-int tk_results_start(tk_results *results)
+/* Start the writer, before these threads. */
+int tk_results_start(tk_results *results, const tk_worker *threads, int count)
 {
     if (results->rows)
         return 0;
+    results->threads = threads;
+    results->thread_count = count;
     int error = pthread_create(&results->writer, NULL, writer_main, results);
     results->writing = error == 0;
     return error;

@@ -68,10 +68,11 @@ static int32_t ops_in_call(const tk_run *run, uint32_t active)
     return count;
 }
 
-enum { OVERDUE_NS = 20000 };
+enum { OVERDUE_NS = 20000, STRANDED_NS = 10000000 };
 
 /* An op was overdue when a worker became free. If more ops are being done than there are cores, some of them wait for
-   storage, and one worker more can do what is overdue. */
+   storage, and one worker more can do what is overdue. The op this worker is about to do counts where its last one blocked:
+   with as many workers as cores the others' alone are never that many. */
 static void call_another(tk_worker *worker, int64_t now)
 {
     tk_run *run = worker->run;
@@ -79,9 +80,28 @@ static void call_another(tk_worker *worker, int64_t now)
     if (active >= (uint32_t)run->worker_count || now - worker->called < OVERDUE_NS)
         return;
     worker->called = now;
-    if (ops_in_call(run, active) < run->cores)
+    if (ops_in_call(run, active) + worker->blocked < run->cores)
         return;
     if (atomic_compare_exchange_strong(&run->active, &active, active + 1))
+        tk_futex_wake(&run->active, INT_MAX);
+}
+
+/* The supervisor's look: an op is long overdue, and all who take part are in an op that does not end. Then as many again are
+   called; and nobody watches for the others any more (post.c). */
+void tk_worker_relief(tk_run *run)
+{
+    uint32_t active = atomic_load(&run->active), most = (uint32_t)run->worker_count;
+    if (run->how != TK_WORKERS || run->streams.in_order || run->gated || (active >= most && !tk_post_held(run)))
+        return;
+    tk_lock_take(&run->lock);
+    const tk_entry *top = tk_streams_top(&run->streams);
+    bool stranded = top && tk_now_ns() - top->key > STRANDED_NS;
+    tk_lock_leave(&run->lock);
+    if (!stranded)
+        return;
+    if (tk_post_held(run))
+        tk_post_leave(run);
+    else if (ops_in_call(run, active) >= run->cores && atomic_compare_exchange_strong(&run->active, &active, 2 * active < most ? 2 * active : most))
         tk_futex_wake(&run->active, INT_MAX);
 }
 
@@ -330,6 +350,7 @@ static void work(tk_worker *worker)
         if (!perform(worker, &claim, &aim, key, &result))
             return;
         worker->idle_since = 0;
+        worker->blocked = tk_took_longer(&result, TK_QUICK_NS);
         tk_run_record(worker, &claim, &aim, &result);
         tk_post_count(run, &result);
         have = go_on(worker, &claim, result.complete, &alarm);

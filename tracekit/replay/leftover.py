@@ -1,7 +1,9 @@
 """What a replay that was killed had done: its working files, made into a trace without a trailer.
 
-The results are in a file from the moment ops complete (about a second later at most, where an engine writes them at all);
-what is needed to read them is written down before the run begins.
+The results are in a file a fraction of a second after ops complete, where an engine writes them at all; what is needed to read
+them is written down before the run begins. Threads write at moments of their own, so when the process is killed a stream may
+have an op in the file and not the one before it: what lies behind such a gap is left out, and every stream is whole up to its
+end.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tracekit.errors import InputError
 from tracekit.formats.lines import header_line
@@ -22,12 +25,13 @@ from tracekit.replay.engines import RESULT, RESULTS, Outcome
 from tracekit.replay.ops import scaled
 from tracekit.replay.ordering import in_order
 from tracekit.replay.plan import Plan
-from tracekit.replay.records import Records
+from tracekit.replay.records import BLOCK, Records
 from tracekit.replay.result import Done, Output
 from tracekit.replay.rows import IDENTITIES, ROW
 from tracekit.replay.survey import Uses
 from tracekit.trace import Header, StringTable
 
+Int64s = NDArray[np.int64]
 ABOUT = "about.json"
 # 1: the first.
 _VERSION = 1
@@ -71,8 +75,8 @@ def has_results(folder: str) -> bool:
         return False
 
 
-def recover(folder: str, writer: Writer) -> int:
-    """Write the trace of what was done, without a trailer; how many ops it has.
+def recover(folder: str, writer: Writer) -> tuple[int, int]:
+    """Write the trace of what was done, without a trailer: how many ops it has, and how many lay behind a gap in their stream.
 
     Raises:
         InputError: If the directory is not what a replay left behind, or nothing had been done.
@@ -85,9 +89,31 @@ def recover(folder: str, writer: Writer) -> int:
     header = Header(**{name: value for name, value in about.header.items() if name in named})
     unix_ns = about.unix_ns + t0 - about.monotonic_ns
     writer.header(replace(header, clock={**header.clock, "t0_unix_ns": unix_ns}))
+    gaps, kept = _gaps(program, results), 0
     for block in in_order(results, "submit"):
-        writer.ops(output.piece(Done.of(program, block)))
-    return len(results)
+        whole = block[block["row"] < gaps[_streams(program, block["row"])]]
+        kept += len(whole)
+        writer.ops(output.piece(Done.of(program, whole)))
+    return kept, len(results) - kept
+
+
+def _streams(program: Program, numbers: Int64s) -> NDArray[np.int32]:
+    """The streams of ops by their numbers in the order across streams."""
+    return program.streams_of(program.rows.take(numbers % len(program)))
+
+
+def _gaps(program: Program, results: Records) -> Int64s:
+    """For each stream the number of its first op that is missing while a later op (of any stream) is there."""
+    gaps = np.full(int(program.stream_of.max()) + 1, np.iinfo(np.int64).max)
+    there = 0
+    for block in in_order(results, "row"):
+        numbers = block["row"]
+        for first in range(there, int(numbers[-1]) + 1, BLOCK):
+            end = min(first + BLOCK, int(numbers[-1]) + 1)
+            missing = np.setdiff1d(np.arange(first, end), numbers, assume_unique=True)
+            np.minimum.at(gaps, _streams(program, missing), missing)
+        there = int(numbers[-1]) + 1
+    return gaps
 
 
 def _about(folder: str) -> About:

@@ -49,7 +49,9 @@ def recover_parts(args: argparse.Namespace) -> int:
     if args.trace or not args.output:
         raise UsageError("--recover makes a trace of parts and replays none", "write --recover PARTS -o TRACE")
     with formats.writing(args.output, force=args.force) as writer:
-        count = recover(args.recover, writer)
+        count, behind = recover(args.recover, writer)
+    if behind:
+        console.warn(f"{counted(behind, 'op')} left out: of the op before in the same stream nothing had been written")
     console.say(f"wrote {args.output} ({counted(count, 'op')}); it has no trailer, since the replay did not end")
     console.say(f"the parts are no longer needed: rm -r {shlex.quote(args.recover)}")
     return EXIT_PASS
