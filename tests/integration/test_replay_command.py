@@ -518,9 +518,12 @@ def test_a_failed_run_stops_when_told_and_says_why_even_when_quiet(data: list[Pa
         check=False,
     )
     assert done.returncode == 3, done.stderr
-    assert "more than 4 ops failed (--max-errors); 15 of 23 ops were not issued" in done.stderr
-    result = Trace.read(tmp_path / "out.jsonl")
-    assert [op.err for op in result] == [None] * 3 + ["ENOENT"] * 5
+    # The other thread's three ops were due long before, but nobody says that it had a core until then.
+    stopped = re.search(r"more than 4 ops failed \(--max-errors\); (\d+) of 23 ops were not issued", done.stderr)
+    assert stopped, done.stderr
+    errors = [op.err for op in Trace.read(tmp_path / "out.jsonl")]
+    assert errors.count("ENOENT") == 5
+    assert len(errors) == 23 - int(stopped[1]) <= 8
 
 
 def test_a_replay_can_be_replayed(data: list[Path], tmp_path: Path) -> None:
