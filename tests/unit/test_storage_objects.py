@@ -7,7 +7,8 @@ import errno
 import pytest
 
 from tracekit.errors import CannotRunError, InputError
-from tracekit.storage.keys import Key, StoreError, error_name
+from tracekit.storage.failures import error_name
+from tracekit.storage.keys import Key, StoreError
 from tracekit.storage.store_settings import azure_settings, environment, s3_settings
 
 

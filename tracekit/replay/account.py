@@ -32,6 +32,7 @@ class Account:
         unmatched_closes: Recorded closes of something nobody had opened.
         skipped: Ops left out, by reason.
         disturbances: What each machine did besides, one per rank.
+        retried: Failed requests that were made again, by kind.
         lost: A sentence for each rank that did not answer.
     """
 
@@ -50,6 +51,7 @@ class Account:
     fell_back: int = 0
     unmatched_closes: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    retried: Counter[str] = field(default_factory=Counter)
     disturbances: list[Disturbance] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
@@ -72,6 +74,7 @@ class Account:
             fell_back=len(outcome.fell_back),
             unmatched_closes=outcome.unmatched_closes,
             skipped=Counter(plan.skipped),
+            retried=Counter(outcome.retried),
             disturbances=[disturbance],
         )
 
@@ -102,6 +105,7 @@ def merged(accounts: Sequence[Account]) -> Account:
         fell_back=max(one.fell_back for one in accounts),
         unmatched_closes=sum(one.unmatched_closes for one in accounts),
         skipped=sum((one.skipped for one in accounts), Counter()),
+        retried=sum((one.retried for one in accounts), Counter()),
         disturbances=[disturbance for one in accounts for disturbance in one.disturbances],
         lost=[text for one in accounts for text in one.lost],
     )

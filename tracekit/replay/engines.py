@@ -7,6 +7,7 @@ nothing else in the replayer knows which of them ran.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,6 +21,7 @@ from tracekit.replay.plan import Plan
 from tracekit.replay.records import Records
 from tracekit.storage.local import LocalStorage
 from tracekit.storage.objects import ObjectStorage
+from tracekit.trace import NULL
 
 Int64s = NDArray[np.int64]
 
@@ -32,20 +34,26 @@ RESULT = np.dtype(
      ("result", "i4"), ("error", "i4")]
 )  # fmt: skip
 
+# What is known besides of requests for objects, where a plan has them: when the answer began (`NULL` where none came) and how
+# many requests it took.
+FAR_RESULT = np.dtype([*RESULT.descr, ("first_byte", "i8"), ("attempts", "i4"), ("unused", "i4")])
+
 
 class Log:
     """What became of one stream's ops, in order: times in ns on the clock, bytes, errno.
 
     `due` is 0 where there was no schedule; `free` is when the stream had become able to issue the op; `stall` how long it
-    waited at the in-flight gate; `queued` how long no worker was free for it. 64 bytes an op.
+    waited at the in-flight gate; `queued` how long no worker was free for it. 64 bytes an op. Requests for objects also have
+    `first_byte` and `attempts`; elsewhere these are `NULL` and 0, and in a log without any they are empty.
 
     Args:
         count: How many ops there will be.
+        far: Whether any of them is a request for an object.
     """
 
     NAMES = ("due", "free", "stall", "submit", "complete", "ret")
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, far: bool = False) -> None:
         self.done = 0
         # One thread per stream: nobody ever waits for one.
         self.queued: Int64s = np.zeros(count, np.int64)
@@ -53,6 +61,13 @@ class Log:
             np.zeros(count, np.int64) for _ in self.NAMES
         )
         self.error = np.zeros(count, np.int16)
+        self.first_byte: Int64s = np.full(count if far else 0, NULL, np.int64)
+        self.attempts: NDArray[np.int32] = np.zeros(count if far else 0, np.int32)
+
+    @property
+    def far(self) -> bool:
+        """Whether any of its ops is a request for an object."""
+        return len(self.attempts) > 0
 
     @classmethod
     def of(cls, done: int, columns: Mapping[str, Int64s]) -> Log:
@@ -84,6 +99,7 @@ class Outcome:
         threads: How many issued ops.
         priority: Their priority, and why it is that.
         results: What became of each op (`RESULT`), on disk, in any order; None where the logs have it.
+        retried: Failed requests that were made again, by kind.
     """
 
     logs: Sequence[Log]
@@ -100,6 +116,7 @@ class Outcome:
     threads: int = 0
     priority: str = "normal"
     results: Records | None = None
+    retried: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass

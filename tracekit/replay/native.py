@@ -93,7 +93,7 @@ class NativeEngine:
                 results=0, results_fd=results.descriptor, chunks=workers + _SPARE_CHUNKS, turns=plan.options.loop,
                 period=plan.period,
                 max_ops=plan.options.max_inflight or 0, max_bytes=plan.options.max_inflight_bytes or 0,
-                max_errors=NULL if plan.options.max_errors is None else plan.options.max_errors,
+                max_errors=NULL if plan.max_errors is None else plan.max_errors,
                 workers=workers, handles=_handles(plan, self.name), keys=_keys(plan, self.name),
                 spare_bytes=plan.options.max_inflight_bytes or _SPARE_BYTES, in_order=plan.options.order == "global",
                 release=True, realtime=plan.options.realtime and plan.pace != "asap",
@@ -285,7 +285,7 @@ def _why_stopped(plan: Plan, code: int, *, interrupted: bool) -> str:
     if interrupted:
         return "the run was interrupted"
     if code == _ERRORS:
-        return f"more than {plan.options.max_errors} ops failed (--max-errors)"
+        return f"more than {plan.max_errors} ops failed (--max-errors)"
     return "the run was stopped" if code == _ASKED else ""
 
 

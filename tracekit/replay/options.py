@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tracekit.errors import UnknownNameError, UsageError
 from tracekit.storage.base import POLICIES
@@ -48,7 +49,9 @@ class Options:
         null_offset: What an op without a recorded offset becomes.
         direct_align: Whether a misaligned direct op is rounded outwards or refused.
         direct_fallback: Whether files that refuse O_DIRECT may be read through the page cache.
+        retries: How often a failed request for an object is made again at most, where that may help.
         max_errors: Stop after more than this many failed ops; None never stops.
+        max_error_share: Stop after more than this share of the planned ops has failed; None never stops.
         skip_unknown: Leave out ops of a kind nobody knows instead of refusing the trace.
 
     Raises:
@@ -77,7 +80,9 @@ class Options:
     null_offset: str = "refuse"
     direct_align: str = "round"
     direct_fallback: bool = False
+    retries: int = 0
     max_errors: int | None = None
+    max_error_share: float | None = None
     skip_unknown: bool = False
 
     def __post_init__(self) -> None:
@@ -100,6 +105,7 @@ class Options:
         _check_least("--max-inflight-bytes", self.max_inflight_bytes, 1)
         _check_least("--loop", self.loop, 1)
         _check_least("--max-errors", self.max_errors, 0)
+        _check_least("--retries", self.retries, 0)
 
 
 def parse_remap(text: str) -> tuple[str, str]:
@@ -112,6 +118,26 @@ def parse_remap(text: str) -> tuple[str, str]:
     if not separator or not source or not target:
         raise UsageError(f"--remap {text!r} is not FROM=TO", "write it as --remap file:///old/root=/new/root")
     return source, target
+
+
+def parse_max_errors(text: str) -> dict[str, Any]:
+    """The options that `--max-errors N` or `P%` stands for.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    number, percent = text.removesuffix("%").strip(), text.endswith("%")
+    try:
+        if percent and 0 <= float(number) <= _WHOLE:
+            return {"max_error_share": float(number) / _WHOLE}
+        if not percent and int(number) >= 0:
+            return {"max_errors": int(number)}
+    except ValueError:
+        pass
+    raise UsageError(f"--max-errors {text!r} is no number of ops", "give a number, 0 or more, or a share such as 1%")
+
+
+_WHOLE = 100
 
 
 def _check_name(kind: str, name: str, known: Sequence[str]) -> None:

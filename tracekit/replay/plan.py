@@ -99,6 +99,12 @@ class Plan:
         """How many ops will be issued, with all repetitions."""
         return self.count * self.options.loop
 
+    @property
+    def max_errors(self) -> int | None:
+        """After more failed ops than this the run ends; None is never."""
+        share, count = self.options.max_error_share, self.options.max_errors
+        return count if share is None else int(share * self.ops)
+
 
 def make_plan(
     source: Trace | Iterable[Trace],

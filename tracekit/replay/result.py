@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.replay.compile import Program
-from tracekit.replay.engines import RESULT, Log, Outcome
+from tracekit.replay.engines import FAR_RESULT, RESULT, Log, Outcome
 from tracekit.replay.kinds import Kind
 from tracekit.replay.ops import Job
 from tracekit.replay.ordering import in_order
 from tracekit.replay.plan import Plan
 from tracekit.replay.records import Block, Records
-from tracekit.storage.keys import error_name
+from tracekit.storage.failures import error_name
 from tracekit.trace import COLUMNS, NULL, IntArray, StringTable, Trace
 
 Int64s = NDArray[np.int64]
@@ -62,6 +63,9 @@ class Done:
     ret: Int64s
     queued: Int64s
     error: NDArray[np.int16]
+    # Of requests for objects: when the answer began, how many requests it took. Empty where there are none.
+    first_byte: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
+    attempts: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
     def of(cls, program: Program, results: Block) -> Done:
@@ -69,6 +73,8 @@ class Done:
         source = program.rows.take(results["row"] % max(1, len(program)))
         names = {"ret": "result", "queued": "worker"}
         columns = {name: results[names.get(name, name)].astype(np.int64) for name in _TIMES}
+        far = results if "attempts" in (results.dtype.names or ()) else np.zeros(0, FAR_RESULT)
+        columns |= {name: far[name].astype(np.int64) for name in ("first_byte", "attempts")}
         return cls(
             source, Recorded.of(source), program.streams_of(source), error=results["error"].astype(np.int16), **columns
         )
@@ -106,20 +112,23 @@ def collect(plan: Plan, outcome: Outcome) -> Done:
     """All of them in memory: for short runs."""
     parts = [*pieces_of(plan, outcome)] or [Done.of(plan.program, np.zeros(0, RESULT))]
     source = np.concatenate([part.source for part in parts])
-    columns = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Done)[2:])
+    columns = (np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Done)[2:])
     return Done(source, Recorded.of(source), *columns)
 
 
 def _of_logs(plan: Plan, logs: Sequence[Log]) -> Records:
-    records = Records(RESULT, plan.folder)
+    records = Records(FAR_RESULT if any(log.far for log in logs) else RESULT, plan.folder)
     for job, log in zip(plan.jobs, logs, strict=True):
         if log.done:
-            records.append(_results(plan, job, log))
+            records.append(_results(plan, job, log, records.dtype))
     return records
 
 
-def _results(plan: Plan, job: Job, log: Log) -> Block:
-    block = np.zeros(log.done, RESULT)
+def _results(plan: Plan, job: Job, log: Log, dtype: np.dtype[Any]) -> Block:
+    block = np.zeros(log.done, dtype)
+    if dtype == FAR_RESULT:
+        block["first_byte"] = log.first_byte[: log.done] if log.far else NULL
+        block["attempts"] = log.attempts[: log.done] if log.far else 0
     turn, place = np.divmod(np.arange(log.done), len(job))
     block["row"] = turn * plan.count + job.rows[place]
     for name in ("due", "free", "stall", "submit", "complete", "error"):
@@ -135,13 +144,15 @@ class Output:
         program: The compiled trace.
         pace: recorded, think or asap.
         outcome: What the engine did.
+        retries: How often a failed request was made again at most: with none an op is one request on the wire.
     """
 
-    def __init__(self, program: Program, pace: str, outcome: Outcome) -> None:
-        self._program, self._pace, self._outcome = program, pace, outcome
+    def __init__(self, program: Program, pace: str, outcome: Outcome, retries: int = 0) -> None:
+        self._program, self._pace, self._outcome, self._retries = program, pace, outcome, retries
         kept = (*program.columns_of(program.rows.read(0, 0)),)
         self._tables = {name: table for name, table in program.tables.items() if name in kept}
         self._errors, self._flags = StringTable(), StringTable()
+        self._layers, self._levels = StringTable(), StringTable()
 
     def piece(self, done: Done) -> Trace:
         """A piece of what was done, its times counted from the run's t0; header and trailer are the caller's."""
@@ -151,12 +162,30 @@ class Output:
         if self._pace != "asap":
             # A stream's first think time starts with the run, so no deadline lies before t0.
             columns["t_due"] = np.maximum(done.due - t0, 0)
+        columns |= self._of_requests(done)
         columns |= self._marked("err", self._errors, self._named_errors(done))
         columns |= self._marked("flags", self._flags, self._named_flags(done))
         ordered: dict[str, IntArray] = {
             name: columns[name].astype(column.dtype, copy=False) for name, column in COLUMNS.items() if name in columns
         }
         return Trace(ordered, self._tables)
+
+    def _of_requests(self, done: Done) -> dict[str, IntArray]:
+        """What is known of requests for objects besides."""
+        if not len(done.attempts):
+            return {}
+        asked, began = done.attempts > 0, done.first_byte != NULL
+        self._tables |= {"layer": self._layers, "level": self._levels}
+        return {
+            "t_first_byte": np.where(began, done.first_byte - self._outcome.t0, NULL),
+            "attempts": np.where(asked, done.attempts, NULL),
+            "level": np.where(asked, self._levels.code("logical" if self._retries else "wire"), NULL),
+            "layer": np.where(asked, self._named_layers(done), NULL),
+        }
+
+    def _named_layers(self, done: Done) -> IntArray:
+        schemes = [self._layers.code(uri.partition("://")[0]) for uri in self._program.uris]
+        return np.asarray(np.array(schemes or [NULL], np.int32)[done.source["uri"]], np.int32)
 
     def _marked(self, name: str, table: StringTable, codes: IntArray) -> dict[str, IntArray]:
         """A column that is there from the moment it has a value."""
@@ -182,7 +211,7 @@ class Output:
 
 def as_trace(plan: Plan, outcome: Outcome, done: Done) -> Trace:
     """The whole output in one piece, in the order of time."""
-    return Output(plan.program, plan.pace, outcome).piece(done).sorted()
+    return Output(plan.program, plan.pace, outcome, plan.options.retries).piece(done).sorted()
 
 
 def joined(pieces: Sequence[Trace]) -> Trace:

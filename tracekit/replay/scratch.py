@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.replay.plan import Plan
-from tracekit.storage.keys import is_status
+from tracekit.storage.failures import is_status
 from tracekit.units import format_bytes
 from tracekit.uri import scheme_of
 

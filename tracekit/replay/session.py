@@ -212,7 +212,7 @@ class Finished:
 
     def pieces(self, summary: Summary) -> Iterator[Trace]:
         """The ops of the trace of what was done, in the order of time, added up on the way."""
-        output = Output(self.plan.program, self.plan.pace, self.outcome)
+        output = Output(self.plan.program, self.plan.pace, self.outcome, self.plan.options.retries)
         for done in pieces_of(self.plan, self.outcome):
             summary.add(done)
             yield output.piece(done)

@@ -58,6 +58,15 @@ class Statement:
     issued_bytes: int = metric("asked of the system (O_DIRECT rounds outwards)", "bytes")
     errors: dict[str, int] = metric("failed ops by errno", "ops")
     unexpected_errors: dict[str, int] = metric("those that had not failed in the recording", "ops")
+    error_kinds: dict[str, int] = metric(
+        "failed ops by kind: of objects in words (throttled, reset, short body, clock skew…), of files the errno", "ops"
+    )
+    requests: int | None = metric("made for objects, repeated ones too; null where the trace has none", "requests")
+    retried: dict[str, int] = metric("failed requests that were made again (--retries), by kind", "requests")
+    first_byte_us: dict[str, float] = metric(
+        "from a request for an object to the beginning of its answer, where it was not made again: p50, p99, p99.9, max",
+        "us",
+    )
     short_reads: int = metric("reads that returned less than in the recording", "ops")
     duration_s: float = metric("from t0 to the last completion", "s")
     service_us: dict[str, float] = metric("t_complete − t_submit: p50, p99, p99.9, max", "us")
@@ -99,7 +108,8 @@ class Statement:
     lost_ranks: list[str] = metric("ranks that did not answer, in sentences")
     ranks: list[RankFacts] = metric("one entry for each rank; empty for a run of one process")
     histograms_us: dict[str, Histogram] = metric(
-        "service, recorded_service, response, lateness, the causes of lateness, planned_gaps and issued_gaps", "us"
+        "service, recorded_service, first_byte, response, lateness, the causes of lateness, planned_gaps and issued_gaps",
+        "us",
     )
     queue_depth_hist: Histogram = metric("achieved depth, each counted for the ns it lasted", "ops")
 
@@ -163,6 +173,7 @@ def _asked(account: Account, summary: Summary) -> dict[str, Any]:
         "direct_fallback_files": account.fell_back,
         "unmatched_closes": account.unmatched_closes,
         "skipped": dict(account.skipped),
+        "retried": dict(account.retried.most_common()),
         "lost_ranks": account.lost,
     }
 
@@ -174,6 +185,9 @@ def _results(summary: Summary) -> dict[str, Any]:
         "moved_bytes": summary.moved_bytes,
         "errors": dict(summary.errors.most_common()),
         "unexpected_errors": dict(summary.unexpected_errors.most_common()),
+        "error_kinds": dict(summary.error_kinds.most_common()),
+        "requests": summary.attempts or None,
+        "first_byte_us": _microseconds(summary.first_byte),
         "short_reads": summary.short_reads,
         "stalled_ops": summary.stalled,
         "duration_s": summary.last_complete / 1e9,
@@ -225,6 +239,7 @@ def _machine(all_of_them: Sequence[Disturbance]) -> dict[str, Any]:
 
 def _histograms(account: Account, summary: Summary) -> dict[str, Histogram]:
     found = {"service": summary.service, "recorded_service": summary.recorded_service}
+    found |= {"first_byte": summary.first_byte}
     if account.pace != "asap":
         found |= {"response": summary.response, "lateness": summary.lateness, **summary.causes}
     found |= {"planned_gaps": summary.flow.planned.gaps, "issued_gaps": summary.flow.issued.gaps}

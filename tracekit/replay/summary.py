@@ -7,6 +7,7 @@ own order, and one number per stream is carried from piece to piece.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ from tracekit.histogram import Histogram
 from tracekit.replay.flow import Flow
 from tracekit.replay.kinds import Kind
 from tracekit.replay.result import Done
-from tracekit.storage.keys import error_name
+from tracekit.storage.failures import error_name, kind_of
 from tracekit.trace import NULL
 
 Int64s = NDArray[np.int64]
@@ -36,6 +37,7 @@ class Summary:
     """What came of the ops. `t0` is the run's start on the clock of its pieces.
 
     `held_up_ns` is the service time beyond the recorded one of all ops that held up the op behind them in their stream;
+    `attempts` counts requests for objects, repeated ones too; `first_byte` is how long the answers to first requests took to begin.
     `stalled` counts ops that waited at the caps for more than `STALLED_NS`.
     """
 
@@ -51,6 +53,9 @@ class Summary:
     last_complete: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     unexpected_errors: Counter[str] = field(default_factory=Counter)
+    error_kinds: Counter[str] = field(default_factory=Counter)
+    attempts: int = 0
+    first_byte: Histogram = field(default_factory=Histogram)
     service: Histogram = field(default_factory=Histogram)
     recorded_service: Histogram = field(default_factory=Histogram)
     response: Histogram = field(default_factory=Histogram)
@@ -79,13 +84,14 @@ class Summary:
             other: The other's.
             later_ns: How much later than this one's its t0 is.
         """
-        for name in ("ops", "moved_bytes", "recorded_bytes", "short_reads", "stalled", "held_up_ns"):
+        for name in ("ops", "moved_bytes", "recorded_bytes", "short_reads", "stalled", "held_up_ns", "attempts"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("last_due", "last_submit", "last_complete"):
             setattr(self, name, max(getattr(self, name), getattr(other, name) + later_ns))
         self.errors += other.errors
         self.unexpected_errors += other.unexpected_errors
-        for name in ("service", "recorded_service", "response", "lateness"):
+        self.error_kinds += other.error_kinds
+        for name in ("service", "recorded_service", "first_byte", "response", "lateness"):
             getattr(self, name).merge(getattr(other, name))
         for cause, histogram in other.causes.items():
             self.causes[cause].merge(histogram)
@@ -96,6 +102,8 @@ class Summary:
         self.recorded_bytes += int(then.length[moving].sum())
         self.moved_bytes += int(piece.ret[piece.ret > 0].sum())
         self.errors += _counted(piece.error[piece.error != 0])
+        self.error_kinds += _counted(piece.error[piece.error != 0], kind_of)
+        self.attempts += int(piece.attempts.sum())
         self.unexpected_errors += _counted(piece.error[(piece.error != 0) & ~then.failed])
         # Where the recording has no results, less than was asked for.
         expected = np.where(then.ret == NULL, then.length, then.ret)
@@ -104,6 +112,10 @@ class Summary:
 
     def _add_times(self, piece: Done) -> None:
         self.service.add(piece.complete - piece.submit)
+        # After a pause it would be the pause's time, not the store's.
+        began = (piece.first_byte != NULL) & (piece.attempts == 1)
+        if len(began):
+            self.first_byte.add((piece.first_byte - piece.submit)[began])
         self.recorded_service.add(np.maximum(_recorded_service(piece), 0)[piece.recorded.t_complete != NULL])
         self.stalled += int((piece.stall > STALLED_NS).sum())
         self.last_submit = max(self.last_submit, int(piece.submit.max()) - self.t0)
@@ -145,5 +157,8 @@ def _recorded_service(piece: Done) -> Int64s:
     return np.asarray(np.where(then.t_complete == NULL, 0, then.t_complete - then.t_submit), np.int64)
 
 
-def _counted(numbers: NDArray[np.integer]) -> Counter[str]:
-    return Counter({error_name(int(number)): count for number, count in Counter(numbers.tolist()).items()})
+def _counted(numbers: NDArray[np.integer], name: Callable[[int], str] = error_name) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for number, count in Counter(numbers.tolist()).items():
+        found[name(int(number))] += count
+    return found

@@ -6,13 +6,13 @@ native core the wait, the read and both clock readings are one call that does no
 
 from __future__ import annotations
 
-import errno
 import gc
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from tracekit.replay.clock import Clock, wait
 from tracekit.replay.engines import Control, Log, Outcome, State
@@ -22,6 +22,9 @@ from tracekit.replay.kinds import Kind
 from tracekit.replay.ops import Job
 from tracekit.replay.pacer import Asap, Pacer, Recorded, Think
 from tracekit.replay.plan import Plan
+from tracekit.replay.requester import Requester, requests_of
+from tracekit.replay.retry import Deferred, Policy, Tally
+from tracekit.storage.failures import error_number
 from tracekit.trace import NULL
 
 # A thread that wakes up waits this long for the interpreter lock before it asks for it; the default is 5 ms.
@@ -59,6 +62,7 @@ class ThreadsEngine:
             finally:
                 shared.end("")
                 _join(workers)
+                shared.deferred.close(_JOIN_S)
         return _outcome(shared, workers)
 
 
@@ -75,6 +79,9 @@ class _Shared:
         self.gate = Gate(options.max_inflight, options.max_inflight_bytes) if capped else None
         self.keep_bytes = _keep_bytes(plan)
         self.opened = Opened()
+        self.policy = Policy(options.retries)
+        self.deferred = Deferred(self.stop)
+        self.retried = Tally()
         self.turns = threading.Barrier(max(1, len(plan.jobs)))
         self.ready = threading.Barrier(len(plan.jobs) + 1)
         self.t0 = 0
@@ -97,7 +104,7 @@ class _Shared:
         """Count an op that failed and had not failed in the recording."""
         with self._lock:
             self.errors += 1
-        limit = self.plan.options.max_errors
+        limit = self.plan.max_errors
         if limit is not None and self.errors > limit:
             self.end(f"more than {limit} ops failed (--max-errors)")
 
@@ -116,7 +123,8 @@ class _Worker(threading.Thread):
         plan = shared.plan
         self.shared = shared
         self.job = job
-        self.log = Log(len(job) * plan.options.loop)
+        self._asks = requests_of(plan, job)
+        self.log = Log(len(job) * plan.options.loop, far=any(self._asks))
         self.ended = threading.Event()
         self.free = 0
         self.issued_bytes = 0
@@ -124,6 +132,7 @@ class _Worker(threading.Thread):
         self.lateness = 0
         self.busy_ns = 0
         self.issuer = Issuer(plan, job, shared.opened)
+        self.requester = Requester(plan, job, shared.clock, self.issuer.buffer)
         self._failed_then = job.failed.data
         self._kinds, self._offsets, self._lengths = job.kinds.data, job.offsets.data, job.lengths.data
         self._pacer: Pacer = Asap()
@@ -131,24 +140,31 @@ class _Worker(threading.Thread):
         self._due, self._free, self._stall = log.due.data, log.free.data, log.stall.data
         self._submit, self._complete = log.submit.data, log.complete.data
         self._ret, self._error = log.ret.data, log.error.data
+        self._first_byte, self._attempts = log.first_byte.data, log.attempts.data
 
     def run(self) -> None:
         """Walk through the stream, as often as asked."""
         try:
             self.shared.clock.enter_thread()
-            if len(self.job):
-                self.issuer.arm(0)
+            self._arm(0)
             self.shared.ready.wait()
             self.shared.ready.wait()
             self._walk()
         except threading.BrokenBarrierError:
             pass  # the run was stopped
         except BaseException as error:  # a defect of ours: it must end the run, not hang it
-            self.problem = error
-            self.shared.end(f"the replayer failed: {type(error).__name__}: {error}")
+            self._give_up(error)
         finally:
             self.ended.set()
             self.issuer.close()
+
+    def _give_up(self, error: BaseException) -> None:
+        self.problem = error
+        self.shared.end(f"the replayer failed: {type(error).__name__}: {error}")
+
+    def _arm(self, index: int) -> None:
+        if index < len(self.job) and not self._asks[index]:
+            self.issuer.arm(index)
 
     def _walk(self) -> None:
         shared, count = self.shared, len(self.job)
@@ -185,16 +201,17 @@ class _Worker(threading.Thread):
     def _one(self, turn: int, index: int, place: int) -> bool:
         """Issue one op at its time; whether the run goes on."""
         shared = self.shared
-        self.issuer.arm(index)
+        self._arm(index)
         due = self._pacer.due(turn, index, self.free)
         if wait(shared.clock, due, shared.stop):
             return False
         self._due[place], self._free[place] = due, self.free
         if shared.gate is not None:
-            return self._through_gate(shared.gate, index, place, due)
-        submit = self._issue(index, place, due)
-        self._pacer.issued(due, submit)
-        return True
+            if not self._through_gate(shared.gate, index, place, due):
+                return False
+        else:
+            self._pacer.issued(due, self._issue(index, place, due))
+        return not self._error[place] or self._failed(index, place)
 
     def _through_gate(self, gate: Gate, index: int, place: int, due: int) -> bool:
         clock = self.shared.clock
@@ -216,6 +233,8 @@ class _Worker(threading.Thread):
 
     def _weight(self, index: int) -> int:
         """The bytes an op has in flight."""
+        if self._asks[index]:
+            return self.requester.weight(index)
         kind, length = self._kinds[index], self._lengths[index]
         if kind == Kind.READ:
             try:
@@ -226,8 +245,13 @@ class _Worker(threading.Thread):
 
     def _issue(self, index: int, place: int, due: int) -> int:
         """Issue, and note what became of it; the time of submission."""
-        read = self._kinds[index] == Kind.READ
-        submit, complete, ret, error = self._read(index, due) if read else self._call(index, due)
+        if self._asks[index]:
+            submit, complete, ret, error = self._ask(index, place, due)
+            self.issued_bytes += self.requester.weight(index)
+        elif self._kinds[index] == Kind.READ:
+            submit, complete, ret, error = self._read(index, due)
+        else:
+            submit, complete, ret, error = self._call(index, due)
         self._submit[place], self._complete[place] = submit, complete
         self._ret[place], self._error[place] = ret, error
         self.log.done = place + 1
@@ -235,22 +259,66 @@ class _Worker(threading.Thread):
         self.busy_ns += complete - submit
         if due:
             self.lateness = submit - due
-        if error and not self._failed_then[index]:
-            self.shared.failed()
         return submit
+
+    def _failed(self, index: int, place: int) -> bool:
+        """Make a failed request again as the run's policy is, or count the failure; whether the stream goes on."""
+        shared, attempts = self.shared, self._attempts[place] if self._asks[index] else 0
+        if self._failed_then[index]:
+            return True
+        if not attempts or not shared.policy.again(self._error[place], attempts):
+            shared.failed()
+            return True
+        shared.retried.count(self._error[place], self.requester.weight(index))
+        when = shared.clock.now() + shared.policy.pause_ns(attempts)
+        if shared.plan.pace == "recorded":
+            shared.deferred.later(when, partial(self._deferred, index, place))
+            return True
+        if wait(shared.clock, when, shared.stop):
+            return False
+        shared.clock.sleep_until(when)
+        going_on = self._ask_again(index, place)
+        self.free = self._complete[place]
+        return going_on and (not self._error[place] or self._failed(index, place))
+
+    def _deferred(self, index: int, place: int) -> None:
+        """A request made again while the stream goes on."""
+        try:
+            if self._ask_again(index, place) and self._error[place]:
+                self._failed(index, place)
+        except BaseException as error:
+            self._give_up(error)
+
+    def _ask_again(self, index: int, place: int) -> bool:
+        """Whether the request could be made: the gate may have been closed."""
+        gate = self.shared.gate
+        ticket = gate.enter(self._weight(index)) if gate is not None else None
+        if gate is not None and ticket is None:
+            return False
+        try:
+            _, self._complete[place], self._ret[place], self._error[place] = self._ask(index, place, 0)
+        finally:
+            if gate is not None and ticket is not None:
+                gate.leave(ticket)
+        return True
+
+    def _ask(self, index: int, place: int, due: int) -> tuple[int, int, int, int]:
+        submit, complete, ret, error, self._first_byte[place] = self.requester.ask(index, due)
+        self._attempts[place] += 1
+        return submit, complete, ret, error
 
     def _read(self, index: int, due: int) -> tuple[int, int, int, int]:
         try:
             handle = self.issuer.handle(index)
         except OSError as error:
             now = self.shared.clock.sleep_until(due)
-            return now, now, NULL, error.errno or errno.EIO
+            return now, now, NULL, error_number(error)
         offset, length = self._offsets[index], self._lengths[index]
         first, span = handle.span(offset, length)
-        submit, complete, result, error_number = self.shared.clock.read(handle, self.issuer.buffer, span, first, due)
+        submit, complete, result, failure = self.shared.clock.read(handle, self.issuer.buffer, span, first, due)
         self.issued_bytes += span
-        if error_number:
-            return submit, complete, NULL, error_number
+        if failure:
+            return submit, complete, NULL, failure
         return submit, complete, handle.delivered(offset, length, result), 0
 
     def _call(self, index: int, due: int) -> tuple[int, int, int, int]:
@@ -259,7 +327,7 @@ class _Worker(threading.Thread):
         try:
             ret = self.issuer.call(index)
         except OSError as error:
-            return submit, clock.now(), NULL, error.errno or errno.EIO
+            return submit, clock.now(), NULL, error_number(error)
         complete = clock.now()
         if ret > 0:
             self.issued_bytes += ret
@@ -282,11 +350,10 @@ def _start(workers: list[_Worker], shared: _Shared) -> None:
 
 
 def _watch(workers: list[_Worker], shared: _Shared) -> None:
-    """Wait for the end and report now and then."""
+    """Wait for the end, of requests that are made again too, and report now and then."""
     busy_before, last = 0, shared.clock.now()
-    for worker in workers:
-        while worker.is_alive():
-            worker.join(_REPORT_S)
+    for waiting in (*(partial(_joined, worker) for worker in workers), partial(_settled, shared)):
+        while waiting():
             now, busy = shared.clock.now(), sum(one.busy_ns for one in workers)
             # Little's law: time spent in ops per time passed is the mean number of ops in flight.
             if now - last >= _REPORT_S * 1e9:
@@ -295,6 +362,17 @@ def _watch(workers: list[_Worker], shared: _Shared) -> None:
                 state = State(sum(one.log.done for one in workers), depth, late, moved)
                 shared.control.report(state)
                 busy_before, last = busy, now
+
+
+def _joined(worker: _Worker) -> bool:
+    """Whether a stream is still being replayed, a moment later."""
+    worker.join(_REPORT_S)
+    return worker.is_alive()
+
+
+def _settled(shared: _Shared) -> bool:
+    """Whether a request is still to be made again, a moment later."""
+    return shared.deferred.pending and not shared.stop.wait(_REPORT_S)
 
 
 def _join(workers: list[_Worker]) -> None:
@@ -320,11 +398,12 @@ def _outcome(shared: _Shared, workers: list[_Worker]) -> Outcome:
         interrupted=shared.interrupted,
         peak_ops=rule.peak_ops if rule else 0,
         peak_bytes=rule.peak_bytes if rule else 0,
-        issued_bytes=sum(worker.issued_bytes for worker in workers),
+        issued_bytes=sum(worker.issued_bytes for worker in workers) + shared.retried.bytes,
         fell_back=set().union(*(worker.issuer.fell_back for worker in workers)),
         went_direct=set().union(*(worker.issuer.went_direct for worker in workers)),
         unmatched_closes=shared.opened.unmatched,
         threads=len(workers),
+        retried=shared.retried.kinds,
     )
 
 

@@ -7,12 +7,20 @@ import os
 from dataclasses import dataclass
 
 from tracekit.errors import InputError
+from tracekit.storage import failures
 from tracekit.uri import scheme_of
 
 _CAUSES = {
     errno.ECONNREFUSED: "nothing answers there",
     errno.ECONNRESET: "the connection broke off",
     errno.ETIMEDOUT: "no answer within the timeout",
+}
+_KINDS = {
+    failures.SHORT_BODY: "the body broke off",
+    failures.STALLED_BODY: "the body did not come within the timeout",
+    failures.UNRESOLVED_NAME: "its name cannot be resolved",
+    failures.TLS: "no TLS connection: its certificate does not fit, or it does not speak TLS",
+    failures.CLOCK_SKEW: "this machine's clock and the server's differ too much",
 }
 
 
@@ -51,26 +59,21 @@ class Key:
 
 
 class StoreError(OSError):
-    """A request that failed. `errno` is the HTTP status where the server answered, else an errno.
+    """A request that failed. `errno` is the HTTP status where the server answered, else an errno; `kind` says more.
 
     Nothing of the request stands in its text: signatures and tokens travel in URLs.
 
     Args:
-        number: HTTP status (300 and above) or errno.
+        said: HTTP status (300 and above) or errno.
         code: The server's own name for it, such as `SlowDown`; may be empty.
+        kind: One of `tracekit.storage.failures`, where neither of them says it.
     """
 
-    def __init__(self, number: int, code: str = "") -> None:
-        text = f"HTTP {number}" if is_status(number) else _CAUSES.get(number, os.strerror(number))
-        super().__init__(number, f"{text} {code}".rstrip())
+    def __init__(self, said: int, code: str = "", kind: str = "") -> None:
         self.code = code
-
-
-def is_status(number: int) -> bool:
-    """Whether an error number of an op is an HTTP status; errno values end far below."""
-    return number >= 300  # the first status that is no success
-
-
-def error_name(number: int) -> str:
-    """What stands in a trace's `err`: the HTTP status, or the errno's name."""
-    return str(number) if is_status(number) else errno.errorcode.get(number, str(number))
+        self.number = failures.number_of(said, kind or failures.kind_of_code(code))
+        self.kind = failures.kind_of(self.number)
+        text = f"HTTP {said}" if failures.is_status(said) else _CAUSES.get(said, os.strerror(said))
+        if self.kind in _KINDS:
+            text = f"{_KINDS[self.kind]} (HTTP {said})" if failures.is_status(said) else _KINDS[self.kind]
+        super().__init__(said, f"{text} {code}".rstrip())

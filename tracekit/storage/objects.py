@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import NoReturn, Protocol
 
 from tracekit.errors import CannotRunError, TracekitError
-from tracekit.storage.base import Access, Handle, Look, Window
+from tracekit.storage.base import Access, Look, Window
 from tracekit.storage.keys import Key, StoreError
 from tracekit.storage.store_settings import Requests
 
@@ -26,6 +26,9 @@ class Client(Protocol):
 
     def read(self, name: str, offset: int, length: int, into: memoryview) -> int:
         """One ranged GET into memory; the number of bytes."""
+
+    def skim(self, name: str, offset: int, length: int) -> tuple[int, int]:
+        """The same, and the body is let go: the number of bytes, and when the answer began, on CLOCK_MONOTONIC in ns."""
 
     def size(self, name: str) -> int:
         """An object's bytes."""
@@ -74,6 +77,10 @@ class ObjectHandle:
         """One ranged GET; a read of nothing asks nothing, as no range says it (RFC 9110, 14.1.2)."""
         return self._client.read(self._name, offset, length, buffer.view[:length]) if length else 0
 
+    def skim(self, length: int, offset: int) -> tuple[int, int]:
+        """One ranged GET whose body is let go: (bytes, when the answer began in ns; 0 where nothing was asked)."""
+        return self._client.skim(self._name, offset, length) if length else (0, 0)
+
     def close(self) -> None:
         """Nothing to give back: connections belong to the client."""
 
@@ -94,7 +101,7 @@ class ObjectStorage:
         """The URI itself, once it names an object or a container."""
         return str(Key.of(uri))
 
-    def open(self, place: str, access: Access) -> Handle:  # noqa: ARG002 -- a page cache is not asked
+    def open(self, place: str, access: Access) -> ObjectHandle:  # noqa: ARG002 -- a page cache is not asked
         """The object; nothing is asked of the server yet."""
         client, key = self._client(place)
         return ObjectHandle(client, key.name)

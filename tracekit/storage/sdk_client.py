@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from time import monotonic_ns
 from typing import Any, TypeVar
 
 from tracekit.errors import CannotRunError
+from tracekit.storage import failures
 from tracekit.storage.keys import Key, StoreError
 from tracekit.storage.store_settings import Requests, azure_settings, environment, s3_keys, s3_settings
 
 # As many as a replay has streams, within reason.
 _CONNECTIONS = 64
+_FAILED = 300
+_UNRESOLVED = re.compile(r"Failed to resolve|NameResolution|Name or service not known|getaddrinfo")
+_TLS = re.compile(r"\[SSL|SSLError|CERTIFICATE_VERIFY_FAILED|certificate verify")
 T = TypeVar("T")
 
 
@@ -32,14 +38,20 @@ class S3SdkClient:
 
     def read(self, name: str, offset: int, length: int, into: memoryview) -> int:
         """One ranged GET into memory; the number of bytes that came (errors: StoreError)."""
+        body, _ = self._get(name, offset, length)
+        into[: len(body)] = body
+        return len(body)
+
+    def skim(self, name: str, offset: int, length: int) -> tuple[int, int]:
+        """The same, and the body is let go: the number of bytes, and when the answer began (errors: StoreError)."""
+        body, first_byte = self._get(name, offset, length)
+        return len(body), first_byte
+
+    def _get(self, name: str, offset: int, length: int) -> tuple[bytes, int]:
         span = f"bytes={offset}-{offset + length - 1}"
-
-        def get() -> int:
-            body = self._client.get_object(Bucket=self._bucket, Key=name, Range=span)["Body"].read()
-            into[: len(body)] = body
-            return len(body)
-
-        return _asked(get)
+        answer = _asked(lambda: self._client.get_object(Bucket=self._bucket, Key=name, Range=span))
+        first_byte = monotonic_ns()
+        return _asked(answer["Body"].read, answered=True), first_byte
 
     def size(self, name: str) -> int:
         """The size of an object in bytes, by HEAD (errors: StoreError)."""
@@ -89,13 +101,25 @@ class AzureSdkClient:
 
     def read(self, name: str, offset: int, length: int, into: memoryview) -> int:
         """One ranged GET into memory; the number of bytes that came (errors: StoreError)."""
+        body, _ = self._get(name, offset, length)
+        into[: len(body)] = body
+        return len(body)
 
-        def get() -> int:
-            body = self._container.download_blob(name, offset=offset, length=length).readall()
-            into[: len(body)] = body
-            return len(body)
+    def skim(self, name: str, offset: int, length: int) -> tuple[int, int]:
+        """The same, and the body is let go: the number of bytes, and when the answer began (errors: StoreError)."""
+        body, first_byte = self._get(name, offset, length)
+        return len(body), first_byte
 
-        return _asked(get)
+    def _get(self, name: str, offset: int, length: int) -> tuple[bytes, int]:
+        began: list[int] = []
+
+        def get() -> bytes:
+            answer = self._container.download_blob(
+                name, offset=offset, length=length, raw_response_hook=lambda _: began.append(monotonic_ns())
+            )
+            return bytes(answer.readall())
+
+        return _asked(get), began[0]
 
     def size(self, name: str) -> int:
         """The size of a blob in bytes (errors: StoreError)."""
@@ -185,28 +209,40 @@ def _azure(container: str, requests: Requests) -> Any:
     )  # fmt: skip
 
 
-def _asked(request: Callable[[], T]) -> T:
+def _asked(request: Callable[[], T], *, answered: bool = False) -> T:
+    """What it returns; `answered`: its headers have come already."""
     try:
         return request()
     except StoreError:
         raise
     except Exception as error:  # dozens of classes; what counts is in three attributes
-        raise _translated(error) from None
+        raise _translated(error, answered=answered) from None
 
 
-def _translated(error: Exception) -> StoreError:
+def _translated(error: Exception, *, answered: bool) -> StoreError:
     answer = getattr(error, "response", None)
     if isinstance(answer, dict):  # botocore.exceptions.ClientError
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return StoreError(int(status or errno.EIO), str(answer.get("Error", {}).get("Code", "")))
     status = getattr(error, "status_code", None)
-    if status:  # azure.core.exceptions.HttpResponseError
+    if status and int(status) >= _FAILED:  # azure.core.exceptions.HttpResponseError
         return StoreError(int(status), str(getattr(error, "error_code", None) or ""))
-    name = type(error).__name__
+    return _broken(type(error).__name__, f"{error!s} {getattr(error, 'kwargs', '')}", answered=answered)
+
+
+def _broken(name: str, text: str, *, answered: bool) -> StoreError:
+    """What became of a request that no server refused, by the name and text of its exception."""
     if "Credentials" in name:  # none were found, or half of them
         return StoreError(401, name)
-    if "Timeout" in name:
-        return StoreError(errno.ETIMEDOUT)
+    if "Timeout" in name or "timed out" in text:
+        late = failures.STALLED_BODY if answered else failures.SLOW_FIRST_BYTE
+        return StoreError(errno.ETIMEDOUT, kind="" if "Connect" in name else late)
+    if _UNRESOLVED.search(text):
+        return StoreError(errno.EHOSTUNREACH, kind=failures.UNRESOLVED_NAME)
+    if name == "SSLError" or _TLS.search(text):
+        return StoreError(errno.EPROTO, kind=failures.TLS)
     if name in ("EndpointConnectionError", "ServiceRequestError", "ProxyConnectionError"):
         return StoreError(errno.ECONNREFUSED)
+    if "IncompleteRead" in name or "IncompleteRead" in text:
+        return StoreError(errno.ECONNRESET, kind=failures.SHORT_BODY)
     return StoreError(errno.ECONNRESET if "Connection" in name or "Response" in name else errno.EIO)

@@ -111,7 +111,11 @@ def _add_pacing(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-realtime", action="store_true", help="do not ask for real-time priority while a schedule is kept"
     )
-    group.add_argument("--max-errors", type=int, metavar="N", help="stop after more than N failed ops (default: never)")
+    group.add_argument(
+        "--max-errors",
+        metavar="N|P%%",
+        help="stop after more than N failed ops, or P %% of those planned (default: never)",
+    )
 
 
 def _add_cache(parser: argparse.ArgumentParser) -> None:
@@ -178,6 +182,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         default=30.0,
         metavar="SECONDS",
         help="a request for an object that takes longer has failed",
+    )
+    group.add_argument(
+        "--retries",
+        type=int,
+        default=0,
+        metavar="N",
+        help="make a request that was throttled, or failed in the server or the connection, again at most N times, counted in the "
+        "trace (default: 0)",
     )
 
 
@@ -296,7 +308,7 @@ class terminable:  # noqa: N801 -- reads as a word: with terminable() as ending
 
 def options_of(args: argparse.Namespace) -> Options:
     """The replay's options, checked."""
-    from tracekit.replay.options import Options, parse_remap
+    from tracekit.replay.options import Options, parse_max_errors, parse_remap
 
     return Options(
         pace=args.pace,
@@ -320,7 +332,8 @@ def options_of(args: argparse.Namespace) -> Options:
         null_offset=args.null_offset,
         direct_align=args.direct_align,
         direct_fallback=args.direct_fallback,
-        max_errors=args.max_errors,
+        retries=args.retries,
+        **(parse_max_errors(args.max_errors) if args.max_errors else {}),
         skip_unknown=args.skip_unknown,
     )
 

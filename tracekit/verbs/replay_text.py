@@ -80,13 +80,36 @@ def summary(header: Header, trailer: Trailer) -> list[str]:
             f"lateness  p50 {_us(late['p50'])}, p99 {_us(late['p99'])}, max {_us(late['max'])}"
             f" (a plain sleep here: p99 {_us(statement['noise_floor_us']['p99'])})"
         )
-    return [*lines, _depth_line(statement), *_cache_lines(statement, trailer.residency), *_rank_lines(statement)]
+    return [
+        *lines,
+        _depth_line(statement),
+        *_request_lines(statement),
+        *_cache_lines(statement, trailer.residency),
+        *_rank_lines(statement),
+    ]
 
 
 def _depth_line(statement: Mapping[str, Any]) -> str:
     achieved, recorded = statement["queue_depth"]["achieved"], statement["queue_depth"]["recorded"]
     known = f"recorded {recorded['mean']:.2f}, at most {recorded['max']}" if recorded else "not recorded"
     return f"depth     {achieved['mean']:.2f} ops in flight on average, at most {achieved['max']} ({known})"
+
+
+def _request_lines(statement: Mapping[str, Any]) -> list[str]:
+    """What is to be said of requests for objects."""
+    if not statement["requests"]:
+        return []
+    first, retried = statement["first_byte_us"], statement["retried"]
+    begun = f", answers began after p50 {_us(first['p50'])}, p99 {_us(first['p99'])}" if first else ""
+    lines = [f"requests  {format_count(statement['requests'])} for objects{begun}"]
+    count = sum(retried.values())
+    if count:
+        kinds = ", ".join(f"{kind} {number}" for kind, number in retried.items())
+        lines.append(f"          {counted(count, 'request')} {'was' if count == 1 else 'were'} made again ({kinds})")
+    if statement["error_kinds"]:
+        kinds = ", ".join(f"{kind} {number}" for kind, number in statement["error_kinds"].items())
+        lines.append(f"failed    {kinds}")
+    return lines
 
 
 def _cache_lines(statement: Mapping[str, Any], residency: Mapping[str, Any]) -> list[str]:

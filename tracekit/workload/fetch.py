@@ -168,7 +168,8 @@ def check(dataset: Dataset, ranges: Ranges) -> None:
     first = int(short[0])
     result, uri = int(ranges.rows["result"][first]), dataset.uri(int(ranges.files[first]))
     if result < 0:
-        from tracekit.storage.keys import StoreError, is_status
+        from tracekit.storage.failures import is_status
+        from tracekit.storage.keys import StoreError
 
         error = StoreError(-result) if is_status(-result) else OSError(-result, os.strerror(-result))
         way_out = (

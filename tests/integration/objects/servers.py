@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -140,11 +141,16 @@ class RangeServer:
         fault: What to do with the n-th GET, from 0: None serves it; a status answers with it; `reset`, `short` and `stall`
             break off before the answer, within the body, and never answer; `chunked` does not say how long it will be.
         delay_s: How long every answer takes.
+        fault_of: The same by the path and how often it was asked for before.
+        hold: Called with the path of each request before it is answered; it may wait for others.
     """
 
     body: bytes
     fault: Callable[[int], int | str | None] = lambda _: None
     delay_s: float = 0.0
+    hold: Callable[[str], None] = lambda _: None
+    fault_of: Callable[[str, int], int | str | None] = lambda _, __: None
+    turns: Counter[str] = field(default_factory=Counter)
     seen: list[Seen] = field(default_factory=list)
     gets: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -169,11 +175,12 @@ class RangeServer:
                 server.shutdown()
                 thread.join()
 
-    def next_fault(self) -> int | str | None:
+    def next_fault(self, path: str) -> int | str | None:
         """What becomes of this GET."""
         with self.lock:
             number, self.gets = self.gets, self.gets + 1
-        return self.fault(number)
+            turn, self.turns[path] = self.turns[path], self.turns[path] + 1
+        return self.fault(number) or self.fault_of(path, turn)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -188,7 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         truth = self.server_of
-        fault = truth.next_fault()
+        truth.hold(self.path)
+        fault = truth.next_fault(self.path)
         if truth.delay_s:
             time.sleep(truth.delay_s)
         if fault == "stall":
