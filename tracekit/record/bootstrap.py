@@ -9,6 +9,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import _thread
 import os
 import posix
 import sys
@@ -191,12 +192,23 @@ def _object_clients(modules: dict[str, Any], spool: Any, hush: Any) -> dict[str,
         calls = modules["object_calls"].Calls(log(), modules["object_log"].name_of)
         return getattr(modules[module], kind)(calls, modules["object_bodies"], modules["callables"].stand_in)
 
+    def arrow() -> Any:
+        # One for all of pyarrow's modules: they share files.
+        if log() is made[-1]:
+            calls = modules["object_calls"].Calls(made[0], modules["object_log"].name_of)
+            patch, patch_type = modules["callables"].patch, modules["callables"].patch_type
+            made.append(modules["arrow_hooks"].ArrowHooks(calls, patch_type, patch, _thread._local()))
+        return made[1]
+
     return {
         "botocore.endpoint": lambda module: wire("botocore_hooks", "BotocoreHooks").install(module),
         "aiobotocore.endpoint": lambda module: wire("botocore_hooks", "BotocoreHooks").install_async(module),
         "azure.core.pipeline.transport._requests_basic": lambda module: wire("azure_hooks", "AzureHooks").install(
             module
         ),
+        "pyarrow._fs": lambda module: arrow().install(module),
+        "pyarrow.dataset": lambda module: arrow().install_datasets(module),
+        "pyarrow.parquet.core": lambda module: arrow().install_parquet(module),
         "obstore._obstore": lambda module: logical("obstore_hooks", "ObstoreHooks").install(module),
     }
 

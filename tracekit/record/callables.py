@@ -87,3 +87,23 @@ def patch(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
             setattr(replacement, attribute, getattr(original, attribute))
     replacement.__wrapped__ = original
     setattr(owner, name, replacement)
+
+
+def patch_type(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """The same of a method of a type that takes no new ones: in the dictionary behind it.
+
+    Raises:
+        KeyError: If it has no such method of its own.
+        ImportError: If this Python has no ctypes, by which it is told that a type has changed.
+    """
+    import ctypes
+    import gc
+
+    (space,) = (one for one in gc.get_referents(owner.__dict__) if isinstance(one, dict))
+    original = space[name]
+    replacement = make(original)
+    for attribute in ("__name__", "__qualname__", "__doc__"):
+        setattr(replacement, attribute, getattr(original, attribute))
+    replacement.__wrapped__ = original
+    space[name] = replacement
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))

@@ -107,6 +107,8 @@ def coverage_of(
         coverage["native_children"] = account.programs
     if native and account is not None and account.processes:
         coverage["unseen_in_processes"] = account.processes
+    if objects := sorted({what for part in parts for what in part.unseen}):
+        coverage["unseen_object_readers"] = objects
     if not native and (readers := _imported(parts, _OWN_READERS)):
         coverage["unseen_readers"] = readers
     return coverage

@@ -176,6 +176,8 @@ def _warnings(run: launch.Run, trailer: Trailer, parts: Sequence[Part]) -> list[
     others = [entry for entry in trailer.coverage.get("not_followed", ()) if not named or entry["why"] != NO_PYTHON]
     for entry in others[:5]:
         warnings.append(f"not followed: {' '.join(entry['argv'])[:80]}: {entry['why']}")
+    if objects := trailer.coverage.get("unseen_object_readers"):
+        warnings.append(f"requests for objects are missing, made where they cannot be seen: by {'; by '.join(objects)}")
     warnings += touched.sentences(trailer.coverage)
     warnings += rawnet.sentences(trailer.coverage.get("raw_syscalls"))
     if "missing" in trailer.coverage:

@@ -20,6 +20,12 @@ _STATUSES = {
     "AlreadyExistsError": "409", "PreconditionError": "412", "NotModifiedError": "304",
     "NotSupportedError": "ENOTSUP",
 }  # fmt: skip
+# As Arrow writes them: "AWS Error ACCESS_DENIED during HeadObject".
+_AWS = {
+    "ACCESS_DENIED": "403", "INVALID_ACCESS_KEY_ID": "403", "SIGNATURE_DOES_NOT_MATCH": "403", "NO_SUCH_KEY": "404",
+    "NO_SUCH_BUCKET": "404", "RESOURCE_NOT_FOUND": "404", "SLOW_DOWN": "503", "SERVICE_UNAVAILABLE": "503",
+    "INTERNAL_FAILURE": "500",
+}  # fmt: skip
 # What clients call their failures, in the order in which they are believed: a time-out breaks connections too.
 _CAUSES = (
     ("ETIMEDOUT", ("timed out", "timedout", "timeout")),
@@ -179,6 +185,8 @@ def reason_of(error: BaseException, name_of: Callable[[BaseException], str]) -> 
     attempts = int(tries[1]) + (tries[2] == "retries") if tries else None
     if status := re.search(_STATUS, text, re.IGNORECASE):
         return status[1], attempts
+    if (named := re.search(r"\bAWS Error (\w+)", text)) and named[1] in _AWS:
+        return _AWS[named[1]], attempts
     if type(error).__name__ in _STATUSES or isinstance(error, FileNotFoundError):
         return _STATUSES.get(type(error).__name__, "404"), attempts
     if isinstance(error, _CancelledError):

@@ -38,6 +38,7 @@ class ObjectLog:
         self._encode = encode
         self._hush = hush
         self.watched: dict[int, Any] = {}
+        self.at_end: list[Callable[[], None]] = []
 
     def begin(
         self,
@@ -81,6 +82,8 @@ class ObjectLog:
             if hasattr(raw, "content"):
                 _leave(raw)
             request.done()
+        for last in self.at_end:
+            last()
 
 
 class Request:

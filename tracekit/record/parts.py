@@ -71,6 +71,7 @@ class Part:
     frameworks: dict[str, str] = field(default_factory=dict)
     launches: list[Line] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     rank: int = -1
     # Of the native engine: reads the kernel does not count as such, what was read before the hooks were in, programs
     # started as (time, pid, words), and device, inode, size and mode by path number.
@@ -238,5 +239,7 @@ def _take(part: Part, line: Line) -> None:
         part.launches.append(line)
     elif "rank" in line:
         part.rank = line["rank"]
+    elif "unseen" in line:
+        part.unseen.append(line["unseen"])
     elif "problem" in line:
         part.problems.append(line["problem"])

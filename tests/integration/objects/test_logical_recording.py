@@ -145,6 +145,93 @@ MemoryStore().put("x", b"in memory")
 """
 
 
+ARROW = """
+import pyarrow as pa
+import pyarrow.fs as pf
+import pyarrow.parquet as pq
+host = os.environ["ENDPOINT"].partition("://")[2].partition("/")[0]
+if place.startswith("az"):
+    system = pf.AzureFileSystem(
+        account_name=os.environ["AZURE_STORAGE_ACCOUNT_NAME"], account_key=os.environ["AZURE_STORAGE_ACCOUNT_KEY"],
+        blob_storage_authority=host,
+        dfs_storage_authority=host, blob_storage_scheme="http", dfs_storage_scheme="http",
+    )
+else:
+    system = pf.S3FileSystem(endpoint_override=host, scheme="http", region="us-east-1")
+root = place.partition("://")[2] + "/"
+with system.open_output_stream(root + "x y") as file:
+    file.write(b"0123456789" * 1000)
+    file.write(b"q")
+did("open", "x y")
+did("write", "x y", 0, 10_000, 10_000)
+did("write", "x y", 10_000, 1, 1)
+did("close", "x y")
+with system.open_input_file(root + "x y") as file:
+    assert file.size() == 10_001
+    file.seek(10)
+    assert file.read(100) == b"0123456789" * 10
+    assert file.read_at(5, 50) == b"01234"
+    assert len(file.read_buffer(20)) == 20
+    assert file.readinto(bytearray(30)) == 30
+    assert len(file.read1(5)) == 5
+    assert len(file.readall()) == 10_001 - 165
+did("open", "x y")
+for offset, size in ((10, 100), (50, 5), (110, 20), (130, 30), (160, 5), (165, 9836)):
+    did("read", "x y", offset, size, size)
+with system.open_input_stream(root + "x y") as stream:
+    assert len(stream.read(7)) == 7
+    assert len(stream.read()) == 9994
+did("open", "x y")
+did("read", "x y", 0, 7, 7)
+did("read", "x y", 7, 9994, 9994)
+below = pf.SubTreeFileSystem(root, system)
+assert len(below.open_input_file("x y").read(3)) == 3
+did("open", "x y")
+did("read", "x y", 0, 3, 3)
+assert [info.size for info in system.get_file_info([root + "x y", root + "none"])] == [10_001, None]
+did("stat", "x y")
+did("stat", "none", None, 0, None, "404")
+assert len(system.get_file_info(pf.FileSelector(root.rstrip("/")))) == 1
+did("list", "")
+system.copy_file(root + "x y", root + "copy")
+did("copy", "copy")
+system.delete_file(root + "copy")
+did("delete", "copy")
+refused(lambda: system.open_input_file(root + "none"), "open", "none", None, 0, "404")
+# What C++ writes to a file of Python's is known by its end; what it reads is not.
+with system.open_output_stream(root + "t.parquet") as file:
+    pq.write_table(pa.table({"a": range(1000)}), file)
+    size = file.tell()
+did("open", "t.parquet")
+did("write", "t.parquet", 0, size, size)
+did("close", "t.parquet")
+with system.open_input_file(root + "t.parquet") as file:
+    assert pq.ParquetFile(file).read().num_rows == 1000
+did("open", "t.parquet")
+assert pq.read_table(root + "t.parquet", filesystem=system).num_rows == 1000
+did("stat", "t.parquet")
+# Neither a file in memory nor a local one is an object.
+assert pa.BufferReader(b"abc").read() == b"abc"
+assert pf.LocalFileSystem().open_input_file(__file__).read(3)
+"""
+
+
+@pytest.mark.parametrize("store", ["s3", "az"], indirect=True)
+def test_every_call_of_arrow_s_file_systems_is_an_op(store, request, tmp_path):
+    """Files and streams, each read with its place, file information, and what C++ did by itself is said."""
+    there = {
+        "ENDPOINT": request.getfixturevalue(f"{'s3' if store.startswith('s3') else 'azure'}_server"),
+        "PLACE": store,
+    }
+    out, ops, trace = recorded(tmp_path, DID + ARROW + SAY, environment=there)
+    assert done(ops, store) == told(out)
+    assert {(op.level, op.attempts) for op in ops} == {("logical", None)}
+    assert [what.partition(" ")[0] for what in trace.trailer.coverage["unseen_object_readers"]] == [
+        "pyarrow's",
+        "pyarrow.dataset",
+    ]
+
+
 def done(ops, place):
     """What the ops say was done, as programs write it down."""
     return Counter((op.op, op.uri.removeprefix(place).lstrip("/"), op.offset, op.len, op.ret, op.err) for op in ops)
