@@ -1,4 +1,7 @@
-"""A fast range server for benchmarks: every object is the same bytes, nothing is signed. Prints its port and serves until killed."""
+"""A fast range server for benchmarks: every object is the same bytes, nothing is signed. Prints its port and serves until killed.
+
+python range_server.py [PORT]
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ def _answer(head: bytes) -> bytes:
 
 
 async def _main() -> None:
-    server = await asyncio.get_running_loop().create_server(_Serving, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(
+        _Serving, "127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()

@@ -16,7 +16,7 @@ from tracekit.storage.store_settings import Requests
 
 _MISSING, _FORBIDDEN = 404, (401, 403)
 _NO_CONTAINER = ("NoSuchBucket", "ContainerNotFound")
-_UNREACHABLE = (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.ECONNRESET)
+_UNREACHABLE = (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTUNREACH, errno.EPROTO)
 
 
 class Client(Protocol):

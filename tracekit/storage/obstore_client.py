@@ -121,6 +121,8 @@ def _translated(error: Exception, *, answered: bool = False) -> StoreError:
     number = next((_KINDS[kind] for kind in reversed(kinds) if kind in _KINDS), errno.EIO)
     if number == errno.ETIMEDOUT and "Connect" not in kinds:
         return StoreError(number, kind=failures.STALLED_BODY if answered else failures.SLOW_FIRST_BYTE)
+    if number == errno.EIO and "IncompleteMessage" in text:  # closed before the answer
+        return StoreError(errno.ECONNRESET)
     return StoreError(number, kind=failures.SHORT_BODY if "IncompleteBody" in text else "")
 
 

@@ -1,12 +1,16 @@
-"""A TCP proxy that passes everything on unchanged and remembers the requests that went through it."""
+"""A TCP proxy that passes everything on unchanged and remembers the requests that went through it.
+
+Where the server behind it is gone it answers as the machine would: the connection is reset.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import socket
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
@@ -49,10 +53,14 @@ class Proxy:
 
     Args:
         port: The server's, on loopback.
+        on_request: Called with the number of each GET, from 1, before it is passed on.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, on_request: Callable[[int], None] | None = None) -> None:
         self._port = port
+        self._on_request = on_request
+        self._requests = 0
+        self._lock = threading.Lock()
         self._connections: list[_Connection] = []
         self._ends: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -82,20 +90,38 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = server.accept()
-                there = socket.create_connection(("127.0.0.1", self._port))
+                try:
+                    there = socket.create_connection(("127.0.0.1", self._port))
+                except ConnectionRefusedError:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.close()
+                    continue
                 connection = _Connection()
                 self._connections.append(connection)
                 self._ends += [client, there]
-                for source, target, seen in ((client, there, connection.up), (there, client, connection.down)):
-                    thread = threading.Thread(target=_pump, args=(source, target, seen), daemon=True)
+                looks = self._look if self._on_request else None
+                for words in ((client, there, connection.up, looks), (there, client, connection.down)):
+                    thread = threading.Thread(target=_pump, args=words, daemon=True)
                     thread.start()
                     self._threads.append(thread)
 
+    def _look(self, data: bytes) -> None:
+        assert self._on_request is not None
+        if data.startswith(b"GET "):
+            with self._lock:
+                self._requests += 1
+                number = self._requests
+            self._on_request(number)
 
-def _pump(source: socket.socket, target: socket.socket, seen: bytearray) -> None:
+
+def _pump(
+    source: socket.socket, target: socket.socket, seen: bytearray, look: Callable[[bytes], None] | None = None
+) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(1 << 16):
             seen += data
+            if look is not None:
+                look(data)
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)

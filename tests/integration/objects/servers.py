@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -33,6 +36,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def lasting_port() -> int:
+    """A TCP port nobody listens on, outside the range from which the system takes ports for connections: it stays free."""
+    for _ in range(200):
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port")
 
 
 def _free_pair() -> int:
@@ -121,6 +134,48 @@ def _answers(url: str) -> bool:
     return True
 
 
+def _refusal(code: str) -> bytes:
+    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+
+
+@contextlib.contextmanager
+def ranges(port: int) -> Iterator[subprocess.Popen[str]]:
+    """The benchmark's range server as a process of its own on a port; it may be killed."""
+    script = Path(__file__).parents[2] / "bench" / "range_server.py"
+    with subprocess.Popen([sys.executable, str(script), str(port)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == str(port)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def certificate(directory: Path, name: str) -> tuple[Path, Path]:
+    """A certificate authority and a key with a certificate for one host name; the files of both: (authority, key and chain)."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    now = datetime.now(timezone.utc)
+
+    def signed(subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, by: ec.EllipticCurvePrivateKey) -> bytes:
+        names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, one)]) for one in (subject, issuer)]
+        builder = x509.CertificateBuilder(names[1], names[0], key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=2))
+        builder = builder.add_extension(x509.BasicConstraints(subject == issuer, None), critical=True)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(subject)]), critical=False)
+        return builder.sign(by, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    authority, mine = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    secret = mine.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (directory / "authority.pem").write_bytes(signed("authority.test", authority, "authority.test", authority))
+    (directory / "server.pem").write_bytes(secret + signed(name, mine, "authority.test", authority))
+    return directory / "authority.pem", directory / "server.pem"
+
+
 @dataclass(frozen=True)
 class Seen:
     """One request as the server saw it."""
@@ -139,7 +194,8 @@ class RangeServer:
     Args:
         body: Every object's content.
         fault: What to do with the n-th GET, from 0: None serves it; a status answers with it; `reset`, `short` and `stall`
-            break off before the answer, within the body, and never answer; `chunked` does not say how long it will be.
+            break off before the answer, within the body, and never answer; `chunked` does not say how long it will be; `stalled body` stops
+            half-way; `403 AccessDenied` answers with the status and S3's name for it.
         delay_s: How long every answer takes.
         fault_of: The same by the path and how often it was asked for before.
         hold: Called with the path of each request before it is answered; it may wait for others.
@@ -157,8 +213,8 @@ class RangeServer:
     ended: threading.Event = field(default_factory=threading.Event)
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[str]:
-        """Serve in threads of this process; yields the endpoint."""
+    def serving(self, key_and_chain: Path | None = None) -> Iterator[str]:
+        """Serve in threads of this process, with TLS where there is a certificate; yields the endpoint."""
         truth = self
 
         class Handler(_Handler):
@@ -166,10 +222,15 @@ class RangeServer:
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
             server.daemon_threads = True
+            if key_and_chain is not None:
+                secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                secure.load_cert_chain(key_and_chain)
+                server.socket = secure.wrap_socket(server.socket, server_side=True)
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
             thread.start()
             try:
-                yield f"http://127.0.0.1:{server.server_port}"
+                host = "127.0.0.1" if key_and_chain is None else "localhost"
+                yield f"http{'' if key_and_chain is None else 's'}://{host}:{server.server_port}"
             finally:
                 self.ended.set()
                 server.shutdown()
@@ -201,6 +262,10 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(truth.delay_s)
         if fault == "stall":
             truth.ended.wait(60)
+        if isinstance(fault, str) and fault[0].isdigit():
+            status, _, code = fault.partition(" ")
+            self._answer(int(status), len(_refusal(code)), _refusal(code))
+            return
         if fault in ("reset", "stall"):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
@@ -217,6 +282,12 @@ class _Handler(BaseHTTPRequestHandler):
         span = f"bytes {first}-{int(first) + len(part) - 1}/{len(truth.body)}"
         if fault == "short":
             self._answer(206, len(part), part[: len(part) // 2], span)
+            self.close_connection = True
+            return
+        if fault == "stalled body":
+            self._answer(206, len(part), part[: len(part) // 2], span)
+            self.wfile.flush()
+            truth.ended.wait(60)
             self.close_connection = True
             return
         if fault == "chunked":
