@@ -8,12 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.columns import (
+    ALWAYS,
+    CATEGORIES,
+    COLUMNS,
+    NULL,
+    REQUIRED,
+    TIME_COLUMNS,
+    Column,
+    IntArray,
+    Mask,
+    StringTable,
+    encode,
+    encode_samples,
+    name_code,
+)
 from tracekit.errors import UnknownNameError
+from tracekit.marks import Mark, Marks
 
 if TYPE_CHECKING:
     import os
@@ -21,71 +37,33 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+# What a trace is made of is named together with it.
+__all__ = [
+    "ALWAYS",
+    "CATEGORIES",
+    "COLUMNS",
+    "NULL",
+    "SCHEMA_VERSION",
+    "TIME_COLUMNS",
+    "Column",
+    "Header",
+    "IntArray",
+    "Mark",
+    "Marks",
+    "Mask",
+    "Op",
+    "StringTable",
+    "Trace",
+    "Trailer",
+    "concatenate",
+    "encode_samples",
+    "merge",
+    "name_code",
+    "trailers_added",
+]
+
 # 1: the first published schema.
 SCHEMA_VERSION = 1
-NULL = -1
-
-IntArray = NDArray[np.signedinteger[Any]]
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One key of an op line: its type in memory, its unit, and what it means."""
-
-    name: str
-    dtype: type[np.int64 | np.int32]
-    unit: str
-    meaning: str
-    category: bool = False
-
-
-COLUMNS: dict[str, Column] = {
-    column.name: column
-    for column in (
-        Column("uri", np.int32, "", "what was accessed", category=True),
-        Column("offset", np.int64, "bytes", "where in the file or object; null when the source did not record it"),
-        Column("len", np.int64, "bytes", "how much was asked for"),
-        Column("t_submit", np.int64, "ns", "when the op was issued"),
-        Column(
-            "op",
-            np.int32,
-            "",
-            "what was done: read, write, open, close, stat, list, mmap, touch, delete, fsync…",
-            category=True,
-        ),
-        Column("t_complete", np.int64, "ns", "when the op returned"),
-        Column("ret", np.int64, "bytes", "how much was moved"),
-        Column("err", np.int32, "", "errno name or HTTP status of a failed op", category=True),
-        Column("t_due", np.int64, "ns", "when a replayer or driver was to issue it"),
-        Column("t_first_byte", np.int64, "ns", "when the first byte of an object's body arrived"),
-        Column("pid", np.int32, "", "process that issued the op"),
-        Column("tid", np.int32, "", "thread that issued the op"),
-        Column("rank", np.int32, "", "rank of a distributed job"),
-        Column("worker", np.int32, "", "loader worker"),
-        Column("epoch", np.int32, "", "training epoch the op serves"),
-        Column("step", np.int32, "", "training step whose batch the op serves"),
-        Column(
-            "sample_id", np.int64, "", "training sample the op serves; values below -1 are codes into a table of names"
-        ),
-        Column("layer", np.int32, "", "who saw it: libc, python, s3, az", category=True),
-        Column("level", np.int32, "", "logical or wire, for object requests", category=True),
-        Column(
-            "attempts",
-            np.int32,
-            "",
-            "of a logical request the wire requests it took, of a wire request which attempt it was",
-        ),
-        Column(
-            "flags",
-            np.int32,
-            "",
-            "direct, o_append…, comma-separated; bracket: done at some time between t_submit and t_complete",
-            category=True,
-        ),
-    )
-}
-CATEGORIES = tuple(name for name, column in COLUMNS.items() if column.category)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +91,6 @@ class Op:
     level: str | None = None
     attempts: int | None = None
     flags: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A span of the program's own structure: a `step`, `epoch`, `checkpoint` or `compute` from `t` to `t_end`, in ns.
-
-    A `step` runs from the moment its batch is asked for to the moment the next one is; the `compute` with the same step
-    number starts when the batch was handed over. Their difference is the wait for data.
-    """
-
-    mark: str
-    t: int
-    t_end: int | None = None
-    step: int | None = None
-    epoch: int | None = None
-    pid: int | None = None
 
 
 @dataclass(frozen=True)
@@ -166,41 +128,6 @@ class Trailer:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-class StringTable:
-    """Strings by small integer code, in order of first appearance; code `NULL` is None."""
-
-    def __init__(self, strings: Iterable[str] = ()) -> None:
-        self.strings: list[str] = []
-        self._codes: dict[str | None, int] = {None: NULL}
-        for text in strings:
-            self.code(text)
-
-    def code(self, text: str | None) -> int:
-        """The code of `text`, adding it if it is new."""
-        code = self._codes.get(text)
-        if code is None:
-            code = self._codes[text] = len(self.strings)
-            self.strings.append(text or "")
-        return code
-
-    def encode(self, texts: Sequence[str | None]) -> NDArray[np.int32]:
-        """The codes of many texts, adding what is new in order of appearance."""
-        distinct = dict.fromkeys(texts)
-        for text in distinct:
-            if text not in self._codes:
-                self.code(text)
-        if len(distinct) == 1:
-            return np.full(len(texts), self._codes[texts[0]], np.int32)
-        return np.fromiter(map(self._codes.__getitem__, texts), np.int32, len(texts))
-
-    def find(self, text: str) -> int | None:
-        """The code of `text`, or None if it is not in the table."""
-        return self._codes.get(text)
-
-    def __len__(self) -> int:
-        return len(self.strings)
-
-
 class Trace:
     """Columns of ops with string tables, marks, header and trailer. Treat it as immutable.
 
@@ -227,7 +154,8 @@ class Trace:
                 raise UnknownNameError("column", name, COLUMNS)
         self.columns = dict(columns)
         self.tables = dict(tables)
-        self.marks = list(marks)
+        # Many marks come as columns and stay that way.
+        self.marks: Sequence[Mark] = marks if isinstance(marks, Marks) else list(marks)
         self.header = header
         self.trailer = trailer
         self.warnings = list(warnings)
@@ -260,8 +188,8 @@ class Trace:
             column = COLUMNS[name]
             if column.category or name == "sample_id":
                 tables[name] = StringTable()
-            array = _encode(column, data, tables.get(name))
-            if name in _REQUIRED or bool((array != NULL).any()):
+            array = encode(column, data, tables.get(name))
+            if name in REQUIRED or bool((array != NULL).any()):
                 columns[name] = array
         count = len(columns["uri"])
         if "op" not in columns:
@@ -349,10 +277,7 @@ class Trace:
             if name in columns:
                 times = columns[name]
                 columns[name] = np.where(times == NULL, NULL, times + delta_ns)
-        marks = [
-            replace(mark, t=mark.t + delta_ns, t_end=None if mark.t_end is None else mark.t_end + delta_ns)
-            for mark in self.marks
-        ]
+        marks = Marks.of(self.marks).shifted(delta_ns)
         return Trace(columns, self.tables, marks, self.header, self.trailer, self.warnings)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -395,11 +320,6 @@ class Trace:
         return None if code == NULL else code
 
 
-_REQUIRED = ("uri", "offset", "len", "t_submit")
-ALWAYS = (*_REQUIRED, "op")
-TIME_COLUMNS = tuple(name for name, column in COLUMNS.items() if column.unit == "ns")
-
-
 def merge(traces: Sequence[Trace]) -> Trace:
     """All ops and marks of several traces in one, in order of time.
 
@@ -410,7 +330,7 @@ def merge(traces: Sequence[Trace]) -> Trace:
         return Trace.of([])
     parts, warnings = _on_one_clock(traces)
     joined = concatenate(parts)
-    marks = sorted(joined.marks, key=lambda mark: mark.t)
+    marks = Marks.of(joined.marks).sorted()
     trailer = trailers_added([part.trailer for part in parts])
     notes = [*warnings, *(note for part in parts for note in part.warnings)]
     return Trace(joined.columns, joined.tables, marks, parts[0].header, trailer, notes).sorted()
@@ -423,7 +343,7 @@ def concatenate(parts: Sequence[Trace]) -> Trace:
     names = [name for name in COLUMNS if any(name in part for part in parts)]
     tables = {name: StringTable() for name in names if any(name in part.tables for part in parts)}
     columns = {name: np.concatenate([_recoded(part, name, tables.get(name)) for part in parts]) for name in names}
-    marks = [mark for part in parts for mark in part.marks]
+    marks = Marks.joined([part.marks for part in parts])
     return Trace(columns, tables, marks, parts[0].header, parts[-1].trailer, parts[-1].warnings)
 
 
@@ -470,34 +390,3 @@ def trailers_added(parts: Sequence[Trailer | None]) -> Trailer | None:
         residency=trailers[0].residency if len(trailers) == 1 else {},
         run=trailers[0].run if len(trailers) == 1 else {},
     )
-
-
-def _encode(column: Column, data: Sequence[Any], table: StringTable | None) -> IntArray:
-    if column.category and table is not None:
-        return table.encode(data)
-    if table is not None:
-        return encode_samples(data, table)
-    values: Iterable[int] = (NULL if value is None else value for value in data) if None in data else data
-    return np.fromiter(values, column.dtype, len(data))
-
-
-def encode_samples(data: Sequence[int | str | None], table: StringTable) -> IntArray:
-    """The `sample_id` column of these values; names, and integers below 0 as text, go into `table`."""
-    return np.fromiter((_sample_code(value, table) for value in data), np.int64, len(data))
-
-
-def _sample_code(value: int | str | None, table: StringTable) -> int:
-    """Integers from 0 stand for themselves; names, and integers that would collide with NULL, get codes from -2 down."""
-    if value is None:
-        return NULL
-    if isinstance(value, int) and 0 <= value < 2**63:
-        return value
-    return name_code(table.code(str(value)))
-
-
-_Code = TypeVar("_Code", int, IntArray)
-
-
-def name_code(position: _Code) -> _Code:
-    """The sample_id code of a position in its table of names, and (being its own inverse) the position of a code."""
-    return NULL - 1 - position

@@ -109,6 +109,42 @@ def test_groups_are_those_of_a_dict_also_from_a_file(rows, cuts, most):
     assert len(keys) == len(set(keys))
 
 
+def test_many_small_pieces_are_put_together():
+    """Sums of a thousand pieces of one row are kept in some dozens of arrays, and are right."""
+    grouping = Groups(1)
+    for number in range(1000):
+        grouping.add([np.array([number % 7])], [np.array([1])])
+
+    assert len(grouping._runs) <= groups._MOST_RUNS + 1
+    ((_, (sums,)),) = grouping.rows()
+    assert sums.tolist() == [143] * 6 + [142]
+
+
+MARKS = st.tuples(st.integers(0, 12), st.integers(0, 4), st.sampled_from([None, 0, 1]), st.sampled_from([None, 1, 2]))
+
+
+@given(st.lists(MARKS, max_size=12), st.lists(MARKS, max_size=12))
+def test_a_step_has_the_compute_mark_of_its_numbers(steps, computes):
+    """The k-th step of a process and number, in order of time, has the k-th compute mark of the same."""
+    made = [
+        Mark(kind, t, t + length, step, None, pid)
+        for kind, rows in (("step", steps), ("compute", computes))
+        for t, length, step, pid in rows
+    ]
+    waiting: dict[tuple[int | None, int | None], list[Mark]] = defaultdict(list)
+    for mark in sorted((mark for mark in made if mark.mark == "compute"), key=lambda mark: -mark.t):
+        waiting[mark.pid, mark.step].append(mark)
+    wanted = []
+    for mark in sorted((mark for mark in made if mark.mark == "step"), key=lambda mark: mark.t):
+        twins = waiting[mark.pid, mark.step]
+        twin = twins.pop() if twins else None
+        length = None if twin is None else (twin.t_end - twin.t) / 1000
+        wanted.append((mark.step, mark.pid, mark.t / 1000, length))
+    table = Metrics.of(Trace.of([], marks=made)).steps.table
+
+    assert [(row.step, row.pid, row.t_us, row.compute_us) for row in table] == wanted
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**62), st.integers(-2, 2)), min_size=1, max_size=30))
 def test_partitions_keep_together_what_is_hashed(rows):
     """Rows that agree in the hashed columns come in one piece, whatever the others say."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tracekit import Op, Trace, Trailer, formats
 from tracekit.analysis import bursts, duty, files, tail
 from tracekit.analysis.plots import KINDS, plot
+from tracekit.analysis.prefixes import Prefixes, prefix
 from tracekit.analysis.reuse import reuse
 from tracekit.cli import main
 from tracekit.errors import UnknownNameError, UsageError
@@ -130,6 +131,32 @@ def test_files_and_prefixes_add_up():
     (whole,) = files.by_prefix(trace, 1)
     assert (whole.name, whole.files, whole.ops, whole.read_bytes) == ("file:///d/", 2, 3, 200)
     assert [one.name for one in files.by_prefix(trace)] == ["file:///d/x/", "file:///d/y/"]
+
+
+@pytest.mark.parametrize("uri", ["s3://b/k/x", "s3://b", "file:///d/x", "/d/x", "x", "", "az://c/a//b", "s3:///"])
+def test_a_prefix_is_that_of_the_directory(uri):
+    """What is worked out once for a directory holds for each file in it, to any depth."""
+    for depth in (None, 1, 2, 3):
+        cut = Prefixes.directories([uri]).cut(depth)
+        assert [cut.names[number] for number in cut.of] == [prefix(uri, depth)]
+
+
+def test_prefixes_are_as_deep_as_they_are_few():
+    """The deepest level that has no more than so many names is taken."""
+    uris = [f"file:///data/{part}/{number}/x" for part in "ab" for number in range(3)]
+
+    assert Prefixes.few(uris, 2).names == ["file:///data/a/", "file:///data/b/"]
+    assert Prefixes.few(uris, 6).names == [f"file:///data/{part}/{number}/" for part in "ab" for number in range(3)]
+
+
+def test_files_with_equal_bytes_come_by_name():
+    """The order of files is that of their bytes, then of their names, whichever piece is looked at."""
+    rows = [Op(f"/{name}", 0, size, 0, "read", 5, size) for name, size in (("c", 1), ("b", 9), ("a", 1), ("d", 4))]
+    found = files.by_file(Trace.of(rows))
+
+    assert [one.name for one in found] == ["/b", "/d", "/a", "/c"]
+    assert (found[2].name, [one.name for one in found[1:3]]) == ("/a", ["/d", "/a"])
+    assert found.moved.tolist() == [9, 4, 1, 1]
 
 
 def test_files_of_no_ops_are_none():

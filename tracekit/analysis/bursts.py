@@ -14,7 +14,7 @@ from tracekit.analysis.pieces import pieces
 from tracekit.metrics import schema
 from tracekit.metrics.schema import metric
 from tracekit.metrics.view import View
-from tracekit.trace import NULL, Mark, Trace
+from tracekit.trace import NULL, Mark, Marks, Trace
 
 Ints = NDArray[np.int64]
 # Writes closer together than this belong to one burst: a checkpoint pauses for less between two tensors.
@@ -137,9 +137,8 @@ class Bursts:
 
     def bursts(self, marks: Sequence[Mark] = ()) -> list[Burst]:
         """The bursts in order of time; `marks` say which are checkpoints of the program."""
-        checkpoints = [
-            (mark.t, mark.t if mark.t_end is None else mark.t_end) for mark in marks if mark.mark == "checkpoint"
-        ]
+        of = Marks.of(marks).kind("checkpoint")
+        checkpoints = list(zip(of.t.tolist(), np.where(of.t_end == NULL, of.t, of.t_end).tolist(), strict=True))
         read = self._read + int(self._last[1:].sum())
         still = [self._open] if self._open is not None and self._open.bytes >= self._least else []
         return [one.burst(read, checkpoints) for one in (*self._done, *still)]

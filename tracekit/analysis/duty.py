@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tracekit.analysis.pieces import pieces
 from tracekit.metrics.schema import metric
 from tracekit.metrics.view import View
-from tracekit.trace import Mark, Trace
+from tracekit.trace import Mark, Marks, Trace
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -119,8 +119,8 @@ class Busy:
         share = self.shares(np.array([first]), np.array([last]))[0]
         pauses = self._begins[1:] - self._ends[:-1]
         longest = int(pauses.argmax()) if len(pauses) else None
-        steps = [mark for mark in marks if mark.mark == "step" and mark.t_end is not None and mark.t_end >= mark.t]
-        of_steps = self.shares(_times(mark.t for mark in steps), _times(mark.t_end or 0 for mark in steps))
+        steps = Marks.of(marks).spans("step")
+        of_steps = self.shares(steps.t, steps.t_end)
         p10, p50, p90 = _quantiles(of_steps[~np.isnan(of_steps)])
         return Duty(
             busy_share=None if np.isnan(share) else float(share),
@@ -132,7 +132,10 @@ class Busy:
             step_busy_p10=p10,
             step_busy_p50=p50,
             step_busy_p90=p90,
-            steps=[_row(mark, share) for mark, share in zip(steps, of_steps[:TABLE_LIMIT].tolist(), strict=False)],
+            steps=[
+                _row(mark, share)
+                for mark, share in zip(steps[:TABLE_LIMIT], of_steps[:TABLE_LIMIT].tolist(), strict=True)
+            ],
         )
 
 
@@ -154,10 +157,6 @@ def _joined(start: Ints, end: Ints, pause: int) -> tuple[Ints, Ints]:
     fresh = np.concatenate([[True], start[1:] - reach[:-1] > pause])
     last = np.concatenate([np.flatnonzero(fresh)[1:] - 1, [len(start) - 1]])
     return start[fresh], reach[last]
-
-
-def _times(values: object) -> Ints:
-    return np.fromiter(values, np.int64)  # type: ignore[call-overload,no-any-return]
 
 
 def _quantiles(shares: Floats) -> tuple[float | None, float | None, float | None]:

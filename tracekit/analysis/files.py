@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.analysis.groups import Group, Sums
+from tracekit.analysis.groups import Groups, Sums
 from tracekit.analysis.pieces import pieces
-from tracekit.metrics.keys import sorted_order
+from tracekit.analysis.prefixes import Prefixes
 from tracekit.metrics.schema import metric
-from tracekit.metrics.view import View
+from tracekit.metrics.view import Places, View
 from tracekit.trace import NULL, Trace, Trailer
 
 Ints = NDArray[np.int64]
@@ -51,26 +51,21 @@ class Files:
         service = view.complete - view.submit
         timed_uri, service = (uri, service) if timed.all() else (uri[timed], service[timed])
         self.sums.took(timed_uri, service)
-        self._place(view, uri, moved, reads)
+        self._place(view, uri, moved)
 
-    def _place(self, view: View, uri: Ints, moved: Ints, reads: NDArray[np.bool_]) -> None:
+    def _place(self, view: View, uri: Ints, moved: Ints) -> None:
         offset = view.col("offset")
         placed = offset != NULL
         if not placed.all():
-            uri, offset, moved, reads = uri[placed], offset[placed], moved[placed], reads[placed]
-        end = offset + moved
-        self.sums.highest("extent", uri, end)
-        read = reads & (moved > 0)
-        if not read.all():
-            uri, offset, end = uri[read], offset[read], end[read]
-        self._follow(uri, offset, end)
+            uri, offset, moved = uri[placed], offset[placed], moved[placed]
+        self.sums.highest("extent", uri, offset + moved)
+        self._follow(view.places_by_file)
 
-    def _follow(self, uri: Ints, offset: Ints, end: Ints) -> None:
+    def _follow(self, places: Places) -> None:
         """Which reads start where the one of the same file before them ended, also that of an earlier piece."""
+        uri, offset, end = places.uri, places.offset, places.end
         if not len(uri):
             return
-        order = sorted_order(uri)
-        uri, offset, end = uri[order], offset[order], end[order]
         first = np.concatenate([[True], uri[1:] != uri[:-1]])
         before = np.concatenate([[NULL], end[:-1]])
         before[first] = self._end[uri[first]]
@@ -80,54 +75,53 @@ class Files:
         last = np.concatenate([uri[1:] != uri[:-1], [True]])
         self._end[uri[last]] = end[last]
 
-    def groups(self, names: Sequence[str], sizes: dict[str, int]) -> list[Group]:
+    def groups(self, names: Sequence[str], sizes: Mapping[str, int]) -> Groups:
         """Every file that was read or written, the one with the most bytes first."""
         known = [sizes.get(name) for name in names[: len(self.sums)]] if sizes else None
-        return self.sums.table(names, [1] * len(self.sums), known)
+        return self.sums.table(names, np.ones(len(self.sums), np.int64), known)
 
-    def prefixes(self, names: Sequence[str], sizes: dict[str, int], prefix_of: Sequence[str]) -> list[Group]:
-        """Files together by the prefix that `prefix_of` gives for each."""
+    def prefixes(self, names: Sequence[str], sizes: Mapping[str, int], prefixes: Prefixes) -> Groups:
+        """Files together by their prefixes."""
         used = self.sums.columns["ops"] > 0
-        codes = {name: number for number, name in enumerate(dict.fromkeys(prefix_of))}
-        groups = np.array([codes[name] for name in prefix_of], np.int64)
-        joined = self.sums.joined(groups, len(codes))
-        files = np.bincount(groups[: len(used)][used], minlength=len(codes)).tolist()
-        total: list[int | None] = [0] * len(codes)
-        for number in np.flatnonzero(used).tolist():
-            size, group = sizes.get(names[number]), int(groups[number])
+        count, group_of = len(prefixes.names), prefixes.of[: len(used)]
+        joined = self.sums.joined(prefixes.of, count)
+        files = np.bincount(group_of[used], minlength=count)
+        total: list[int | None] = [0 if sizes else None] * count
+        for number in np.flatnonzero(used).tolist() if sizes else ():
+            size, group = sizes.get(names[number]), int(group_of[number])
             sum_ = total[group]
             total[group] = None if sum_ is None or size is None else sum_ + size
-        return joined.table(list(codes), files, total)
+        return joined.table(prefixes.names, files, total)
 
-    def amplification(self, names: Sequence[str], sizes: dict[str, int]) -> Amplification:
+    def amplification(self, names: Sequence[str], sizes: Mapping[str, int]) -> Amplification:
         """Bytes read over bytes there, of all files that were read."""
-        read = np.flatnonzero(self.sums.columns["read_ops"]).tolist()
-        known = [sizes.get(names[number]) for number in read]
-        extent = self.sums.columns["extent"]
-        there = sum(size or int(extent[number]) for number, size in zip(read, known, strict=True))
+        read = np.flatnonzero(self.sums.columns["read_ops"])
+        extent = self.sums.columns["extent"][read]
+        known = [sizes.get(names[number]) for number in read.tolist()] if sizes else []
+        there = sum(size or end for size, end in zip(known, extent.tolist(), strict=True)) if sizes else extent.sum()
         total = int(self.sums.columns["read_bytes"].sum())
         return Amplification(
             total,
-            there or None,
-            total / there if there else None,
-            bool(read) and all(size is not None for size in known),
+            int(there) or None,
+            total / int(there) if there else None,
+            bool(known) and all(size is not None for size in known),
         )
 
 
-def by_file(trace: Trace) -> list[Group]:
+def by_file(trace: Trace) -> Groups:
     """Every file that was read or written, the one with the most bytes first."""
     return _counted(trace).groups(trace.uris, known_sizes(trace.trailer))
 
 
-def by_prefix(trace: Trace, depth: int | None = None) -> list[Group]:
+def by_prefix(trace: Trace, depth: int | None = None) -> Groups:
     """Files together by directory or object prefix, the one with the most bytes first.
 
     Args:
         trace: The trace.
         depth: How many parts of the path after the scheme count; None is the whole directory.
     """
-    of_file = [prefix(uri, depth) for uri in trace.uris]
-    return _counted(trace).prefixes(trace.uris, known_sizes(trace.trailer), of_file)
+    prefixes = Prefixes.directories(trace.uris).cut(depth)
+    return _counted(trace).prefixes(trace.uris, known_sizes(trace.trailer), prefixes)
 
 
 def _counted(trace: Trace) -> Files:
@@ -135,28 +129,6 @@ def _counted(trace: Trace) -> Files:
     for view in pieces(trace):
         files.update(view, len(trace.uris))
     return files
-
-
-def prefix(uri: str, depth: int | None) -> str:
-    """The directory or object prefix of a URI, down to so many parts of its path; None is all of them."""
-    scheme, sign, rest = uri.partition("://")
-    if not sign:
-        scheme, rest = "", uri
-    parts = rest.split("/")[:-1]
-    kept = parts if depth is None else parts[: depth + (not parts or parts[0] == "")]
-    return f"{scheme}{sign}{'/'.join(kept)}/"
-
-
-def few_prefixes(names: Sequence[str], most: int) -> list[str]:
-    """The prefix of each name, as deep as there are no more than `most` of them."""
-    chosen = [prefix(name, 1) for name in names]
-    deepest = max((name.count("/") for name in names), default=0)
-    for depth in range(2, deepest + 1):
-        deeper = [prefix(name, depth) for name in names]
-        if len(set(deeper)) > most:
-            break
-        chosen = deeper
-    return chosen
 
 
 def known_sizes(trailer: Trailer | None) -> dict[str, int]:

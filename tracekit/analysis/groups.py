@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from tracekit.metrics.schema import metric
 Ints = NDArray[np.int64]
 _SUMS = ("ops", "read_ops", "read_bytes", "written_bytes", "busy_ns", "timed", "followed", "sequential")
 _HIGHEST = ("extent", "slowest_ns")
+_PIECE = 4096
 
 
 @dataclass(frozen=True)
@@ -90,37 +92,103 @@ class Sums:
         return out
 
     def table(
-        self, names: Sequence[str], files: Sequence[int] | None = None, sizes: Sequence[int | None] | None = None
-    ) -> list[Group]:
+        self, names: Sequence[str], files: Ints | None = None, sizes: Sequence[int | None] | None = None
+    ) -> Groups:
         """The groups that have ops, the one with the most bytes first; `files` and `sizes` only where they are of files."""
-        nothing: list[float | None] = [None] * len(self)
-        median, high = self.times.quantiles(0.5, 0.99) if self.times.error else (nothing, nothing)
-        values = {name: array.tolist() for name, array in self.columns.items()}
+        used = np.flatnonzero(self.columns["ops"])
+        moved = self.columns["read_bytes"][used] + self.columns["written_bytes"][used]
+        # By names only where bytes do not tell: names of many files take long to compare.
+        order = np.argsort(-moved, kind="stable")
+        places = used[order].tolist()
+        starts = np.flatnonzero(np.diff(moved[order], prepend=-1)).tolist()
+        for first, last in itertools.pairwise([*starts, len(places)]):
+            if last - first > 1:
+                places[first:last] = sorted(places[first:last], key=names.__getitem__)
+        return Groups(self, np.array(places, np.intp), names, files, sizes)
+
+
+class Groups(Sequence[Group]):
+    """Groups in an order, each made when it is looked at: of a million files a hundred are shown.
+
+    Args:
+        sums: What they had to do.
+        places: Which keys of the sums, in which order.
+        names: The name of each key.
+        files: How many files each key is; None where they are no files.
+        sizes: The size of each key's files; None within where it is not known.
+    """
+
+    def __init__(
+        self,
+        sums: Sums,
+        places: NDArray[np.intp],
+        names: Sequence[str],
+        files: Ints | None,
+        sizes: Sequence[int | None] | None,
+    ) -> None:
+        self._sums, self._places, self._names, self._files, self._sizes = sums, places, names, files, sizes
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Group: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Group]: ...
+    def __getitem__(self, place: int | slice) -> Group | list[Group]:
+        if isinstance(place, slice):
+            return self._made(self._places[place])
+        return self._made(self._places[range(len(self))[place]][None])[0]
+
+    def __iter__(self) -> Iterator[Group]:
+        for start in range(0, len(self), _PIECE):
+            yield from self[start : start + _PIECE]
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # compares with lists, which have none
+
+    @property
+    def moved(self) -> Ints:
+        """Bytes read and written by each."""
+        columns = self._sums.columns
+        moved: Ints = (columns["read_bytes"] + columns["written_bytes"])[self._places]
+        return moved
+
+    @property
+    def busy_ns(self) -> Ints:
+        """Sum of service times of each."""
+        return self._sums.columns["busy_ns"][self._places]
+
+    def _made(self, places: NDArray[np.intp]) -> list[Group]:
+        sums, names = self._sums, [self._names[place] for place in places.tolist()]
+        nothing: list[Any] = [None] * len(places)
+        median, high = sums.times.quantiles(places, 0.5, 0.99) if sums.times.error else (nothing, nothing)
+        values = {name: column[places].tolist() for name, column in sums.columns.items()}
+        files = nothing if self._files is None else self._files[places].tolist()
+        sizes = nothing if self._sizes is None else [self._sizes[place] for place in places.tolist()]
         groups = []
-        for i, name in enumerate(names[: len(self)]):
-            if not values["ops"][i]:
-                continue
-            size = None if sizes is None else sizes[i]
-            reach = None if files is None else values["extent"][i]
-            followed = values["followed"][i]
+        for i, name in enumerate(names):
+            reach = None if files[i] is None else values["extent"][i]
             groups.append(
                 Group(
                     name=name,
-                    files=None if files is None else files[i],
+                    files=files[i],
                     ops=values["ops"][i],
                     read_bytes=values["read_bytes"][i],
                     written_bytes=values["written_bytes"][i],
                     extent_bytes=reach,
-                    size_bytes=size,
-                    amplification=_ratio(values["read_bytes"][i], size or reach),
-                    sequential=_ratio(values["sequential"][i], followed),
+                    size_bytes=sizes[i],
+                    amplification=_ratio(values["read_bytes"][i], sizes[i] or reach),
+                    sequential=_ratio(values["sequential"][i], values["followed"][i]),
                     busy_us=values["busy_ns"][i] / 1000,
                     p50_us=_us(median[i], values["slowest_ns"][i]),
                     p99_us=_us(high[i], values["slowest_ns"][i]),
                     max_us=values["slowest_ns"][i] / 1000 if values["timed"][i] else None,
                 )
             )
-        return sorted(groups, key=lambda one: (-(one.read_bytes + one.written_bytes), one.name))
+        return groups
 
 
 def _ratio(value: int, of: int | None) -> float | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tracekit.analysis.pieces import pieces
 from tracekit.metrics.view import View
-from tracekit.trace import NULL, Trace
+from tracekit.trace import Trace
 
 Ints = NDArray[np.int64]
 BLOCK_BYTES = 1 << 16
@@ -111,10 +111,8 @@ class Accesses:
 
     def update(self, view: View) -> None:
         """Take the reads of the next piece in order of time."""
-        offset, moved, uri = view.col("offset"), view.moved, view.col("uri")
-        chosen = view.reads & (offset != NULL) & (moved > 0)
-        if not chosen.all():
-            offset, moved, uri = offset[chosen], moved[chosen], uri[chosen]
+        offset, uri = view.places.offset, view.places.uri
+        moved = view.places.end - offset
         if not len(moved):
             return
         if self._block is None:

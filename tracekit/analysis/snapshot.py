@@ -9,10 +9,11 @@ from typing import Any
 
 from tracekit.analysis.bursts import Burst, Bursts
 from tracekit.analysis.duty import Busy, Duty
-from tracekit.analysis.files import Amplification, Files, few_prefixes, known_sizes
-from tracekit.analysis.groups import Group
+from tracekit.analysis.files import Amplification, Files, known_sizes
+from tracekit.analysis.groups import Group, Groups
 from tracekit.analysis.keys import Threads
 from tracekit.analysis.pieces import pieces as pieces_of
+from tracekit.analysis.prefixes import Prefixes
 from tracekit.analysis.reuse import Accesses, Reuse
 from tracekit.analysis.tail import SizesByLatency, Slowest, Tail
 from tracekit.analysis.workers import Balance, Workers
@@ -84,7 +85,7 @@ class Analysis:
     """What people ask of a trace beyond its metrics. What the trace cannot say is None (JSON null) or empty, never 0."""
 
     # Too many for the JSON; files.csv has them.
-    all_files: list[Group]
+    all_files: Groups
     size_by_latency: SizeTable = metric("how long requests of each size took")
     files: FileTables = metric("which files, which prefixes")
     amplification: Amplification = metric("how much more is read than is there")
@@ -153,11 +154,11 @@ class Analyst:
         """What there is to say, with the names of all files, all marks and the trailer."""
         sizes = known_sizes(trailer)
         groups = self._files.groups(uris, sizes)
-        prefixes = self._files.prefixes(uris, sizes, few_prefixes(uris, _PREFIXES))
+        prefixes = self._files.prefixes(uris, sizes, Prefixes.few(uris, _PREFIXES))
         return Analysis(
             size_by_latency=SizeTable(*self._sizes.table()),
             files=FileTables(
-                len(groups), groups[:FILES_LIMIT], prefixes, _top_share(groups), self._files.sums.times.error
+                len(groups), groups[:FILES_LIMIT], list(prefixes), _top_share(groups), self._files.sums.times.error
             ),
             amplification=self._files.amplification(uris, sizes),
             workers=self._balance.workers(),
@@ -169,8 +170,8 @@ class Analyst:
         )
 
 
-def _top_share(groups: Sequence[Group]) -> float | None:
+def _top_share(groups: Groups) -> float | None:
     """Of groups with the most bytes first."""
-    sizes = [group.read_bytes + group.written_bytes for group in groups]
-    total = sum(sizes)
-    return sum(sizes[: -(-len(sizes) // 100)]) / total if total else None
+    moved = groups.moved
+    total = int(moved.sum())
+    return int(moved[: -(-len(moved) // 100)].sum()) / total if total else None

@@ -51,9 +51,9 @@ class KeyedTimes:
             width = self._counts.shape[1]
             np.add.at(self._counts.reshape(-1), keys * width + self._bucket(times), 1)
 
-    def quantiles(self, *levels: float) -> list[list[float | None]]:
-        """For each level, the quantile of each key in ns; None where a key has no times."""
-        total = np.cumsum(self._counts, axis=1)
+    def quantiles(self, keys: NDArray[np.intp], *levels: float) -> list[list[float | None]]:
+        """For each level, the quantile of each of these keys in ns; None where a key has no times."""
+        total = np.cumsum(self._counts[keys], axis=1)
         ops = total[:, -1] if total.size else np.zeros(len(total), np.int64)
         middles = self._middles()
         out: list[list[float | None]] = []

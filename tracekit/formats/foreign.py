@@ -219,7 +219,7 @@ def chunks(source: Foreign, *, ops: int) -> Iterator[Trace]:
         waiting = _dressed(source, piece, header, origin)
     assert waiting is not None
     # Marks seen after the last op belong to the last piece.
-    waiting.marks += _shifted_marks(source, origin)
+    waiting.marks = [*waiting.marks, *_shifted_marks(source, origin)]
     waiting.warnings = _warnings(source, told)
     if not told.cut_short:
         coverage = {"known": False, "imported": source.NAME, "left_out": told.left_out}

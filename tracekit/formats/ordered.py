@@ -15,7 +15,7 @@ import numpy as np
 
 from tracekit.formats.ahead import ahead
 from tracekit.interleave import Chunk, interleave
-from tracekit.trace import IntArray, Mark, StringTable, Trace
+from tracekit.trace import IntArray, Mark, Marks, StringTable, Trace
 
 # Columns of that many ops are about 60 MiB.
 PIECE_OPS = 1 << 19
@@ -66,12 +66,12 @@ class _Attempt:
     def __init__(self, pieces: Iterator[Trace]) -> None:
         self._pieces = pieces
         self._last = -1
-        self.marks: list[Mark] = []
+        self.marks = Marks.of([])
         self.in_order = self.is_good = True
 
     def __iter__(self) -> Iterator[Trace]:
         for number, piece in enumerate(self._pieces):
-            self.marks += piece.marks
+            self.marks = Marks.joined([self.marks, piece.marks])
             self.in_order &= self._goes_on(piece.col("t_submit"))
             self.is_good &= self.in_order and (number == 0 or not piece.marks)
             yield piece
@@ -92,10 +92,10 @@ class _Kept:
         self._chunks: list[Chunk] = []
         self._tables: dict[str, StringTable] = {}
         self._last = Trace.of([])
-        self.marks: list[Mark] = []
+        self.marks = Marks.of([])
         for piece in pieces:
             self._last = piece
-            self.marks += piece.marks
+            self.marks = Marks.joined([self.marks, piece.marks])
             self._tables |= piece.tables
             if len(piece):
                 self._put(piece)

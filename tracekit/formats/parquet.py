@@ -16,7 +16,9 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
@@ -36,7 +38,7 @@ from tracekit.formats.lines import (
 from tracekit.formats.reader import join_columns
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
-from tracekit.trace import CATEGORIES, COLUMNS, SCHEMA_VERSION, Header, IntArray, Mark, Trace, Trailer
+from tracekit.trace import CATEGORIES, COLUMNS, SCHEMA_VERSION, Header, IntArray, Mark, Marks, Trace, Trailer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,7 +106,7 @@ class _Reader:
 
     def piece(self, columns: Mapping[str, IntArray]) -> Trace:
         """A piece of the trace; the first has the marks."""
-        marks, self._marks = self._marks, []
+        marks, self._marks = self._marks, Marks.of([])
         tables = {name: table for name, table in self._decoder.tables.items() if len(table) and name in columns}
         return Trace(columns, tables, marks, self.header, None, self.warnings)
 
@@ -120,7 +122,7 @@ class _Reader:
         if self.header is not None and end is None:
             self.warnings.append(f"{self.path} has no trailer: the trace was cut short")
         piece = self.piece(columns)
-        piece.trailer = None if end is None else self._converted(trailer_of, end)
+        piece.trailer = None if end is None else self._converted("trailer", trailer_of, end)
         piece.warnings = list(self.warnings)
         return piece
 
@@ -147,7 +149,7 @@ class _Reader:
         line = self._json("header")
         if line is None:
             return None
-        other = self._converted(lambda value: msgspec.convert(value, OtherLine), line)
+        other = self._converted("header", lambda value: msgspec.convert(value, OtherLine), line)
         if other.tracekit != SCHEMA_VERSION:
             raise InputError(
                 f"{self.path} has schema version {other.tracekit}, this tracekit reads version {SCHEMA_VERSION}",
@@ -155,34 +157,45 @@ class _Reader:
             )
         return header_of(other)
 
-    def _read_marks(self) -> list[Mark]:
-        columns = self._json("marks") or {}
-        if not columns:
-            return []
-        return self._converted(_marks_of, columns)  # type: ignore[no-any-return]
+    def _read_marks(self) -> Marks:
+        text = self._text("marks")
+        try:
+            return Marks.of([]) if text is None else self._converted("marks", _marks_of, text)
+        except msgspec.DecodeError as error:
+            raise self._unreadable("marks", error) from None
 
-    def _converted(self, how: Any, value: Any) -> Any:
+    def _converted(self, key: str, how: Callable[[Any], Any], value: Any) -> Any:
         try:
             return how(value)
         except (msgspec.ValidationError, TypeError, ValueError, KeyError, AttributeError) as error:
             raise InputError(
-                f"{self.path}: the trace's metadata is not what it should be ({error})", "write the file again"
+                f"{self.path}: the trace's metadata is not what it should be (tracekit.{key}: {error})",
+                "write the file again",
             ) from None
 
     def _json(self, key: str) -> Any:
+        text = self._text(key)
+        try:
+            return None if text is None else msgspec.json.decode(text)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise self._unreadable(key, error) from None
+
+    def _text(self, key: str) -> bytes | None:
         import pyarrow as pa
 
         name = f"tracekit.{key}".encode()
-        text = self._metadata.get(name)
+        text: bytes | None = self._metadata.get(name)
         try:
             if text is None and (packed := self._metadata.get(name + b".zst")) is not None:
                 with pa.CompressedInputStream(pa.BufferReader(base64.b64decode(packed)), "zstd") as stream:
                     text = stream.read(_METADATA_LIMIT)
-            return None if text is None else msgspec.json.decode(text)
-        except (msgspec.DecodeError, ValueError, OSError) as error:
-            raise InputError(
-                f"{self.path}: the trace's metadata cannot be read (tracekit.{key}: {error})", "write the file again"
-            ) from None
+        except (ValueError, OSError) as error:
+            raise self._unreadable(key, error) from None
+        return text
+
+    def _unreadable(self, key: str, error: Exception) -> InputError:
+        what = f"{self.path}: the trace's metadata cannot be read (tracekit.{key}: {error})"
+        return InputError(what, "write the file again")
 
 
 def _opened(path: str) -> pq.ParquetFile:
@@ -223,10 +236,26 @@ def _check_format(path: str, about: Any) -> None:
         )
 
 
-def _marks_of(columns: Mapping[str, Sequence[Any]]) -> list[Mark]:
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    lines = msgspec.convert(rows, list[MarkLine])
-    return [Mark(line.mark, line.t, line.t_end, line.step, line.epoch, line.pid) for line in lines]
+class _MarkColumns(msgspec.Struct):
+    """The text of the marks, each column by itself: one of them at a time is a list of values."""
+
+    mark: msgspec.Raw
+    t: msgspec.Raw
+    t_end: msgspec.Raw
+    step: msgspec.Raw
+    epoch: msgspec.Raw
+    pid: msgspec.Raw
+
+
+def _marks_of(text: bytes) -> Marks:
+    raw = msgspec.json.decode(text, type=_MarkColumns)
+    return Marks.from_columns(*(decoder.decode(getattr(raw, key)) for key, decoder in _mark_decoders().items()))
+
+
+def _mark_decoders() -> dict[str, msgspec.json.Decoder[Any]]:
+    """What reads each column: the same types as those of a mark line."""
+    kinds: dict[str, Any] = typing.get_type_hints(MarkLine, include_extras=True)
+    return {key: msgspec.json.Decoder(types.GenericAlias(list, (kinds[key],))) for key in _MARK_KEYS}
 
 
 # -- out --------------------------------------------------------------------------------------------------------------
@@ -259,7 +288,7 @@ class TableWriter(Writer):
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.Table] = []
         self._rows = 0
-        self._marks: list[Mark] = []
+        self._marks: list[Marks] = []
         self._facts: dict[str, str] = {"tracekit.format": _json({"name": FORMAT, "version": VERSION})}
 
     def header(self, header: Header) -> None:
@@ -268,7 +297,7 @@ class TableWriter(Writer):
 
     def marks(self, marks: Sequence[Mark]) -> None:
         """Keep marks for the file's metadata."""
-        self._marks += marks
+        self._marks.append(Marks.of(marks))
 
     def ops(self, piece: Trace) -> None:
         """Take the ops of a piece; a row group is written when there are enough."""
@@ -289,9 +318,8 @@ class TableWriter(Writer):
         """Write what waits, and the file's end."""
         if self._waiting or self._writer is None:
             self._flush()
-        if self._marks:
-            rows = [(mark.mark, mark.t, mark.t_end, mark.step, mark.epoch, mark.pid) for mark in self._marks]
-            self._note("marks", dict(zip(_MARK_KEYS, map(list, zip(*rows, strict=True)), strict=True)))
+        if marks := Marks.joined(self._marks):
+            self._note("marks", marks.columns())
         assert self._writer is not None
         self._writer.add_key_value_metadata(self._facts)
         self._writer.close()

@@ -19,8 +19,10 @@ from tracekit.metrics.keys import grouped
 Ints = NDArray[np.int64]
 Rows = list[Ints]
 
-# 2 Mi rows of two keys and two sums are 64 MiB, and as much again while they are sorted.
-MOST_ROWS = 1 << 21
+# A million rows of two keys and two sums are 32 MiB, and several times as much while they are sorted.
+MOST_ROWS = 1 << 20
+# Small runs are put together before there are so many that they themselves take memory.
+_MOST_RUNS = 64
 _PARTITIONS = 64
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -48,13 +50,12 @@ class Groups:
             return
         grouped_keys, sums = grouped(keys, values)
         self._runs.append([*grouped_keys, *sums])
-        # Runs of like length find together, as in a merge sort: no row is moved more than log(n) times.
-        while len(self._runs) > 1 and 2 * _count(self._runs[-1]) >= _count(self._runs[-2]):
-            self._runs[-2:] = [self._together(self._runs[-2:])]
         if sum(map(_count, self._runs)) > self._most:
             self._runs = [self._together(self._runs)]
             if 2 * _count(self._runs[0]) > self._most:
                 self._put_away(self._runs.pop())
+        elif len(self._runs) > _MOST_RUNS:
+            self._runs = [self._together(self._runs)]
 
     def rows(self) -> Iterator[tuple[Rows, Rows]]:
         """The distinct keys and their sums, in pieces that memory can hold; keys that hash alike are in one piece."""

@@ -13,7 +13,7 @@ from tracekit.metrics.groups import Groups
 from tracekit.metrics.keys import changes, sorted_order
 from tracekit.metrics.schema import metric
 from tracekit.metrics.slots import Slots
-from tracekit.metrics.view import Ints, View
+from tracekit.metrics.view import Ints, Places, View
 from tracekit.trace import NULL, Mask
 
 _DIGITS = re.compile(r"[0-9]+")
@@ -70,26 +70,20 @@ class OrderTally:
         """Take in the next piece."""
         self._told |= view.told
         self._files.update(view)
-        chosen = view.reads & (view.moved > 0) & (view.col("offset") != NULL)
-        columns = [view.col("uri"), view.col("offset"), view.moved]
+        places = view.places
+        if not len(places.uri):
+            return
+        self._reads += len(places.uri)
+        self._add(view.places_by_file)
         if view.streams is not None:
-            columns.append(view.streams)
-        if not bool(chosen.all()):
-            columns = [column[chosen] for column in columns]
-        uri, offset, moved, *streams = columns
-        if len(uri):
-            self._reads += len(uri)
-            self._add(uri, offset, offset + moved)
-            if streams:
-                self._stream_seeks.add(np.abs(self._in_stream.take(streams[0], uri, offset, offset + moved)))
+            streams = view.streams if len(places.uri) == len(view.streams) else view.streams[view.placed]
+            self._stream_seeks.add(np.abs(self._in_stream.take(streams, places)))
 
-    def _add(self, uri: Ints, offset: Ints, end: Ints) -> None:
-        order = sorted_order(uri)
-        uri, offset, end = uri[order], offset[order], end[order]
-        gap, has_before, _ = self._in_uri.take_sorted(uri, uri, offset, end)
+    def _add(self, places: Places) -> None:
+        gap, has_before, _ = self._in_uri.take_sorted(places.uri, places)
         self._seeks.add(np.abs(gap))
-        self._runs.take(uri, has_before, gap == 0)
-        self._places.add([uri, offset], [])
+        self._runs.take(places.uri, has_before, gap == 0)
+        self._places.add([places.uri, places.offset], [])
 
     def result(self) -> Order:
         """What has come so far."""
@@ -129,17 +123,21 @@ class _Followers:
         """The share of ops that do, of those that have one before; None where there is none."""
         return self._follow / self._all if self._all else None
 
-    def take(self, group: Ints, uri: Ints, offset: Ints, end: Ints) -> Ints:
+    def take(self, group: Ints, places: Places) -> Ints:
         """Take in ops in order of time; how far from its end those start that have one of the same file before them."""
-        order = sorted_order(group)
-        gap, _, same = self.take_sorted(group[order], uri[order], offset[order], end[order])
+        if bool((group == group[0]).all()):
+            gap, _, same = self.take_sorted(group, places)
+        else:
+            order = sorted_order(group)
+            gap, _, same = self.take_sorted(group[order], places.taken(order))
         return gap[same]
 
-    def take_sorted(self, group: Ints, uri: Ints, offset: Ints, end: Ints) -> tuple[Ints, Mask, Mask]:
+    def take_sorted(self, group: Ints, places: Places) -> tuple[Ints, Mask, Mask]:
         """Take in ops sorted by group, in order of time within each.
 
         How far from the end of the one before them ops start that have one; which have; and of those, which are of its file.
         """
+        uri, offset, end = places.uri, places.offset, places.end
         first = changes(group)
         last = np.append(first[1:], True)
         before_uri, before_end = np.empty_like(uri), np.empty_like(end)

@@ -133,7 +133,7 @@ def _type_schema(hint: Any) -> dict[str, Any]:
         return _union_schema(arguments)
     if origin is dict:
         return {"type": "object", "additionalProperties": _type_schema(arguments[1])}
-    if origin is list:
+    if origin in {list, Sequence}:
         return {"type": "array", "items": _type_schema(arguments[0])}
     raise TypeError(f"metrics have no fields of type {hint}")
 

@@ -11,9 +11,10 @@ from tracekit.metrics import schema
 from tracekit.metrics.arrivals import Arrivals
 from tracekit.metrics.counters import Counters, Kind, Timing
 from tracekit.metrics.order import Order
+from tracekit.metrics.samples import Samples
 from tracekit.metrics.schema import metric
 from tracekit.metrics.shares import Shares
-from tracekit.metrics.steps import TABLE_LIMIT, Samples, Steps
+from tracekit.metrics.steps import TABLE_LIMIT, Steps
 from tracekit.trace import Trace
 
 if TYPE_CHECKING:

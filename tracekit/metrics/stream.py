@@ -16,11 +16,12 @@ from tracekit.metrics.counters import CountersTally, KindsTally, Timing
 from tracekit.metrics.levels import Levels, Tally
 from tracekit.metrics.order import OrderTally
 from tracekit.metrics.queue_depth import Sweep, Sweeper, Timeline
+from tracekit.metrics.samples import SamplesTally
 from tracekit.metrics.shares import SharesTally
 from tracekit.metrics.sizes import SizesTally
 from tracekit.metrics.slots import Slots
 from tracekit.metrics.snapshot import Completeness, Metrics, QueueDepth
-from tracekit.metrics.steps import SamplesTally, Steps, StepsTally
+from tracekit.metrics.steps import Steps, StepsTally
 from tracekit.metrics.view import DATA_KINDS, View
 from tracekit.trace import NULL, Mark, Trace, Trailer
 from tracekit.units import counted

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.metrics.keys import codes_of
+from tracekit.metrics.keys import codes_of, sorted_order
 from tracekit.trace import NULL, IntArray, Mask, Trace
 
 Ints = NDArray[np.int64]
@@ -33,6 +33,19 @@ class Streams:
         for code in np.argsort(first).tolist():
             self.known.setdefault(keys[code], len(self.known))
         return np.array([self.known[key] for key in keys], np.int64)[local]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where reads were that moved data and tell their place: files, offsets and ends."""
+
+    uri: Ints
+    offset: Ints
+    end: Ints
+
+    def taken(self, order: NDArray[np.intp]) -> Places:
+        """The same in another order."""
+        return Places(self.uri[order], self.offset[order], self.end[order])
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,26 @@ class View:
         """Which data ops are reads."""
         reads = self.trace.mask("op", "read")
         return reads if len(reads) == len(self.data) else reads[self.data]
+
+    @cached_property
+    def placed(self) -> Mask:
+        """Which data ops are reads that moved data and tell their place."""
+        placed: Mask = self.reads & (self.moved > 0) & (self.col("offset") != NULL)
+        return placed
+
+    @cached_property
+    def places(self) -> Places:
+        """The places of these reads, in order of time."""
+        columns = [self.col("uri"), self.col("offset"), self.moved]
+        if not bool(self.placed.all()):
+            columns = [column[self.placed] for column in columns]
+        uri, offset, moved = columns
+        return Places(uri, offset, offset + moved)
+
+    @cached_property
+    def places_by_file(self) -> Places:
+        """The same by file, and in order of time within each."""
+        return self.places.taken(sorted_order(self.places.uri))
 
     @cached_property
     def timed(self) -> Mask:

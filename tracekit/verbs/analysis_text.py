@@ -45,7 +45,7 @@ def standing_out(analysis: Analysis) -> Iterator[Line]:
 
 def _hot_files(analysis: Analysis) -> Iterator[Line]:
     files = analysis.files
-    total = sum(group.read_bytes + group.written_bytes for group in analysis.all_files)
+    total = int(analysis.all_files.moved.sum())
     if not files.top or not total:
         return
     first = files.top[0]
