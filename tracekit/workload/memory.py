@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 # Smaller ones come from the C library at no cost worth keeping them for.
 _SMALLEST = 64 << 10
-# What an array that is only in the pool is referred to by: the list, the loop's variable, and the argument of getrefcount.
-_IDLE = 3
+
+
+def _references(arrays: list[Bytes]) -> list[int]:
+    """How often each array of a list is referred to, as seen from here: the interpreter's own references are counted with it."""
+    return [sys.getrefcount(array) for array in arrays]
+
+
+# What an array that nothing but a list refers to counts; it differs between versions of Python.
+_IDLE = _references([np.empty(1, np.uint8)])[0]
 
 
 class Arenas:
@@ -35,8 +42,8 @@ class Arenas:
         """An array of at least `size` bytes."""
         if size < self._smallest:
             return np.empty(max(size, 1), np.uint8)
-        for index, array in enumerate(self._arrays):
-            if sys.getrefcount(array) == _IDLE and size <= len(array) <= 2 * size:
+        for index, count in enumerate(_references(self._arrays)):
+            if count == _IDLE and size <= len(self._arrays[index]) <= 2 * size:
                 return self._arrays.pop(index)
         self._forget(size)
         return pages(size)
