@@ -1,6 +1,7 @@
 """The loader on local files: what it hands over, in which order, by which requests."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.storage import MemoryStorage
 from tracekit.workload import fetch
 from tracekit.workload.dataset import Dataset, create_dataset
-from tracekit.workload.loader import create_async_loader
+from tracekit.workload.distribution import Distribution
+from tracekit.workload.loader import Loader, create_async_loader
 from tracekit.workload.options import LoaderOptions
 from tracekit.workload.order import order, zipfian
 
@@ -258,6 +260,25 @@ def test_a_pass_that_is_left_ends_its_threads(folder):
     assert threading.active_count() == before
     assert list(run) == []
     assert _by_name(loader) == EXPECTED
+
+
+def test_a_pass_that_is_forgotten_ends_its_threads(folder):
+    """A loop left by `break` lets its threads end once nobody refers to it."""
+    run = iter(create_async_loader(folder, {"batch_size": 1, "num_workers": 3}))
+    next(run)
+    threads = run._run.threads
+    del run
+    gc.collect()
+    for thread in threads:
+        thread.join()
+
+
+def test_decoding_is_time_of_the_workers(folder):
+    """Seconds of decoding are spent for each sample, and the batch says how many."""
+    dataset = create_dataset(folder)
+    for workers in (0, 2):
+        loader = Loader(dataset, LoaderOptions(batch_size=4, num_workers=workers), decode=Distribution.fixed(0.001))
+        assert [batch.decode_s for batch in loader] == pytest.approx([0.004, 0.004])
 
 
 def test_a_file_that_is_gone_is_one_sentence(folder):

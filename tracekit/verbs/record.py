@@ -135,14 +135,24 @@ def _record(args: argparse.Namespace) -> int:
         native_children=args.native_children,
         raw_syscalls=args.raw_syscalls,
     )
+    return record_program(plan)
+
+
+def record_program(plan: launch.Plan) -> int:
+    """Run the program of a plan, write its trace, and say what is in it; the program's status.
+
+    Raises:
+        RecorderError: If the trace could not be made.
+        TracekitError: If its output cannot be written.
+    """
     with launch.signals_held():
-        _check_output(args)
+        _check_output(plan)
         recording = launch.prepare(plan)
         try:
             status = launch.follow(recording)
         except OSError as error:
             launch.remove_parts(recording)
-            return _not_started(command[0], error)
+            return _not_started(plan.command[0], error)
         except BaseException:
             launch.remove_parts(recording)
             raise
@@ -150,12 +160,12 @@ def _record(args: argparse.Namespace) -> int:
     return status
 
 
-def _check_output(args: argparse.Namespace) -> None:
+def _check_output(plan: launch.Plan) -> None:
     from tracekit import formats
 
-    if args.output == "-":
+    if plan.output == "-":
         raise UsageError("the trace cannot go to standard output, which is the program's", "name a file with -o")
-    formats.check_save(args.output or "tracekit-.jsonl", force=args.force)
+    formats.check_save(plan.output or "tracekit-.jsonl", force=plan.force)
 
 
 def _check_roots(args: argparse.Namespace) -> None:

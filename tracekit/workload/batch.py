@@ -115,6 +115,8 @@ class Batch(Sequence[Sample]):
         self._view = None if memory is None else memory.data
         self._starts = starts
         self._pieces = pieces
+        # Seconds its requests took, and its samples to decode, added up over threads.
+        self.io_s = self.decode_s = 0.0
 
     def __len__(self) -> int:
         return len(self.indices)

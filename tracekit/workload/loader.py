@@ -26,7 +26,9 @@ from tracekit.metrics import Metrics
 from tracekit.trace import Trace
 from tracekit.workload import fetch, plan
 from tracekit.workload.batch import Batch
+from tracekit.workload.compute import Pace
 from tracekit.workload.dataset import Dataset, create_dataset
+from tracekit.workload.distribution import Distribution
 from tracekit.workload.fetch import Fetcher, Ranges
 from tracekit.workload.memory import Arenas, pages
 from tracekit.workload.options import DIRECT_BYTES, LoaderOptions
@@ -43,14 +45,23 @@ class Loader:
         dataset: What to read.
         options: How.
         metrics: Keep a record of every request for `metrics()` and `trace()`; it takes some 100 bytes a request.
+        decode: Seconds that a worker takes with each sample after it was read, as decoding would.
     """
 
-    def __init__(self, dataset: Dataset, options: LoaderOptions, *, metrics: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        options: LoaderOptions,
+        *,
+        metrics: bool = False,
+        decode: Distribution | None = None,
+    ) -> None:
         self.dataset = dataset
         self.options = options
         self.policy = "direct" if dataset.scheme == "direct" else options.page_cache_mode
         self.fetcher: Fetcher = fetch.choose(dataset, self.policy)
         self.log = RequestLog(dataset, self.fetcher) if metrics else None
+        self.decode = decode
         self.epoch = 0
         self._check()
 
@@ -73,12 +84,12 @@ class Loader:
         """The samples of the next epoch, in order."""
         return order(self.options, len(self.dataset), self.epoch)
 
-    def __iter__(self) -> Iterator[Batch]:
-        this, self.epoch = _Pass(self, self.epoch), self.epoch + 1
+    def __iter__(self) -> Epoch:
+        this, self.epoch = Epoch(_Pass(self, self.epoch)), self.epoch + 1
         return this
 
     async def __aiter__(self) -> AsyncIterator[Batch]:
-        this, self.epoch = _Pass(self, self.epoch), self.epoch + 1
+        this = iter(self)
         # One context for all calls: what is said there about the step is asked for again.
         context, events = contextvars.copy_context(), asyncio.get_running_loop()
         try:
@@ -122,6 +133,28 @@ def create_async_loader(
     return Loader(dataset, chosen, metrics=metrics)
 
 
+class Epoch(Iterator[Batch]):
+    """The batches of one pass. Leaving it early is noticed when it goes out of use; `close` also waits for the threads."""
+
+    def __init__(self, run: _Pass) -> None:
+        # The threads know the pass and not this: so it goes when nobody iterates any more.
+        self._run = run
+
+    def __next__(self) -> Batch:
+        return self._run.following()
+
+    def advance(self) -> Batch | None:
+        """The next batch; None at the end, which no future can raise as StopIteration."""
+        return next(self, None)
+
+    def close(self) -> None:
+        """End the pass; requests under way are waited for, unless waiting for one was given up before."""
+        self._run.close()
+
+    def __del__(self) -> None:
+        self._run.stop()
+
+
 class _Work:
     """A batch that was begun."""
 
@@ -147,6 +180,10 @@ class _Pass:
         self.room = max(options.max_bytes_in_flight - spare, 2)
         self.arenas = Arenas(self.room, aligned=loader.policy == "direct")
         self.feed = tracekit.feed(epoch)
+        self.paces = [
+            Pace(loader.decode, np.random.default_rng([options.seed, epoch, worker])) if loader.decode else None
+            for worker in range(max(self._count(), 1))
+        ]
         self.changed = threading.Condition()
         self.tasks: deque[tuple[_Work, slice]] = deque()
         self.begun: deque[_Work] = deque()
@@ -167,10 +204,8 @@ class _Pass:
 
     # -- the consumer -----------------------------------------------------------------------------------------------
 
-    def __iter__(self) -> _Pass:
-        return self
-
-    def __next__(self) -> Batch:
+    def following(self) -> Batch:
+        """The next batch, when it is there."""
         self.feed.ask()
         try:
             work = self._await()
@@ -182,10 +217,6 @@ class _Pass:
             raise StopIteration
         self.feed.give()
         return work.batch
-
-    def advance(self) -> Batch | None:
-        """The next batch; None at the end, which no future can raise as StopIteration."""
-        return next(self, None)
 
     def _await(self) -> _Work | None:
         with self.changed:
@@ -209,6 +240,8 @@ class _Pass:
 
     def _hand_over(self) -> _Work:
         work, before = self.begun.popleft(), self.given
+        rows = work.whole.rows
+        work.batch.io_s = float((rows["completed"] - rows["submitted"]).sum()) / 1e9
         self.given = work
         self.delivered += 1
         if before is not None:
@@ -223,24 +256,22 @@ class _Pass:
         self._begin()
         while self.tasks:
             work, which = self.tasks.popleft()
-            self._do(0, work, which)
+            work.batch.decode_s += self._do(0, work, which)
             work.pending -= 1
 
-    def close(self) -> None:
-        """End the pass; requests under way are waited for, unless waiting was given up before."""
+    def stop(self) -> None:
+        """Let the threads end."""
         with self.changed:
             self.closed = True
             self.tasks.clear()
             self.changed.notify_all()
+
+    def close(self) -> None:
+        """Let the threads end, and wait for them where nobody gave up waiting before."""
+        self.stop()
         for thread in [] if self.stuck else self.threads:
             thread.join()
         self.feed.end()
-
-    def __del__(self) -> None:
-        if not self.closed and self.threads:
-            with self.changed:
-                self.closed = True
-                self.changed.notify_all()
 
     # -- the workers ------------------------------------------------------------------------------------------------
 
@@ -249,11 +280,12 @@ class _Pass:
         while (task := self._take()) is not None:
             work, which = task
             try:
-                self._do(worker, work, which, scratch)
+                decoded = self._do(worker, work, which, scratch)
             except BaseException as error:  # whatever it is, the consumer must not wait for ever
                 self._fail(error)
                 return
             with self.changed:
+                work.batch.decode_s += decoded
                 work.pending -= 1
                 if not work.pending:
                     self.changed.notify_all()
@@ -307,7 +339,8 @@ class _Pass:
         self.tasks.extend((work, which) for which in dealt)
         self.changed.notify_all()
 
-    def _do(self, worker: int, work: _Work, which: slice, scratch: NDArray[np.uint8] | None = None) -> None:
+    def _do(self, worker: int, work: _Work, which: slice, scratch: NDArray[np.uint8] | None = None) -> float:
+        """Read a part of a batch; the seconds that decoding took."""
         ranges = plan.part(work.whole, which)
         if scratch is not None:
             ranges.rows["address"] = scratch.ctypes.data
@@ -317,6 +350,12 @@ class _Pass:
         if self.loader.log is not None:
             self.loader.log.note(ranges, worker=worker, epoch=self.epoch, step=work.batch.number)
         fetch.check(self.loader.dataset, ranges)
+        pace, whole = self.paces[worker], work.whole.samples
+        if pace is None:
+            return 0.0
+        # A sample whose requests are shared among threads is decoded by the one that has its first.
+        firsts = sum(at == 0 or whole[at] != whole[at - 1] for at in range(which.start, which.stop))
+        return sum(pace.spend() for _ in range(firsts))
 
     def _pieces(self, index: int) -> Iterator[memoryview]:
         """Read a sample that is not held, piece by piece, in the calling thread."""

@@ -1,0 +1,262 @@
+"""Emulated compute, reports, files of one's own, and the verb run."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tracekit.errors import InputError, UsageError
+from tracekit.testing import FakeClock
+from tracekit.workload import custom, report
+from tracekit.workload.compute import Pace
+from tracekit.workload.distribution import Distribution
+from tracekit.workload.drive import EVALUATE, TRAIN, Listing, Plan, Result, Row
+from tracekit.workload.job import DataSet, Job, Train
+
+
+def _pace(seconds, overshoot_ns=0):
+    clock = FakeClock(overshoot_ns=overshoot_ns)
+    sleep = lambda s: clock.sleep_until(clock.now_ns() + round(s * 1e9))  # noqa: E731
+    return Pace(seconds, np.random.default_rng(1), clock.now_ns, sleep), clock
+
+
+def test_late_sleeps_do_not_add_up():
+    """A hundred steps with timers that are 50 us late take as long as they should, and one overshoot."""
+    pace, clock = _pace(Distribution.fixed(0.001), overshoot_ns=50_000)
+    assert sum(pace.spend() for _ in range(100)) == pytest.approx(0.1)
+    assert clock.now_ns() == pytest.approx(100_000_000, abs=51_000)
+
+
+def test_a_long_interruption_is_not_worked_off_for_long():
+    """Who lost the core for a second computes the next step in no time, and the one after it as always."""
+    pace, clock = _pace(Distribution.fixed(0.001), overshoot_ns=1_000_000_000)
+    pace.spend()
+    before = clock.now_ns()
+    pace.spend()
+    assert clock.now_ns() == before
+    pace.spend()
+    assert clock.now_ns() > before
+
+
+def test_times_are_the_seeds():
+    """Two paces of one seed spend the same times, whose mean is the distribution's."""
+    first, second = (_pace(Distribution("gamma", {"shape": 2, "scale": 0.01}))[0] for _ in range(2))
+    times = [first.draw() for _ in range(3000)]
+    assert times == [second.draw() for _ in range(3000)]
+    assert np.mean(times) == pytest.approx(0.02, rel=0.05)
+
+
+def _rows(waits, compute=0.1, epoch=0, phase=TRAIN):
+    return [Row(phase, epoch, wait, wait / 2, 0.0, compute, 4, 4_000_000) for wait in waits]
+
+
+def test_utilisation_leaves_out_the_first_steps():
+    """AU is compute by compute and waiting, without the first step of each epoch and without evaluation."""
+    rows = [*_rows([9.0, 0.1, 0.1]), *_rows([5.0], phase=EVALUATE), *_rows([9.0, 0.0, 0.3], epoch=1)]
+    assert report.epochs_au(rows, 1, 0) == pytest.approx([0.5, 0.2 / 0.5])
+    assert report.epochs_au(rows, 1, 1) == pytest.approx([0.5, 1.0])
+    assert report.epochs_au(_rows([1.0]), 1, 0) == []
+
+
+def _plan(**changes):
+    job = Job("unet3d", DataSet("/d"), train=Train(), model="unet3d", **changes)
+    return Plan(job, Listing("/d", ["/d/a", "/d/b"], [10, 20]))
+
+
+def test_a_report_adds_up_ranks():
+    """Samples and bytes are sums, AU the mean over epochs and ranks, MB and MiB each by its own definition."""
+    results = [Result(0, _rows([9.0, 0.1]), 2.0), Result(1, _rows([9.0, 0.0]), 4.0)]
+    told = report.report([_plan(au_target=0.9)] * 2, results)
+    assert (told["ranks"], told["steps"], told["samples"], told["bytes"]) == (2, 4, 16, 16_000_000)
+    assert told["au"] == pytest.approx(0.75)
+    assert told["au_met"] is False
+    assert told["mb_per_s"] == pytest.approx(4.0)
+    assert told["mib_per_s"] == pytest.approx(16e6 / 2**20 / 4)
+    assert told["stages"]["wait_s"]["p50"] == pytest.approx(4.55)
+    assert told["completed"]
+    json.dumps(told)
+
+
+def test_the_configuration_s_hash_is_the_job_s():
+    """The same job on other storage has the same hash, another seed another one."""
+    first = report.provenance(_plan(), [])["configuration"]
+    elsewhere = Plan(Job("unet3d", DataSet("s3://b/d"), train=Train(), model="unet3d"), Listing("s3://b/d", [], []))
+    assert report.provenance(elsewhere, [])["configuration"] == first
+    assert report.provenance(_plan(framework="jax"), [])["configuration"] != first
+
+
+def test_steps_as_csv():
+    """A line for each step, numbered within epoch and phase."""
+    lines = report.table([Result(1, [*_rows([0.5, 0.25]), *_rows([1.0], epoch=1)])]).splitlines()
+    assert lines[0] == "rank,phase,epoch,step,io_s,decode_s,wait_s,compute_s,samples,bytes"
+    assert lines[2] == "1,train,0,1,0.125000000,0.000000000,0.250000000,0.100000000,4,4000000"
+    assert lines[3].startswith("1,train,1,0,")
+
+
+def test_every_broken_norm_is_named():
+    """A small, short, warm, single run with a low AU breaks five of MLPerf Storage's norms; a proper one none."""
+    told = report.report([_plan()], [Result(0, _rows([9.0, 0.1]), 2.0)])
+    broken = report.violations(told, _plan(), runs=1, cold=False)
+    assert [line.partition(":")[0] for line in broken] == ["au", "data", "steps", "runs", "cache"]
+    assert broken[0] == "au: 50.0%, at least 90% is asked for"
+    told |= {"au": 0.95}
+    told["provenance"] = {"host": {"memory_bytes": 10}}
+    enough = Plan(_plan().job, Listing("/d", ["/d/a"] * 16_000, [10] * 16_000))
+    assert report.violations(told, enough, runs=6, cold=True) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.02", Distribution.fixed(0.02)),
+        ("normal(0.02, 0.001)", Distribution("normal", {"mean": 0.02, "stdev": 0.001})),
+        ("gamma(2,0.01)", Distribution("gamma", {"shape": 2, "scale": 0.01})),
+        ("exponential(1)", Distribution("exponential", {"scale": 1})),
+    ],
+)
+def test_times_are_read_as_people_write_them(text, expected):
+    """Seconds, or a distribution with its parameters in order."""
+    assert custom.duration(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("fast", "'fast' is no time; write seconds, or as in normal(0.02, 0.002)"),
+        ("norml(1)", "there is no distribution 'norml'; did you mean 'normal'?"),
+        ("gamma(1)", "a gamma distribution has no scale"),
+        ("uniform(1,2,3)", "too many numbers; uniform has min, max"),
+        ("-1", "the value of a fixed distribution is -1"),
+    ],
+)
+def test_a_wrong_time_is_one_sentence(text, said):
+    """What is wrong with a time is said with what to write."""
+    with pytest.raises(UsageError) as caught:
+        custom.duration(text)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("profile: torch-like\nepoch: 2\n", "own.yaml:2: there is no key 'epoch'; did you mean 'epochs'?"),
+        ("profile: torch-like\nepochs: two\n", "own.yaml:2: epochs is 'two'; write a whole number, 1 or more"),
+        ("loader: 4\n", "own.yaml:1: loader is no mapping"),
+        ("data: d\ncompute: quick\n", "own.yaml:2: compute: 'quick' is no time"),
+        ("- 1\n", "own.yaml holds no keys"),
+        ("a: [\n", "own.yaml is not YAML"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_with_its_line(tmp_path, body, said):
+    """Whatever is wrong in a file of one's own, file and line are named."""
+    (tmp_path / "own.yaml").write_text(body)
+    with pytest.raises(InputError) as caught:
+        custom.load(str(tmp_path / "own.yaml"))
+    assert said in str(caught.value)
+
+
+def test_a_file_of_ones_own_is_told_from_dlio_s(tmp_path):
+    """Files with DLIO's sections are DLIO's, whatever else they hold."""
+    (tmp_path / "own.yaml").write_text("data: d\nloader: {batch_size: 4}\nepochs: 3\n")
+    (tmp_path / "dlio.yaml").write_text("model: unet3d\nframework: pytorch\ndataset: {data_folder: d}\n")
+    assert custom.is_custom(str(tmp_path / "own.yaml"))
+    assert not custom.is_custom(str(tmp_path / "dlio.yaml"))
+    assert custom.load(str(tmp_path / "own.yaml")).epochs == 3
+
+
+def _run(*words):
+    command = [sys.executable, "-m", "tracekit.cli", "run", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Twelve files of 5,000 bytes."""
+    (tmp_path / "data").mkdir()
+    for index in range(12):
+        (tmp_path / "data" / f"{index:02d}").write_bytes(bytes(5000))
+    return tmp_path / "data"
+
+
+def test_a_custom_run_reports_as_json(data):
+    """Ranks share the samples of every epoch; options, epochs and times are those asked for."""
+    done = _run(
+        "custom", "--data", data, "-O", "batch_size=3", "-O", "num_workers=1", "--epochs", 3, "--ranks", 2, "--compute", "0.001",
+        "--decode", "0.0005", "--format", "json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["ranks"], told["epochs"], told["steps"], told["samples"]) == (2, 3, 12, 36)
+    assert told["bytes"] == 36 * 5000
+    assert told["stages"]["decode_s"]["total"] == pytest.approx(36 * 0.0005)
+    assert told["stages"]["compute_s"]["total"] >= 0.9 * 12 * 0.001
+    assert told["provenance"]["host"]["memory_bytes"] > 0
+
+
+def test_steps_go_to_a_csv_file(data, tmp_path):
+    """`--format csv --output` writes a line for each step, and does not overwrite without --force."""
+    words = (
+        "custom",
+        "--data",
+        data,
+        "-O",
+        "batch_size=4",
+        "--max-steps",
+        2,
+        "--format",
+        "csv",
+        "--output",
+        tmp_path / "s.csv",
+    )
+    assert _run(*words).returncode == 0
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 3
+    again = _run(*words)
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+
+
+def test_a_file_of_ones_own_runs(data, tmp_path):
+    """A YAML file is run as it says, and the command line goes before it."""
+    own = tmp_path / "own.yaml"
+    own.write_text(f"name: mine\ndata: {data}\nloader: {{batch_size: 6, shuffle: true}}\nepochs: 2\ncompute: 0\n")
+    told = json.loads(_run(own, "--format", "json", "--max-epochs", 1, "-O", "batch_size=4").stdout)
+    assert (told["job"], told["epochs"], told["steps"]) == ("mine", 1, 3)
+
+
+def test_norms_that_are_not_kept_are_named(data):
+    """With --norms mlperf a small run exits with 1 and says why."""
+    done = _run("custom", "--data", data, "--compute", 0, "--norms", "mlperf")
+    assert done.returncode == 1
+    assert "MLPerf Storage would object to:" in done.stdout
+    assert "  runs: 1, 6 are asked for, of which the first does not count" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 2, "no workload was named; a file, custom, or one of: imagenet-like"),
+        (("torch-lik",), 2, "torch-lik"),
+        (("torch-like", "--profile", "tf-like"), 2, "name one workload"),
+        (("--profile", "tf-lik"), 2, "there is no profile 'tf-lik'; did you mean 'tf-like'?"),
+        (("custom",), 2, "custom reads data that is there; say where with --data"),
+        (("custom", "--data", "nothing"), 2, "there is nothing at nothing"),
+        (("torch-like", "--as", "record"), 2, "did you mean 'recorded'?"),
+        (("torch-like", "-O", "batch"), 2, "-O 'batch' has no value; write NAME=VALUE"),
+        (("torch-like", "-O", "bach_size=2"), 2, "did you mean 'batch_size'?"),
+        (("torch-like", "--epochs", "0"), 2, "--epochs is 0; write 1 or more"),
+        (("torch-like", "++workload.train.epochs=2"), 2, "use -O NAME=VALUE"),
+        (("torch-like", "-o", "x.jsonl", "--runs", "6"), 2, "-o records one run"),
+        (("nothing.yaml",), 2, "there is no workload file nothing.yaml"),
+    ],
+)
+def test_wrong_words_are_one_sentence(words, code, said, capsys):
+    """Whatever is wrong on the command line, one sentence says so and nothing is run."""
+    from tracekit.cli import main
+
+    assert main(["run", *words]) == code
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "Traceback" not in told.err
+    assert told.out == ""

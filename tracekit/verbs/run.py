@@ -1,0 +1,350 @@
+"""`tracekit run`: drive a workload, say how it went, and record it where asked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tracekit import console
+from tracekit.errors import EXIT_FAIL, EXIT_PASS, CannotRunError, UsageError
+from tracekit.output import check_output, write_text
+from tracekit.verbs import run_text
+from tracekit.workload.options import PAGE_CACHE_MODES, LoaderOptions
+
+if TYPE_CHECKING:
+    from tracekit.workload.custom import Custom
+    from tracekit.workload.dataset import Dataset
+    from tracekit.workload.drive import Plan
+    from tracekit.workload.job import Job
+    from tracekit.workload.shape import Shape
+
+_DESCRIPTION = """\
+Drive a workload: read as a training job reads, compute as long as it computes, and say what each step waited for. WORKLOAD is a
+profile (torch-like, tf-like, jax-like, imagenet-like, webdataset-like), custom (the loader with options of your own), a YAML file of
+such options, a DLIO or MLPerf Storage workload file, or the name of one that comes with tracekit. After it, values of a DLIO file may
+be set as on Hydra's command line.
+"""
+_EPILOG = """\
+A profile makes its own data set where --data is empty. With -o the run is recorded as any program is: the trace goes through stats,
+replay and harness check.
+
+examples:
+  tracekit run torch-like                                       its preset, in a temporary directory
+  tracekit run torch-like --as recorded --data d -o run.jsonl   as recorded from PyTorch, and record it
+  tracekit run custom --data d -O batch_size=64 -O reader_mode=range --compute 'gamma(2, 0.01)'
+  tracekit run unet3d.yaml ++workload.reader.batch_size=2 --max-steps 20 --norms mlperf
+  tracekit run jax-like --ranks 2 --format csv --output steps.csv
+
+exit codes: 0 done, 1 the norms that were asked for are not kept, 2 bad input, 4 something could not be read or run
+"""
+FORMATS = ("text", "json", "csv")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be run."""
+
+    job: Job
+    shape: Shape | None
+    train: Dataset
+    evaluate: Dataset | None = None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add description, example and options."""
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    parser.add_argument("workload", metavar="WORKLOAD", nargs="?", help="a profile, custom, or a file")
+    parser.add_argument("overrides", metavar="++KEY=VALUE", nargs="*", help="values of a DLIO file")
+    parser.add_argument("--profile", metavar="NAME", help="the same as WORKLOAD, for a profile")
+    parser.add_argument("--dlio-config", metavar="FILE", help="the same as WORKLOAD, for a DLIO file")
+    parser.add_argument("--as", dest="form", metavar="preset|recorded", help="a profile's values: the preset's (default), or as recorded from the framework")  # fmt: skip
+    parser.add_argument(
+        "--data", metavar="URI", help="where the data is, or is made: a path, or direct://, s3://, az://"
+    )
+    _add_job(parser)
+    _add_recording(parser)
+    _add_report(parser)
+
+
+def _add_job(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is run")
+    group.add_argument("-O", "--option", metavar="NAME=VALUE", action="append", default=[], help="an option of the loader; may be repeated")  # fmt: skip
+    group.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
+    group.add_argument("--max-epochs", type=int, metavar="N", help="at most so many of the epochs there are")
+    group.add_argument("--max-steps", type=int, metavar="N", help="at most so many training steps of each rank")
+    group.add_argument("--compute", metavar="SECONDS", help="how long a step computes: 0.02, normal(0.02, 0.002), gamma(2, 0.01)")  # fmt: skip
+    group.add_argument("--decode", metavar="SECONDS", help="how long a worker takes with each sample, in the same way")
+    group.add_argument("--seed", type=int, metavar="N", help="of orders and times (default: the workload's)")
+    group.add_argument("--ranks", type=int, default=1, metavar="N", help="processes that share the data (default: 1)")
+    group.add_argument("--cache-policy", choices=PAGE_CACHE_MODES, help="how files are read: as is, with advice, or past the page cache")  # fmt: skip
+    group.add_argument("--drop-cache", action="store_true", help="take the data out of the page cache before")
+
+
+def _add_recording(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("traces")
+    group.add_argument("-o", "--trace-record", metavar="TRACE", help="record the run into this trace")
+    group.add_argument("--trace-replay", metavar="TRACE", help="replay a trace instead, as tracekit replay does")
+    group.add_argument("--force", action="store_true", help="replace outputs that exist")
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("report")
+    group.add_argument(
+        "--format", choices=FORMATS, default="text", help="text (default), json, or csv: a line per step"
+    )
+    group.add_argument("--output", metavar="FILE", help="where the report goes (default: standard output)")
+    group.add_argument("--norms", choices=("mlperf",), help="name what MLPerf Storage's rules would object to")
+    group.add_argument("--runs", type=int, default=1, metavar="N", help="how many times (default: 1); with more, the first does not count")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a workload, or replay a trace."""
+    if args.trace_replay is not None:
+        return _replay(args)
+    _check(args)
+    with tempfile.TemporaryDirectory(prefix="tracekit-run-") as scratch:
+        work = _limited(args, _found(args, scratch))
+        told, table, plan = _all_runs(args, work, scratch)
+    norms = None if args.norms is None else told["violations"]
+    _show(args, told, table, norms)
+    del plan
+    if told["errors"]:
+        raise CannotRunError(told["errors"][0])
+    return EXIT_FAIL if norms else EXIT_PASS
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("epochs", "max_epochs", "max_steps", "runs", "ranks"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} is {value}", "write 1 or more")
+    if args.output is not None:
+        check_output(args.output, force=args.force)
+    if args.trace_record is not None:
+        if args.runs > 1:
+            raise UsageError("-o records one run, and --runs asks for more", "leave one of them out")
+        from tracekit import formats
+
+        formats.check_save(args.trace_record, force=args.force)
+
+
+# -- what is run ----------------------------------------------------------------------------------------------------------
+
+
+def _found(args: argparse.Namespace, scratch: str) -> _Work:
+    """The job that the arguments name, with its data."""
+    from tracekit.workload import custom, profiles
+
+    named = [word for word in (args.workload, args.profile, args.dlio_config) if word is not None]
+    if len(named) != 1:
+        known = ", ".join(sorted(profiles.PRESETS))
+        raise UsageError(
+            "name one workload" if named else "no workload was named", f"a file, custom, or one of: {known}"
+        )
+    if args.dlio_config is None and named[0] in (*profiles.PRESETS, "custom"):
+        return _of_own(args, custom.Custom(profile=None if named[0] == "custom" else named[0]), scratch)
+    if args.profile is not None:
+        profiles.find(args.profile)
+    path = named[0]
+    if args.dlio_config is None and os.path.isfile(path) and custom.is_custom(path):
+        return _of_own(args, custom.load(path), scratch)
+    return _of_dlio(args, path)
+
+
+def _of_own(args: argparse.Namespace, said: Custom, scratch: str) -> _Work:
+    from tracekit.workload import profiles, run
+
+    if args.overrides:
+        raise UsageError(
+            f"{args.overrides[0]!r} sets a value of a DLIO file", "use -O NAME=VALUE for options of the loader"
+        )
+    uri = args.data or said.data
+    form = args.form or said.form or "preset"
+    if said.profile is None:
+        return _of_options(args, said, uri)
+    profile = profiles.find(said.profile, form)
+    seed = next((seed for seed in (args.seed, said.seed) if seed is not None), 0)
+    job, dataset, made = run.of_profile(profile, uri or os.path.join(scratch, "data"), seed=seed)
+    if made:
+        console.say(f"{made} files of the data set were made in {uri or 'a temporary directory'}")
+    return _Work(_with(args, said, job), profile.shape, dataset)
+
+
+def _of_options(args: argparse.Namespace, said: Custom, uri: str | None) -> _Work:
+    """The loader by itself, on data that is there."""
+    from tracekit.workload.dataset import create_dataset
+    from tracekit.workload.job import DataSet, Job, Train
+
+    if uri is None:
+        raise UsageError("custom reads data that is there", "say where with --data")
+    if args.form is not None:
+        raise UsageError("--as is for profiles", "leave it out")
+    train = create_dataset(uri)
+    job = Job(
+        said.name,
+        DataSet(uri, "files", len(train.places), split=False),
+        train=Train(batch_size=LoaderOptions().batch_size),
+    )
+    return _Work(_with(args, said, job), None, train)
+
+
+def _of_dlio(args: argparse.Namespace, path: str) -> _Work:
+    from tracekit.workload import dlio, run
+    from tracekit.workload.dlio import shipped
+
+    if args.form is not None:
+        raise UsageError("--as is for profiles", "leave it out")
+    job, _ = dlio.load(shipped.path_of(path), args.overrides, args.data)
+    if job.train is None:
+        raise UsageError(f"{path} has no training (workflow.train is off)", "set ++workload.workflow.train=True")
+    from tracekit.workload.custom import Custom
+
+    train, evaluate = run.of_job(job)
+    return _Work(_with(args, Custom(), job), None, train, evaluate)
+
+
+def _with(args: argparse.Namespace, said: Custom, job: Job) -> Job:
+    """A job with what a file and, over it, the command line change."""
+    from tracekit.workload.custom import duration
+
+    options = {**said.loader, **_options(args.option)}
+    base = {one.name: getattr(job.loader, one.name) for one in fields(LoaderOptions)}
+    if args.seed is not None or said.seed is not None:
+        base["seed"] = args.seed if args.seed is not None else said.seed
+    if args.cache_policy is not None:
+        options["page_cache_mode"] = args.cache_policy
+    loader = LoaderOptions.of({**base, **options})
+    assert job.train is not None
+    train = replace(job.train, seed=loader.seed, batch_size=loader.batch_size)
+    changes: dict[str, Any] = {
+        "epochs": args.epochs or said.epochs,
+        "total_steps": said.steps,
+        "compute_seconds": duration(args.compute) if args.compute is not None else said.compute,
+        "preprocess_seconds": duration(args.decode) if args.decode is not None else said.decode,
+    }
+    train = replace(train, **{name: value for name, value in changes.items() if value is not None})
+    return replace(job, loader=loader, train=train)
+
+
+def _options(words: Sequence[str]) -> Mapping[str, Any]:
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"-O {word!r} has no value", "write NAME=VALUE")
+        found[name.strip()] = yaml.safe_load(value)
+    return found
+
+
+def _limited(args: argparse.Namespace, work: _Work) -> _Work:
+    train = work.job.train
+    if args.max_epochs is None or train is None:
+        return work
+    return replace(work, job=replace(work.job, train=replace(train, epochs=min(train.epochs, args.max_epochs))))
+
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+
+def _all_runs(args: argparse.Namespace, work: _Work, scratch: str) -> tuple[dict[str, Any], str, Plan]:
+    """The report of the last run, with those before it beside it."""
+    from tracekit.workload import report, run
+
+    before: list[Any] = []
+    for number in range(args.runs):
+        dropped = _drop(args, work)
+        plans = _plans(args, work, scratch)
+        _start(args, plans, run.command(plans, scratch), work)
+        results = run.results(plans)
+        told = report.report(plans, results, [folder] if (folder := run.folder(work.job.data.uri)) else [])
+        told["runs"] = [
+            *before,
+            {"au": told["au"], "seconds": told["seconds"], "warm_up": args.runs > 1 and number == 0},
+        ]
+        before = told["runs"]
+        told["cache"] = {"policy": plans[0].policy, "dropped": dropped}
+    cold = dropped or plans[0].policy == "direct" or work.train.scheme == "direct"
+    told["violations"] = report.violations(told, plans[0], runs=args.runs, cold=cold)
+    return told, report.table(results), plans[0]
+
+
+def _drop(args: argparse.Namespace, work: _Work) -> bool:
+    from tracekit.workload import run
+
+    if not args.drop_cache:
+        return False
+    why_not = run.drop_cache(work.train)
+    if why_not:
+        console.warn(f"the cache was not dropped: {why_not}")
+    return not why_not
+
+
+def _plans(args: argparse.Namespace, work: _Work, scratch: str) -> list[Plan]:
+    from tracekit.workload import run
+    from tracekit.workload.drive import Listing, Plan
+
+    uri, policy = work.job.data.uri, work.job.loader.page_cache_mode
+    whole = Plan(
+        work.job, Listing.of(uri, work.train), None if work.evaluate is None else Listing.of(uri, work.evaluate),
+        work.shape, "direct" if work.train.scheme == "direct" else policy, args.max_steps,
+    )  # fmt: skip
+    return run.plans(whole, args.ranks, scratch)
+
+
+def _start(args: argparse.Namespace, plans: Sequence[Plan], command: Sequence[str], work: _Work) -> None:
+    """Run the ranks: as they are, or under the recorder, which sees nothing but them."""
+    for plan in plans:
+        if os.path.exists(plan.result):
+            os.unlink(plan.result)
+    if args.trace_record is None:
+        subprocess.run(command, check=False)
+        return
+    from tracekit.record.launch import Plan as Recording
+    from tracekit.verbs.record import record_program
+    from tracekit.workload import run
+
+    folder = run.folder(work.job.data.uri)
+    include = [f"{folder}/*"] if folder else []
+    record_program(Recording(command, args.trace_record, include, force=args.force))
+
+
+def _replay(args: argparse.Namespace) -> int:
+    """`--trace-replay`: the verb replay, with what of our options it knows."""
+    from tracekit.verbs import replay
+
+    words = [args.trace_replay]
+    if args.trace_record is not None:
+        words += ["-o", args.trace_record]
+    if args.cache_policy is not None:
+        words += ["--cache", args.cache_policy]
+    words += ["--drop-cache"] * args.drop_cache + ["--force"] * args.force + ["--json"] * (args.format == "json")
+    parser = argparse.ArgumentParser("tracekit replay")
+    replay.configure(parser)
+    return replay.run(parser.parse_args(words))
+
+
+# -- reporting ----------------------------------------------------------------------------------------------------------
+
+
+def _show(args: argparse.Namespace, told: dict[str, Any], table: str, norms: Sequence[str] | None) -> None:
+    shown = {
+        "text": lambda: run_text.text(told, norms) + "\n",
+        "json": lambda: json.dumps(told, indent=1) + "\n",
+        "csv": lambda: table,
+    }[args.format]()
+    if args.output is not None:
+        write_text(args.output, shown, force=args.force)
+        console.say(f"the report is in {args.output}")
+    else:
+        console.show(shown.rstrip("\n"))
+    if args.trace_record is not None and told["job"]:
+        console.say(f"or: harness check {shlex.quote(args.trace_record)} --golden NAME --mode profile")

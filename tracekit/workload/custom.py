@@ -1,0 +1,166 @@
+"""Workloads of your own: a YAML file with the loader's options and the training around it.
+
+data: /data/train              # or --data
+profile: torch-like            # whose requests; left out, the loader's own
+as: recorded                   # preset where left out
+loader: {batch_size: 16, num_workers: 4, target_request_bytes: 128KiB}
+epochs: 2
+compute: normal(0.02, 0.002)   # seconds of a step
+decode: 0.001                  # seconds of a sample
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from tracekit.errors import InputError, TracekitError, UnknownNameError, UsageError
+from tracekit.workload.distribution import KINDS, Distribution
+
+KEYS = ("name", "profile", "as", "data", "loader", "epochs", "steps", "compute", "decode", "seed")
+_CALL = re.compile(r"\s*([a-z]+)\s*\(([^()]*)\)\s*")
+
+
+@dataclass(frozen=True)
+class Custom:
+    """What a file of your own says; None where it says nothing.
+
+    Args:
+        source: The file.
+        name: What to call the job.
+        profile: Whose requests it makes.
+        form: `preset` or `recorded`.
+        data: Where its data is.
+        loader: Options of the loader, as they stand there.
+        epochs: Passes over the data.
+        steps: Steps in all.
+        compute: Seconds of a step.
+        decode: Seconds of a sample.
+        seed: Of shuffles and times.
+    """
+
+    source: str = ""
+    name: str = "custom"
+    profile: str | None = None
+    form: str | None = None
+    data: str | None = None
+    loader: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
+    steps: int | None = None
+    compute: Distribution | None = None
+    decode: Distribution | None = None
+    seed: int | None = None
+
+
+def is_custom(path: str) -> bool:
+    """Whether a YAML file is one of these, and not one of DLIO's: all its keys are ours.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    tree = _tree(path)
+    return bool(tree) and bool(set(tree) & set(KEYS)) and not set(tree) & {"workload", "dataset", "reader", "workflow"}
+
+
+def load(path: str) -> Custom:
+    """Read such a file.
+
+    Raises:
+        InputError: If something in it is wrong, with file and line.
+    """
+    tree = _tree(path)
+    for key in tree:
+        if key not in KEYS:
+            raise InputError(f"{_at(path, key)}: {UnknownNameError('key', str(key), KEYS)}")
+    try:
+        loader = _options(tree)
+        return Custom(
+            path, str(tree.get("name") or "custom"), _text(tree, "profile"), _text(tree, "as"), _text(tree, "data"), loader,
+            _count(tree, "epochs"), _count(tree, "steps"), _seconds(tree, "compute"), _seconds(tree, "decode"),
+            _count(tree, "seed", 0),
+        )  # fmt: skip
+    except _KeyedError as error:
+        raise InputError(f"{_at(path, error.key)}: {error.cause}", error.way_out) from None
+
+
+class _KeyedError(UsageError):
+    def __init__(self, key: str, cause: str, way_out: str) -> None:
+        self.key = key
+        super().__init__(cause, way_out)
+
+
+def _tree(path: str) -> Mapping[Any, Any]:
+    try:
+        with open(path, "rb") as file:
+            tree = yaml.safe_load(file)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", "check the name") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not YAML ({' '.join(str(error).split())})", "mend it there") from None
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{path} holds no keys", "write key: value, one a line")
+    return tree
+
+
+def _at(path: str, key: Any) -> str:
+    """The file with the line of a key at its top."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if re.match(rf"['\"]?{re.escape(str(key))}['\"]?\s*:", line):
+                return f"{path}:{number}"
+    return path
+
+
+def _text(tree: Mapping[Any, Any], key: str) -> str | None:
+    value = tree.get(key)
+    return None if value is None else str(value)
+
+
+def _options(tree: Mapping[Any, Any]) -> Mapping[str, Any]:
+    loader = tree.get("loader") or {}
+    if not isinstance(loader, Mapping):
+        raise _KeyedError("loader", "loader is no mapping", "write option: value below it")
+    return loader
+
+
+def _count(tree: Mapping[Any, Any], key: str, least: int = 1) -> int | None:
+    value = tree.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise _KeyedError(key, f"{key} is {value!r}", f"write a whole number, {least} or more")
+    return value
+
+
+def _seconds(tree: Mapping[Any, Any], key: str) -> Distribution | None:
+    value = tree.get(key)
+    if value is None:
+        return None
+    try:
+        return duration(str(value))
+    except TracekitError as error:
+        raise _KeyedError(key, f"{key}: {error.cause}", error.way_out) from None
+
+
+def duration(text: str) -> Distribution:
+    """Seconds as people write them: `0.02`, or a distribution with its parameters in order, `gamma(2, 0.01)`.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    match = _CALL.fullmatch(text)
+    kind, words = (match[1], match[2].split(",")) if match else ("fixed", [text])
+    if kind not in KINDS:
+        raise UnknownNameError("distribution", kind, KINDS)
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        shown = f"{kind}({', '.join(KINDS[kind])})"
+        raise UsageError(f"{text!r} is no time", f"write seconds, or as in {shown}" if match else "write seconds, or as in normal(0.02, 0.002)") from None  # fmt: skip
+    if len(numbers) > len(KINDS[kind]):
+        raise UsageError(f"{text!r} has too many numbers", f"{kind} has {', '.join(KINDS[kind])}")
+    return Distribution(kind, dict(zip(KINDS[kind], numbers, strict=False)))

@@ -1,0 +1,263 @@
+"""One rank of a run, in a process of its own: it reads, computes, and notes what each step took.
+
+    python -m tracekit.workload.drive PLAN             one rank
+    python -m tracekit.workload.drive PLAN PLAN...     a process for each, started together
+
+Everything that is not the workload (listing the data, drawing up the plan, the report) is done by who starts it, so that a recording
+of this process holds the workload and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from tracekit.errors import TracekitError
+from tracekit.storage import storage_for
+from tracekit.workload.compute import Pace
+from tracekit.workload.dataset import Dataset
+from tracekit.workload.imitate import Step, imitate
+from tracekit.workload.job import Job, Train
+from tracekit.workload.loader import Loader
+from tracekit.workload.shape import Shape
+
+TRAIN, EVALUATE = "train", "evaluate"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set as it was listed.
+
+    Args:
+        uri: Where it is.
+        places: Its files.
+        sizes: Their sizes.
+        file: The file of each sample; None where every file is one.
+        offset: Where each begins.
+        length: How long each is.
+        scheme: As in `Dataset`.
+    """
+
+    uri: str
+    places: list[str]
+    sizes: list[int]
+    file: list[int] | None = None
+    offset: list[int] | None = None
+    length: list[int] | None = None
+    scheme: str = ""
+
+    @classmethod
+    def of(cls, uri: str, dataset: Dataset) -> Listing:
+        """What a data set is made of."""
+        places, sizes, scheme = dataset.places, dataset.sizes.tolist(), dataset.scheme
+        if len(dataset.file) == len(places) and not dataset.offset.any() and (dataset.length == dataset.sizes).all():
+            return cls(uri, places, sizes, scheme=scheme)
+        parts = (dataset.file.tolist(), dataset.offset.tolist(), dataset.length.tolist())
+        return cls(uri, places, sizes, *parts, scheme)
+
+    def dataset(self) -> Dataset:
+        """The data set again."""
+        parts = [None if part is None else np.asarray(part, np.int64) for part in (self.file, self.offset, self.length)]
+        return Dataset(storage_for(self.uri), self.places, self.sizes, parts[0], parts[1], parts[2], self.scheme)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one rank does.
+
+    Args:
+        job: The job; its loader options name the rank's share.
+        train: What training reads.
+        evaluate: What evaluation reads; None for none.
+        shape: The framework's requests; None for the loader's own.
+        policy: The page cache.
+        max_steps: Training steps in all; None for no such limit.
+        rank: Which rank it is.
+        ranks: How many there are.
+        result: The file for what came of it.
+    """
+
+    job: Job
+    train: Listing
+    evaluate: Listing | None = None
+    shape: Shape | None = None
+    policy: str = "default"
+    max_steps: int | None = None
+    rank: int = 0
+    ranks: int = 1
+    result: str = ""
+
+
+@dataclass
+class Row:
+    """What one step took, in seconds."""
+
+    phase: str
+    epoch: int
+    wait_s: float
+    io_s: float
+    decode_s: float
+    compute_s: float
+    samples: int
+    bytes: int
+
+
+@dataclass
+class Result:
+    """What came of one rank.
+
+    Args:
+        rank: Which.
+        rows: Its steps.
+        seconds: From the first batch asked for to the end.
+        error: Why it ended early; empty where it did not.
+        exit_code: The exit code of that.
+    """
+
+    rank: int
+    rows: list[Row] = field(default_factory=list)
+    seconds: float = 0.0
+    error: str = ""
+    exit_code: int = 0
+
+
+def run(plan: Plan) -> Result:
+    """Do what a plan says; errors are part of the result, with the steps that were done."""
+    result = Result(plan.rank)
+    begun = time.monotonic()
+    try:
+        for row in _rows(plan):
+            result.rows.append(row)
+    except TracekitError as error:
+        result.error, result.exit_code = str(error), error.exit_code
+    result.seconds = time.monotonic() - begun
+    return result
+
+
+def _rows(plan: Plan) -> Iterator[Row]:
+    train = plan.job.train
+    if train is None:
+        return
+    compute = Pace(train.compute_seconds, np.random.default_rng([train.seed, plan.rank, 1]))
+    evaluation = _Evaluation(plan)
+    left = _least(plan.max_steps, train.total_steps)
+    epoch = 0
+    for row in _phase(TRAIN, _steps(plan, train, left), compute):
+        if row.epoch != epoch:
+            yield from evaluation.after(epoch)
+            epoch = row.epoch
+        yield row
+    yield from evaluation.after(epoch)
+
+
+def _phase(name: str, steps: Iterator[Step], compute: Pace) -> Iterator[Row]:
+    """Wait for a batch, compute, and so on; a step is asked for when the one before has computed."""
+    while True:
+        asked = time.monotonic()
+        step = next(steps, None)
+        if step is None:
+            return
+        given = time.monotonic()
+        compute.spend()
+        done = time.monotonic()
+        yield Row(name, step.epoch, given - asked, step.io_s, step.decode_s, done - given, step.samples, step.bytes)
+
+
+def _steps(plan: Plan, train: Train, most: int | None) -> Iterator[Step]:
+    dataset = plan.train.dataset()
+    if plan.shape is not None:
+        steps = imitate(plan.job, plan.shape, dataset, plan.policy)
+    else:
+        steps = _loaded(plan, dataset, train)
+    with closing(steps):
+        for number, step in enumerate(steps):
+            yield step
+            # Asking for one more only to leave it would read for nobody.
+            if most is not None and number + 1 >= most:
+                break
+
+
+def _loaded(plan: Plan, dataset: Dataset, train: Train) -> Generator[Step]:
+    decode = train.preprocess_seconds
+    decode_or_none = decode if decode.varies or decode.mean else None
+    options = replace(plan.job.loader, batch_size=train.batch_size, page_cache_mode=plan.policy)
+    loader = Loader(dataset, options, decode=decode_or_none)
+    for epoch in range(train.epochs):
+        loader.epoch = epoch if train.seed_changes else 0
+        with closing(iter(loader)) as batches:
+            for number, batch in enumerate(batches):
+                yield Step(epoch, len(batch), batch.bytes, batch.io_s, batch.decode_s)
+                if train.steps_per_epoch is not None and number + 1 >= train.steps_per_epoch:
+                    break
+
+
+class _Evaluation:
+    """The evaluation between epochs."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._asked = plan.job.evaluate if plan.evaluate is not None else None
+        self._loader: Loader | None = None
+
+    def after(self, epoch: int) -> Iterator[Row]:
+        """The steps of the evaluation after an epoch (from 0), where there is one."""
+        asked, plan = self._asked, self._plan
+        if asked is None or plan.evaluate is None:
+            return
+        since = epoch + 1 - asked.first_epoch
+        if since < 0 or since % max(asked.every_epochs, 1):
+            return
+        if self._loader is None:
+            options = replace(plan.job.loader, batch_size=asked.batch_size, page_cache_mode=plan.policy)
+            self._loader = Loader(plan.evaluate.dataset(), options)
+        pace = Pace(asked.compute_seconds, np.random.default_rng([plan.job.loader.seed, plan.rank, 2, epoch]))
+        steps = (Step(epoch, len(batch), batch.bytes, batch.io_s, batch.decode_s) for batch in self._loader)
+        yield from _phase(EVALUATE, steps, pace)
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def main(paths: Sequence[str]) -> int:
+    """Run one rank, or start several together."""
+    if len(paths) > 1:
+        return _conduct(paths)
+    plan = msgspec.json.decode(Path(paths[0]).read_bytes(), type=Plan)
+    if plan.ranks > 1:
+        # All are there before one begins.
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+    result = run(plan)
+    Path(plan.result).write_bytes(msgspec.json.encode(result))
+    return result.exit_code
+
+
+def _conduct(paths: Sequence[str]) -> int:
+    started = []
+    for rank, path in enumerate(paths):
+        environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(len(paths)), "LOCAL_RANK": str(rank)}
+        command = [sys.executable, "-m", "tracekit.workload.drive", path]
+        started.append(
+            subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
+    for process in started:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in started:
+        process.communicate("go\n")
+    return max(process.returncode for process in started)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,193 @@
+"""The data sets that profiles make for themselves: files of noise with the sizes of the real ones, the same everywhere.
+
+Nobody decodes them, so they are no JPEG and no TFRecord; where their samples begin is known by the recipe. Real data sets of real
+formats are made by `tracekit generate`.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracekit.errors import CannotRunError, InputError
+from tracekit.storage import Storage, storage_for
+from tracekit.workload.dataset import Dataset
+from tracekit.workload.distribution import Distribution
+
+# A JPEG of coloured noise at quality 85 by its pixels, as the images of golden/imagenet-like have it (±2 KiB over 384 of them).
+_BYTES_PER_PIXEL, _BYTES_BESIDE = 0.765, 1401
+_SIDES = (120, 420)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A data set.
+
+    Args:
+        pattern: The names of its files; of two fields the first is the folder.
+        files: How many there are.
+        samples: Samples in each.
+        smallest: The smallest sample, in bytes.
+        largest: The largest.
+        framing: Bytes that a sample takes besides.
+        header: Bytes before the first.
+        block: What a sample is rounded up to, with a block of its own before it; 0 for none (tar).
+        end: What a file is rounded up to, in bytes.
+        folders: Folders that the files are dealt to.
+        chance: How sizes are drawn, as the program of the golden draws them: `uniform`, `bytes` (between the content of the
+            samples before), `lognormal`, `images`.
+    """
+
+    pattern: str
+    files: int
+    samples: int = 1
+    smallest: int = 65536
+    largest: int = 65536
+    framing: int = 0
+    header: int = 0
+    block: int = 0
+    end: int = 1
+    folders: int = 0
+    chance: str = "uniform"
+
+    @property
+    def prefix(self) -> str:
+        """What names of files begin with."""
+        return self.pattern.rpartition("/")[2].partition("{")[0]
+
+    @property
+    def mean(self) -> Distribution:
+        """The size of a sample, as a distribution."""
+        return Distribution("uniform", {"min": self.smallest, "max": self.largest})
+
+    def names(self) -> list[str]:
+        """The names of the files, below the data set's place."""
+        each = self.files // self.folders if self.folders else 0
+        return [self.pattern.format(*([number // each] if each else []), number) for number in range(self.files)]
+
+    def sizes(self, file: int) -> list[int]:
+        """The sizes of the samples of a file, in bytes."""
+        return list(_DRAWS[self.chance](self, file))
+
+    def extents(self, file: int) -> list[tuple[int, int]]:
+        """(offset, length) of every sample of a file, with what it takes besides."""
+        at, found = self.header, []
+        for size in self.sizes(file):
+            length = size + self.framing
+            if self.block:
+                # A tar member has a block of its own and whole blocks of content; its label is another with one block.
+                length = self.block + -(-size // self.block) * self.block + 2 * self.block
+            found.append((at, length))
+            at += length
+        return found
+
+    def size(self, file: int) -> int:
+        """The size of a file, in bytes."""
+        last = self.extents(file)[-1]
+        whole = sum(last) + (2 * self.block if self.block else 0)
+        return -(-whole // self.end) * self.end
+
+
+def _uniform(recipe: Recipe, file: int) -> Iterator[int]:
+    chance = random.Random(file)  # noqa: S311 -- the golden's program draws like this
+    return (chance.randint(recipe.smallest, recipe.largest) for _ in range(recipe.samples))
+
+
+def _between_content(recipe: Recipe, file: int) -> Iterator[int]:
+    chance = random.Random(file)  # noqa: S311 -- the golden's program draws like this
+    for _ in range(recipe.samples):
+        size = chance.randint(recipe.smallest, recipe.largest)
+        chance.getrandbits(8 * size)
+        yield size
+
+
+def _lognormal(recipe: Recipe, file: int) -> Iterator[int]:
+    chance = random.Random(20240)  # noqa: S311 -- the same
+    for _ in range(file):
+        chance.lognormvariate(0, 0.4)
+    yield min(recipe.largest, max(recipe.smallest, round(chance.lognormvariate(math.log(120 * 1024), 0.4))))
+
+
+def _images(_recipe: Recipe, file: int) -> Iterator[int]:
+    height, width = np.random.default_rng(file).integers(*_SIDES, 2)
+    yield round(_BYTES_PER_PIXEL * int(height) * int(width)) + _BYTES_BESIDE
+
+
+_DRAWS: dict[str, Callable[[Recipe, int], Iterator[int]]] = {
+    "uniform": _uniform, "bytes": _between_content, "lognormal": _lognormal, "images": _images,
+}  # fmt: skip
+
+
+def make(recipe: Recipe, uri: str) -> int:
+    """Make what is missing of a data set; how many files that were.
+
+    Args:
+        recipe: What it is to be.
+        uri: Where: a directory or prefix of any scheme.
+
+    Raises:
+        CannotRunError: If it cannot be written.
+    """
+    storage = storage_for(uri)
+    root = storage.resolve(uri).rstrip("/")
+    try:
+        if storage.local:
+            os.makedirs(root, exist_ok=True)
+        there = dict(_there(storage, root))
+        missing = [
+            (number, name)
+            for number, name in enumerate(recipe.names())
+            if there.get(f"{root}/{name}") != recipe.size(number)
+        ]
+        for number, name in missing:
+            if storage.local:
+                os.makedirs(os.path.dirname(f"{root}/{name}"), exist_ok=True)
+            storage.write(f"{root}/{name}", np.random.default_rng(number).bytes(recipe.size(number)))
+    except OSError as error:
+        raise CannotRunError(
+            f"the data set {uri} cannot be made: {error.strerror}", "name another place with --data"
+        ) from None
+    return len(missing)
+
+
+def _there(storage: Storage, root: str) -> Iterator[tuple[str, int]]:
+    try:
+        yield from storage.walk(root)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+
+
+def dataset(recipe: Recipe, whole: Dataset) -> Dataset:
+    """The samples of a data set that was made by a recipe; another's files are taken as one sample each.
+
+    Raises:
+        InputError: If files are those of the recipe by name, and not by size.
+    """
+    wanted = recipe.names()
+    names = {name: number for number, name in enumerate(wanted)}
+    numbers = [names.get("/".join(place.split("/")[-2 if recipe.folders else -1 :])) for place in whole.places]
+    if recipe.samples == 1 or None in numbers:
+        return whole
+    file, offset, length = [], [], []
+    for index, number in enumerate(numbers):
+        assert number is not None
+        if whole.sizes[index] != recipe.size(number):
+            raise InputError(
+                f"{whole.uri(index)} has {whole.sizes[index]} bytes, and this profile's own has {recipe.size(number)}",
+                "name an empty place with --data, or another data set",
+            )
+        for at, size in recipe.extents(number):
+            file.append(index)
+            offset.append(at)
+            length.append(size)
+    return Dataset(
+        whole.storage, whole.places, whole.sizes, np.asarray(file, np.int64), np.asarray(offset, np.int64),
+        np.asarray(length, np.int64), whole.scheme,
+    )  # fmt: skip

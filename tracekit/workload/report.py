@@ -1,0 +1,170 @@
+"""What a run says about itself: stages, utilisation, rates, where it was made, and what MLPerf Storage would object to.
+
+Accelerator utilisation (AU) is MLPerf Storage's: the time that steps compute by the time that steps take, waiting included; the
+first steps of an epoch are left out, as the rules have it. Rates are in MB/s (10^6 bytes) and MiB/s (2^20 bytes), each by its own name.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+import numpy as np
+
+import tracekit
+from tracekit.machine import host_class, host_facts
+from tracekit.workload.drive import EVALUATE, TRAIN, Plan, Result, Row
+
+# 1: the first published layout.
+REPORT_VERSION = 1
+STAGES = ("io_s", "decode_s", "wait_s", "compute_s")
+_EXPLAINED = (
+    "AU = seconds of compute / seconds of steps (waiting for data and compute), the first {start} and last {end} steps of each epoch "
+    "left out; mean over epochs and ranks, as MLPerf Storage defines it"
+)
+CSV_COLUMNS = ("rank", "phase", "epoch", "step", *STAGES, "samples", "bytes")
+
+
+def report(plans: Sequence[Plan], results: Sequence[Result], paths: Sequence[str] = ()) -> dict[str, Any]:
+    """The report of a run.
+
+    Args:
+        plans: What each rank was to do.
+        results: What came of it.
+        paths: Local folders of the data, for the file system in the provenance.
+    """
+    job = plans[0].job
+    start, end = job.exclude_start_steps, job.exclude_end_steps
+    rows = [row for result in results for row in result.rows if row.phase == TRAIN]
+    shares = [share for result in results for share in epochs_au(result.rows, start, end)]
+    au = float(np.mean(shares)) if shares else None
+    seconds = max((result.seconds for result in results), default=0.0)
+    target = job.au_target
+    return {
+        "run": REPORT_VERSION,
+        "job": job.name,
+        "framework": job.framework,
+        "ranks": len(results),
+        "completed": not any(result.error for result in results),
+        "errors": [result.error for result in results if result.error],
+        "epochs": 1 + max((row.epoch for row in rows), default=-1),
+        "steps": len(rows),
+        "au": au,
+        "au_explained": _EXPLAINED.format(start=start, end=end),
+        "au_target": target,
+        "au_met": None if target is None or au is None else au >= target,
+        **rates(rows, seconds),
+        "stages": {name: _quantiles([getattr(row, name) for row in rows]) for name in STAGES},
+        "evaluation": {"steps": sum(row.phase == EVALUATE for result in results for row in result.rows)},
+        "provenance": provenance(plans[0], paths),
+    }
+
+
+def epochs_au(rows: Sequence[Row], start: int, end: int) -> list[float]:
+    """The utilisation of each epoch of one rank; epochs without steps that count have none."""
+    found = []
+    for epoch in sorted({row.epoch for row in rows}):
+        steps = [row for row in rows if row.epoch == epoch and row.phase == TRAIN]
+        counted = steps[start : len(steps) - end]
+        whole = sum(row.wait_s + row.compute_s for row in counted)
+        if whole > 0:
+            found.append(sum(row.compute_s for row in counted) / whole)
+    return found
+
+
+def rates(rows: Sequence[Row], seconds: float) -> dict[str, Any]:
+    """Samples and bytes, and both by the second."""
+    samples, moved = sum(row.samples for row in rows), sum(row.bytes for row in rows)
+    by = {"samples_per_s": samples, "mb_per_s": moved / 1e6, "mib_per_s": moved / 2**20}
+    return {
+        "seconds": seconds, "samples": samples, "bytes": moved,
+        **{name: value / seconds if seconds else None for name, value in by.items()},
+    }  # fmt: skip
+
+
+def _quantiles(seconds: Sequence[float]) -> dict[str, float | None]:
+    if not seconds:
+        return {"mean": None, "p50": None, "p95": None, "p99": None, "total": 0.0}
+    p50, p95, p99 = np.percentile(np.asarray(seconds), [50, 95, 99]).tolist()
+    return {"mean": float(np.mean(seconds)), "p50": p50, "p95": p95, "p99": p99, "total": float(np.sum(seconds))}
+
+
+def provenance(plan: Plan, paths: Sequence[str]) -> dict[str, Any]:
+    """Versions, machine, and a hash of the configuration: the same for the same job, wherever its data is."""
+    job = msgspec.to_builtins(plan.job)
+    job["data"].pop("uri", None)
+    told = [job, msgspec.to_builtins(plan.shape), plan.policy, plan.ranks, plan.max_steps]
+    digest = hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:16]
+    host = host_facts(paths)
+    return {
+        "tracekit": tracekit.__version__, "python": platform.python_version(), "numpy": np.__version__,
+        "configuration": digest, "data": plan.train.uri, "seed": plan.job.loader.seed, "host": host,
+        "host_class": host_class(host), "command": sys.argv,
+    }  # fmt: skip
+
+
+def table(results: Sequence[Result]) -> str:
+    """Every step of every rank as CSV, seconds and bytes."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for result in results:
+        steps: dict[tuple[str, int], int] = {}
+        for row in result.rows:
+            place = (row.phase, row.epoch)
+            step = steps[place] = steps.get(place, -1) + 1
+            values = {"rank": result.rank, "step": step, **asdict(row)}
+            writer.writerow([_plain(values[name]) for name in CSV_COLUMNS])
+    return out.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    return f"{value:.9f}" if isinstance(value, float) else value
+
+
+# -- MLPerf Storage's norms ---------------------------------------------------------------------------------------------
+
+# The floors of the published rules, by model; others have 90 %.
+AU_FLOORS = {"unet3d": 0.90, "resnet50": 0.90, "retinanet": 0.85, "cosmoflow": 0.70, "dlrm": 0.70}
+LEAST_STEPS, RAM_TIMES, RUNS = 500, 5, 6
+
+
+def violations(told: Mapping[str, Any], plan: Plan, *, runs: int, cold: bool) -> list[str]:
+    """What MLPerf Storage's rules would object to, one sentence each, with the numbers.
+
+    Args:
+        told: The report.
+        plan: What was to be done.
+        runs: How many runs there are in all.
+        cold: Whether the page cache was dropped before, or passed by.
+    """
+    found = []
+    job = plan.job
+    floor = job.au_target or AU_FLOORS.get(job.model, 0.90)
+    if told["au"] is None or told["au"] < floor:
+        share = "unknown" if told["au"] is None else f"{told['au']:.1%}"
+        found.append(f"au: {share}, at least {floor:.0%} is asked for")
+    memory = told["provenance"]["host"].get("memory_bytes")
+    size = sum(plan.train.sizes)
+    if memory and size < RAM_TIMES * memory:
+        found.append(
+            f"data: {size / 1e9:.1f} GB, at least {RAM_TIMES} times the memory of {memory / 1e9:.1f} GB are asked for"
+        )
+    samples = len(plan.train.file) if plan.train.file is not None else len(plan.train.places)
+    wanted = LEAST_STEPS * job.loader.batch_size * plan.ranks
+    if samples < wanted:
+        found.append(f"steps: {samples} samples, at least {wanted} for {LEAST_STEPS} steps of all ranks are asked for")
+    if runs != RUNS:
+        found.append(f"runs: {runs}, {RUNS} are asked for, of which the first does not count")
+    if not cold:
+        found.append("cache: it was neither dropped nor passed by; --drop-cache or --cache-policy direct does")
+    if not told["completed"]:
+        found.append("completed: the run ended early")
+    return found

@@ -1,0 +1,142 @@
+"""A run: what each rank is to do, and what came of it. Starting the ranks is the verb's, which may do so under the recorder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from tracekit.errors import CannotRunError, InputError, UsageError
+from tracekit.storage import cache
+from tracekit.uri import scheme_of
+from tracekit.workload import madedata
+from tracekit.workload.dataset import Dataset, create_dataset
+from tracekit.workload.drive import Plan, Result
+from tracekit.workload.job import Job
+from tracekit.workload.profiles import Profile
+
+
+def of_profile(profile: Profile, uri: str, *, seed: int = 0) -> tuple[Job, Dataset, int]:
+    """A profile's job on a data set, which is made where nothing is; and how many files were made.
+
+    Raises:
+        InputError, CannotRunError: If the data set cannot be made or read.
+    """
+    made = madedata.make(profile.recipe, uri) if _is_ours(profile, uri) else 0
+    return profile.job(uri, seed), madedata.dataset(profile.recipe, create_dataset(uri)), made
+
+
+def _is_ours(profile: Profile, uri: str) -> bool:
+    """Whether a place is empty, or holds (a part of) the profile's own data set."""
+    try:
+        places = create_dataset(uri).places
+    except InputError:
+        return True
+    names = set(profile.recipe.names())
+    depth = 2 if profile.recipe.folders else 1
+    return all("/".join(place.split("/")[-depth:]) in names for place in places)
+
+
+def of_job(job: Job) -> tuple[Dataset, Dataset | None]:
+    """What training and evaluation of a job read.
+
+    Raises:
+        InputError: If it is not there, or holds less than the job says.
+    """
+    data = job.data
+    folders = data.split or data.files_eval
+    train = create_dataset(f"{data.uri.rstrip('/')}/train" if folders else data.uri)
+    if data.files_train and len(train.places) < data.files_train:
+        raise InputError(
+            f"{data.uri} holds {len(train.places)} training files, and {job.name} has {data.files_train}",
+            "make them with tracekit generate",
+        )
+    evaluate = create_dataset(f"{data.uri.rstrip('/')}/valid") if job.evaluate and data.files_eval else None
+    return _cut(train, data.samples_per_file), None if evaluate is None else _cut(evaluate, data.samples_per_file)
+
+
+def _cut(files: Dataset, samples: int) -> Dataset:
+    """Files of several samples as samples of one size: where each lies in its format is not looked at."""
+    if samples == 1:
+        return files
+    file = np.repeat(np.arange(len(files.places)), samples)
+    length = files.sizes[file] // samples
+    offset = np.tile(np.arange(samples), len(files.places)) * length
+    return Dataset(files.storage, files.places, files.sizes, file, offset, length, files.scheme)
+
+
+def plans(whole: Plan, ranks: int, directory: str) -> list[Plan]:
+    """The plans of all ranks.
+
+    Args:
+        whole: What is to be done; its loader options are those of one rank.
+        ranks: How many there are.
+        directory: Where their results go.
+
+    Raises:
+        UsageError: If there are no ranks, or less than a batch for each of them.
+    """
+    if ranks < 1:
+        raise UsageError(f"--ranks is {ranks}", "write 1 or more")
+    samples = len(whole.train.file) if whole.train.file is not None else len(whole.train.places)
+    if samples < ranks:
+        raise UsageError(f"{ranks} ranks cannot share {samples} samples", "lower --ranks, or make more data")
+    return [
+        replace(
+            whole,
+            job=replace(whole.job, loader=whole.job.loader.but(shard_rank=rank, shard_world_size=ranks)),
+            rank=rank,
+            ranks=ranks,
+            result=os.path.join(directory, f"result{rank}.json"),
+        )
+        for rank in range(ranks)
+    ]
+
+
+def command(given: Sequence[Plan], directory: str) -> list[str]:
+    """The command that runs plans, which are written into a directory for it."""
+    paths = []
+    for plan in given:
+        path = os.path.join(directory, f"plan{plan.rank}.json")
+        Path(path).write_bytes(msgspec.json.encode(plan))
+        paths.append(path)
+    return [sys.executable, "-m", "tracekit.workload.drive", *paths]
+
+
+def results(given: Sequence[Plan]) -> list[Result]:
+    """What came of plans.
+
+    Raises:
+        CannotRunError: If a rank died before it could say.
+    """
+    dead = [plan.rank for plan in given if not os.path.exists(plan.result)]
+    if dead:
+        raise CannotRunError(f"rank {dead[0]} ended without a result", "see its message above")
+    return [msgspec.json.decode(Path(plan.result).read_bytes(), type=Result) for plan in given]
+
+
+def drop_cache(dataset: Dataset) -> str:
+    """Take the data set's files out of the page cache; why that is not possible, or nothing.
+
+    Only clean pages go: a data set that was just made is written out first by fsync.
+    """
+    if not dataset.storage.local:
+        return "objects have no page cache here"
+    for place in dataset.places:
+        cache.drop(place)
+    left = cache.residency(dataset.places)
+    if left is not None and left.share > 0.01:
+        return f"{left.share:.0%} of the data is still in the page cache"
+    return ""
+
+
+def folder(uri: str) -> str | None:
+    """The local folder of a data set; None where it is elsewhere."""
+    from tracekit.uri import local_path
+
+    return os.path.abspath(local_path(uri)) if scheme_of(uri).local else None
