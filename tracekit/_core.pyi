@@ -128,6 +128,18 @@ def fetch(names: bytes, ranges: int, count: int, advice: int, /) -> None:
 def fetch_layout() -> int:
     """The size of a range's record, in bytes."""
 
+def crc32c(address: int, length: int, before: int, /) -> int:
+    """The CRC-32C of memory, or of what came before it and it.
+
+    Args:
+        address: Where it begins.
+        length: How many bytes.
+        before: The checksum of what came before; 0 for nothing.
+
+    Raises:
+        ValueError: If there is no address, or the length is below 0.
+    """
+
 def emit_lines(columns: int, texts: int, start: int, stop: int, out: int, room: int, /) -> tuple[int, int]:
     """Write the lines of rows `start` up to `stop` to the memory at `out`, as many as fit into `room` bytes.
 

@@ -25,6 +25,7 @@ VERBS = {
     "stats": ("tracekit.verbs.stats", "show what a trace does: sizes, latency, queue depth, steps"),
     "convert": ("tracekit.verbs.convert", "write a trace in another format, or take in another tool's"),
     "plot": ("tracekit.verbs.plot", "draw a trace: sizes, times, depth, what was read when and by whom"),
+    "generate": ("tracekit.verbs.generate", "make the data set of a workload, in the formats that frameworks read"),
     "dlio": ("tracekit.verbs.dlio", "look through a DLIO workload file, translate it, write it for another version"),
     "doctor": ("tracekit.verbs.doctor", "say what works on this machine and why the rest does not"),
 }
@@ -133,6 +134,10 @@ def _parsed(
     if not argv:
         return None
     args, unknown = parser.parse_known_args(argv)
+    if hasattr(args, "overrides"):
+        # argparse takes words of which there may be none only where the first of them could stand: not after an option.
+        args.overrides += [word for word in unknown if not word.startswith("-")]
+        unknown = [word for word in unknown if word.startswith("-")]
     if unknown:
         verb = commands.choices[args.verb]
         verb.error(_not_known(unknown, verb))

@@ -299,6 +299,7 @@ static PyMethodDef methods[] = {
     {"parser_intern", tk_door_parser_intern, METH_VARARGS, "The code of a string in a column's table."},
     {"fetch", tk_door_fetch, METH_VARARGS, "Ranges of many files into memory."},
     {"fetch_layout", tk_door_fetch_layout, METH_NOARGS, "The size of a range's record."},
+    {"crc32c", tk_door_crc32c, METH_VARARGS, "The CRC-32C of memory."},
     {"emit_lines", tk_door_emit_lines, METH_VARARGS, "Columns as lines of ops."},
     {"people", tk_door_people, METH_NOARGS, "A table of those who issue ops."},
     {"people_known", tk_door_people_known, METH_O, "All of them, in order of their numbers."},

@@ -14,7 +14,7 @@ ELEMENT_BYTES = {
 FORMATS = {"hdf5_opt": "hdf5"}
 COMPRESSES = {
     "npz": ("zip",), "hdf5": ("gzip", "lzf"), "csv": ("gzip", "bz2", "zip", "xz"),
-    "parquet": ("snappy", "gzip", "lz4", "zstd"), "tfrecord": ("gzip",), "png": ("zip",),
+    "parquet": ("snappy", "gzip", "lz4", "zstd"), "tfrecord": ("gzip",),
 }  # fmt: skip
 _MOST_BYTES = 1 << 60
 

@@ -1,0 +1,148 @@
+"""How fast data sets are made: against DLIO's own generator, same format, sizes and processes, and against what the disk takes.
+
+DLIO is not a dependency (it wants TensorFlow, PyTorch and MPI, 2.6 GB). Where `dlio_benchmark` 2.0.0 is installed in an environment of
+its own, name it: `python tests/bench/bench_generate.py --dlio /path/to/venv`. Without it only our side and the ceiling are shown.
+
+The ceiling is plain write(2) of one block over and over, by as many processes, to the same file system, in the same run. Both sides
+leave their data in the page cache, as DLIO does; the time includes starting the program.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# format: (files, samples per file, bytes of a sample)
+CASES = {
+    "npz": (8, 1, 48 << 20),
+    "npy": (8, 1, 48 << 20),
+    "tfrecord": (4, 512, 114660),
+    "hdf5": (8, 4, 12 << 20),
+    "csv": (8, 16, 65536),
+    "jpeg": (256, 1, 262144),
+    "png": (256, 1, 262144),
+    "indexed_binary": (4, 256, 65536),
+}  # fmt: skip
+WRITE = """\
+import os, sys
+block = os.urandom(1 << 20)
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+for _ in range(int(sys.argv[2])):
+    os.write(fd, block)
+"""
+
+
+def size_below(folder):
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+
+
+def timed(command, folder, environment=None):
+    """(seconds, bytes) of a command that fills a folder."""
+    begin = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=os.path.dirname(folder))
+    return time.monotonic() - begin, size_below(folder)
+
+
+def ours(folder, name, processes):
+    """`tracekit generate`."""
+    files, samples, size = CASES[name]
+    command = [
+        sys.executable,
+        "-m",
+        "tracekit",
+        "generate",
+        "minimal",
+        "-q",
+        "--data",
+        folder,
+        "--processes",
+        str(processes),
+    ]
+    command += [
+        f"++dataset.format={name}",
+        f"++dataset.num_files_train={files}",
+        f"++dataset.num_samples_per_file={samples}",
+    ]
+    return timed([*command, f"++dataset.record_length_bytes={size}", "++reader.batch_size=1"], folder)
+
+
+def theirs(folder, name, processes, venv):
+    """`dlio_benchmark` with generate_data."""
+    files, samples, size = CASES[name]
+    os.makedirs(folder, exist_ok=True)
+    command = [
+        f"{venv}/bin/mpirun",
+        "--allow-run-as-root",
+        "--oversubscribe",
+        "-np",
+        str(processes),
+        f"{venv}/bin/dlio_benchmark",
+        "workload=default",
+    ]
+    words = {
+        "workflow.generate_data": True, "workflow.train": False, "workflow.evaluation": False, "dataset.data_folder": folder,
+        "dataset.format": name, "dataset.num_files_train": files, "dataset.num_files_eval": 0, "dataset.num_subfolders_train": 0,
+        "dataset.num_subfolders_eval": 0, "dataset.num_samples_per_file": samples, "dataset.record_length": size,
+    }  # fmt: skip
+    command += [f"++workload.{key}={value}" for key, value in words.items()]
+    environment = {
+        **os.environ,
+        "PATH": f"{venv}/bin:{os.environ['PATH']}",
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "DFTRACER_ENABLE": "0",
+    }
+    return timed([*command, f"hydra.run.dir={folder}-log"], folder, environment)
+
+
+def ceiling(folder, processes, total):
+    """Bytes per second of plain writes by as many processes."""
+    os.makedirs(folder, exist_ok=True)
+    count = max(1, total // processes >> 20)
+    begin = time.monotonic()
+    jobs = [
+        subprocess.Popen([sys.executable, "-c", WRITE, f"{folder}/{number}", str(count)]) for number in range(processes)
+    ]
+    for job in jobs:
+        job.wait()
+    return (count << 20) * processes / (time.monotonic() - begin)
+
+
+def main():
+    """Print a line per format: the median of the rounds, both sides in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dlio", help="an environment with dlio_benchmark 2.0.0")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--formats", nargs="*", default=list(CASES))
+    options = parser.parse_args()
+    if not options.dlio:
+        print("DLIO is not measured: name an environment that has dlio_benchmark 2.0.0 with --dlio")
+    print(
+        f"{'format':22}{'ours':>12}{'ceiling':>12}{'DLIO':>12}{'times faster':>14}   (MB/s of what lies there, start of the program included)"
+    )
+    for name in options.formats:
+        rates, floors, peers, ratios = [], [], [], []
+        for _ in range(options.rounds):
+            with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as place:
+                seconds, total = ours(f"{place}/ours", name, options.processes)
+                rates.append(total / seconds / 1e6)
+                shutil.rmtree(f"{place}/ours")
+                floors.append(ceiling(f"{place}/plain", options.processes, total) / 1e6)
+                shutil.rmtree(f"{place}/plain")
+                if options.dlio:
+                    other, there = theirs(f"{place}/dlio", name, options.processes, options.dlio)
+                    peers.append(there / other / 1e6)
+                    ratios.append(rates[-1] / peers[-1])
+        peer = f"{statistics.median(peers):12.0f}{statistics.median(ratios):13.1f}×" if peers else f"{'–':>12}{'–':>14}"
+        print(f"{name:22}{statistics.median(rates):12.0f}{statistics.median(floors):12.0f}{peer}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""`tracekit generate`: resumed, refused where it does not fit, by several processes, straight to object stores."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tracekit.cli import main
+from tracekit.errors import CannotRunError, InputError
+from tracekit.uri import file_uri
+from tracekit.workload.datagen import generate, manifest, room, survey
+from tracekit.workload.distribution import Distribution
+from tracekit.workload.job import DataSet
+
+ARGUMENTS = ["generate", "minimal", "-q"]
+
+
+def bytes_below(folder):
+    """The digest of every file below a folder, by name."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
+
+
+def data_of(folder, **other):
+    """A small data set."""
+    return replace(
+        DataSet(file_uri(folder), "npy", files_train=12, record_bytes=Distribution.normal(30_000, 9000)), **other
+    )
+
+
+def test_the_command_makes_what_the_workload_says(tmp_path, capsys):
+    """`tracekit generate NAME --data` makes the files, says how many, and names the next step."""
+    assert main(["generate", "minimal", "--data", str(tmp_path / "d"), "++workload.dataset.num_files_train=3"]) == 0
+    said = capsys.readouterr()
+    assert "3 made, 1.50 MiB; 0 were there" in said.out
+    assert "next: tracekit" in said.err
+    assert [path.name for path in sorted((tmp_path / "d" / "train").iterdir())] == [
+        f"img_{i}_of_3.npz" for i in range(3)
+    ]
+
+
+def test_a_dry_run_writes_nothing(tmp_path, capsys):
+    """It says how much would be made and leaves the place as it is."""
+    assert main([*ARGUMENTS, "--data", str(tmp_path / "d"), "--dry-run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["missing"], found["made"], found["bytes"]) == (8, 0, 0)
+    assert found["estimated_bytes"] >= 64 * 65536
+    assert not (tmp_path / "d").exists()
+
+
+def test_what_is_there_is_left_and_what_is_missing_is_made_again(tmp_path):
+    """After some files are removed, only these are made again, with the same bytes; a whole set makes nothing."""
+    data = data_of(tmp_path / "d")
+    generate(survey(data, 5))
+    before = bytes_below(tmp_path / "d")
+    kept = tmp_path / "d" / "train" / "img_01_of_12.npy"
+    stamp = kept.stat().st_mtime_ns
+    for number in (2, 7):
+        (tmp_path / "d" / "train" / f"img_{number:02}_of_12.npy").unlink()
+    outlook = survey(data, 5)
+    assert [plan.index for plan in outlook.missing] == [2, 7]
+    generate(outlook)
+    assert bytes_below(tmp_path / "d") == before
+    assert kept.stat().st_mtime_ns == stamp
+    assert survey(data, 5).missing == []
+
+
+def test_several_processes_make_the_same_data_set(tmp_path):
+    """One process or three: the same bytes under the same names."""
+    for name, processes in (("one", 1), ("three", 3)):
+        generate(survey(data_of(tmp_path / name, files_eval=5), 5), processes)
+    one, three = bytes_below(tmp_path / "one"), bytes_below(tmp_path / "three")
+    assert {name: digest for name, digest in one.items() if "json" not in name} == {
+        name: digest for name, digest in three.items() if "json" not in name
+    }
+    assert len(one) == 18
+
+
+def test_a_killed_run_leaves_whole_files_only_and_is_gone_on_with(tmp_path):
+    """Whenever it is killed, what stands under a file's name is whole; the next run makes the rest and sweeps up."""
+    data = data_of(tmp_path / "d", files_train=40, samples_per_file=64, record_bytes=Distribution.fixed(1 << 16))
+    generate(survey(replace(data, uri=file_uri(tmp_path / "whole")), 5), 1)
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole" / "train").iterdir()}
+    code = f"from tracekit.workload.datagen import *; from tracekit.workload.job import DataSet; from tracekit.workload.distribution import Distribution; generate(survey({data!r}, 5), 1)"
+    for _ in range(2):
+        process = subprocess.Popen([sys.executable, "-c", code])
+        folder = tmp_path / "d" / "train"
+        already = len(list(folder.glob("*.npy"))) if folder.exists() else 0
+        while process.poll() is None and (not folder.exists() or len(list(folder.glob("*.npy"))) < already + 3):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for path in folder.glob("*.npy"):
+            assert path.read_bytes() == whole[path.name]
+    (folder / "img_39_of_40.npy.0123abcd.part").write_bytes(b"half")
+    (folder / "img_39_of_40.npy").unlink(missing_ok=True)
+    generate(survey(data, 5), 1)
+    assert {path.name for path in folder.iterdir()} == set(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"record_bytes": Distribution.fixed(31_000)},
+            "the size of a sample was normal (mean 30000, stdev 9000) and is to be fixed (value 31000)",
+        ),
+        ({"files_train": 13}, "the number of files was 12 and is to be 13"),
+        ({"format": "npz"}, "the format was npy and is to be npz"),
+    ],
+)
+def test_another_data_set_at_the_place_is_refused(tmp_path, change, sentence):
+    """Going on with other sizes would leave a mixture: the difference is named, and `--force` makes all of it anew."""
+    data = data_of(tmp_path / "d")
+    generate(survey(data, 5))
+    with pytest.raises(InputError) as caught:
+        survey(replace(data, **change), 5)
+    assert sentence in str(caught.value)
+    with pytest.raises(InputError, match="the seed was 5 and is to be 6"):
+        survey(data, 6)
+    outlook = survey(replace(data, **change), 5, force=True)
+    assert len(outlook.missing) == outlook.files
+
+
+def test_files_of_somebody_else_are_not_written_among(tmp_path):
+    """A place that holds files and no word of ours is refused."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "photo.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match="holds files, and nothing there says that tracekit made them"):
+        survey(data_of(tmp_path / "d"))
+
+
+def test_a_manifest_that_is_none_is_named(tmp_path):
+    """What cannot be read as ours is said to be so, also one of a later version."""
+    (tmp_path / "d").mkdir()
+    for text, sentence in (
+        ("[1]", "does not say how"),
+        ("{", "does not say how"),
+        ('{"tracekit_dataset": 2}', "is of version 2"),
+    ):
+        (tmp_path / "d" / manifest.NAME).write_text(text)
+        with pytest.raises(InputError, match=sentence):
+            survey(data_of(tmp_path / "d"))
+
+
+Room = namedtuple("Room", "f_bavail f_frsize f_files f_favail")  # noqa: PYI024 -- the part of os.statvfs that is looked at
+
+
+def test_a_terabyte_is_refused_before_the_first_byte(tmp_path, capsys):
+    """1.35 TiB of CosmoFlow do not fit into what is free: exit 2 with both numbers, and nothing is written."""
+    free = shutil.disk_usage(tmp_path).free
+    files = max(524288, 4 * free // 2828486)
+    words = [f"++dataset.num_files_train={files}", "++train.epochs=1", "++reader.batch_size=1"]
+    assert main(["generate", "cosmoflow", "--data", str(tmp_path / "d"), *words]) == 2
+    said = capsys.readouterr().err
+    assert "the data set needs" in said
+    assert "free; name a larger file system" in said
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_file_system_without_inodes_is_refused(tmp_path, monkeypatch):
+    """As many files as there are inodes left do not fit."""
+    monkeypatch.setattr(os, "statvfs", lambda _: Room(1 << 40, 4096, 100, 11))
+    with pytest.raises(InputError, match=r"has 12 files and .* has 11 inodes left"):
+        survey(data_of(tmp_path / "d"))
+
+
+def test_memory_is_refused_where_the_data_would_fill_it(monkeypatch):
+    """On a file system in memory half of what is available is the most; below it a remark is made."""
+    if not os.path.isdir("/dev/shm"):
+        pytest.skip("there is no file system in memory here")
+    available = room._available_memory()
+    monkeypatch.setattr(os, "statvfs", lambda _: Room(1 << 40, 4096, 0, 0))
+    with pytest.raises(InputError, match=r"is in memory, the data set needs .* of memory are available"):
+        room.check("file:///dev/shm/tracekit-none", available, 1)
+    assert "never read from a device" in room.check("file:///dev/shm/tracekit-none", 1 << 16, 1)[0]
+
+
+def test_what_is_written_is_never_more_than_was_said(tmp_path):
+    """The estimate that room is looked for by covers every format."""
+    from tracekit.workload.datagen.registry import FORMATS
+
+    for name in FORMATS:
+        samples = 1 if name in ("jpeg", "png") else 7
+        data = DataSet(
+            file_uri(tmp_path / name),
+            name,
+            files_train=3,
+            samples_per_file=samples,
+            record_bytes=Distribution.fixed(5000),
+        )
+        outlook = survey(data)
+        assert generate(outlook, 1) <= outlook.bytes
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    """A file where a folder is to be: one sentence, whether one process makes the data or several."""
+    (tmp_path / "d").mkdir()
+    outlook = survey(data_of(tmp_path / "d", files_train=4))
+    (tmp_path / "d" / "train").write_text("in the way")
+    for processes in (1, 2):
+        with pytest.raises(CannotRunError, match="cannot be written: "):
+            generate(outlook, processes)
+
+
+def test_a_process_that_is_killed_is_noticed(tmp_path, monkeypatch):
+    """The run ends with a sentence, not with waiting."""
+    module = sys.modules["tracekit.workload.datagen.generate"]
+    plain = module._Worker.__init__
+
+    def killed(self, outlook):
+        plain(self, outlook)
+        self._process.kill()
+
+    monkeypatch.setattr(module._Worker, "__init__", killed)
+    with pytest.raises(CannotRunError, match="ended early; run it again"):
+        generate(survey(data_of(tmp_path / "d")), 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("lognormal(mean=1MiB)x", "is not a distribution"), ("lognormal(1MiB)", "is not a distribution"),
+        ("lognorm(mean=1MiB)", "did you mean 'lognormal'?"), ("uniform(min=2,max=1)", "min above its max"), ("12q", "is not a size"),
+        ("gamma(shape=x,scale=1KiB)", "'x' is not a number"),
+    ],
+)  # fmt: skip
+def test_a_wrong_size_is_named(tmp_path, capsys, text, sentence):
+    """`--sample-bytes` that is neither a size nor a distribution: exit 2."""
+    assert main([*ARGUMENTS, "--data", str(tmp_path), "--sample-bytes", text]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_sizes_are_drawn_from_the_distribution_asked_for(tmp_path):
+    """`--sample-bytes` replaces the workload's size."""
+    words = [
+        "--sample-bytes",
+        "uniform(min=1KiB,max=64KiB)",
+        "++dataset.format=npy",
+        "++dataset.num_samples_per_file=1",
+        "++reader.batch_size=1",
+    ]
+    assert main([*ARGUMENTS, "--data", str(tmp_path / "d"), *words]) == 0
+    sizes = [path.stat().st_size - 128 for path in (tmp_path / "d" / "train").iterdir()]
+    assert len(set(sizes)) > 5
+    assert all(1024 <= size <= 65536 for size in sizes)
+
+
+def test_progress_counts_up_to_the_end(tmp_path):
+    """The report is called for every file and ends with all of them and all bytes."""
+    calls = []
+    written = generate(survey(data_of(tmp_path / "d")), 1, lambda *figures: calls.append(figures))
+    assert [files for files, _ in calls] == list(range(1, 13))
+    assert calls[-1] == (12, written)
+    assert written == sum(np.load(path).nbytes + 128 for path in (tmp_path / "d" / "train").iterdir())

@@ -1,0 +1,89 @@
+"""JPEG and PNG files that decode, each exactly as long as its sample is to be."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from tracekit.errors import CannotRunError
+from tracekit.workload.datagen.content import Content
+from tracekit.workload.datagen.layout import Plan
+
+_QUALITY = 75
+# Of grey noise at that quality: 0.556 bytes per pixel and 623 besides (Pillow 12, libjpeg-turbo 3).
+_JPEG_PIXELS_PER_BYTE = 1.7
+_COMMENT = 65533
+_PNG_BESIDE = 8 + 25 + 12 + 12
+_ZLIB_BESIDE = 2 + 4
+
+
+def jpeg(plan: Plan, content: Content) -> Iterator[bytes | memoryview]:
+    """A grey image of noise; what its encoding leaves of the sample's size is comment segments (ITU T.81, B.2.4.5)."""
+    size = plan.one_size()
+    side = max(8, math.isqrt(round(size * _JPEG_PIXELS_PER_BYTE)) // 8 * 8)
+    body = _encoded(content, plan.key, side)
+    while len(body) > size and side > 8:
+        side = max(8, side * 9 // 10 // 8 * 8)
+        body = _encoded(content, plan.key, side)
+    # After the start-of-image marker.
+    yield body[:2]
+    yield from _comments(content, plan.key + 1, size - len(body))
+    yield body[2:]
+
+
+def png(plan: Plan, content: Content) -> Iterator[bytes]:
+    """A grey image of noise, its pixels stored; what is left of the sample's size is a private chunk."""
+    size = plan.one_size()
+    side = _png_side(size)
+    rows = np.zeros((side, side + 1), np.uint8)  # the first byte of a row is its filter: none
+    rows[:, 1:] = np.frombuffer(content.whole(plan.key, side * side), np.uint8).reshape(side, side)
+    body = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    body += _chunk(b"IDAT", zlib.compress(rows.tobytes(), 0))
+    left = size - len(body) - 12  # the end chunk
+    if left >= 12:
+        body += _chunk(b"tkPd", bytes(content.whole(plan.key + 1, left - 12)))
+    yield body + _chunk(b"IEND", b"")
+
+
+def _encoded(content: Content, key: int, side: int) -> bytes:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise CannotRunError("JPEG files need Pillow, which is not installed", "pip install pillow") from None
+    pixels = np.frombuffer(content.whole(key, side * side), np.uint8).reshape(side, side)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format="JPEG", quality=_QUALITY)
+    return out.getvalue()
+
+
+def _comments(content: Content, key: int, left: int) -> Iterator[bytes]:
+    """Comment segments of `left` bytes together; fewer than four bytes make none."""
+    while left >= 4:
+        take = min(left, _COMMENT + 4 - 2)
+        if 0 < left - take < 4:
+            take -= 4
+        yield b"\xff\xfe" + struct.pack(">H", take - 2) + bytes(content.whole(key, take - 4))
+        left -= take
+        key += 1
+
+
+def _png_side(size: int) -> int:
+    """The largest square image whose stored pixels fit."""
+    side = max(1, math.isqrt(max(1, size)))
+    while side > 1 and _png_bytes(side) > size:
+        side -= 1
+    return side
+
+
+def _png_bytes(side: int) -> int:
+    raw = side * (side + 1)
+    return _PNG_BESIDE + _ZLIB_BESIDE + raw + 5 * -(-raw // 16383)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))

@@ -1,0 +1,112 @@
+"""Making files, one after the other: in this process, or (`main`) in one that is told which.
+
+That one reads a line of JSON that says what the data set is, then lines `split first last`, makes those files, and answers each line
+with the bytes it wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tracekit.errors import CannotRunError, TracekitError
+from tracekit.storage import storage_for
+from tracekit.workload.datagen.content import Content
+from tracekit.workload.datagen.layout import Plan
+from tracekit.workload.datagen.registry import format_of, suffix_of
+from tracekit.workload.distribution import Distribution
+from tracekit.workload.job import DataSet
+
+
+class Maker:
+    """Makes files of one data set.
+
+    Args:
+        data: The data set.
+        seed: Of sizes and content.
+        ratio: How well content compresses.
+    """
+
+    def __init__(self, data: DataSet, seed: int, ratio: float) -> None:
+        self._data, self._seed = data, seed
+        self._format, self._suffix = format_of(data), suffix_of(data)
+        self._storage = storage_for(data.uri)
+        self._root = self._storage.resolve(data.uri).rstrip("/")
+        self._content = Content(seed, ratio)
+        self._folders: set[str] = set()
+
+    def make(self, split: str, index: int) -> int:
+        """Make one file with what belongs to it; the bytes of all.
+
+        Raises:
+            CannotRunError: If it cannot be written.
+        """
+        plan = Plan(self._data, split, index, self._suffix, self._seed)
+        written = 0
+        beside = {} if self._data.compression == "gzip" else self._format.beside
+        for pattern, pieces in beside.items():
+            written += self._write(pattern.format(name=plan.name), pieces(plan))
+        return written + self._write(plan.name, self._format.make(plan, self._content))
+
+    def _write(self, name: str, pieces: Iterator[Any]) -> int:
+        place = f"{self._root}/{name}"
+        count = _Count(pieces, keep=not self._storage.local)
+        try:
+            self._make_folder(os.path.dirname(place))
+            self._storage.write(place, count)
+        except OSError as error:
+            raise CannotRunError(
+                f"{place} cannot be written: {error.strerror}", "make room, or name another place with --data"
+            ) from None
+        return count.bytes
+
+    def _make_folder(self, folder: str) -> None:
+        if self._storage.local and folder not in self._folders:
+            os.makedirs(folder, exist_ok=True)
+            self._folders.add(folder)
+
+
+class _Count:
+    """Pieces on their way, counted; as bytes of their own where who takes them keeps them."""
+
+    def __init__(self, pieces: Iterable[Any], *, keep: bool) -> None:
+        self._pieces = pieces
+        self._keep = keep
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for piece in self._pieces:
+            self.bytes += len(piece)
+            # A client of a store sends a part while the next is made, and pieces are made in one buffer.
+            yield bytes(piece) if self._keep else piece
+
+
+def said(data: DataSet, seed: int, ratio: float) -> str:
+    """The line of JSON that tells a process what the data set is."""
+    from dataclasses import asdict
+
+    return json.dumps({"data": asdict(data), "seed": seed, "ratio": ratio})
+
+
+def maker_of(facts: Mapping[str, Any]) -> Maker:
+    """The maker that a line of JSON asks for."""
+    data = dict(facts["data"])
+    data["record_bytes"] = Distribution(**data["record_bytes"])
+    return Maker(DataSet(**data), facts["seed"], facts["ratio"])
+
+
+def main() -> int:
+    """Answer until there are no more lines."""
+    maker = maker_of(json.loads(sys.stdin.readline()))
+    for line in sys.stdin:
+        split, first, last = line.split()
+        try:
+            written = sum(maker.make(split, index) for index in range(int(first), int(last)))
+        except TracekitError as error:
+            print(json.dumps({"cause": error.cause, "way_out": error.way_out}), flush=True)  # noqa: T201 -- the answer
+            return 1
+        print(written, flush=True)  # noqa: T201 -- the answer
+    return 0
