@@ -80,7 +80,8 @@ def _with_table(
     run: Figures, distance: Distance, edit: Callable[[Table, float], Table], effect: float
 ) -> Figures | None:
     table = distance.of(run)
-    if table is None:
+    # Counted in millionths, what is too little to be judged would look like enough.
+    if table is None or len(table) < distance.least:
         return None
     edited = edit(table, effect)
     if distance.table == "sizes":

@@ -37,6 +37,7 @@ class Cell:
         outcome: The verdict.
         failed: The criteria that failed.
         why: Why it cannot be seen, where that is known.
+        severity: The effect in tolerances that the dial could be set to: more than `level` where it moves in steps; None without a dial.
     """
 
     golden: str
@@ -50,6 +51,12 @@ class Cell:
     outcome: Outcome
     failed: Sequence[str]
     why: str = ""
+    severity: float | None = None
+
+    @property
+    def near(self) -> bool:
+        """Whether the dial could be set as near to its level as is asked for."""
+        return self.level is None or self.severity is None or self.severity <= self.level * (1 + SLACK)
 
     @property
     def named(self) -> bool:
@@ -58,7 +65,13 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """The cell as JSON."""
-        return {**vars(self), "outcome": self.outcome.value, "failed": list(self.failed), "named": self.named}
+        return {
+            **vars(self),
+            "outcome": self.outcome.value,
+            "failed": list(self.failed),
+            "named": self.named,
+            "near": self.near,
+        }
 
 
 def judges(standard: Standard, trace: Trace) -> dict[str, Judge]:
@@ -128,8 +141,9 @@ def dialled(
         for level in levels:
             amount, verdict = _set(judge, edit, trace, seed, criterion, level, most)
             yield Cell(
-                name, mode, "dialled", edit.name, edit.kind, criterion, level, amount, verdict.outcome, _failed(verdict)
-            )
+                name, mode, "dialled", edit.name, edit.kind, criterion, level, amount, verdict.outcome, _failed(verdict),
+                severity=_severity(verdict, criterion),
+            )  # fmt: skip
 
 
 def _set(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import tracekit
 from harness.golden import Golden
 from tracekit.errors import CannotRunError, InputError, UsageError
+from tracekit.output import check_output, make_directory
 
 PROGRAM_LIMIT_S = 3600
 # Where the program finds tracekit's marks when its interpreter has no tracekit of its own.
@@ -30,17 +32,24 @@ def record_program(
     Args:
         golden: The golden.
         data: Where its data set is, or is made.
-        output: The trace to write.
+        output: The trace to write; what is there is replaced once the whole run is recorded, and not before.
         arguments: Options for the program.
         python: The interpreter that runs it; it needs no tracekit.
 
     Raises:
         UsageError: If the golden has no program.
-        CannotRunError: If a package the program needs is missing, or the program fails.
-        InputError: If the program is gone.
+        CannotRunError: If a package the program needs is missing, or the program fails or does not end.
+        InputError: If the program is gone, or the trace cannot be written there.
     """
     program = program_of(golden, python)
-    with tempfile.TemporaryDirectory(prefix="harness-marks-") as marks:
+    make_directory(output.parent, "name another directory")
+    check_output(output, force=True)
+    # Beside the trace, so that renaming it is one step; a run that fails leaves nothing, and nothing is lost by it.
+    with (
+        tempfile.TemporaryDirectory(prefix="harness-marks-") as marks,
+        tempfile.TemporaryDirectory(prefix=".harness-", dir=output.parent) as beside,
+    ):
+        recorded = Path(beside) / output.name
         environment = dict(os.environ)
         if python != sys.executable:
             environment[MARKS] = str(_marks(Path(marks)))
@@ -50,18 +59,25 @@ def record_program(
                 f"{program.name} of the golden {golden.name} could not make its data set in {data}",
                 "see its message above",
             )
-        record = [*recorder(), "-o", str(output), "--include", f"{data}/*", "--"]
+        record = [*recorder(), "-o", str(recorded), "--include", f"{data}/*", "--"]
         status = _status([*record, *command, *arguments], environment)
-    if status:
-        raise CannotRunError(
-            f"{program.name} of the golden {golden.name} ended with status {status}", "see its message above"
-        )
+        if status:
+            raise CannotRunError(
+                f"{program.name} of the golden {golden.name} ended with status {status}", "see its message above"
+            )
+        recorded.replace(output)
 
 
 def _status(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    return subprocess.run(
-        command, stdout=sys.stderr, timeout=PROGRAM_LIMIT_S, check=False, env=dict(environment)
-    ).returncode
+    try:
+        return subprocess.run(
+            command, stdout=sys.stderr, timeout=PROGRAM_LIMIT_S, check=False, env=dict(environment)
+        ).returncode
+    except subprocess.TimeoutExpired:
+        raise CannotRunError(
+            f"the golden's program did not end within {PROGRAM_LIMIT_S} s and was stopped",
+            f"find out what it waits for: {shlex.join(command)}",
+        ) from None
 
 
 def program_of(golden: Golden, python: str = sys.executable) -> Path:

@@ -25,6 +25,10 @@ from tracekit.errors import InputError, UnknownNameError
 # 1: the first published layout.
 GOLDEN_VERSION = 1
 DECLARED = {"regime": ("compute_bound", "io_bound", "mixed"), "host": ("dedicated", "shared")}
+# What people write for people, and what is looked at; whatever else a profile should hold begins with x-.
+TOLD = ("title", "models", "dataset", "reads", "loader", "sources")
+KEYS = (*TOLD, *DECLARED, "contract", "tolerance", "program", "needs", "install")
+OWN = "x-"
 ENVELOPE, PROFILE, CHANGES = "envelope.json", "profile.yaml", "CHANGES.md"
 
 
@@ -161,7 +165,7 @@ def load(name: str) -> Golden:
     """Load a golden by name or directory.
 
     Raises:
-        UnknownNameError: If there is no golden of that name.
+        UnknownNameError: If there is no golden of that name, or its profile has a key that does not exist.
         InputError: If its files are damaged or of another version.
     """
     directory = find(name)
@@ -234,6 +238,10 @@ def _profile(path: Path) -> Mapping[str, Any]:
         raise InputError(f"{path} is not a profile ({' '.join(str(error).split())})", "write it as YAML") from None
     if not isinstance(data, dict):
         raise InputError(f"{path} is not a profile", "write it as keys and values")
+    for key in data:
+        # Misspelled, it would be left out without a word.
+        if key not in KEYS and not str(key).startswith(OWN):
+            raise UnknownNameError(f"key (in {path}; keys of your own begin with {OWN})", str(key), KEYS)
     return data
 
 

@@ -44,6 +44,11 @@ class Noise:
         """The standard deviation between the runs, in the scale of `own`."""
         return stats.spread(self.own(criterion))
 
+    def usual(self, criterion: Criterion) -> float:
+        """How far the runs are from each other in a distance, which chance alone makes; 0 of what is no distance."""
+        own = self.own(criterion) if criterion.id in DISTANCES else []
+        return math.fsum(own) / len(own) if own else 0.0
+
     def _found(self, criterion: Criterion) -> list[float]:
         if criterion.id in DISTANCES:
             return self._distances(DISTANCES[criterion.id])
@@ -149,7 +154,7 @@ def lesson(criterion: Criterion, noise: Noise) -> Lesson:
     if not noise.own(criterion):
         return Lesson(criterion.klass, criterion.tolerance, None, None, None, SILENT)
     spread = noise.spread(criterion)
-    needs = stats.runs_needed(spread, runs, log_tolerance(criterion), PASS_CONFIDENCE, POWER)
+    needs = stats.runs_needed(spread, runs, log_tolerance(criterion, noise.usual(criterion)), PASS_CONFIDENCE, POWER)
     tolerance = math.log1p(criterion.tolerance) if criterion.kind == "ratio" else criterion.tolerance
     beyond = tolerance + stats.smallest_failed(spread, runs, 1, FAIL_CONFIDENCE, POWER)
     detects = math.expm1(min(beyond, 700.0)) if criterion.kind == "ratio" else beyond
@@ -157,10 +162,24 @@ def lesson(criterion: Criterion, noise: Noise) -> Lesson:
     return Lesson(criterion.klass, criterion.tolerance, spread, needs, detects, gate)
 
 
-def log_tolerance(criterion: Criterion) -> float:
-    """How far the effect may be from none and pass, in the scale that noise is taken in."""
+def log_tolerance(criterion: Criterion, usual: float = 0.0) -> float:
+    """How far the effect may be from none and pass, in the scale that noise is taken in.
+
+    Args:
+        criterion: The criterion.
+        usual: Of distances, that which chance makes (`beyond_chance`): so much more than it a distance may be.
+    """
     inside = (1 - EDGE) * criterion.tolerance
-    return math.log1p(inside) if criterion.kind == "ratio" else inside
+    return math.log1p(inside) if criterion.kind == "ratio" else math.hypot(inside, usual) - usual
+
+
+def beyond_chance(distance: float, usual: float) -> float:
+    """The most that the distance of two jobs is, where their runs are so far apart and chance alone makes the usual one.
+
+    Chance does not come on top of a real distance: runs that differ by 0.05 where chance makes 0.025 are 0.05 apart, or a little more. What
+    is taken off may therefore be no more than squares allow; the plain difference let two of three pass at the edge of the band.
+    """
+    return math.sqrt(max(0.0, distance**2 - usual**2))
 
 
 def _short(value: float | None) -> float | None:

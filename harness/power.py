@@ -81,7 +81,9 @@ def _power(standard: Standard, criterion: Criterion) -> Power:
     tolerance = math.log1p(criterion.tolerance) if criterion.kind == "ratio" else criterion.tolerance
     beyond = tolerance + stats.smallest_failed(learned.noise, runs, 3, FAIL_CONFIDENCE, POWER)
     three = math.expm1(min(beyond, 700.0)) if criterion.kind == "ratio" else beyond
-    return Power(criterion, learned, three, _golden_runs(criterion, learned), ops, effect)
+    return Power(
+        criterion, learned, three, _golden_runs(criterion, learned, standard.noise.usual(criterion)), ops, effect
+    )
 
 
 def _design_effect(criterion: Criterion, standard: Standard) -> float | None:
@@ -92,10 +94,10 @@ def _design_effect(criterion: Criterion, standard: Standard) -> float | None:
     return statistics.median(effects) if effects else None
 
 
-def _golden_runs(criterion: Criterion, learned: Lesson) -> int | None:
+def _golden_runs(criterion: Criterion, learned: Lesson, usual: float) -> int | None:
     if learned.needs is not None or learned.noise is None:
         return None
-    allowed = log_tolerance(criterion)
+    allowed = log_tolerance(criterion, usual)
     return next(
         (runs for runs in GOLDEN_RUNS if stats.runs_needed(learned.noise, runs, allowed, PASS_CONFIDENCE, POWER)), None
     )

@@ -29,7 +29,7 @@ from harness.distances import DISTANCES, size_diagnostics
 from harness.envelope import Envelope
 from harness.figures import Figures, Table
 from harness.findings import Measured, distributions, finding_of, format_value, without
-from harness.noise import Lesson, Noise, log_tolerance, scalar, shares
+from harness.noise import Lesson, Noise, beyond_chance, log_tolerance, scalar, shares
 from harness.run import Run
 from harness.verdict import Finding, Outcome, RunByRun, Verdict
 from tracekit.trace import Trace
@@ -201,10 +201,10 @@ def findings(trial: Trial) -> list[Finding]:
 
 
 def _run_by_run(criterion: Criterion, finding: Finding, trial: Trial) -> Finding:
-    """What the runs say one by one: several must not hide one that fails intent, nor one of them carry an environment FAIL."""
+    """What the runs say one by one: several must not hide one that fails intent or starves, nor one of them carry an environment FAIL."""
     if criterion.klass == ENVIRONMENT:
         return _unless_most_fail(criterion, finding, trial)
-    if criterion.klass != INTENT or not finding.gates or finding.outcome is Outcome.FAIL:
+    if not finding.gates or finding.outcome is Outcome.FAIL:
         return finding
     for number, run in enumerate(trial.runs, 1):
         alone = _finding(criterion, replace(trial, runs=[run]))
@@ -345,7 +345,8 @@ def _spread(criterion: Criterion, reference: Sequence[float], values: Sequence[f
 
 def _with_interval(criterion: Criterion, trial: Trial, measured: Measured, spread: float) -> Measured:
     runs, mine = len(trial.golden.runs), len(trial.runs)
-    needed = stats.runs_needed(spread, runs, log_tolerance(criterion), PASS_CONFIDENCE)
+    allowed = log_tolerance(criterion, trial.standard.noise.usual(criterion))
+    needed = stats.runs_needed(spread, runs, allowed, PASS_CONFIDENCE)
     if needed is None:
         settle = _HOPELESS
     elif needed > mine:
@@ -393,7 +394,10 @@ def _beyond_own(
     own = trial.standard.noise.own(criterion)
     mean, usual = _mean(found), _mean(own) if own else 0.0
     measured = Measured(usual if own else None, mean, effect=max(0.0, mean - usual), diagnostics=dict(diagnostics))
-    return _with_interval(criterion, trial, measured, _spread(criterion, own, found))
+    found_with = _with_interval(criterion, trial, measured, _spread(criterion, own, found))
+    # FAIL asks for more than chance on top of the band, PASS for less than chance beside it.
+    most = beyond_chance(mean + found_with.half_pass, usual) - max(0.0, mean - usual)
+    return replace(found_with, half_pass=max(found_with.half_pass, most))
 
 
 def _mix(criterion: Criterion, trial: Trial) -> Measured | str:

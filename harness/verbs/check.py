@@ -164,8 +164,6 @@ def _recorded_here(args: argparse.Namespace, scratch: Path) -> str:
     standard = golden.load(args.golden)
     standard.standard()
     output = Path(args.output) if args.output else scratch / f"{standard.name}.jsonl"
-    if args.output and args.force:
-        output.unlink(missing_ok=True)
     data = Path(args.data).absolute() if args.data else scratch / "data"
     drive.program_of(standard, args.python)  # what is missing is said before anything is announced
     console.say(f"running the program of {standard.label} and recording it")

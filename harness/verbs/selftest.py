@@ -100,7 +100,12 @@ def _shown(report: Report) -> Iterator[str]:
     if levels:
         yield _table(
             "edited traces (FAIL: by the right name)",
-            {f"{level:g} × tolerance": report.detected(level) for level in levels},
+            {f"{level:g} × tolerance": report.detected(level) for level in levels}
+            | {
+                f"further out, as it moves in steps (from {level:g})": steps
+                for level in levels
+                if (steps := report.detected(level, near=False)).trials
+            },
         )
         yield _always(report)
     if report.others:

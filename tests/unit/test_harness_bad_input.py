@@ -146,12 +146,23 @@ def test_profile_mode_asks_for_workers_where_the_golden_has_them():
         ("contract: {requires: [[a]]}", "no requirement of a contract"),
         ("contract: {sync_streams: 'false'}", "sync_streams in mine/profile.yaml is 'false'"),
         ("contract: {warmup: first-epoch}", "learned with warmup: none"),
+        ("tolerences: {size.mean: 0.1}", "did you mean 'tolerance'"),
+        ("contracts: {}", "did you mean 'contract'"),
+        ("regimes: io_bound", "did you mean 'regime'"),
+        ("3: x", "there is no key"),
     ],
 )
 def test_a_profile_that_declares_what_does_not_exist_is_refused(place, capsys, line, sentence):
     """Misspelled, a regime would make criteria not count without a word; nor may a warm-up change after the runs were learned."""
     (place / "mine/profile.yaml").write_text(f"title: x\n{line}\n")
     assert sentence in refused(capsys, "check", "r5.jsonl", "--golden", "mine")
+
+
+def test_a_profile_may_have_keys_of_its_own(place, capsys):
+    """What begins with x- is for whoever wrote it, and changes nothing."""
+    (place / "mine/profile.yaml").write_text("title: x\nx-owner: storage team\n")
+    assert main(["check", "r5.jsonl", "--golden", "mine"]) == 0
+    capsys.readouterr()
 
 
 def test_a_golden_nested_beyond_reason_is_refused(place, capsys):

@@ -139,6 +139,16 @@ def test_noise_wider_than_the_band_is_not_a_gate():
     assert any("differ too much" in note for note in found.notes)
 
 
+def test_good_runs_do_not_hide_a_starving_one(envelope):
+    """One run of three waits a tenth of its time: the mean is 3 points off and within ±5, the run is not, and it is named."""
+    starving = job(22, wait_ns=6_000_000)
+    verdict = judged(envelope, job(20), starving, job(23), regime="compute_bound")
+    share = finding(verdict, "stall.share")
+    assert share.outcome is Outcome.FAIL
+    assert "run 2 of 3 by itself" in share.notes
+    assert judged(envelope, job(20), job(21), job(23), regime="compute_bound").outcome is Outcome.PASS
+
+
 def test_stalls_gate_only_where_the_golden_is_compute_bound(envelope):
     """A consumer that waits half of the time fails a compute-bound golden and is shown to others."""
     starving = job(1, wait_ns=50_000_000)

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from harness import alarms, calibration, catalogue, detection, dials, mutations, selftest
+from harness import alarms, calibration, catalogue, detection, dials, mutations, repeat, selftest
 from harness.criteria import REPEAT_CRITERIA
 from harness.criterion import PAIRED, REPEAT
 from harness.envelope import Envelope
 from harness.figures import Figures
-from harness.repeat import Standard
+from harness.noise import beyond_chance
+from harness.repeat import Standard, Trial
 from harness.score import Tally, by, together
 from harness.verdict import Outcome
 from tracekit.metrics.view import View
@@ -138,6 +139,42 @@ def test_nothing_passes_beyond_the_edge_and_nothing_fails_inside(standard):
     assert found["0.5"].outcomes[Outcome.FAIL] == 0
     assert found["1"].share(Outcome.PASS) <= 0.05
     assert found["2"].outcomes[Outcome.PASS] == 0
+
+
+def test_chance_makes_no_distance_pass_at_the_edge():
+    """Where true repeats are apart by chance, a run whose real distance is the tolerance passes for none of 16 splits, and repeats do."""
+    chance = Standard("job@1", Envelope.of([job(seed, files=256, batch=16) for seed in range(16)]))
+    criterion = REPEAT_CRITERIA["order.jump"]
+    assert chance.noise.usual(criterion) > 0.2 * criterion.tolerance
+    said = {"moved": set(), "repeats": set()}
+    for split in alarms.splits(chance, 16, 0, several=1):
+        moved = calibration.moved_by(criterion, split.runs[0], 1.000001 * criterion.tolerance)
+        for name, run in (("moved", moved), ("repeats", split.runs[0])):
+            (found,) = [one for one in repeat.findings(Trial(split.standard, [run])) if one.id == criterion.id]
+            said[name].add(found.outcome)
+    assert Outcome.PASS not in said["moved"]
+    assert Outcome.PASS in said["repeats"]
+    assert Outcome.FAIL not in said["repeats"]
+
+
+@pytest.mark.parametrize(("distance", "usual", "left"), [(5.0, 3.0, 4.0), (2.0, 3.0, 0.0), (0.02, 0.0, 0.02)])
+def test_what_chance_takes_off_a_distance_are_squares(distance, usual, left):
+    """Of 5 where chance makes 3, 4 is left; of less than chance nothing; without chance all of it."""
+    assert beyond_chance(distance, usual) == pytest.approx(left)
+
+
+def test_an_edit_that_moves_in_steps_is_counted_apart():
+    """A dial that could only be set to 2.6 tolerances says nothing about 2: it is shown further out, and asked no less."""
+    cells = [
+        detection.Cell("job", REPEAT, "dialled", "x", "k", "size.ks", 2.0, 0.1, outcome, ["size.ks"], severity=severity)
+        for severity, outcome in ((2.04, Outcome.FAIL), (2.6, Outcome.INCONCLUSIVE))
+    ]
+    report = selftest.Report(cells=cells)
+    assert [cell.near for cell in cells] == [True, False]
+    assert report.detected(2.0).trials == report.detected(2.0, near=False).trials == 1
+    assert report.detected(2.0).share(Outcome.FAIL) == 1
+    assert ("all edits at 2 × tolerance FAIL by name", False) in report.targets()
+    assert report.to_json()["in_steps"]["2"]["trials"] == 1
 
 
 def _calibrated(standard):

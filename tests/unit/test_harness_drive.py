@@ -1,0 +1,66 @@
+"""Running a golden's own program: what is there is not lost by a run that fails, and one that does not end is said to be that."""
+
+import pytest
+
+from harness import drive, golden
+from harness.cli import main
+from tracekit.errors import CannotRunError
+
+MAKES_DATA = """
+import argparse, os, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--data"); parser.add_argument("--seed", type=int); parser.add_argument("--make-only", action="store_true")
+args = parser.parse_args()
+os.makedirs(args.data, exist_ok=True)
+open(f"{args.data}/a", "wb").write(bytes(1000))
+if not args.make_only:
+    with open(f"{args.data}/a", "rb", buffering=0) as file:
+        file.read(500)
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Makes a golden's folder with that program."""
+
+    def make(program):
+        folder = tmp_path / "own"
+        folder.mkdir()
+        (folder / "profile.yaml").write_text("title: x\nprogram: program.py\n")
+        (folder / "program.py").write_text(program)
+        return golden.load(str(folder))
+
+    return make
+
+
+def test_a_run_that_fails_leaves_the_trace_that_is_there(own, tmp_path):
+    """A program that ends with status 3 after it has read: the old file is as it was, and nothing lies beside it."""
+    made = own(MAKES_DATA + "    raise SystemExit(3)\n")
+    output = tmp_path / "out" / "run.jsonl"
+    output.parent.mkdir()
+    output.write_text("kept")
+    with pytest.raises(CannotRunError, match="ended with status 3"):
+        drive.record_program(made, tmp_path / "data", output)
+    assert output.read_text() == "kept"
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_a_run_that_succeeds_replaces_it(own, tmp_path):
+    """The new trace stands under the old name, whole, and nothing lies beside it."""
+    output = tmp_path / "out" / "run.jsonl"
+    output.parent.mkdir()
+    output.write_text("old")
+    drive.record_program(own(MAKES_DATA), tmp_path / "data", output)
+    assert '"read"' in output.read_text()
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_a_program_that_does_not_end_is_stopped(own, tmp_path, monkeypatch, capfd):
+    """It is one sentence that says after how long and what was run, with status 4, and no traceback."""
+    monkeypatch.setattr(drive, "PROGRAM_LIMIT_S", 0.05)
+    made = own("import time\ntime.sleep(600)\n")
+    assert main(["record-golden", str(made.directory), "-o", str(tmp_path / "runs"), "--repeats", "1"]) == 4
+    said = capfd.readouterr().err
+    assert "did not end within 0.05 s and was stopped" in said
+    assert "program.py" in said
+    assert "Traceback" not in said
