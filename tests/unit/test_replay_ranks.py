@@ -48,6 +48,7 @@ class MemoryWire:
     def __init__(self, rank: int, boxes: list[deque[tuple[int, Any]]]) -> None:
         self.rank, self.size, self._boxes = rank, len(boxes), boxes
         self.aborted: int | None = None
+        self.gone: set[int] = set()
 
     def send(self, to: int, message: Any) -> None:
         """At once."""

@@ -31,15 +31,18 @@ class LostError(CannotRunError):
         rank: Which one.
         silence_s: For how long nothing was heard of it.
         host: Where it ran, as far as it said.
+        gone: Whether its process has ended.
     """
 
     slug = "lost-rank"
 
-    def __init__(self, rank: int, silence_s: float, host: str = "") -> None:
+    def __init__(self, rank: int, silence_s: float, host: str = "", *, gone: bool = False) -> None:
         self.rank = rank
         where = f" on {host}" if host else ""
         super().__init__(
-            f"rank {rank}{where} has not answered for {silence_s:.0f} s",
+            f"rank {rank}{where} has ended without a word"
+            if gone
+            else f"rank {rank}{where} has not answered for {silence_s:.0f} s",
             "look whether its process and its host are alive",
         )
 
@@ -117,8 +120,9 @@ class Ranks:
             if self.rank != 0 and self._boxes[_STOP, 0]:
                 raise StoppedError
             silence = time.monotonic() - max(self._heard[source], began)
-            if silence > self.patience_s:
-                raise LostError(source, silence, self.hosts.get(source, ""))
+            gone = source in self._wire.gone
+            if silence > self.patience_s or (gone and not found):
+                raise LostError(source, silence, self.hosts.get(source, ""), gone=gone)
             if not found and look_s:
                 time.sleep(look_s)
 

@@ -22,6 +22,7 @@ from tracekit.replay.kinds import Kind
 from tracekit.replay.ops import Job
 from tracekit.replay.pacer import Asap, Pacer, Recorded, Think
 from tracekit.replay.plan import Plan
+from tracekit.replay.realtime import Realtime
 from tracekit.replay.requester import Requester, requests_of
 from tracekit.replay.retry import Deferred, Policy, Tally
 from tracekit.storage.failures import error_number
@@ -52,7 +53,7 @@ class ThreadsEngine:
         shared = _Shared(plan, self._clock, control)
         workers = [_Worker(shared, job) for job in plan.jobs]
         shared.workers = workers
-        with _quiet_interpreter():
+        with _quiet_interpreter(), shared.realtime:
             try:
                 _start(workers, shared)
                 _watch(workers, shared)
@@ -82,6 +83,7 @@ class _Shared:
         self.policy = Policy(options.retries)
         self.deferred = Deferred(self.stop)
         self.retried = Tally()
+        self.realtime = Realtime(_wants_realtime(plan))
         self.turns = threading.Barrier(max(1, len(plan.jobs)))
         self.ready = threading.Barrier(len(plan.jobs) + 1)
         self.t0 = 0
@@ -107,6 +109,15 @@ class _Shared:
         limit = self.plan.max_errors
         if limit is not None and self.errors > limit:
             self.end(f"more than {limit} ops failed (--max-errors)")
+
+
+def _wants_realtime(plan: Plan) -> str:
+    """Why real-time priority is not asked for; empty where it is."""
+    if not any(file.storage is not None and not file.local for file in plan.files):
+        return "only for objects by this engine"
+    if plan.pace == "asap":
+        return "there is no schedule to keep"
+    return "" if plan.options.realtime else "asked for"
 
 
 def _keep_bytes(plan: Plan) -> int | None:
@@ -361,6 +372,7 @@ def _watch(workers: list[_Worker], shared: _Shared) -> None:
                 late, moved = max(one.lateness for one in workers), sum(one.issued_bytes for one in workers)
                 state = State(sum(one.log.done for one in workers), depth, late, moved)
                 shared.control.report(state)
+                shared.realtime.watch()
                 busy_before, last = busy, now
 
 
@@ -404,6 +416,7 @@ def _outcome(shared: _Shared, workers: list[_Worker]) -> Outcome:
         unmatched_closes=shared.opened.unmatched,
         threads=len(workers),
         retried=shared.retried.kinds,
+        priority=shared.realtime.said,
     )
 
 

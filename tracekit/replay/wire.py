@@ -26,6 +26,8 @@ class Wire(Protocol):
 
     rank: int
     size: int
+    # Ranks whose processes are known to have ended.
+    gone: set[int]
 
     def send(self, to: int, message: Any) -> None:
         """Send an object that can be pickled; does not wait."""
@@ -56,6 +58,7 @@ class MpiWire:
     def __init__(self, comm: MPI.Comm) -> None:
         self._comm = comm
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self.gone: set[int] = set()  # MPI does not say
         self._sending: list[MPI.Request] = []
         # Signs of life are sent from a thread of their own; MPI is asked for no more than one call at a time.
         self._lock = threading.Lock()

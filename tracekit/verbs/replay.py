@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_ranks(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("several hosts (under mpirun or srun)")
+    group = parser.add_argument_group("several processes (also on several hosts, under mpirun or srun)")
+    group.add_argument(
+        "--processes",
+        default="1",
+        metavar="N|auto",
+        help="divide the streams over N processes of this machine; auto takes as many as the requests for objects keep busy "
+        "(default: 1)",
+    )
     group.add_argument(
         "--rank-timeout",
         type=float,
@@ -231,6 +239,12 @@ def run(args: argparse.Namespace) -> int:
         from tracekit.verbs.replay_ranks import run_ranks
 
         return run_ranks(args, size)
+    if args.processes != "1":
+        from tracekit.verbs.replay_processes import run_processes, wanted
+
+        size = wanted(args)
+        if size > 1:
+            return run_processes(args, size)
     return _run_alone(args)
 
 
@@ -291,7 +305,14 @@ def _is_accepted(args: argparse.Namespace, statement: dict[str, Any]) -> bool:
 
 
 class terminable:  # noqa: N801 -- reads as a word: with terminable() as ending
-    """SIGTERM ends the run as Ctrl-C does; the list holds its number then."""
+    """SIGTERM ends the run as Ctrl-C does; the list holds its number then.
+
+    Args:
+        also: Called with it too.
+    """
+
+    def __init__(self, also: Callable[[int], None] = lambda _: None) -> None:
+        self._also = also
 
     def __enter__(self) -> list[int]:
         self._ending: list[int] = []
@@ -303,6 +324,7 @@ class terminable:  # noqa: N801 -- reads as a word: with terminable() as ending
 
     def _end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- the handler's signature
         self._ending.append(number)
+        self._also(number)
         raise KeyboardInterrupt
 
 

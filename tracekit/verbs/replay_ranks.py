@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 
 from tracekit import console, formats
@@ -15,22 +17,27 @@ from tracekit.replay.options import Options
 from tracekit.replay.preflight import PreflightError
 from tracekit.replay.ranks import LostError, Ranks
 from tracekit.replay.together import Job, Part, follow, lead, plan_job
-from tracekit.replay.wire import mpi_wire
+from tracekit.replay.wire import Wire, mpi_wire
 from tracekit.verbs import replay as verb
 from tracekit.verbs.replay_parts import parts_of
 from tracekit.verbs.replay_text import Terminal
 
 
-def run_ranks(args: argparse.Namespace, size: int) -> int:
+def run_ranks(
+    args: argparse.Namespace, size: int, wire: Wire | None = None, signalled: Callable[[int], None] = lambda _: None
+) -> int:
     """Replay this rank's share of the streams; the exit code, which is rank 0's for all of them.
 
     Args:
         args: The command line.
-        size: How many ranks the launcher started.
+        size: How many ranks there are.
+        wire: This rank's end, where the replay itself started them; default is MPI.
+        signalled: Called with a signal that ends the run.
     """
-    with Ranks(mpi_wire(size), patience_s=args.rank_timeout) as ranks, verb.terminable() as ending:
+    ours = wire is not None
+    with Ranks(wire or mpi_wire(size), patience_s=args.rank_timeout) as ranks, verb.terminable(signalled) as ending:
         try:
-            return _follow(ranks, args) if ranks.rank else _lead_or_stop(ranks, args, ending)
+            return _follow(ranks, args) if ranks.rank else _lead_or_stop(ranks, args, ending, ours=ours)
         except LostError as error:
             # MPI would wait for the lost rank when this one ends in order.
             console.complain("tracekit", f"{error} [{error.slug}]")
@@ -67,20 +74,22 @@ def _follow(ranks: Ranks, args: argparse.Namespace) -> int:
     return EXIT_PASS
 
 
-def _lead_or_stop(ranks: Ranks, args: argparse.Namespace, ending: list[int]) -> int:
+def _lead_or_stop(ranks: Ranks, args: argparse.Namespace, ending: list[int], *, ours: bool) -> int:
     try:
-        return _lead(ranks, args, ending)
+        return _lead(ranks, args, ending, ours=ours)
     except BaseException:
         ranks.stop_all()
         ranks.flush()
         raise
 
 
-def _lead(ranks: Ranks, args: argparse.Namespace, ending: list[int]) -> int:
+def _lead(ranks: Ranks, args: argparse.Namespace, ending: list[int], *, ours: bool) -> int:
     output = verb.output_name(args)
     formats.check_save(output, force=args.force)
     with parts_of(output) as folder:
         parts, job = _led(ranks, args, folder)
+        if ours:  # which process issued an op is nobody's concern
+            job = replace(job, ranked=True)
         code = _write(args, parts, job, output, ending)
     ranks.tell_all("finished")
     ranks.flush()

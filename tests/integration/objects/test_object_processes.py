@@ -1,0 +1,198 @@
+"""A replay by several processes of one machine: one trace and one statement, as if it had been one; no process is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from argparse import ArgumentParser
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import servers
+from test_object_retries import BODY, MS, reads
+
+from tracekit import formats
+from tracekit.replay import processes, realtime
+from tracekit.trace import Trace
+from tracekit.verbs import replay, replay_processes
+
+
+@pytest.fixture
+def serving(s3_environment):
+    """Serves with what is asked for; the server, once the environment leads there."""
+    running = []
+
+    def serve(**words):
+        server = servers.RangeServer(BODY, **words)
+        context = server.serving()
+        s3_environment.setenv("AWS_ENDPOINT_URL", context.__enter__())
+        running.append(context)
+        return server
+
+    yield serve
+    for context in running:
+        context.__exit__(None, None, None)
+
+
+def command(*words):
+    """The command line of a replay by two processes."""
+    return [
+        sys.executable,
+        "-m",
+        "tracekit",
+        "replay",
+        "t.jsonl",
+        "-o",
+        "r.jsonl",
+        "--json",
+        "--processes",
+        "2",
+        *words,
+    ]
+
+
+def replayed(*words, expected=(0, 3)):
+    """The statement of such a replay, and what it said."""
+    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode in expected, done.stderr
+    return (json.loads(done.stdout) if done.stdout.startswith("{") else {}), done.stderr
+
+
+def children(pid):
+    """The processes that one has started and that are still there."""
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_two_processes_are_one_replay(serving, tmp_path):
+    """Each stream is one process's; every request, retry and failure is in the one trace and its statement."""
+    times = {"/b/3": 1, "/b/8": 2}
+    server = serving(
+        fault_of=lambda path, turn: 503 if turn < times.get(path, 0) else 404 if path in ("/b/5", "/b/12") else None
+    )
+    formats.save(reads(count=40, streams=4), tmp_path / "t.jsonl")
+    run, said = replayed("--retries", "3")
+    trace = Trace.read(tmp_path / "r.jsonl")
+    assert sorted((op.uri, op.offset, op.len, op.tid) for op in trace) == sorted(
+        (op.uri, op.offset, op.len, op.tid) for op in reads(count=40, streams=4)
+    )
+    assert [part["ops"] for part in run["ranks"]] == [20, 20]
+    assert (run["ops"], run["undelivered_ops"], run["streams"]) == (40, 0, 4)
+    assert (run["error_kinds"], run["retried"]) == ({"not found": 2}, {"throttled": 3})
+    assert run["requests"] == server.gets == sum(op.attempts for op in trace) == 43
+    assert all(op.rank is None for op in trace)
+    times_of = [op.t_submit for op in trace]
+    assert times_of == sorted(times_of)
+    assert "Traceback" not in said
+
+
+def test_files_may_be_read_by_two_processes_too(tmp_path):
+    """The same as under mpirun."""
+    (tmp_path / "b").mkdir()
+    for i in range(20):
+        (tmp_path / "b" / str(i)).write_bytes(BODY)
+    formats.save(reads(), tmp_path / "t.jsonl")
+    run, _ = replayed("--remap", f"s3://b={tmp_path}/b")
+    assert (run["ops"], run["errors"], len(run["ranks"])) == (20, {}, 2)
+
+
+@pytest.mark.parametrize("struck", ["the command", "a process"])
+def test_an_end_leaves_a_trace_and_no_process(serving, tmp_path, struck):
+    """SIGTERM ends all of them with what was done; a process that is killed is said to be lost, and the others go on."""
+    enough = threading.Event()
+    server = serving(hold=lambda _: enough.set() if server.gets > 20 else None)
+    gap = 50 * MS if struck == "the command" else 4 * MS
+    formats.save(reads(count=1000, streams=4, gap_ns=gap), tmp_path / "t.jsonl")
+    with subprocess.Popen(
+        command("--rank-timeout", "60"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert enough.wait(120)
+        others = children(process.pid)
+        if struck == "the command":
+            process.send_signal(signal.SIGTERM)
+        else:
+            os.kill(others[0], signal.SIGKILL)
+        out, said = process.communicate(timeout=300)
+    assert len(others) == 1
+    assert not Path(f"/proc/{others[0]}").exists()
+    run = json.loads(out)
+    assert len(Trace.read(tmp_path / "r.jsonl")) == run["ops"] > 0
+    if struck == "the command":
+        assert process.returncode == 128 + signal.SIGTERM, said
+        assert run["interrupted"]
+        assert run["ops"] < 1000
+    else:
+        assert process.returncode == 3, said
+        assert run["ops"] == 500
+        assert "has ended without a word" in run["lost_ranks"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("0",), "--processes '0' is no number of processes"),
+        (("many",), "--processes 'many' is no number of processes"),
+        (("2", "--loop", "2"), "--loop holds within one process"),
+        (("2", "--remap", "s3://b=/nowhere"), "do not exist"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(tmp_path, words, sentence):
+    """Exit code 2, no traceback, no process left behind."""
+    formats.save(reads(), tmp_path / "t.jsonl")
+    _, said = replayed("--processes", *words, expected=(2,))
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("rate", "words", "expected"),
+    [
+        (1000, (), 1), (20_000, (), 4), (5000, (), 2), (5000, ("--speed", "2"), 4), (100, ("--pace", "asap"), 4),
+        (20_000, ("--remap", "s3://b=/data"), 1),
+    ],
+)  # fmt: skip
+def test_auto_takes_as_many_as_the_requests_keep_busy(tmp_path, monkeypatch, rate, words, expected):
+    """By the rate of requests for objects; at most one for each core, and one where there are none."""
+    monkeypatch.setattr(replay_processes, "cores", lambda: 4)
+    formats.save(reads(count=500, streams=8, gap_ns=round(1e9 / rate)), tmp_path / "t.jsonl")
+    parser = ArgumentParser()
+    replay.configure(parser)
+    args = parser.parse_args([str(tmp_path / "t.jsonl"), "--processes", "auto", *words])
+    assert replay_processes.wanted(args) == expected
+
+
+def test_the_priority_is_given_back(monkeypatch):
+    """To every thread of the process; where it is refused that is said, and where it takes too much of the cores."""
+    before = os.sched_getscheduler(0)
+    with realtime.Realtime() as held:
+        if held.said == "real-time":
+            assert os.sched_getscheduler(0) == os.SCHED_FIFO
+            monkeypatch.setattr(realtime, "_MOST_SHARE", -1.0)
+            monkeypatch.setattr(realtime, "_SPAN_NS", 0)
+            held.watch()
+            assert os.sched_getscheduler(0) == os.SCHED_OTHER
+            assert "given back" in held.said
+    assert os.sched_getscheduler(0) == before
+
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refused)
+    with realtime.Realtime() as refused_one:
+        assert refused_one.said == "normal: real-time priority was refused (Operation not permitted)"
+    with realtime.Realtime("asked for") as unwanted:
+        assert unwanted.said == "normal: asked for"
+
+
+def test_a_process_that_is_gone_is_silent():
+    """Nothing is heard of it, and what is sent to it is not sent."""
+    with processes.started(2, "tracekit.no_such_module", "hello") as wire:
+        while wire._connections:
+            assert wire.poll() is None
+        wire.send(1, "anybody?")
+        assert Counter(wire._connections) == {}
+        assert (wire.flush(1), wire.gone) == (True, {1})

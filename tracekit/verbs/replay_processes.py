@@ -1,0 +1,87 @@
+"""`tracekit replay --processes N`: the streams of a trace divided over processes of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+
+import numpy as np
+
+from tracekit import formats
+from tracekit.errors import UsageError
+from tracekit.replay.options import Options
+from tracekit.replay.processes import cores, joined, started
+from tracekit.replay.remap import Remap
+from tracekit.replay.wire import Wire
+from tracekit.trace import Trace
+from tracekit.uri import scheme_of
+from tracekit.verbs import replay as verb
+
+# What one process is given where it may choose: it issues two to four times as much, with the cores to itself.
+GETS_PER_PROCESS = 3_000
+
+
+def wanted(args: argparse.Namespace) -> int:
+    """How many processes are to be used.
+
+    Raises:
+        UsageError: If `--processes` is neither a number nor `auto`.
+    """
+    text = str(args.processes)
+    if text == "auto":
+        return _needed(args)
+    if not text.isdigit() or not int(text):
+        raise UsageError(f"--processes {text!r} is no number of processes", "give 1 or more, or auto")
+    return int(text)
+
+
+def _needed(args: argparse.Namespace) -> int:
+    """As many as the trace's requests for objects keep busy; one where it has none, since threads do for files."""
+    options: Options = verb.options_of(args)
+    if args.trace == "-":
+        return 1
+    remap, requests, first, last, streams = Remap(options.remap), 0, None, 0, set[tuple[int, int]]()
+    far: list[bool] = []
+    for piece in formats.chunks(args.trace, ops=verb.PIECE, time_unit=args.time_unit, skip_bad=args.skip_bad):
+        names = piece.strings("uri")
+        far += [not scheme_of(remap.apply(name) or name).local for name in names[len(far) :]]
+        mine = np.asarray(far, np.bool_)[piece.col("uri")]
+        requests += int(mine.sum())
+        times = piece.col("t_submit")
+        first = int(times.min()) if first is None else min(first, int(times.min()))
+        last = max(last, int(times.max()))
+        streams |= _streams(piece)
+    if not requests:
+        return 1
+    busy = math.inf
+    if options.pace != "asap":
+        seconds = max((last - (first or 0)) / 1e9 / options.speed, 1e-3)
+        busy = requests / seconds / GETS_PER_PROCESS
+    return max(1, min(cores(), len(streams), math.ceil(min(busy, cores()))))
+
+
+def _streams(piece: Trace) -> set[tuple[int, int]]:
+    pairs = np.unique(np.stack([piece.col("pid"), piece.col("tid")]), axis=1)
+    return set(map(tuple, pairs.T.tolist()))
+
+
+def run_processes(args: argparse.Namespace, count: int) -> int:
+    """Replay with so many processes; the exit code."""
+    from tracekit.verbs.replay_ranks import run_ranks
+
+    verb.output_name(args)
+    with started(count, __name__, args) as wire:
+        return run_ranks(args, count, wire, signalled=wire.tell)
+
+
+def _main() -> int:
+    from tracekit.verbs.replay_ranks import run_ranks
+
+    wire: Wire
+    wire, args = joined(sys.argv[1:])
+    return run_ranks(args, wire.size, wire)
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
