@@ -210,6 +210,7 @@ def _object_clients(modules: dict[str, Any], spool: Any, hush: Any) -> dict[str,
         "pyarrow.dataset": lambda module: arrow().install_datasets(module),
         "pyarrow.parquet.core": lambda module: arrow().install_parquet(module),
         "obstore._obstore": lambda module: logical("obstore_hooks", "ObstoreHooks").install(module),
+        "s3dlio._pymod": lambda module: logical("s3dlio_hooks", "S3dlioHooks").install(module),
     }
 
 

@@ -226,6 +226,52 @@ class Writer(File):
         return await self._calls.run(self._it.__aexit__, lambda *_: self._closed(), error, {})
 
 
+class Wrapped(Held):
+    """A client's object some of whose methods are calls with plans.
+
+    Args:
+        it: The object.
+        calls: Makes ops of calls.
+        plans: By method.
+        given: By method, what is made of its result.
+    """
+
+    __slots__ = ("_given", "_plans")
+
+    def __init__(self, it: Any, calls: Calls, plans: Any, given: Any = None) -> None:
+        Held.__init__(self, it, calls)
+        self._plans = plans
+        self._given = given or {}
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._it, name)
+        if name in self._given:
+            return lambda *args, **words: self._given[name](value(*args, **words))
+        return self._calls.recorded(value, self._plans[name]) if name in self._plans else value
+
+    def __iter__(self) -> Any:
+        return self.__getattr__("__iter__")() if "__iter__" in self._given else self
+
+    def __aiter__(self) -> Any:
+        return self.__getattr__("__aiter__")() if "__aiter__" in self._given else self
+
+    def __next__(self) -> Any:
+        return self.__getattr__("__next__")()
+
+    def __anext__(self) -> Any:
+        return self.__getattr__("__anext__")()
+
+    def __len__(self) -> int:
+        return len(self._it)
+
+    def __enter__(self) -> Any:
+        self._it.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> Any:
+        return self.__getattr__("__exit__")(*error)
+
+
 class _Over:
     """A request that another object has taken over."""
 

@@ -20,11 +20,13 @@ _STATUSES = {
     "AlreadyExistsError": "409", "PreconditionError": "412", "NotModifiedError": "304",
     "NotSupportedError": "ENOTSUP",
 }  # fmt: skip
-# As Arrow writes them: "AWS Error ACCESS_DENIED during HeadObject".
+# As Arrow and s3dlio write them: "AWS Error ACCESS_DENIED during HeadObject", "service error: NoSuchKey".
 _AWS = {
     "ACCESS_DENIED": "403", "INVALID_ACCESS_KEY_ID": "403", "SIGNATURE_DOES_NOT_MATCH": "403", "NO_SUCH_KEY": "404",
     "NO_SUCH_BUCKET": "404", "RESOURCE_NOT_FOUND": "404", "SLOW_DOWN": "503", "SERVICE_UNAVAILABLE": "503",
-    "INTERNAL_FAILURE": "500",
+    "INTERNAL_FAILURE": "500", "NoSuchKey": "404", "NoSuchBucket": "404", "NotFound": "404", "InvalidRange": "416",
+    "AccessDenied": "403", "SignatureDoesNotMatch": "403", "InvalidAccessKeyId": "403", "SlowDown": "503",
+    "ServiceUnavailable": "503", "InternalError": "500",
 }  # fmt: skip
 # What clients call their failures, in the order in which they are believed: a time-out breaks connections too.
 _CAUSES = (
@@ -113,7 +115,10 @@ class Call:
         self._requests = requests
 
     def failed(self, error: BaseException) -> None:
-        """The client raised this."""
+        """The client raised this; the end of an iteration is no request."""
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            for request in self._requests:
+                request.drop()
         self._calls.fail(self._requests, error)
 
     def finished(self, result: Any) -> Any:
@@ -185,7 +190,7 @@ def reason_of(error: BaseException, name_of: Callable[[BaseException], str]) -> 
     attempts = int(tries[1]) + (tries[2] == "retries") if tries else None
     if status := re.search(_STATUS, text, re.IGNORECASE):
         return status[1], attempts
-    if (named := re.search(r"\bAWS Error (\w+)", text)) and named[1] in _AWS:
+    if (named := re.search(r"\b(?:AWS Error|service error:) (\w+)", text)) and named[1] in _AWS:
         return _AWS[named[1]], attempts
     if type(error).__name__ in _STATUSES or isinstance(error, FileNotFoundError):
         return _STATUSES.get(type(error).__name__, "404"), attempts

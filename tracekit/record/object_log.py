@@ -104,6 +104,24 @@ class Request:
         """What it does."""
         return str(self._line["op"]) if self._line else ""
 
+    @property
+    def uri(self) -> str:
+        """What it is for."""
+        return str(self._line["uri"]) if self._line else ""
+
+    def copy(self) -> Request:
+        """Another one that was made by the same call."""
+        return Request(self._log, dict(self._line or {}))
+
+    def named(self, uri: str) -> None:
+        """It turned out which object it is for: all of it."""
+        if self._line is not None:
+            self._line.update(uri=uri, offset=0)
+
+    def drop(self) -> None:
+        """It was none."""
+        self._line = None
+
     def headers(self, status: int, length: Any, span: Any = None) -> None:
         """The answer's status and headers are there; its body may follow.
 
@@ -164,7 +182,8 @@ class Request:
             line["ret"] = None if self.got < 0 or ("err" in line and not self.got) else self.got
             line["len"] = line["len"] or max(self.got, 0)  # of an answer that did not say how long it would be
         elif line["op"] == "write" and "err" not in line:
-            line["ret"] = line["len"] = line["len"] or self.got
+            line["len"] = line["len"] or max(self.got, 0)
+            line["ret"] = None if self.got < 0 else line["len"]
         self._log.write(line)
 
     def watch(self, raw: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 MODULES = (
     "native", "spool", "files", "pagelook", "callables", "interrupts", "rawio", "opening", "osio", "structure", "imports",
     "torch_hooks", "object_log", "botocore_hooks", "azure_hooks", "object_calls", "object_bodies",
-    "obstore_hooks", "arrow_hooks", "bootstrap",
+    "obstore_hooks", "arrow_hooks", "s3dlio_hooks", "bootstrap",
 )  # fmt: skip
 VARIABLE = "TRACEKIT_RECORD"
 PRIVATE = "_tracekit_recorder"

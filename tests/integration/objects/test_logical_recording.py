@@ -232,6 +232,99 @@ def test_every_call_of_arrow_s_file_systems_is_an_op(store, request, tmp_path):
     ]
 
 
+S3DLIO = """
+import s3dlio
+root = place + "/"
+body = b"0123456789" * 100
+s3dlio.put_bytes(root + "x y", body)
+did("write", "x y", 0, 1000, 1000)
+s3dlio.put_many([(root + "set/00", bytes(1001)), (root + "set/01", bytes(1002)), (root + "set/02", bytes(1003))])
+for number in range(3):
+    did("write", f"set/{number:02}", 0, 1001 + number, 1001 + number)
+assert s3dlio.get(root + "x y").to_bytes() == body
+did("read", "x y", 0, 1000, 1000)
+assert len(s3dlio.get_range(root + "x y", 10, 20)) == 20
+did("read", "x y", 10, 20, 20)
+assert len(s3dlio.get_range(root + "x y", 10)) == 990
+did("read", "x y", 10, 990, 990)
+assert {uri: len(data) for uri, data in s3dlio.get_many([root + "set/00", root + "set/01"])} == {root + "set/00": 1001, root + "set/01": 1002}
+did("read", "set/00", 0, 1001, 1001)
+did("read", "set/01", 0, 1002, 1002)
+assert s3dlio.get_many_stats([root + "set/02"]) == (1, 1003)
+did("read", "set/02", 0, 1003, 1003)
+assert s3dlio.stat(root + "x y")["size"] == 1000
+did("stat", "x y")
+assert (s3dlio.exists(root + "x y"), s3dlio.exists(root + "none")) == (True, False)
+did("stat", "x y")
+did("stat", "none", None, 0, None, "404")
+assert len(s3dlio.list(root + "set/")) == 3
+did("list", "set/")
+assert s3dlio.list_keys(root + "set/") == ["00", "01", "02"]
+did("list", "set/")
+refused(lambda: s3dlio.get(root + "none"), "read", "none", 0, 0, "404")
+refused(lambda: s3dlio.get_range(root + "x y", 5000, 10), "read", "x y", 5000, 10, "416")
+refused(lambda: s3dlio.stat(root + "none"), "stat", "none", None, 0, "404")
+
+# A loader's items say which objects they are; what it hands over without names is known by its bytes.
+names = [item.uri for item in s3dlio.create_async_loader(root + "set/", {"batch_size": 2}).items()]
+assert len(names) == 3
+did("list", "set/")
+for number in range(3):
+    did("read", f"set/{number:02}", 0, 1001 + number, 1001 + number)
+assert sorted(map(len, s3dlio.create_async_loader(root + "set/", {"batch_size": 2}))) == [1001, 1002, 1003]
+did("list", "set/")
+for number in range(3):
+    did("read", "set/", None, 1001 + number, 1001 + number)
+
+writer = s3dlio.MultipartUploadWriter.from_uri(root + "parts")
+writer.write(bytes(6 << 20))
+writer.close()
+did("open", "parts")
+did("write", "parts", 0, 6 << 20, 6 << 20)
+did("close", "parts")
+writer = s3dlio.create_s3_writer(root + "chunks")
+writer.write_chunk(b"abc")
+writer.write_chunk(b"de")
+writer.finalize()
+did("open", "chunks")
+did("write", "chunks", 0, 3, 3)
+did("write", "chunks", 3, 2, 2)
+did("close", "chunks")
+
+async def main():
+    assert len(await s3dlio.get_async(root + "x y")) == 1000
+    did("read", "x y", 0, 1000, 1000)
+    assert await s3dlio.get_into_async(root + "x y", bytearray(1000), expected_len=1000) == 1000
+    did("read", "x y", 0, 1000, 1000)
+    dataset = s3dlio.create_dataset(root + "set/")
+    assert len(dataset) == 3
+    did("list", "set/")
+    assert len(await dataset.get_item(1)) == 1002
+    did("read", "set/01", 0, 1002, 1002)
+    got = []
+    async for batch in s3dlio.create_async_loader(root + "set/", {"batch_size": 2}):
+        got += map(len, batch)
+    assert sorted(got) == [1001, 1002, 1003]
+    did("list", "set/")
+    for number in range(3):
+        did("read", "set/", None, 1001 + number, 1001 + number)
+    await s3dlio.put_bytes_async(root + "later", bytes(10))
+    did("write", "later", 0, 10, 10)
+asyncio.run(main())
+s3dlio.delete(root + "x y")
+did("delete", "x y")
+s3dlio.put_bytes("file://" + os.path.abspath("local"), b"a file")
+"""
+
+
+def test_every_call_of_s3dlio_is_an_op(s3, s3_server, tmp_path):
+    """Functions at once and later, loaders, data sets and writers, failures: each object once, with its bytes."""
+    out, ops, trace = recorded(tmp_path, DID + S3DLIO + SAY, environment={"PLACE": f"s3://{s3}"})
+    assert done(ops, f"s3://{s3}") == told(out)
+    assert {(op.layer, op.level, op.attempts) for op in ops} == {("s3", "logical", None)}
+    assert trace.trailer.lost == 0
+
+
 def done(ops, place):
     """What the ops say was done, as programs write it down."""
     return Counter((op.op, op.uri.removeprefix(place).lstrip("/"), op.offset, op.len, op.ret, op.err) for op in ops)
