@@ -1,4 +1,6 @@
-"""Blob requests of Azure's SDK, through the transport it makes them with: each one that is sent, retries included.
+"""Blob requests of Azure's SDK, through the transports it makes them with: each one that is sent, retries included.
+
+There is one over requests and one over aiohttp, on which adlfs stands.
 
 Runs inside the recorded program: standard library only.
 """
@@ -15,7 +17,7 @@ _MOST_IDS = 1024
 
 
 class AzureHooks:
-    """Patches azure.core's transport over requests once it is imported.
+    """Patches azure.core's transports once they are imported.
 
     Args:
         log: Where requests go.
@@ -34,6 +36,25 @@ class AzureHooks:
     def install(self, module: Any) -> None:
         """Patch azure.core.pipeline.transport._requests_basic, which has just been executed."""
         self._patch(module.RequestsTransport, "send", self._sent)
+
+    def install_async(self, module: Any) -> None:
+        """Patch azure.core.pipeline.transport._aiohttp."""
+        self._patch(module.AioHttpTransport, "send", self._sent_async)
+
+    def _sent_async(self, original: Any) -> Any:
+        async def send(transport: Any, request: Any, **words: Any) -> Any:
+            begun = self._begun(request)
+            if begun is None:
+                return await original(transport, request, **words)
+            try:
+                response = await original(transport, request, **words)
+            except BaseException as error:
+                begun.failed(error)
+                raise
+            self._answered_async(begun, response)
+            return response
+
+        return send
 
     def _sent(self, original: Any) -> Any:
         def send(transport: Any, request: Any, **words: Any) -> Any:
@@ -81,9 +102,7 @@ class AzureHooks:
 
     def _answered(self, begun: Request, response: Any) -> None:
         try:
-            inner = (
-                response.internal_response if hasattr(response, "internal_response") else response._internal_response
-            )
+            inner = _inner(response)
             begun.headers(inner.status_code, inner.headers.get("Content-Length"), inner.headers.get("Content-Range"))
             if begun.op == "read" and inner.status_code < 300 and not inner._content_consumed:
                 begun.watch(inner.raw)
@@ -92,6 +111,22 @@ class AzureHooks:
             begun.done()
         except Exception:
             begun.unseen()
+
+    def _answered_async(self, begun: Request, response: Any) -> None:
+        try:
+            inner = _inner(response)
+            begun.headers(inner.status, inner.headers.get("Content-Length"), inner.headers.get("Content-Range"))
+            if begun.op == "read" and inner.status < 300:
+                begun.watch_async(inner)
+                return
+            begun.done()
+        except Exception:
+            begun.unseen()
+
+
+def _inner(response: Any) -> Any:
+    """The response of the library below."""
+    return response.internal_response if hasattr(response, "internal_response") else response._internal_response
 
 
 def what(method: str, url: str, headers: Any) -> tuple[str, str] | None:

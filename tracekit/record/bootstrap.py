@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 _RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+_AZURE = "azure.core.pipeline.transport"
 _AUDITED = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system")
 
 
@@ -203,9 +204,8 @@ def _object_clients(modules: dict[str, Any], spool: Any, hush: Any) -> dict[str,
     return {
         "botocore.endpoint": lambda module: wire("botocore_hooks", "BotocoreHooks").install(module),
         "aiobotocore.endpoint": lambda module: wire("botocore_hooks", "BotocoreHooks").install_async(module),
-        "azure.core.pipeline.transport._requests_basic": lambda module: wire("azure_hooks", "AzureHooks").install(
-            module
-        ),
+        f"{_AZURE}._requests_basic": lambda module: wire("azure_hooks", "AzureHooks").install(module),
+        f"{_AZURE}._aiohttp": lambda module: wire("azure_hooks", "AzureHooks").install_async(module),
         "pyarrow._fs": lambda module: arrow().install(module),
         "pyarrow.dataset": lambda module: arrow().install_datasets(module),
         "pyarrow.parquet.core": lambda module: arrow().install_parquet(module),

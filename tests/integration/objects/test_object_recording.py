@@ -149,6 +149,128 @@ def test_every_request_of_azure_s_sdk_is_an_op(az, azure_server, tmp_path):
     assert {(op.layer, op.level) for op in ops} == {("az", "wire")}
 
 
+AZURE_LATER = """
+    import asyncio, os
+    from azure.storage.blob.aio import ContainerClient
+    import adlfs
+    url, name = os.environ["AZURE_STORAGE_ENDPOINT"], os.environ["CONTAINER"]
+    account, key = os.environ["AZURE_STORAGE_ACCOUNT_NAME"], os.environ["AZURE_STORAGE_ACCOUNT_KEY"]
+    sizes = dict(max_single_get_size=100_000, max_chunk_get_size=100_000, max_single_put_size=200_000, max_block_size=200_000)
+
+    async def main():
+        async with ContainerClient(url, name, {"account_name": account, "account_key": key}, **sizes) as container:
+            await container.upload_blob("a b/%x é", os.urandom(150_000))
+            part = await container.download_blob("a b/%x é", offset=1000, length=4000)
+            assert len(await part.readall()) == 4000
+            whole, got = await container.download_blob("a b/%x é"), 0
+            async for chunk in whole.chunks():
+                got += len(chunk)
+            assert got == 150_000
+            await container.upload_blob("big", os.urandom(500_000))
+            assert len(await (await container.download_blob("big", max_concurrency=3)).readall()) == 500_000
+            assert len([blob async for blob in container.list_blobs()]) == 2
+            try:
+                await container.download_blob("none")
+            except Exception as error:
+                print(error.status_code)
+            await container.delete_blob("big")
+
+    asyncio.run(main())
+    words = f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};BlobEndpoint={url};"
+    files = adlfs.AzureBlobFileSystem(connection_string=words)
+    with files.open(f"{name}/x", "wb") as file:
+        file.write(bytes(300_000))
+    for cache in ("readahead", "blockcache", "bytes", "none"):
+        with files.open(f"{name}/x", "rb", block_size=65_536, cache_type=cache) as file:
+            file.seek(1000)
+            assert len(file.read(5000)) == 5000
+    assert len(files.cat_file(f"{name}/x", start=10, end=110)) == 100
+"""
+
+
+def test_every_request_of_azure_s_asynchronous_client_and_adlfs_is_an_op(az, azure_server, tmp_path):
+    """The same through aiohttp, and what each of fsspec's caches really fetched: as the wire has them, once."""
+    place = urlsplit(azure_server)
+    proxy = Proxy(place.port)
+    with proxy.serving() as port:
+        there = f"http://127.0.0.1:{port}{place.path}"
+        out, ops, _ = recorded(tmp_path, AZURE_LATER, environment={"CONTAINER": az, "AZURE_STORAGE_ENDPOINT": there})
+    assert out.split() == ["404"]
+    wire = Counter((one.method, one.path.partition(f"/{az}")[2].lstrip("/")) for one in proxy.passed)
+    methods = METHODS | {"close": "PUT"}
+    seen = Counter(
+        (methods.get(op.op, "HEAD"), "" if op.op == "list" else op.uri.removeprefix(f"az://{az}").lstrip("/"))
+        for op in ops
+    )
+    assert seen == wire
+    sizes = {"%x é": 150_000, "big": 500_000, "x": 300_000}
+    asked = Counter()
+    for one in proxy.passed:
+        if one.method == "GET" and one.range and one.status < 300:
+            first, last = map(int, one.range.split("-"))
+            asked[first, min(last, sizes[one.path.rpartition("/")[2]] - 1)] += 1
+    reads = [op for op in ops if op.op == "read" and not op.err]
+    assert Counter((op.offset, op.offset + op.ret - 1) for op in reads) == asked
+    assert {(op.layer, op.level, op.attempts) for op in ops} == {("az", "wire", 1)}
+
+
+def test_fsspec_s_caches_are_recorded_by_what_they_fetch(s3, s3_server, tmp_path):
+    """Readahead, blocks, all and none: the ranges on the wire, not the few bytes the program took from the cache."""
+    program = """
+        import os
+        import s3fs
+        files = s3fs.S3FileSystem(endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        with files.open(os.environ["BUCKET"] + "/x", "wb") as file:
+            file.write(bytes(300_000))
+        for cache in ("readahead", "blockcache", "bytes", "all", "none"):
+            with files.open(os.environ["BUCKET"] + "/x", "rb", block_size=65_536, cache_type=cache) as file:
+                for place in (1000, 2000, 150_000):
+                    file.seek(place)
+                    assert len(file.read(100)) == 100
+    """
+    proxy = Proxy(urlsplit(s3_server).port)
+    with proxy.serving() as port:
+        there = {"BUCKET": s3, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        _, ops, _ = recorded(tmp_path, program, environment=there)
+    fetched = Counter(one.range for one in proxy.passed if one.method == "GET" and one.range)
+    reads = [op for op in ops if op.op == "read"]
+    assert Counter(f"{op.offset}-{op.offset + op.len - 1}" for op in reads) == fetched
+    assert all(op.ret == op.len for op in reads)
+    assert fetched["1000-1099"] == 1  # without a cache
+
+
+PIPE = """
+    import os, sys
+    import boto3, webdataset
+    from smart_open import open as smart_open
+    bucket = os.environ["BUCKET"]
+    client = boto3.client("s3")
+    with webdataset.TarWriter("shard.tar") as shard:
+        for index in range(5):
+            shard.write({"__key__": f"{index:02}", "bin": bytes(1000 + index)})
+    client.upload_file("shard.tar", bucket, "shard.tar")
+    with open("fetch.py", "w") as file:
+        file.write("import boto3, shutil, sys; shutil.copyfileobj(boto3.client('s3').get_object(Bucket=sys.argv[1], Key=sys.argv[2])['Body'], sys.stdout.buffer)")
+    samples = webdataset.WebDataset(f"pipe:{sys.executable} fetch.py {bucket} shard.tar", shardshuffle=False)
+    print([len(sample["bin"]) for sample in samples])
+    with smart_open(f"s3://{bucket}/shard.tar", "rb") as file:
+        file.seek(2000)
+        print(len(file.read(300)))
+"""
+
+
+def test_shards_through_a_pipe_and_smart_open_are_recorded(s3, tmp_path):
+    """What a child fetches for webdataset is in the trace as the child's; smart_open's range as boto3 asked for it."""
+    out, ops, trace = recorded(tmp_path, PIPE, environment={"BUCKET": s3})
+    assert out.splitlines() == [str([1000, 1001, 1002, 1003, 1004]), "300"]
+    own = next(op.pid for op in ops if op.op == "write")
+    (whole,) = (op for op in ops if op.op == "read" and op.pid != own)
+    assert (whole.offset, whole.ret) == (0, whole.len)
+    assert [op.offset for op in ops if op.op == "read" and op.pid == own][-1] == 2000
+    assert {op.level for op in ops} == {"wire"}
+    assert trace.trailer.lost == 0
+
+
 def test_retries_are_ops_of_their_own(s3_environment, tmp_path):
     """What a client hides from its program: two 503s and a reset before the answer, each with its attempt's number."""
     faults = {0: 503, 1: 503, 2: "reset"}
