@@ -12,7 +12,9 @@ from tracekit import Mark, Metrics, Op, Trace, Trailer
 from tracekit.errors import InputError, OutputExistsError
 from tracekit.metrics import tables
 from tracekit.metrics.sizes import SIZES_LIMIT
+from tracekit.metrics.stream import Stream
 from tracekit.testing import MS, trace_of, training_trace
+from tracekit.trace import Header
 
 
 def of(*ops, **rest):
@@ -126,6 +128,16 @@ def test_object_requests_are_counted_once():
 
     assert (both.ops, both.bytes, both.max_qd, both.backend_counters.wire_requests) == (1, 100, 1, 2)
     assert (only.ops, only.bytes, only.backend_counters.wire_requests) == (2, 200, 0)
+
+
+def test_clients_of_both_levels_in_one_recording_all_count():
+    """A recording has each request at one level: those of another client are no doubles of it, in whole traces and in pieces."""
+    ops = [read(length=100, t_complete=50, level="logical"), read(length=70, t_complete=20, level="wire")]
+    mixed = Trace.of(ops, header=Header(producer={"tool": "tracekit", "verb": "record"}))
+    assert (Metrics.of(mixed).ops, Metrics.of(mixed).bytes) == (2, 170)
+    stream = Stream()
+    stream.update(mixed)
+    assert stream.result().bytes == 170
 
 
 def test_sizes_are_exact_up_to_a_limit():

@@ -1,7 +1,7 @@
 """Object requests are counted once, also where nobody knows yet whether a trace has logical ones.
 
-A trace with logical requests is looked at without its wire requests; one that only has wire requests, with them. Which of
-the two a trace is may show late: until then both are kept, from the first wire request on.
+Another tool's trace with logical requests is looked at without its wire requests; one that only has wire requests, with them.
+Which of the two a trace is may show late: until then both are kept, from the first wire request on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Generic, Protocol, TypeVar
 
-from tracekit.metrics.view import Streams, View, has_level
+from tracekit.metrics.view import Streams, View, has_doubles, has_level
 from tracekit.trace import Trace
 
 
@@ -44,7 +44,7 @@ class Levels(Generic[Kept]):
 
     def update(self, piece: Trace) -> None:
         """Take in the next piece, whose ops are in order of submission."""
-        if not self._logical and has_level(piece, "logical"):
+        if not self._logical and has_doubles(piece):
             self._logical = True
             if self._without is not None:
                 self.tally, self._numbers = self._without

@@ -52,7 +52,7 @@ class Places:
 class View:
     """One trace in order of submission, and its data ops (reads and writes) as columns.
 
-    Object requests are counted once: where a trace has logical requests, their wire requests are left out here.
+    Object requests are counted once: where a trace may have the wire requests of its logical ones, they are left out here.
     """
 
     source: Trace
@@ -65,7 +65,7 @@ class View:
     def of(cls, trace: Trace) -> View:
         """The view of a trace."""
         ordered = trace.sorted()
-        return cls.without_wire(ordered) if has_level(ordered, "logical") else cls.whole(ordered)
+        return cls.without_wire(ordered) if has_doubles(ordered) else cls.whole(ordered)
 
     @classmethod
     def whole(cls, ordered: Trace, numbers: Streams | None = None) -> View:
@@ -173,6 +173,12 @@ class View:
         """A number for the stream of every op, of a piece of a trace."""
         assert self.numbers is not None
         return self.numbers.codes(*(self.trace.col(name) for name in ("rank", "pid", "tid")))
+
+
+def has_doubles(trace: Trace) -> bool:
+    """Whether a trace may have requests at both levels: ours has each at one, of clients of either kind side by side."""
+    ours = trace.header is not None and trace.header.producer.get("tool") == "tracekit"
+    return not ours and has_level(trace, "logical")
 
 
 def has_level(trace: Trace, level: str) -> bool:
