@@ -18,6 +18,7 @@ from tracekit.record.looks import residency_of
 from tracekit.record.merge import Merge
 from tracekit.record.parts import Part, failures
 from tracekit.record.redaction import Veil
+from tracekit.record.secrets import Discretion
 from tracekit.record.tally import Tally
 from tracekit.trace import Header, Trailer
 from tracekit.units import counted
@@ -51,8 +52,10 @@ def finish(run: launch.Run) -> Recording:
         raise RecorderError(f"the parts directory {run.parts} is gone", "was it moved or removed by the program?")
     merge = Merge(run.parts, run.t0, run.clock_anchors(), run.globs(), run.epoch())
     veil = Veil() if run.redact else None
+    discretion = Discretion()
     tally = Tally()
     header = _header(run, merge, touched.coverage(merge.parts, 0, run.options.get("mmap", "map")))
+    header = discretion.header(header)
     with formats.writing(run.output, force=run.force) as writer:
         writer.header(veil.header(header) if veil else header)
         writer.marks(merge.marks)
@@ -60,7 +63,7 @@ def finish(run: launch.Run) -> Recording:
             tally.add(piece)
             writer.ops(veil.ops(piece) if veil else piece)
         merge.settle()
-        trailer = _trailer(run, tally, merge.parts, _coverage(run, tally, merge.parts))
+        trailer = discretion.trailer(_trailer(run, tally, merge.parts, _coverage(run, tally, merge.parts)))
         writer.trailer(veil.trailer(trailer) if veil else trailer)
     return Recording(tally, trailer, run.output, len(merge.tables["uri"]), _warnings(run, trailer, merge.parts))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from urllib.parse import urlsplit
 
-import pytest
 import servers
 from proxy import Proxy
 from recording import recorded
@@ -380,39 +379,6 @@ def test_asynchronous_bodies_that_end_early_are_written_and_let_go(s3_environmen
     assert (short.ret, short.err) == (1_500_000, "ECONNRESET")
     assert (0 < left.ret < 3_000_000, left.err) == (True, None)
     assert short.t_complete <= left.t_submit
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_loader_workers_reading_objects_have_their_samples(s3, s3_environment, tmp_path, method):
-    """A map-style data set on S3 in a DataLoader: each GET carries its sample, worker and step, in forked and spawned workers."""
-    pytest.importorskip("torch")
-    program = f"""
-        import os
-        import boto3
-        from torch.utils.data import DataLoader, Dataset
-
-        class Objects(Dataset):
-            client = None
-            def __len__(self):
-                return 12
-            def __getitem__(self, index):
-                if self.client is None:
-                    self.client = boto3.client("s3")
-                return len(self.client.get_object(Bucket=os.environ["BUCKET"], Key=f"{{index:02}}")["Body"].read())
-
-        if __name__ == "__main__":
-            for index in range(12):
-                boto3.client("s3").put_object(Bucket=os.environ["BUCKET"], Key=f"{{index:02}}", Body=bytes(1000 + index))
-            loader = DataLoader(Objects(), batch_size=3, num_workers=2, shuffle=True, multiprocessing_context="{method}")
-            print(sum(int(batch.sum()) for batch in loader))
-    """
-    out, ops, _ = recorded(tmp_path, program, environment={"BUCKET": s3})
-    assert int(out) == sum(1000 + index for index in range(12))
-    reads = [op for op in ops if op.op == "read"]
-    assert len(reads) == 12
-    assert {(op.sample_id, op.uri[-2:]) for op in reads} == {(index, f"{index:02}") for index in range(12)}
-    assert {op.worker for op in reads} == {0, 1}
-    assert Counter(op.step for op in reads) == dict.fromkeys(range(4), 3)
 
 
 def test_s3fs_and_the_client_below_it_are_recorded(s3, s3_server, tmp_path):
