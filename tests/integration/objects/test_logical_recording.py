@@ -7,6 +7,7 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 import pytest
+import servers
 from proxy import Proxy
 from recording import recorded
 
@@ -351,3 +352,26 @@ def test_every_call_of_obstore_is_an_op(store, request, tmp_path):
     gets = Counter(one.path.rpartition("/")[2] for one in proxy.passed if one.method == "GET")
     reads = Counter(op.uri.rpartition("/")[2] for op in ops if op.op == "read" and op.err != "ENOTSUP")
     assert (gets["x y"], gets["none"]) == (reads["x y"], reads["none"])
+
+
+def test_a_call_that_failed_says_how_often_it_was_tried(s3_environment, tmp_path):
+    """Retries of a client in Rust are in no op of their own: the op of the call has their number, and the status they met."""
+    server = servers.RangeServer(bytes(10_000), lambda _: 503)
+    program = """
+        import os
+        from datetime import timedelta
+        from obstore.store import S3Store
+        backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=2), "base": 2}
+        words = {"client_options": {"allow_http": True}, "retry_config": {"max_retries": 2, "backoff": backoff}}
+        store = S3Store("bucket", endpoint=os.environ["AWS_ENDPOINT_URL"], **words)
+        try:
+            store.get_range("x", start=5, length=10)
+        except Exception as error:
+            print(type(error).__name__, flush=True)
+        os._exit(0)
+    """
+    with server.serving() as endpoint:
+        out, ops, _ = recorded(tmp_path, program, environment={"AWS_ENDPOINT_URL": endpoint})
+    assert out == "GenericError\n"
+    assert [(op.offset, op.len, op.ret, op.err, op.attempts) for op in ops] == [(5, 10, None, "503", 3)]
+    assert server.gets == 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import servers
 from proxy import Proxy
@@ -408,32 +408,78 @@ def test_s3fs_and_the_client_below_it_are_recorded(s3, s3_server, tmp_path):
     assert ("10-109" in ranges, len(ranges)) == (True, 2)
 
 
-def test_no_secret_reaches_a_trace(s3, az, s3_environment, tmp_path):
-    """Keys, signatures, presigned URLs and SAS tokens stand nowhere in it, nor in what lies beside it meanwhile."""
-    program = """
-        import os, urllib.request
-        import boto3
-        from azure.storage.blob import BlobClient, ContainerSasPermissions, generate_container_sas
-        from datetime import datetime, timedelta, timezone
-        client = boto3.client("s3")
-        client.put_object(Bucket=os.environ["BUCKET"], Key="x", Body=b"abc")
-        client.get_object(Bucket=os.environ["BUCKET"], Key="x")["Body"].read()
-        url = client.generate_presigned_url("get_object", Params={"Bucket": os.environ["BUCKET"], "Key": "x"})
-        urllib.request.urlopen(url).read()
-        sas = generate_container_sas(
-            os.environ["AZURE_STORAGE_ACCOUNT_NAME"], os.environ["CONTAINER"], os.environ["AZURE_STORAGE_ACCOUNT_KEY"],
-            permission=ContainerSasPermissions(read=True, write=True, create=True), expiry=datetime.now(timezone.utc) + timedelta(hours=1),
-        )
-        blob = BlobClient(os.environ["AZURE_STORAGE_ENDPOINT"], os.environ["CONTAINER"], "x", credential=sas)
-        blob.upload_blob(b"abc")
-        blob.download_blob().readall()
-        print(sas.partition("sig=")[2].partition("&")[0])
-    """
-    out, ops, _ = recorded(tmp_path, program, environment={"BUCKET": s3, "CONTAINER": az})
+SECRETS = """
+    import asyncio, os, subprocess, sys, urllib.request
+    from datetime import datetime, timedelta, timezone
+    import boto3, obstore, s3dlio
+    import pyarrow.fs as pf
+    from azure.storage.blob import BlobClient, ContainerSasPermissions, generate_container_sas
+    from azure.storage.blob.aio import BlobClient as LaterBlobClient
+    from obstore.store import AzureStore, S3Store
+    bucket, container, endpoint = (os.environ[name] for name in ("BUCKET", "CONTAINER", "AWS_ENDPOINT_URL"))
+    key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    account, url = os.environ["AZURE_STORAGE_ACCOUNT_NAME"], os.environ["AZURE_STORAGE_ENDPOINT"]
+    client = boto3.client("s3")
+    client.put_object(Bucket=bucket, Key="x", Body=b"abc")
+    client.get_object(Bucket=bucket, Key="x")["Body"].read()
+    presigned = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "x"})
+    urllib.request.urlopen(presigned).read()
+
+    sas = generate_container_sas(
+        account, container, os.environ["AZURE_STORAGE_ACCOUNT_KEY"], expiry=datetime.now(timezone.utc) + timedelta(hours=1),
+        permission=ContainerSasPermissions(read=True, write=True, create=True, list=True),
+    )
+    blob = BlobClient(url, container, "x", credential=sas)
+    blob.upload_blob(b"abc")
+    blob.download_blob().readall()
+
+    async def later():
+        async with LaterBlobClient.from_blob_url(f"{url}/{container}/x?{sas}") as blob:
+            await (await blob.download_blob()).readall()
+
+    asyncio.run(later())
+    http = {"client_options": {"allow_http": True}}
+    store = S3Store(bucket, endpoint=endpoint, access_key_id=key, secret_access_key=secret, **http)
+    store.get("x").bytes()
+    signed = obstore.sign(store, "GET", "x", timedelta(hours=1))
+    AzureStore(container, account_name=account, sas_key=sas, endpoint=url, **http).get("x").bytes()
+    system = pf.S3FileSystem(
+        access_key=key, secret_key=secret, endpoint_override=endpoint.partition("://")[2], scheme="http", region="us-east-1"
+    )
+    system.open_input_file(f"{bucket}/x").read()
+    s3dlio.get(f"s3://{bucket}/x")
+    for refused in (
+        lambda: S3Store(bucket, endpoint=endpoint, access_key_id=key, secret_access_key="not" + secret, **http).get("x"),
+        lambda: AzureStore(container, account_name=account, sas_key=sas, endpoint=url, **http).get("none"),
+    ):
+        try:
+            refused()
+        except Exception:
+            pass
+    words = ["--secret-key", secret, presigned, signed, f"{url}/{container}/x?{sas}", f"AccountKey={os.environ['AZURE_STORAGE_ACCOUNT_KEY']}"]
+    subprocess.run([sys.executable, "-c", "pass", *words], check=True)
+    for text in (presigned, signed, sas):
+        print(text.partition("sig=")[2].partition("&")[0] or text.partition("Signature=")[2].partition("&")[0])
+    sys.stdout.flush()
+    os._exit(0)
+"""
+
+
+def test_no_secret_reaches_a_trace(s3, az, tmp_path):
+    """Keys, signatures, presigned URLs and SAS tokens of every client stand nowhere in it, the words of programs included."""
+    out, ops, trace = recorded(tmp_path, SECRETS, environment={"BUCKET": s3, "CONTAINER": az})
     text = (tmp_path / "t.jsonl").read_text()
-    assert Counter(op.op for op in ops) == {"write": 2, "read": 2}
-    for secret in (servers.SECRET, servers.ACCOUNT_KEY, out.strip(), "Signature", "sig=", "X-Amz", "SharedKey"):
+    assert Counter((op.op, op.level) for op in ops) == {
+        ("write", "wire"): 2, ("read", "wire"): 3, ("open", "logical"): 1, ("read", "logical"): 6,
+    }  # fmt: skip
+    signatures = out.split()
+    assert len(signatures) == 3
+    assert all(signatures)
+    for secret in (servers.SECRET, servers.ACCOUNT_KEY, *signatures, *map(unquote, signatures), "SharedKey"):
         assert secret not in text, secret
+    (child,) = (process["argv"] for process in trace.trailer.processes if "--secret-key" in process["argv"])
+    assert child[child.index("--secret-key") + 1] == "***"
+    assert "sig=***" in child[-2]
 
 
 def test_globs_choose_objects_too(s3, s3_environment, tmp_path):
