@@ -26,6 +26,7 @@ VERBS = {
     "convert": ("tracekit.verbs.convert", "write a trace in another format, or take in another tool's"),
     "plot": ("tracekit.verbs.plot", "draw a trace: sizes, times, depth, what was read when and by whom"),
     "generate": ("tracekit.verbs.generate", "make the data set of a workload, in the formats that frameworks read"),
+    "checkpoint": ("tracekit.verbs.checkpoint", "write a workload's checkpoints, read them back and verify them"),
     "dlio": ("tracekit.verbs.dlio", "look through a DLIO workload file, translate it, write it for another version"),
     "doctor": ("tracekit.verbs.doctor", "say what works on this machine and why the rest does not"),
 }

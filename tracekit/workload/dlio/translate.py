@@ -194,6 +194,8 @@ def _checkpoint(settings: Settings) -> Checkpoint:
     )  # fmt: skip
     own = {name: settings[f"checkpoint.{name}"] for name in names}
     model = {path.partition(".")[2]: settings[path] for path in MODEL_KEYS}
+    # DLIO's default stands for a model without layers only.
+    model["model_size_bytes"] = settings.values.get("model.model_size_bytes")
     return Checkpoint(
         uri=_uri(settings, settings["checkpoint.checkpoint_folder"]),
         first_epoch=max(1, settings["checkpoint.checkpoint_after_epoch"]),

@@ -1,0 +1,135 @@
+"""`tracekit checkpoint`: write a workload's checkpoints, read them back and verify them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tracekit import console
+from tracekit.errors import EXIT_PASS, InputError, UsageError
+
+if TYPE_CHECKING:
+    from tracekit.workload.checkpoint import Moved
+    from tracekit.workload.job import Checkpoint
+
+_DESCRIPTION = """\
+Write the checkpoints of a workload and read them back, every byte verified: the layers and the optimizer of a language model as
+tensor, pipeline and ZeRO parallelism deal them to ranks, or a model of one piece. Each rank is a thread of this process. The keys of
+DLIO's `checkpoint` section act: type, mode, fsync, rank_sync, recovery_rank_shift, randomize_tensor, numbers and pauses. WORKLOAD is a
+DLIO file, or the name of one that comes with tracekit.
+"""
+_EPILOG = """\
+examples:
+  tracekit checkpoint unet3d --dry-run                        how large one is
+  tracekit checkpoint trace-replay --to checkpoints --writes 3 --reads 3
+  tracekit checkpoint llama_8b.yaml --ranks 8 --to s3://bucket/checkpoints ++checkpoint.fsync=True
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add description and options."""
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    parser.add_argument(
+        "workload", metavar="WORKLOAD", help="a DLIO workload file, or the name of one that comes with tracekit"
+    )
+    parser.add_argument(
+        "overrides", metavar="++workload.KEY=VALUE", nargs="*", help="set, add (+) or remove (~) a value of the file"
+    )
+    parser.add_argument("--to", metavar="URI", help="where they go (default: where the workload says)")
+    parser.add_argument("--ranks", type=int, metavar="N", help="ranks (default: as many as hold the model once)")
+    parser.add_argument(
+        "--ranks-per-host",
+        type=int,
+        default=0,
+        metavar="N",
+        help="by which recovery_rank_shift shifts (default: all are one host's)",
+    )
+    parser.add_argument(
+        "--writes", type=int, metavar="N", help="checkpoints to write (default: num_checkpoints_write, or 1)"
+    )
+    parser.add_argument(
+        "--reads",
+        type=int,
+        metavar="N",
+        help="checkpoints to read (default: num_checkpoints_read, or as many as are written)",
+    )
+    parser.add_argument("--zstd", type=int, metavar="LEVEL", help="compress with Zstandard, 1 to 19")
+    parser.add_argument("--dry-run", action="store_true", help="only say how large they are")
+    parser.add_argument("--json", action="store_true", help="what was moved as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write, read, verify; exit 0 where every byte came back.
+
+    Raises:
+        TracekitError: If the workload is wrong, there is no room, or what is read is not what was written.
+    """
+    from tracekit.workload.checkpoint import drive, model_of, total_bytes
+
+    checkpoint = _checkpoint(args)
+    ranks = args.ranks or model_of(checkpoint, 1).group
+    writes = _count(args.writes, checkpoint.settings["num_checkpoints_write"], 1)
+    told = checkpoint.settings["num_checkpoints_read"]
+    # Of what the file says no more than there are; what is asked for here is refused instead.
+    reads = args.reads if args.reads is not None else min(_count(None, told, writes), writes)
+    if ranks < 1 or writes < 0 or reads < 0 or reads > writes:
+        raise UsageError(
+            f"{reads} checkpoints cannot be read of {writes} by {ranks} ranks",
+            "write --reads up to --writes, and --ranks from 1",
+        )
+    if args.zstd is not None and not 1 <= args.zstd <= 19:
+        raise UsageError(f"--zstd is {args.zstd}", "write a level from 1 to 19")
+    size = total_bytes(checkpoint, ranks)
+    shift = checkpoint.settings["recovery_rank_shift"] and not 0 < args.ranks_per_host < ranks
+    if shift:
+        console.warn("recovery_rank_shift does nothing: all ranks are one host's; say --ranks-per-host")
+    moved = [] if args.dry_run else drive(checkpoint, ranks, writes, reads, args.ranks_per_host)
+    _show(args, checkpoint, ranks, size, moved)
+    return EXIT_PASS
+
+
+def _checkpoint(args: argparse.Namespace) -> Checkpoint:
+    from tracekit.workload.dlio import load, shipped
+
+    job, _ = load(shipped.path_of(args.workload), [*args.overrides, "++workflow.checkpoint=True"])
+    if job.checkpoint is None:
+        raise InputError(f"{args.workload} has no checkpoints", "see its section checkpoint")
+    settings = {**job.checkpoint.settings, "zstd": args.zstd}
+    return replace(job.checkpoint, uri=args.to or job.checkpoint.uri, settings=settings)
+
+
+def _count(asked: int | None, told: int, default: int) -> int:
+    if asked is not None:
+        return asked
+    return told if told >= 0 else default
+
+
+def _show(args: argparse.Namespace, checkpoint: Checkpoint, ranks: int, size: int, moved: list[Moved]) -> None:
+    sums = {what: _sums([one for one in moved if one.what == what]) for what in ("write", "read")}
+    if args.json:
+        facts = {"checkpoint": 1, "uri": checkpoint.uri, "ranks": ranks, "checkpoint_bytes": size, **sums}
+        console.show(json.dumps(facts, ensure_ascii=False))
+        return
+    from tracekit.units import counted, format_bytes, format_ns, format_rate
+
+    console.show(f"{checkpoint.uri}: a checkpoint of {format_bytes(size)} by {counted(ranks, 'rank')}")
+    for what, one in sums.items():
+        if one["checkpoints"]:
+            rate = format_rate(one["bytes"] / one["seconds"]) if one["seconds"] else "–"
+            slowest = format_ns(round(one["slowest_seconds"] * 1e9))
+            verified = ", every byte verified" if what == "read" else ""
+            console.show(
+                f"{what}: {counted(one['checkpoints'], 'checkpoint')}, {format_bytes(one['bytes'])}, {rate}; the slowest took {slowest}{verified}"
+            )
+
+
+def _sums(moved: list[Moved]) -> dict[str, Any]:
+    """Sums over checkpoints; a checkpoint takes as long as its slowest rank."""
+    steps = sorted({one.checkpoint for one in moved})
+    times = [max(one.seconds for one in moved if one.checkpoint == step) for step in steps]
+    return {
+        "checkpoints": len(steps), "bytes": sum(one.bytes for one in moved), "files": sum(one.shards for one in moved),
+        "seconds": sum(times), "slowest_seconds": max(times, default=0.0),
+    }  # fmt: skip

@@ -1,0 +1,282 @@
+"""Write checkpoints and read them back: each rank its shards, whole or not at all, every byte verified.
+
+`save` and `load` are one rank's part of one checkpoint; `drive` is a whole job's: all its ranks, as threads, through as many
+checkpoints as it asks for.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Barrier, BrokenBarrierError
+from typing import Any
+
+from tracekit.errors import CannotRunError, InputError, UsageError
+from tracekit.storage import Access, Buffer, Storage, storage_for
+from tracekit.workload.datagen import room
+from tracekit.workload.datagen.content import BLOCK, Content, mixed
+from tracekit.workload.job import Checkpoint
+from tracekit.workload.model_size import Model, Shard
+
+MOST_RANKS = 256
+_SUFFIX = "pt"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What one rank did for one checkpoint: `write` or `read`, its bytes (as stored), seconds."""
+
+    what: str
+    checkpoint: int
+    rank: int
+    shards: int
+    bytes: int
+    seconds: float
+
+
+def model_of(checkpoint: Checkpoint, ranks: int) -> Model:
+    """The model of a checkpoint, spread over ranks."""
+    settings = dict(checkpoint.settings.get("model", {}))
+    settings["type"] = checkpoint.settings.get("type", "rank_zero")
+    return Model(settings, ranks)
+
+
+def save(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1) -> Moved:
+    """Write a rank's shards of one checkpoint.
+
+    Args:
+        checkpoint: Where to, and its settings: `fsync` waits until the device has each file, `randomize_tensor` false is zeros
+            instead of noise, `zstd` a level of compression.
+        rank: Whose.
+        step: After which step; with the epoch it names the checkpoint, as DLIO does.
+        epoch: After which epoch.
+        ranks: How many ranks the job has.
+
+    Raises:
+        CannotRunError: If something cannot be written.
+    """
+    storage = storage_for(checkpoint.uri)
+    folder = _folder(storage, checkpoint, epoch, step)
+    begin, written = time.monotonic(), 0
+    shards = model_of(checkpoint, ranks).shards(rank)
+    try:
+        if storage.local:
+            os.makedirs(folder, exist_ok=True)
+        for shard in shards:
+            count = _Count(_stored(checkpoint, shard, epoch, step), keep=not storage.local)
+            place = f"{folder}/{shard.name}.{_SUFFIX}"
+            if storage.local:
+                _write_file(place, count, sync=bool(checkpoint.settings.get("fsync")))
+            else:
+                storage.write(place, count)  # an object is durable when its store answers
+            written += count.bytes
+    except OSError as error:
+        raise CannotRunError(
+            f"{folder} cannot be written: {error.strerror}", "make room, or name another place"
+        ) from None
+    return Moved("write", step, rank, len(shards), written, time.monotonic() - begin)
+
+
+def load(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1) -> Moved:
+    """Read a rank's shards of one checkpoint and hold every byte against what was written.
+
+    Raises:
+        CannotRunError: If something cannot be read.
+        InputError: If a byte is another, or a shard is shorter or longer.
+    """
+    storage = storage_for(checkpoint.uri)
+    folder = _folder(storage, checkpoint, epoch, step)
+    begin, count = time.monotonic(), 0
+    shards = model_of(checkpoint, ranks).shards(rank)
+    buffer = Buffer(BLOCK)
+    for shard in shards:
+        place = f"{folder}/{shard.name}.{_SUFFIX}"
+        try:
+            count += _verify(storage, place, buffer, _stored(checkpoint, shard, epoch, step))
+        except OSError as error:
+            raise CannotRunError(f"{place} cannot be read: {error.strerror}", "write the checkpoint first") from None
+    return Moved("read", step, rank, len(shards), count, time.monotonic() - begin)
+
+
+def drive(checkpoint: Checkpoint, ranks: int, writes: int, reads: int, per_host: int = 0) -> list[Moved]:
+    """All ranks of a job, each a thread, through its checkpoints: first all are written, then the first `reads` are read.
+
+    Args:
+        checkpoint: Where to, and its settings; `rank_sync` has all ranks wait for each other after each, with
+            `recovery_rank_shift` each reads what a rank of the next host wrote, `time_between_checkpoints` are seconds.
+        ranks: How many.
+        writes: Checkpoints to write.
+        reads: Checkpoints to read.
+        per_host: Ranks of a host, for the shift; 0 is all, and then there is no other host.
+
+    Raises:
+        UsageError: If the model cannot be spread over so many ranks.
+        InputError: If it does not fit, or what is read is not what was written.
+        CannotRunError: If something cannot be written or read.
+    """
+    check(checkpoint, ranks, writes)
+    barrier = Barrier(ranks)
+    with ThreadPoolExecutor(ranks) as pool:
+        jobs = [
+            pool.submit(_rank, checkpoint, rank, ranks, writes, reads, per_host or ranks, barrier)
+            for rank in range(ranks)
+        ]
+        errors = [error for job in jobs if (error := job.exception()) is not None]
+        if errors:
+            # Those who waited for one that failed are not the cause.
+            raise next((error for error in errors if not isinstance(error, BrokenBarrierError)), errors[0])
+    return [moved for job in jobs for moved in job.result()]
+
+
+def total_bytes(checkpoint: Checkpoint, ranks: int) -> int:
+    """Bytes of one checkpoint of all ranks, uncompressed."""
+    model = model_of(checkpoint, ranks)
+    return sum(shard.size for rank in range(ranks) for shard in model.shards(rank))
+
+
+def check(checkpoint: Checkpoint, ranks: int, writes: int) -> None:
+    """Refuse what cannot be: a model that does not go into so many ranks, more than there is room for.
+
+    Raises:
+        UsageError: If the ranks do not fit the model's parallelism; mode `subset` takes fewer.
+        InputError: If there is no room.
+    """
+    group = model_of(checkpoint, ranks).group
+    if ranks > MOST_RANKS:
+        raise UsageError(
+            f"{ranks} ranks are more than one machine plays ({MOST_RANKS})",
+            "write part of them with mode: subset and --ranks",
+        )
+    if ranks % group and checkpoint.settings.get("mode", "default") != "subset":
+        raise UsageError(
+            f"{ranks} ranks do not hold a model of {group} parts (tensor × pipeline)",
+            f"write --ranks {group} or a multiple, or checkpoint.mode: subset for the first ranks only",
+        )
+    room.check(checkpoint.uri, writes * total_bytes(checkpoint, ranks), 0)
+
+
+def _rank(
+    checkpoint: Checkpoint, rank: int, ranks: int, writes: int, reads: int, per_host: int, barrier: Barrier
+) -> list[Moved]:
+    pause = float(checkpoint.settings.get("time_between_checkpoints", 0) or 0)
+    shift = per_host if checkpoint.settings.get("recovery_rank_shift") else 0
+    found = []
+    try:
+        for number in range(writes):
+            found.append(save(checkpoint, rank, number + 1, ranks=ranks))
+            _between(checkpoint, barrier, pause if number + 1 < writes else 0.0)
+        # Nobody reads what another is still writing.
+        barrier.wait()
+        for number in range(reads):
+            found.append(load(checkpoint, (rank + shift) % ranks, number + 1, ranks=ranks))
+            _between(checkpoint, barrier, pause if number + 1 < reads else 0.0)
+    except BaseException:
+        barrier.abort()
+        raise
+    return found
+
+
+def _between(checkpoint: Checkpoint, barrier: Barrier, pause: float) -> None:
+    if checkpoint.settings.get("rank_sync"):
+        barrier.wait()
+    if pause > 0:
+        time.sleep(pause)
+
+
+def _folder(storage: Storage, checkpoint: Checkpoint, epoch: int, step: int) -> str:
+    return f"{storage.resolve(checkpoint.uri).rstrip('/')}/global_epoch{epoch}_step{step}"
+
+
+def _stored(checkpoint: Checkpoint, shard: Shard, epoch: int, step: int) -> Iterator[Any]:
+    """The bytes of a shard as they are stored."""
+    pieces: Iterator[Any]
+    if checkpoint.settings.get("randomize_tensor", True):
+        # Of every shard of every checkpoint others; the same again when it is read.
+        key = mixed(int.from_bytes(f"{epoch} {step} {shard.name}".encode(), "little")) >> 24
+        pieces = Content(step).blocks(key, shard.size)
+    else:
+        pieces = (memoryview(bytes(min(BLOCK, shard.size - at))) for at in range(0, shard.size, BLOCK))
+    level = checkpoint.settings.get("zstd")
+    if not level:
+        return pieces
+    import pyarrow as pa
+
+    codec = pa.Codec("zstd", int(level))
+    # A frame per piece: decoders take frames one after the other (RFC 8878, 3).
+    return (codec.compress(pa.py_buffer(piece), asbytes=True) for piece in pieces)
+
+
+class _Count:
+    """Pieces on their way, counted; as bytes of their own where who takes them keeps them."""
+
+    def __init__(self, pieces: Iterable[Any], *, keep: bool) -> None:
+        self._pieces = pieces
+        self._keep = keep
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for piece in self._pieces:
+            self.bytes += len(piece)
+            yield bytes(piece) if self._keep else piece
+
+
+def _write_file(place: str, pieces: Iterable[Any], *, sync: bool) -> None:
+    """A file under its name when it is whole, and with `sync` when the device has it and its name."""
+    part = f"{place}.{secrets.token_hex(4)}.part"
+    try:
+        with open(part, "xb", buffering=0) as file:
+            for piece in pieces:
+                left = memoryview(piece)
+                while left:
+                    left = left[os.write(file.fileno(), left) :]
+            if sync:
+                os.fsync(file.fileno())
+        os.replace(part, place)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
+    if sync:
+        folder = os.open(os.path.dirname(place), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _verify(storage: Storage, place: str, buffer: Buffer, wanted: Iterable[Any]) -> int:
+    """Read a shard from end to end against what it should hold; its bytes."""
+    handle = storage.open(place, Access(policy="sequential"))
+    at = 0
+    try:
+        for piece in wanted:
+            view = memoryview(piece)
+            for start in range(0, len(view), buffer.size):
+                part = view[start : start + buffer.size]
+                if _read(handle, buffer, len(part), at) != len(part) or buffer.view[: len(part)] != part:
+                    raise InputError(
+                        f"{place} does not hold at byte {at} what was written", "the storage lost or changed data"
+                    )
+                at += len(part)
+        if handle.size != at:
+            raise InputError(f"{place} has {handle.size} bytes and {at} were written", "the storage changed it")
+    finally:
+        handle.close()
+    return at
+
+
+def _read(handle: Any, buffer: Buffer, length: int, at: int) -> int:
+    """Read until there are `length` bytes or no more; how many there are."""
+    count: int = handle.pread(buffer, length, at)
+    while 0 < count < length:
+        rest = Buffer(length - count)
+        more = handle.pread(rest, length - count, at + count)
+        if more <= 0:
+            break
+        buffer.view[count : count + more] = rest.view[:more]
+        count += more
+    return count
