@@ -120,6 +120,25 @@ def test_counters_count_by_kind_and_error():
     assert (counters.short_reads, counters.eof_reads) == (1, 1)
 
 
+def test_requests_that_were_made_again_are_counted_at_either_level():
+    """Of logical ones all but the first, of wire ones each that is no first; answers count where nothing was waited for before."""
+    logical = of(
+        read(level="logical", attempts=1, t_first_byte=2000, t_complete=3000),
+        read(level="logical", attempts=3, t_first_byte=900_000, t_complete=990_000),
+        read(level="logical", attempts=2, err="503"),
+    ).backend_counters
+    assert (logical.attempts, logical.retries, logical.throttled) == (6, 3, 1)
+    assert (logical.first_byte.count, logical.first_byte.max_us) == (1, 2.0)
+    wire = of(
+        read(level="wire", attempts=1, err="429"),
+        read(level="wire", attempts=2, err="503"),
+        read(level="wire", attempts=3, t_first_byte=5000, t_complete=6000),
+    ).backend_counters
+    assert (wire.retries, wire.throttled, wire.first_byte.count, wire.first_byte.max_us) == (2, 2, 1, 5.0)
+    files = of(read()).backend_counters
+    assert (files.retries, files.throttled, files.first_byte.count, files.first_byte.p50_us) == (None, 0, 0, None)
+
+
 def test_object_requests_are_counted_once():
     """Wire requests beside logical ones are counted apart; a trace of wire requests only is counted whole."""
     logical = read(length=100, t_complete=50, level="logical", attempts=2)

@@ -11,7 +11,9 @@ from tracekit.histogram import Histogram, merged
 from tracekit.metrics.schema import metric
 from tracekit.metrics.slots import Slots
 from tracekit.metrics.view import View
-from tracekit.trace import NULL, Mask
+from tracekit.trace import NULL, Mask, Trace
+
+_THROTTLED = ("429", "503")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,13 @@ class Counters:
     fsyncs: int = metric("fsync calls", "ops")
     deletes: int = metric("deletions", "ops")
     attempts: int | None = metric("wire requests that logical object requests took; null where none says", "requests")
+    retries: int | None = metric(
+        "requests for objects that were made again: of a logical one all but the first, of wire ones those that are no first attempt; "
+        "null where none says",
+        "requests",
+    )
+    throttled: int = metric("ops that failed with 429 or 503: the store asked for less", "ops")
+    first_byte: Timing = metric("t_first_byte - t_submit of the requests for objects that were not made again")
     wire_requests: int = metric("wire requests recorded beside logical ones; counted here only", "requests")
 
 
@@ -126,6 +135,8 @@ class CountersTally:
         self._error_names: list[str] = []
         self._read = self._written = self._requested = self._short = self._at_end = self._mapped = self._attempts = 0
         self._returns = self._attempted = False
+        self._retries = 0
+        self._first_byte = Histogram()
 
     def update(self, view: View) -> None:
         """Take in the next piece."""
@@ -143,7 +154,18 @@ class CountersTally:
             attempts = trace.col("attempts")
             self._attempts += int(attempts[attempts != NULL].sum())
             self._attempted = True
+            again = np.maximum(attempts - 1, 0)  # NULL is below 0
+            self._retries += int(np.where(trace.mask("level", "wire"), again > 0, again).sum())
+        self._add_first_bytes(trace)
         self._add_data(view)
+
+    def _add_first_bytes(self, trace: Trace) -> None:
+        if "t_first_byte" not in trace:
+            return
+        submit, began = trace.col("t_submit"), trace.col("t_first_byte")
+        # A logical request that was made again has waited for more than its answer.
+        good = (began != NULL) & (began >= submit) & ((trace.col("attempts") <= 1) | trace.mask("level", "wire"))
+        self._first_byte.add((began - submit)[good])
 
     def _add_data(self, view: View) -> None:
         reads, moved, returned, sizes = view.reads, view.moved, view.col("ret"), view.sizes
@@ -159,13 +181,13 @@ class CountersTally:
 
     def result(self, wire: int) -> Counters:
         """What has come so far, beside so many wire requests."""
-        requests = _named(self._kinds, self._kind_names)
+        requests, errors = _named(self._kinds, self._kind_names), _named(self._errors, self._error_names)
         return Counters(
             requests=requests,
             bytes_read=self._read,
             bytes_written=self._written,
             bytes_requested=self._requested,
-            errors=_named(self._errors, self._error_names),
+            errors=errors,
             short_reads=self._short if self._returns else None,
             eof_reads=self._at_end if self._returns else None,
             opens=requests.get("open", 0),
@@ -177,6 +199,9 @@ class CountersTally:
             fsyncs=requests.get("fsync", 0),
             deletes=requests.get("delete", 0),
             attempts=self._attempts if self._attempted else None,
+            retries=self._retries if self._attempted else None,
+            throttled=sum(errors.get(status, 0) for status in _THROTTLED),
+            first_byte=Timing.of(self._first_byte),
             wire_requests=wire,
         )
 

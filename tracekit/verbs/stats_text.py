@@ -167,6 +167,11 @@ def _requests(metrics: Metrics) -> Iterator[Line]:
     counters = metrics.backend_counters
     if counters.errors:
         yield "errors", ", ".join(f"{name} {count:,}" for name, count in counters.errors.items())
+    if counters.first_byte.p50_us is not None:
+        again = f", {counters.retries:,} made again" if counters.retries else ""
+        slowed = f", {counters.throttled:,} throttled" if counters.throttled else ""
+        first = f"began after p50 {_us(counters.first_byte.p50_us)}, p99 {_us(counters.first_byte.p99_us or 0.0)}"
+        yield "answers", f"{first}{again}{slowed}"
     if counters.short_reads or counters.eof_reads:
         yield (
             "at file ends",

@@ -14,6 +14,7 @@ import servers
 from conftest import _forget_clients
 
 from tracekit import formats
+from tracekit.metrics import Metrics
 from tracekit.replay.options import Options
 from tracekit.replay.session import replay
 from tracekit.storage import CLIENTS
@@ -154,6 +155,20 @@ def test_a_run_that_ends_early_leaves_repeated_requests_out(serving):
     assert "more than 10 ops failed (--max-errors)" in run.run["reasons"][0]
     assert run.run["verdict"] == "NOT SUSTAINED"
     assert run.run["ops"] == len(run.trace) > 10
+
+
+def test_the_metrics_say_what_the_server_did(serving):
+    """Requests, retries and throttled ops are the server's own counts, and no answer began before it was given."""
+    server = serving(
+        fault_of=lambda path, turn: 503 if path == "/b/9" or (path == "/b/4" and turn < 2) else None, delay_s=0.02
+    )
+    run = replay(reads(), Options(retries=2))
+    counters = Metrics.of(run.trace).backend_counters
+    assert counters.attempts == server.gets == 24
+    assert (counters.retries, counters.throttled, counters.errors) == (4, 1, {"503": 1})
+    assert (counters.first_byte.count, counters.bytes_read) == (18, 19_000)
+    assert counters.first_byte.p50_us >= 20_000 * (1 - 1 / 256)
+    assert run.run["first_byte_us"]["p50"] >= 20_000 * (1 - 1 / 256)
 
 
 def test_the_command_retries_and_says_so(serving, tmp_path, s3_environment):
