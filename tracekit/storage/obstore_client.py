@@ -90,8 +90,10 @@ class ObstoreClient:
 
     def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
         """One PUT, or the parts of a multipart upload; with `create` it must not exist yet (errors: see `read`)."""
-        mode = {"mode": "create", "use_multipart": False} if create else {}
-        _asked(lambda: self._api.put(self._store, name, body, **mode))
+        # What is in memory is one PUT, however large; else obstore would send it in parts of 5 MiB.
+        words: dict[str, Any] = {"use_multipart": False} if isinstance(body, (bytes, memoryview)) or create else {}
+        words |= {"mode": "create"} if create else {}
+        _asked(lambda: self._api.put(self._store, name, body, **words))
 
     def delete(self, name: str) -> None:
         """Delete an object (errors: see `read`)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 import pytest
 import servers
@@ -72,6 +73,22 @@ def test_a_large_object_goes_up_in_parts(store):
     storage.write(f"{store}/large", iter(blocks))
     assert storage.stat(f"{store}/large") == 12 << 20
     assert _read(storage, f"{store}/large", (5 << 20) - 100, 200) == blocks[4][-100:] + blocks[5][:100]
+
+
+@EVERY_CLIENT
+def test_what_is_in_memory_is_one_request(s3, s3_server, s3_environment, client):
+    """Twelve MiB are one PUT, as the trace says; nothing is sent in parts that nobody asked for."""
+    from conftest import _forget_clients
+    from proxy import Proxy
+
+    proxy = Proxy(int(s3_server.rpartition(":")[2]))
+    with proxy.serving() as port:
+        s3_environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        _forget_clients()
+        storage_for("s3://b", Requests(client)).write(f"s3://{s3}/whole", memoryview(os.urandom(12 << 20)))
+    _forget_clients()
+    heads = [head for one in proxy._connections for head in re.findall(rb"(PUT|POST) /\S+ HTTP/1.1", bytes(one.up))]
+    assert heads == [b"PUT"]
 
 
 @EVERY_CLIENT
