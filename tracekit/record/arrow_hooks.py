@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tracekit.record.object_calls import Calls
     from tracekit.record.object_log import Request
 
+    _Plan = Generator[list[Request], Any, Any]
+
 _SCHEMES = {"S3FileSystem": "s3", "AzureFileSystem": "az"}
 _SIMPLE = {
     "create_dir": "mkdir", "delete_dir": "rmdir", "delete_dir_contents": "rmdir", "delete_file": "delete",
@@ -27,7 +29,6 @@ _TRANSLATED = ("CompressedInputStream", "CompressedOutputStream", "TransformInpu
 _READS = ("read", "read1", "readall", "read_buffer", "readinto", "readline", "readlines")
 _BY_CPP = "pyarrow's own readers (Parquet, CSV, IPC) on an open object"
 _BY_DATASET = "pyarrow.dataset and pyarrow.parquet on a file system of objects"
-_Plan = Generator["list[Request]", Any, Any]
 
 
 class ArrowHooks:

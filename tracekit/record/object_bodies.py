@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tracekit.record.object_calls import Calls
     from tracekit.record.object_log import Request
 
-_Plan = Generator["list[Request]", Any, Any]
+    _Plan = Generator[list[Request], Any, Any]
 
 
 class Held:

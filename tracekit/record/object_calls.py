@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tracekit.record.object_log import ObjectLog, Request
 
+    _Plan = Generator[list[Request], Any, Any]
+
 _PLACES = ("s3://", "az://")
 _STATUSES = {
     "NotFoundError": "404", "ObjectNotFoundError": "404", "PermissionDeniedError": "403", "UnauthenticatedError": "401",
@@ -36,7 +38,6 @@ _CAUSES = (
 )
 _STATUS = r"\b(?:status code:?|status:(?: code)?|HTTP(?: status)?(?: code)?:?) (\d{3})\b"
 _MOST_TEXT = 20_000
-_Plan = Generator["list[Request]", Any, Any]
 
 
 class Calls:

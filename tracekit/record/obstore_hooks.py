@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tracekit.record.object_calls import Calls
     from tracekit.record.object_log import Request
 
+    _Plan = Generator[list[Request], Any, Any]
+
 _FUNCTIONS = (
     "get", "get_range", "get_ranges", "head", "put", "delete", "copy", "rename", "list", "list_with_delimiter",
     "open_reader", "open_writer",
@@ -23,7 +25,6 @@ _STORES = {
     "S3Store": ("s3", "bucket", ("AWS_BUCKET", "AWS_BUCKET_NAME")),
     "AzureStore": ("az", "container_name", ("AZURE_CONTAINER_NAME",)),
 }
-_Plan = Generator["list[Request]", Any, Any]
 
 
 class ObstoreHooks:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tracekit.record.object_calls import Calls
     from tracekit.record.object_log import Request
 
+    _Plan = Generator[list[Request], Any, Any]
+
 _SIMPLE = {
     "stat": "stat", "stat_async": "stat", "head_async": "stat", "list": "list", "delete": "delete", "mkdir": "mkdir",
     "mkdir_async": "mkdir",
@@ -30,7 +32,6 @@ _ENDPOINTS = (
     "create_multi_endpoint_store", "create_multi_endpoint_store_from_env", "create_multi_endpoint_store_from_file",
     "create_multi_endpoint_store_from_template",
 )  # fmt: skip
-_Plan = Generator["list[Request]", Any, Any]
 
 
 class S3dlioHooks:
