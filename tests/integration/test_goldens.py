@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -149,6 +150,26 @@ def test_a_program_is_recorded_again_and_again(tmp_path):
     trace = specimen.load(golden.load(str(own)))
     assert sum(mark.mark == "step" for mark in trace.marks) == 16
     assert {uri.rpartition("/")[0] for uri in trace.uris} == {"file:///data"}
+
+
+@pytest.mark.long
+def test_one_command_records_goldens_again(tmp_path, repository):
+    """The script records five runs and a specimen and blesses the golden, and again the next revision; a missing program is said at the end."""
+    own, bad = tmp_path / "own-like", tmp_path / "bad-like"
+    for folder in (own, bad):
+        folder.mkdir()
+        (folder / "profile.yaml").write_text("title: x\nprogram: program.py\n")
+    (own / "program.py").write_text(PROGRAM)
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"VENV": sys.prefix}
+    script = ["sh", str(repository / "golden/record-all.sh"), "recorded in a test", "5", str(bad), str(own)]
+    for revision in (1, 2):
+        made = environment | {"RUNS": str(tmp_path / f"runs{revision}")}
+        done = subprocess.run(script, env=made, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 1
+        assert "not recorded or not blessed: bad-like;" in done.stderr
+        found = golden.load(str(own))
+        assert (found.revision, len(found.envelope.runs)) == (revision, 5), done.stderr
+        assert specimen.load(found) is not None
 
 
 @pytest.mark.parametrize("words", [("--repeats", "0"), ("--checks", "0")])
