@@ -66,14 +66,16 @@ def failed(standard, **change):
 
 
 def test_true_repeats_fail_nothing(standard):
-    """Three runs with other seeds fail none, and what is new is decided and passes."""
+    """Three runs with other seeds fail none; correlations and spans of files are decided and pass."""
     verdict = repeat.judge(standard, [job(seed) for seed in (100, 101, 102)], ["a", "b", "c"])
     said = {finding.id: finding.outcome for finding in verdict.findings if finding.klass == ENVIRONMENT}
 
     assert Outcome.FAIL not in said.values()
-    new = ("latency.size", "latency.lag1", "file.span", "arrival.count", "arrival.bytes")
+    new = ("latency.size", "latency.lag1", "file.span")
     assert {name: said[name] for name in new} == dict.fromkeys(new, Outcome.PASS)
-    assert said["latency.p99.9"] in {Outcome.PASS, Outcome.INCONCLUSIVE}
+    # What chance moves by much of its band: three runs need not be enough.
+    noisy = ("latency.p99.9", "arrival.count", "arrival.bytes")
+    assert {said[name] for name in noisy} <= {Outcome.PASS, Outcome.INCONCLUSIVE}
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,8 @@ def test_a_percentile_says_what_its_ops_are_worth(standard):
     assert 20 < shown["effective_ops"] < OPS
     assert shown["within_low"] < criteria["latency.p50"]["measured"] < shown["within_high"]
     assert criteria["size.mean"]["diagnostics"] == {}
+    # The KS distance and its p-value are shown, and decide nothing.
+    assert criteria["size.ks"]["diagnostics"].keys() == {"d", "p"}
 
 
 def test_power_multiplies_the_ops_a_percentile_needs_by_the_design_effect(standard):

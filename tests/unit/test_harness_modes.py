@@ -167,10 +167,15 @@ def test_a_distance_of_true_repeats_is_no_effect(standard):
 
 
 def test_forty_true_repeats_fail_nothing(standard):
-    """Forty shuffles of the job: none fails, and at most two are open."""
-    outcomes = [repeat.judge(standard, [job(seed)], ["run"]).outcome for seed in range(100, 140)]
+    """Forty shuffles of the job: none fails; at most four are open, by jumps between 256 files alone, and ask for a second run."""
+    verdicts = [repeat.judge(standard, [job(seed)], ["run"]) for seed in range(100, 140)]
+    outcomes = [verdict.outcome for verdict in verdicts]
     assert Outcome.FAIL not in outcomes
-    assert outcomes.count(Outcome.INCONCLUSIVE) <= 2
+    assert outcomes.count(Outcome.INCONCLUSIVE) <= 4
+    left = [
+        one for verdict in verdicts for one in verdict.findings if one.gates and one.outcome is Outcome.INCONCLUSIVE
+    ]
+    assert {(one.id, one.settle) for one in left} <= {("order.jump", "needs 2 runs, there is 1")}
 
 
 def test_what_may_fail_alone_is_intent():

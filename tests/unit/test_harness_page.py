@@ -23,6 +23,7 @@ from harness.report.timeline import Timeline
 from harness.verdict import Finding, Histogram, Outcome, RunByRun, Verdict
 from tracekit.errors import OutputExistsError, UsageError
 from tracekit.testing import training_trace
+from tracekit.trace import StringTable, Trace
 
 NASTY = '<script>alert("1 & 2")</script>|`x`\x00'
 
@@ -298,6 +299,27 @@ def test_run_to_run_keeps_every_dot_inside(repeated):
 
 
 # -- outputs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_of_a_million_ops_is_as_large_as_one_of_many(trace):
+    """Forty pieces of 25,000 ops over 100,000 files, none of them kept: the page stays far below 2 MB."""
+    count, files = 25_000, 100_000
+
+    def pieces():
+        uris = StringTable([f"/f{number}" for number in range(files)])
+        for piece in range(40):
+            place = np.arange(count) + piece * count
+            columns = {
+                "uri": (place * 7 % files).astype(np.int32), "offset": place * 4096, "len": np.full(count, 4096),
+                "t_submit": place * 10_000, "t_complete": place * 10_000 + 5_000, "op": np.zeros(count, np.int32),
+                "tid": (place % 64).astype(np.int32),
+            }  # fmt: skip
+            yield Trace(columns, {"uri": uris, "op": StringTable(["read"])})
+
+    line = Timeline.of("long.jsonl", pieces())
+    page = html.render(judge(trace, trace, names=("a", "b")), [line])
+    assert line.ops == 1_000_000
+    assert len(page.encode()) < 1_000_000
 
 
 def test_an_output_that_exists_is_known_before_anything_is_judged(tmp_path):
