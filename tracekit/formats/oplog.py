@@ -90,7 +90,7 @@ class OpLog(Foreign):
 
         stream = io.BufferedReader(_Joined(_utf8(blocks(self))), _BLOCK_BYTES)
         self._check_header(stream.peek(1 << 12))
-        yield from csv.open_csv(
+        reader = csv.open_csv(
             pa.PythonFile(stream, "r"),
             read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
             parse_options=csv.ParseOptions(delimiter="\t", invalid_row_handler=wrong),
@@ -98,6 +98,12 @@ class OpLog(Foreign):
                 column_types=dict.fromkeys(_KNOWN, pa.binary()), check_utf8=False, strings_can_be_null=False
             ),
         )
+        twice = next((name for name in _KNOWN if reader.schema.names.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(
+                f"{self.path}:1: the header names the column {twice} more than once", f"is it a log of {self.TOOL}?"
+            )
+        yield from reader
 
     def _check_header(self, start: bytes) -> None:
         names = [name.strip() for name in start.split(b"\n", 1)[0].decode("utf-8", "replace").split("\t")]
