@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 import servers
 
 from tracekit import formats
+from tracekit.replay.options import Options
+from tracekit.replay.session import replay
 from tracekit.storage import storage_for
 from tracekit.trace import Op, Trace
 from tracekit.uri import file_uri
@@ -112,6 +115,31 @@ def test_files_become_objects_and_files_again(store, folder, tmp_path, client):
         if row["class"] == "intent"
         and row["verdict"] == "FAIL"
         and not row["id"].startswith(("time.", "arrival.", "throughput"))
+    ]
+
+
+def test_one_data_set_on_four_schemes(s3, az, folder, tmp_path):
+    """From files to S3, to another prefix there, to Azure, past the page cache, and to files again: the same reads in each order."""
+    ops = recording(folder, count=30)
+    for i, uri in enumerate(dict.fromkeys(op.uri for op in ops)):
+        for store in (f"s3://{s3}/one", f"s3://{s3}/two", f"az://{az}/one"):
+            storage_for(store).write(f"{store}/{uri.rpartition('/')[2].replace('%20', ' ')}", os.urandom(SIZE + i))
+    places = [
+        str(folder),
+        f"s3://{s3}/one",
+        f"s3://{s3}/two",
+        f"az://{az}/one",
+        file_uri(folder).replace("file:", "direct:"),
+    ]
+    trace, told = Trace.of(ops), []
+    for before, after in [*itertools.pairwise(places), (places[-1], str(folder))]:
+        run = replay(trace, Options(remap=[(before, after)], direct_fallback=True))
+        assert (run.run["ops"], run.run["errors"], run.run["short_reads"]) == (30, {}, 0)
+        told.append(sizes(run.trace))
+        trace = run.trace
+    assert all(one == told[0] for one in told)
+    assert [(op.offset, op.len, op.tid) for op in sorted(ops, key=lambda op: (op.tid, op.t_submit))] == [
+        (offset, size, tid) for _, offset, size, _, tid in told[0]
     ]
 
 
