@@ -40,6 +40,7 @@ from tracekit.uri import file_uri
 
 FILES, FILE_BYTES, BLOCK = 64, 16 << 20, 4096
 SECONDS = 1.5
+THINK_TURNS = 3
 LIBC = ctypes.CDLL(None, use_errno=True)
 HELD: dict[str, mmap.mmap] = {}
 FIO = shutil.which("fio")
@@ -233,10 +234,11 @@ def in_folder(run: Callable[[Trace, Path], Figures], trace: Trace) -> Figures:
 def direct(data: Path, count: int) -> None:
     """O_DIRECT at 20,000 ops/s."""
     trace = poisson(data, 20_000, 64)
-    candidates = {
+    candidates: dict[str, Callable[[], Figures]] = {
         engine: lambda engine=engine: measured(trace, engine, cache="direct")[0]  # type: ignore[misc]  # bound now
         for engine in ("uring", "native", "threads")
     }
+    candidates["floor, 8 threads of C"] = lambda: lateness(*by_threads_of_c(data, trace, 8, "direct"))
     show("O_DIRECT 4 KiB, 20000 ops/s, 64 streams", rounds(count, candidates))
 
 
@@ -287,20 +289,43 @@ def beyond(due: np.ndarray, complete: np.ndarray, size: np.ndarray, best: dict[s
     return figures
 
 
-def burst_floor(data: Path, trace: Trace, best: dict[str, dict[int, float]]) -> Callable[[], Figures]:
-    """What threads of C that only take ops, wait, read and look at the clock have of the same bursts; see burst_floor.c."""
+def by_threads_of_c(data: Path, trace: Trace, threads: int, storage: str) -> tuple[Trace, float, float]:
+    """The trace done by threads of C that only take ops, wait, read and look at the clock: what was done, steal, CPU seconds.
+
+    See burst_floor.c.
+    """
     program = data / "burst_floor"
     if not program.exists():
         compile_c("burst_floor", data)
     due, file, offset, size = (trace.col(name).astype(np.int64) for name in ("t_submit", "uri", "offset", "len"))
     ops = np.stack([due, file, offset, size], axis=1).tobytes()
-    command = [str(program), str(data), str(FILES), str(len(os.sched_getaffinity(0))), "10"]
+    command = [str(program), str(data), str(FILES), str(threads), "10", storage]
+    start = CpuTimes.now()
+    done = subprocess.run(command, input=ops, capture_output=True, check=True)
+    steal = CpuTimes.now().since(start)[0]
+    moments = np.frombuffer(done.stdout, np.int64).reshape(-1, 2)
+    columns = {"t_due": due, "t_submit": moments[:-1, 0], "t_complete": moments[:-1, 1], "len": size}
+    return Trace(trace.columns | columns, trace.tables), steal, float(moments[-1, 0]) / 1e9
+
+
+def lateness(done: Trace, steal: float, cpu_s: float) -> Figures:
+    """How late the ops of a run were, and what they took."""
+    late, service = done.col("t_submit") - done.col("t_due"), done.col("t_complete") - done.col("t_submit")
+    figures = {f"late p{100 * q:g}": float(np.quantile(late, q)) / 1e3 for q in (0.5, 0.99, 0.999)}
+    return {
+        "steal": steal,
+        "cpu us/op": cpu_s * 1e6 / len(done),
+        "service p50 us": float(np.median(service)) / 1e3,
+        **figures,
+    }
+
+
+def burst_floor(data: Path, trace: Trace, best: dict[str, dict[int, float]]) -> Callable[[], Figures]:
+    """What as many threads of C as there are cores have of the same bursts."""
 
     def run() -> Figures:
-        start = CpuTimes.now()
-        done = subprocess.run(command, input=ops, capture_output=True, check=True)
-        complete = np.frombuffer(done.stdout, np.int64)
-        return {"steal": CpuTimes.now().since(start)[0], **beyond(due, complete, size, best)}
+        done, steal, _ = by_threads_of_c(data, trace, len(os.sched_getaffinity(0)), "cached")
+        return {"steal": steal, **beyond(done.col("t_due"), done.col("t_complete"), done.col("len"), best)}
 
     return run
 
@@ -472,41 +497,51 @@ def memory(data: Path, count: int) -> None:
 def think(data: Path, count: int) -> None:
     """A closed-loop program, replayed on the storage it was recorded on and on another, against the program there.
 
-    On the storage it was recorded on the program runs before and after its replay, with the same seed: what two runs of it
-    differ by is what a replay may differ by.
+    Each replay has a run of the program on the same storage before and behind it, with the same seed: what two runs of it differ
+    by is what a replay may differ by. Runs are short, because a device is another one a few seconds later, and many.
     """
     program = compile_c("closed_loop", data)
     warm(data)
     for recorded, other in (("cached", "direct"), ("direct", "cached")):
         table: dict[str, list[Figures]] = defaultdict(list)
-        for seed in range(count):
-            here, there = loop_trace(data, program, recorded, seed), loop_trace(data, program, other, seed)
-            table[f"program on {recorded}"].append(shape(here))
-            table[f"program on {other}"].append(shape(there))
-            for pace, storage in (("think", recorded), ("think", other), ("recorded", other), ("asap", other)):
+        for seed in range(THINK_TURNS * count):
+            here = loop_trace(data, program, recorded, seed)
+            for storage, paces in ((recorded, ["think"]), (other, ["think", "recorded", "asap"])):
                 cache = "direct" if storage == "direct" else "default"
-                done = replay(here, Options(pace=pace, cache=cache)).trace
-                table[f"replayed on {storage}, {pace}"].append(shape(done))
-                if storage == recorded:
-                    table["program again"].append(shape(loop_trace(data, program, recorded, seed)))
+                before = loop_trace(data, program, storage, seed)
+                for pace in paces:
+                    done = replay(here, Options(pace=pace, cache=cache)).trace
+                    after = loop_trace(data, program, storage, seed)
+                    table[f"replayed on {storage}, {pace}"].append(against(done, here, before, after))
+                    table[f"program on {storage}"].append(shape(after) | off(shape(after), shape(before)))
+                    before = after
         medians = {
             name: {key: statistics.median(one[key] for one in many) for key in many[0]} for name, many in table.items()
         }
         show(f"recorded on {recorded}", medians)
-        show_pairs(
-            *(table[name] for name in (f"program on {recorded}", f"replayed on {recorded}, think", "program again"))
-        )
 
 
-def show_pairs(before: list[Figures], replayed: list[Figures], after: list[Figures]) -> None:
-    """Print by how much each replay's makespan differs from that of the two programs around it, and theirs from each other."""
-    first, mine, second = (np.array([one["makespan s"] for one in many]) for many in (before, replayed, after))
-    for name, off in (
-        ("replay, of the programs around it", 2 * mine / (first + second) - 1),
-        ("program, of itself", second / first - 1),
-    ):
-        low, middle, high = 100 * np.quantile(off, (0, 0.5, 1))
-        print(f"   {name:36} makespan {middle:+.2f} % in the median, from {low:+.2f} to {high:+.2f}", flush=True)
+def against(done: Trace, recording: Trace, before: Trace, after: Trace) -> Figures:
+    """A replay's figures, and by how much they differ from those of the program around it; its think times, from the recording's."""
+    one, two = shape(before), shape(after)
+    figures = shape(done)
+    figures |= off(figures, {key: (one[key] + two[key]) / 2 for key in one})
+    return figures | {"think time %": 100 * (pauses(done) / pauses(recording) - 1)}
+
+
+def off(figures: Figures, of: Figures) -> Figures:
+    """By how much makespan, depth and service time differ, %."""
+    return {
+        f"{name} %": 100 * (figures[key] / of[key] - 1)
+        for name, key in (("makespan", "makespan s"), ("depth", "mean depth"), ("service", "service mean us"))
+    }
+
+
+def pauses(trace: Trace) -> float:
+    """What all workers spent between their ops, ns."""
+    order = np.lexsort((trace.col("t_submit"), trace.col("tid")))
+    worker, submit, complete = (trace.col(name)[order] for name in ("tid", "t_submit", "t_complete"))
+    return float((submit[1:] - complete[:-1])[worker[1:] == worker[:-1]].sum())
 
 
 def loop_trace(data: Path, program: Path, storage: str, seed: int) -> Trace:
@@ -515,7 +550,7 @@ def loop_trace(data: Path, program: Path, storage: str, seed: int) -> Trace:
     It runs as a replay does, with real-time priority and processors kept awake where that is permitted. Otherwise others that
     take the cores from it lengthen its ops and not those of the replay, and the comparison is one of priorities.
     """
-    command = [str(program), str(data), str(FILES), str(FILE_BYTES), "2000", storage, str(seed)]
+    command = [str(program), str(data), str(FILES), str(FILE_BYTES), "500", storage, str(seed)]
     with processors_awake(wanted=True):
         done = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=first_of_all)
     rows = np.array(done.stdout.split(), np.int64).reshape(-1, 5)
@@ -544,7 +579,7 @@ def shape(trace: Trace) -> Figures:
         "makespan s": span / 1e9,
         "kops/s": len(trace) * 1e6 / span,
         "mean depth": float((complete - submit).sum()) / span,
-        "service p50 us": float(np.median(complete - submit)) / 1e3,
+        "service mean us": float((complete - submit).mean()) / 1e3,
     }
 
 

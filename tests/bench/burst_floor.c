@@ -1,8 +1,9 @@
-/* What this machine lets any replayer have in bursts: a few threads that take ops in turn, each sleeps until shortly before its
-   op's moment, looks at the clock for the rest, and reads. Ops come on standard input as four numbers of 64 bits each (moment,
-   file, offset, length); when each was complete, ns after the start, goes to standard output in the same form.
+/* What this machine lets any replayer have where several ops are under way at once: a few threads that take ops in turn, each
+   sleeps until shortly before its op's moment, looks at the clock for the rest, and reads. Ops come on standard input as four
+   numbers of 64 bits each (moment, file, offset, length); when each was submitted and complete, ns after the start, and the CPU
+   time of all in ns twice, goes to standard output in the same form.
 
-   usage: burst_floor DIRECTORY FILES THREADS EARLY_US */
+   usage: burst_floor DIRECTORY FILES THREADS EARLY_US cached|direct */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -11,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,7 +23,7 @@ typedef struct {
 } op;
 
 static op *ops;
-static int64_t *complete, start, early, count;
+static int64_t (*moments)[2], start, early, count;
 static int fds[MOST_FILES];
 static _Atomic int64_t next;
 
@@ -43,11 +45,11 @@ static void *work(void *buffer)
         struct timespec until = {.tv_sec = wake / 1000000000, .tv_nsec = wake % 1000000000};
         if (now_ns() < wake)
             clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
-        while (now_ns() < due)
+        while ((moments[i][0] = now_ns() - start) < ops[i].due)
             ;
         if (pread(fds[ops[i].file], buffer, (size_t)ops[i].length, ops[i].offset) != ops[i].length)
             exit(1);
-        complete[i] = now_ns() - start;
+        moments[i][1] = now_ns() - start;
     }
     return NULL;
 }
@@ -57,20 +59,20 @@ int main(int argument_count, char **arguments)
     pthread_t threads[MOST_THREADS];
     void *buffer;
     int32_t none = 0;
-    if (argument_count != 5)
+    if (argument_count != 6)
         return 2;
     int files = atoi(arguments[2]), thread_count = atoi(arguments[3]);
     if (files > MOST_FILES || thread_count > MOST_THREADS)
         return 2;
     ops = calloc(MOST_OPS, sizeof *ops);
-    complete = calloc(MOST_OPS, sizeof *complete);
-    if (ops == NULL || complete == NULL)
+    moments = calloc(MOST_OPS + 1, sizeof *moments);
+    if (ops == NULL || moments == NULL)
         return 1;
     count = (int64_t)fread(ops, sizeof *ops, MOST_OPS, stdin);
     for (int i = 0; i < files; i++) {
         char path[4096];
         snprintf(path, sizeof path, "%s/%d", arguments[1], i);
-        fds[i] = open(path, O_RDONLY | O_NOATIME);
+        fds[i] = open(path, O_RDONLY | O_NOATIME | (strcmp(arguments[5], "direct") ? 0 : O_DIRECT));
     }
     int device = open("/dev/cpu_dma_latency", O_WRONLY); /* held until the end: processors stay awake */
     if (device >= 0 && write(device, &none, sizeof none) < 0)
@@ -82,5 +84,8 @@ int main(int argument_count, char **arguments)
             return 1;
     for (int i = 0; i < thread_count; i++)
         pthread_join(threads[i], NULL);
-    return fwrite(complete, sizeof *complete, (size_t)count, stdout) != (size_t)count;
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    moments[count][0] = moments[count][1] = (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+    return fwrite(moments, sizeof *moments, (size_t)count + 1, stdout) != (size_t)count + 1;
 }
