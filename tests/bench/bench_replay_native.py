@@ -1,7 +1,7 @@
 """The native engines against fio and against the Python engine, on the same trace, alternately.
 
     python tests/bench/bench_replay_native.py [--rounds N] [--data DIR] [PART…]
-    parts: timed direct bursts asap depth memory think
+    parts: timed direct bursts asap depth memory think, and by name only: drift (ten minutes)
 
 The figures are medians over the rounds; a run during which the hypervisor took more than 1 % of the CPU time is set aside and
 counted. fio's lateness is taken from its latency log, whose times are milliseconds. Peers that are not installed are left
@@ -41,6 +41,7 @@ from tracekit.uri import file_uri
 FILES, FILE_BYTES, BLOCK = 64, 16 << 20, 4096
 SECONDS = 1.5
 THINK_TURNS = 3
+DRIFT_SECONDS = 600.0
 LIBC = ctypes.CDLL(None, use_errno=True)
 HELD: dict[str, mmap.mmap] = {}
 FIO = shutil.which("fio")
@@ -52,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, help="where the data is made (default: a temporary directory)")
-    parser.add_argument("parts", nargs="*", default=list(PARTS))
+    parser.add_argument("parts", nargs="*", default=[part for part in PARTS if part != "drift"])
     arguments = parser.parse_args()
     if FIO is None:
         print("fio is not installed: the native engines are measured without it")
@@ -240,6 +241,25 @@ def direct(data: Path, count: int) -> None:
     }
     candidates["floor, 8 threads of C"] = lambda: lateness(*by_threads_of_c(data, trace, 8, "direct"))
     show("O_DIRECT 4 KiB, 20000 ops/s, 64 streams", rounds(count, candidates))
+
+
+def drift(data: Path, count: int) -> None:
+    """Ten minutes of 5,000 ops/s: lateness from one 100 s to the next, and how much later than planned the last op was."""
+    del count
+    warm(data)
+    figures, done = measured(poisson(data, 5_000, 8, DRIFT_SECONDS), "native")
+    due, submit = done.trace.col("t_due"), done.trace.col("t_submit")
+    order = np.argsort(due, kind="stable")
+    for number, part in enumerate(np.array_split((submit - due)[order] / 1e3, 6)):
+        p50, p99, most = np.quantile(part, (0.5, 0.99, 1))
+        print(f"   sixth {number + 1}: late p50 {p50:.2f}  p99 {p99:.2f}  at most {most:.1f} us", flush=True)
+    print(
+        f"   {len(due)} ops planned for {due.max() / 1e9:.3f} s; the last was submitted {(submit.max() - due.max()) / 1e3:+.1f} us later"
+    )
+    run = done.run
+    print(
+        f"   {run['verdict']}; steal {100 * run['steal']:.2f} %, others {100 * run['foreign_cpu']:.0f} % of the CPU time; {figures}"
+    )
 
 
 def bursts(data: Path, count: int) -> None:
@@ -585,6 +605,7 @@ def shape(trace: Trace) -> Figures:
 
 PARTS: dict[str, Callable[[Path, int], None]] = {
     "timed": timed, "direct": direct, "bursts": bursts, "asap": asap, "depth": depth, "memory": memory, "think": think,
+    "drift": drift,
 }  # fmt: skip
 
 

@@ -462,11 +462,13 @@ def test_files_are_opened_again_when_there_is_no_room_for_all(files, engine, mon
 
 
 def test_the_engine_is_chosen_with_a_reason(files):
-    """auto: threads of the core for the page cache, the ring for O_DIRECT, Python for what is no file."""
+    """auto: threads of the core for the page cache and with think times, the ring for O_DIRECT, Python for what is no file."""
     source = reads(files)
     assert engines.choose("auto", make_plan(source, Options())).engine.name == "native"
     direct = engines.choose("auto", make_plan(source, Options(cache="direct")))
     assert direct.engine.name == ("uring" if ABILITY.usable else "native")
+    thinking = engines.choose("auto", make_plan(source, Options(cache="direct", pace="think")))
+    assert (thinking.engine.name, "think times" in thinking.reason or not ABILITY.usable) == ("native", True)
     memory = MemoryStorage({uri: bytes(SIZE) for uri in files})
     plan = make_plan(source, Options(), storage_of=lambda _: memory)
     chosen = engines.choose("auto", plan)

@@ -26,6 +26,8 @@ from tracekit.trace import NULL
 Int64s = NDArray[np.int64]
 
 # The file of what was done, among a replay's working files.
+# More threads than this wait for the scheduler, not for the storage; streams then share them.
+MAX_WORKERS = 1024
 RESULTS = "results"
 # tk_result in tracekit/_native/engine.h: what became of an op. `row` is its place in the order of time, behind those of all
 # repetitions before.
@@ -166,7 +168,8 @@ def choose(asked: str, plan: Plan) -> Choice:
 
     `auto` takes the native threads; the ring where everything is read with O_DIRECT, because there the device works while
     a ring waits, and not through the page cache, where each copy would hold up the next; and the Python threads where
-    there is no native core or a place is no local file.
+    there is no native core or a place is no local file. With think times it keeps a thread for each stream where it can: what
+    it takes to wake the thread whose read is done is a part of the program's service time, and a ring has that only once.
 
     Raises:
         CannotRunError: If the engine that was asked for cannot run here.
@@ -205,6 +208,8 @@ def _named(asked: str, plan: Plan) -> tuple[str, str]:
         return "native", "reads go through the page cache, where each is best copied by a thread of its own"
     if ring_problem:
         return "native", f"reads go past the page cache, but {ring_problem}"
+    if plan.pace == "think" and len(plan.jobs) <= MAX_WORKERS:
+        return "native", "with think times a thread of each stream waits for its reads, as the program's did"
     return "uring", "reads go past the page cache, and a ring waits for many at once"
 
 

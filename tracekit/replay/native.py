@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tracekit.errors import CannotRunError
 from tracekit.replay import scratch
-from tracekit.replay.engines import RESULT, RESULTS, Control, Log, Outcome, State
+from tracekit.replay.engines import MAX_WORKERS, RESULT, RESULTS, Control, Log, Outcome, State
 from tracekit.replay.kinds import Kind
 from tracekit.replay.ops import OP, Job
 from tracekit.replay.plan import File, Plan
@@ -47,8 +47,6 @@ OUTCOME = np.dtype(
 )  # fmt: skip
 LAYOUTS = {"op": OP, "stream": STREAM, "file": FILE, "result": RESULT, "outcome": OUTCOME}
 
-# More threads than this wait for the scheduler, not for the storage; streams then share them.
-MAX_WORKERS = 1024
 _HOW = {"native": 0, "uring": 1}
 _PACE = {"recorded": 0, "think": 1, "asap": 2}
 _EXPECTED, _IN_SCRATCH, _CHANGED = 1, 1, 2
