@@ -1,12 +1,11 @@
 /* The run: threads are started, time begins, and the calling thread supervises: it handles signals, reports progress, and
-   takes real-time priority away before the kernel would (see guard). */
+   takes real-time priority away before the kernel would (guard.c). */
 #define _GNU_SOURCE
 #include "engine.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +16,7 @@
 
 #include "replay.h"
 
-enum { LOOK_NS = 20000000, WINDOW_NS = 100000000, SIGNALS_NS = 50000000 };
-enum { PRIORITY = 1 };
+enum { LOOK_NS = 20000000, SIGNALS_NS = 50000000 };
 static const int64_t START_NS = 1000000, START_NS_PER_WORKER = 50000;
 
 /* -- small things every part uses -- */
@@ -190,7 +188,7 @@ static bool has_few_streams(const tk_run *run)
    a burst. With real-time priority one per core is enough: nothing else takes the core from it. Where ops block, more join in
    (workers.c). A thread that waits at the gate or for its turn is not there for others, so then every stream has one from
    the start; and where there are few streams, each has its own, which needs no lock. */
-static int32_t first_workers(const tk_run *run, bool realtime)
+uint32_t tk_run_first(const tk_run *run, bool realtime)
 {
     if (run->gated || run->streams.in_order || run->worker_count <= few(run))
         return run->worker_count;
@@ -199,11 +197,11 @@ static int32_t first_workers(const tk_run *run, bool realtime)
 
 static void begin(tk_run *run, bool realtime)
 {
-    int32_t first = first_workers(run, realtime);
-    atomic_store(&run->least, (uint32_t)first);
+    uint32_t first = tk_run_first(run, realtime);
+    atomic_store(&run->least, first);
     if (atomic_load(&run->stop) == TK_RUNNING) /* else all of them are to go */
-        atomic_store(&run->active, (uint32_t)first);
-    run->post.usual = (uint32_t)first;
+        atomic_store(&run->active, first);
+    run->post.usual = first;
     atomic_store(&run->post.permitted, realtime);
     bool asap = run->streams.pace == TK_ASAP;
     int64_t start = tk_now_ns() + (asap ? 0 : START_NS + START_NS_PER_WORKER * run->worker_count);
@@ -218,90 +216,6 @@ static void begin(tk_run *run, bool realtime)
         tk_post_take(run);
     atomic_store(&run->go, 1);
     tk_futex_wake(&run->go, INT_MAX);
-}
-
-/* -- real-time priority, and its guard --
-
-   The kernel takes a core away from SCHED_FIFO threads that keep it busy for 95 % of a second (sched(7), and the fair
-   server of newer kernels): 50 ms of standstill. So the priority goes when a thread, or all of them together, used more than
-   nine tenths of a window, and comes back after a second of less than seven. */
-typedef struct {
-    bool wanted, held;
-    int64_t checked, cpu, calm_since;
-    int32_t taken_away;
-    int policy; /* of the calling thread, before */
-    struct sched_param parameter;
-} tk_guard;
-
-static int set_policy(tk_run *run, int policy, int priority)
-{
-    struct sched_param parameter = {.sched_priority = priority};
-    for (int i = 0; i < run->worker_count; i++) {
-        int32_t tid = atomic_load(&run->workers[i].tid);
-        if (tid && sched_setscheduler(tid, policy, &parameter) < 0 && errno != ESRCH)
-            return errno;
-    }
-    return 0;
-}
-
-/* Raise every thread, and this one above them: the errno when that is not permitted. */
-static int raise_priority(tk_run *run, tk_guard *guard)
-{
-    struct sched_param above = {.sched_priority = PRIORITY + 1};
-    guard->policy = sched_getscheduler(0);
-    sched_getparam(0, &guard->parameter);
-    int error = set_policy(run, SCHED_FIFO, PRIORITY);
-    if (!error && sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &above) < 0)
-        error = errno;
-    if (error)
-        set_policy(run, SCHED_OTHER, 0);
-    guard->held = guard->wanted = error == 0;
-    guard->checked = guard->calm_since = tk_now_ns();
-    return error;
-}
-
-static void lower_priority(tk_guard *guard)
-{
-    if (guard->wanted)
-        sched_setscheduler(0, guard->policy, &guard->parameter);
-}
-
-static int64_t cpu_time(pthread_t thread)
-{
-    clockid_t clock;
-    struct timespec used;
-    if (pthread_getcpuclockid(thread, &clock) || clock_gettime(clock, &used))
-        return 0;
-    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
-}
-
-static void guard_priority(tk_run *run, tk_guard *guard)
-{
-    int64_t now = tk_now_ns(), span = now - guard->checked, most = 0, sum = 0;
-    if (!guard->wanted || span < WINDOW_NS)
-        return;
-    for (int i = 0; i < run->worker_count; i++) {
-        int64_t cpu = cpu_time(run->workers[i].thread), used = cpu - run->workers[i].cpu;
-        run->workers[i].cpu = cpu;
-        most = used > most ? used : most;
-        sum += used;
-    }
-    guard->checked = now;
-    bool busy = most > span / 10 * 9 || sum > span / 10 * 9 * run->cores;
-    bool calm = most < span / 10 * 7 && sum < span / 10 * 7 * run->cores;
-    if (!calm)
-        guard->calm_since = now;
-    if (guard->held && busy) {
-        set_policy(run, SCHED_OTHER, 0);
-        guard->held = false;
-        guard->taken_away++;
-        atomic_store(&run->post.permitted, false);
-        tk_post_leave(run);
-        tk_run_call(run, (uint32_t)first_workers(run, false));
-    } else if (!guard->held && now - guard->calm_since > 1000000000) {
-        guard->held = set_policy(run, SCHED_FIFO, PRIORITY) == 0;
-        atomic_store(&run->post.permitted, guard->held);
-    }
 }
 
 /* -- the run -- */
@@ -429,7 +343,7 @@ static void supervise(tk_run *run, const tk_replay *replay, tk_guard *guard)
         tk_futex_wait(&run->alive, alive, tk_now_ns() + LOOK_NS);
         if (atomic_load(&run->results.error))
             tk_run_stop(run, TK_BROKEN);
-        guard_priority(run, guard);
+        tk_guard_look(run, guard);
         tk_worker_relief(run);
         if (tk_now_ns() - heard >= SIGNALS_NS) {
             tk_progress progress;
@@ -451,11 +365,11 @@ int tk_replay_run(const tk_replay *replay, tk_outcome *outcome)
     if (!error) {
         error = start_threads(&run);
         await_ready(&run);
-        outcome->priority_error = replay->realtime && !error ? raise_priority(&run, &guard) : 0;
+        outcome->priority_error = replay->realtime && !error ? tk_guard_raise(&run, &guard) : 0;
         outcome->realtime = guard.held;
         begin(&run, guard.held);
         supervise(&run, replay, &guard);
-        lower_priority(&guard);
+        tk_guard_lower(&guard);
         for (int i = 0; i < run.worker_count; i++)
             pthread_join(run.workers[i].thread, NULL);
         int unwritten = tk_results_close(&run.results);

@@ -1,11 +1,12 @@
 /* The replay engine: what its parts share. Times are CLOCK_MONOTONIC nanoseconds, sizes bytes.
 
-   engine.c   the run: threads, the supervisor (signals, progress, real-time guard), the door for Python
+   engine.c   the run: threads, the supervisor (signals, progress), the door for Python
+   guard.c    real-time priority, given up before the kernel takes it
    streams.c  when the next op of each stream is due, and which stream is next
    waits.c    claims whose moment has not come, which others may take when it has
    gate.c     caps on ops and bytes in flight, first come first served
    lock.c     the lock of what takes no time
-   wake.c     how long before a moment a thread wakes
+   wake.c     how long before a moment a thread wakes, and the sleep until then
    files.c    descriptors: handles of each stream, and those of recorded opens
    issue.c    how each kind of op is done
    ahead.c    what is opened before the run begins
@@ -19,6 +20,7 @@
 #define TRACEKIT_ENGINE_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -366,10 +368,23 @@ struct tk_run {
     _Atomic int32_t trouble; /* errno that kept the engine from going on */
 };
 
+/* -- guard.c -- */
+typedef struct {
+    bool wanted, held;
+    int64_t checked, cpu, calm_since;
+    int32_t taken_away;
+    int policy; /* of the calling thread, before */
+    struct sched_param parameter;
+} tk_guard;
+int tk_guard_raise(tk_run *run, tk_guard *guard);
+void tk_guard_lower(tk_guard *guard);
+void tk_guard_look(tk_run *run, tk_guard *guard);
+
 tk_handles *tk_handles_of(const tk_worker *worker, int32_t stream);
 void tk_ahead(tk_run *run, int64_t handles); /* ahead.c */
 void tk_ahead_direct(tk_run *run);
 void tk_run_stop(tk_run *run, enum tk_stop why);
+uint32_t tk_run_first(const tk_run *run, bool realtime);
 void tk_run_call(tk_run *run, uint32_t count);
 void tk_run_finish(tk_run *run);
 void tk_run_record(tk_worker *worker, const tk_claim *claim, const tk_aim *aim, tk_result *result);

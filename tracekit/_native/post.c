@@ -195,20 +195,6 @@ static step next_step(tk_worker *worker, int64_t watched, int64_t awake, int32_t
 
 /* -- waiting -- */
 
-/* Wake in time for `moment`; sooner when everybody is to look again. */
-void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm)
-{
-    tk_run *run = worker->run;
-    int64_t begun = tk_now_ns(), sleep = moment - begun, wake = moment - tk_wake_early(&worker->wake, sleep);
-    if (begun >= wake || atomic_load(&run->alarm) != alarm)
-        return;
-    tk_futex_wait(&run->alarm, alarm, wake);
-    int64_t now = tk_now_ns();
-    if (now >= wake)
-        tk_wake_ended(&worker->wake, sleep, now - wake);
-    tk_wake_look(&worker->wake, now);
-}
-
 /* Wait until just before help is wanted: for the moments up to which one. */
 static int64_t come(tk_worker *worker, uint32_t alarm)
 {

@@ -61,6 +61,20 @@ void tk_wake_look(tk_wake *wake, int64_t now)
         wake->less--;
 }
 
+/* Wake in time for `moment`; sooner when everybody is to look again. */
+void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm)
+{
+    tk_run *run = worker->run;
+    int64_t begun = tk_now_ns(), sleep = moment - begun, wake = moment - tk_wake_early(&worker->wake, sleep);
+    if (begun >= wake || atomic_load(&run->alarm) != alarm)
+        return;
+    tk_futex_wait(&run->alarm, alarm, wake);
+    int64_t now = tk_now_ns();
+    if (now >= wake)
+        tk_wake_ended(&worker->wake, sleep, now - wake);
+    tk_wake_look(&worker->wake, now);
+}
+
 /* For a wait that looks at the clock. */
 void tk_pause(void)
 {

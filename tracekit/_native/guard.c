@@ -1,0 +1,85 @@
+/* Real-time priority, and when it has to go.
+
+   The kernel takes a core away from SCHED_FIFO threads that keep it busy for 95 % of a second (sched(7), and the fair
+   server of newer kernels): 50 ms of standstill. So the priority goes when a thread, or all of them together, used more than
+   nine tenths of a window, and comes back after a second of less than seven. */
+#define _GNU_SOURCE
+#include "engine.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <time.h>
+
+enum { WINDOW_NS = 100000000 };
+enum { PRIORITY = 1 };
+
+static int set_policy(tk_run *run, int policy, int priority)
+{
+    struct sched_param parameter = {.sched_priority = priority};
+    for (int i = 0; i < run->worker_count; i++) {
+        int32_t tid = atomic_load(&run->workers[i].tid);
+        if (tid && sched_setscheduler(tid, policy, &parameter) < 0 && errno != ESRCH)
+            return errno;
+    }
+    return 0;
+}
+
+/* Raise every thread, and this one above them: the errno when that is not permitted. */
+int tk_guard_raise(tk_run *run, tk_guard *guard)
+{
+    struct sched_param above = {.sched_priority = PRIORITY + 1};
+    guard->policy = sched_getscheduler(0);
+    sched_getparam(0, &guard->parameter);
+    int error = set_policy(run, SCHED_FIFO, PRIORITY);
+    if (!error && sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &above) < 0)
+        error = errno;
+    if (error)
+        set_policy(run, SCHED_OTHER, 0);
+    guard->held = guard->wanted = error == 0;
+    guard->checked = guard->calm_since = tk_now_ns();
+    return error;
+}
+
+void tk_guard_lower(tk_guard *guard)
+{
+    if (guard->wanted)
+        sched_setscheduler(0, guard->policy, &guard->parameter);
+}
+
+static int64_t cpu_time(pthread_t thread)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (pthread_getcpuclockid(thread, &clock) || clock_gettime(clock, &used))
+        return 0;
+    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+}
+
+void tk_guard_look(tk_run *run, tk_guard *guard)
+{
+    int64_t now = tk_now_ns(), span = now - guard->checked, most = 0, sum = 0;
+    if (!guard->wanted || span < WINDOW_NS)
+        return;
+    for (int i = 0; i < run->worker_count; i++) {
+        int64_t cpu = cpu_time(run->workers[i].thread), used = cpu - run->workers[i].cpu;
+        run->workers[i].cpu = cpu;
+        most = used > most ? used : most;
+        sum += used;
+    }
+    guard->checked = now;
+    bool busy = most > span / 10 * 9 || sum > span / 10 * 9 * run->cores;
+    bool calm = most < span / 10 * 7 && sum < span / 10 * 7 * run->cores;
+    if (!calm)
+        guard->calm_since = now;
+    if (guard->held && busy) {
+        set_policy(run, SCHED_OTHER, 0);
+        guard->held = false;
+        guard->taken_away++;
+        atomic_store(&run->post.permitted, false);
+        tk_post_leave(run);
+        tk_run_call(run, tk_run_first(run, false));
+    } else if (!guard->held && now - guard->calm_since > 1000000000) {
+        guard->held = set_policy(run, SCHED_FIFO, PRIORITY) == 0;
+        atomic_store(&run->post.permitted, guard->held);
+    }
+}
