@@ -29,6 +29,8 @@ def driver(request, repository, tmp_path_factory):
     target = tmp_path_factory.mktemp("driver") / "driver"
     files = [repository / "tests" / "native" / "engine_driver.c", *sources(repository)]
     flags = ["-std=c11", "-g", "-O1", f"-fsanitize={SANITIZERS[request.param]}", "-fno-sanitize-recover=undefined"]
+    # What threads have not handed over is looked for all the time, so that it meets every state of theirs.
+    flags.append("-DTRACEKIT_SWEEP_NS=100000")
     (empty := target.with_name("empty.c")).write_text("int main(void) { return 0; }\n")
     if subprocess.run(["gcc", *flags, str(empty), "-o", str(target)], capture_output=True, check=False).returncode:
         pytest.skip(f"gcc has no {request.param} sanitizer here")

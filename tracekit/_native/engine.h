@@ -358,6 +358,7 @@ struct tk_run {
     _Atomic int32_t idle;
     _Atomic uint32_t active; /* futex: how many workers take part; the others are parked */
     _Atomic uint32_t least;  /* not to be parked */
+    _Atomic int32_t sleepers; /* threads that wait for a moment of their own */
     _Atomic int32_t watching; /* threads that look at the clock until their moment */
     tk_post post;
     int32_t cores;
@@ -401,7 +402,7 @@ void tk_post_take(tk_run *run);
 void tk_post_leave(tk_run *run);
 void tk_post_count(tk_run *run, const tk_result *result);
 void tk_post_work(tk_worker *worker);
-void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm);
+void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm, int32_t sleepers);
 void tk_quick_reads(tk_worker *worker, tk_claim *claim);
 typedef struct tk_uring tk_uring;
 int tk_uring_open(tk_uring **uring, tk_worker *worker);

@@ -199,7 +199,7 @@ static step next_step(tk_worker *worker, int64_t watched, int64_t awake, int32_t
 static int64_t come(tk_worker *worker, uint32_t alarm)
 {
     int64_t wanted = atomic_load_explicit(&worker->run->post.help_at, memory_order_relaxed);
-    tk_wake_for(worker, wanted, alarm);
+    tk_wake_for(worker, wanted, alarm, 1);
     return wanted + CROWD_NS;
 }
 
@@ -377,7 +377,7 @@ void tk_post_work(tk_worker *worker)
         if (next.helpers > 0)
             call(run, next.helpers);
         if (next.what == WATCH) {
-            tk_wake_for(worker, watched = awake = next.until, alarm);
+            tk_wake_for(worker, watched = awake = next.until, alarm, 1);
         } else if (next.what == HELP) {
             awake = come(worker, alarm);
         } else if (next.what == IDLE) {

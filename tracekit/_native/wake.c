@@ -61,17 +61,19 @@ void tk_wake_look(tk_wake *wake, int64_t now)
         wake->less--;
 }
 
-/* Wake in time for `moment`; sooner when everybody is to look again. */
-void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm)
+/* Wake in time for `moment`; sooner when everybody is to look again. `sleepers` threads wait for moments of their own: then the
+   cores rest for no longer than from one of them to the next. */
+void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm, int32_t sleepers)
 {
     tk_run *run = worker->run;
-    int64_t begun = tk_now_ns(), sleep = moment - begun, wake = moment - tk_wake_early(&worker->wake, sleep);
+    int64_t begun = tk_now_ns(), rest = (moment - begun) / (sleepers > 1 ? sleepers : 1);
+    int64_t wake = moment - tk_wake_early(&worker->wake, rest);
     if (begun >= wake || atomic_load(&run->alarm) != alarm)
         return;
     tk_futex_wait(&run->alarm, alarm, wake);
     int64_t now = tk_now_ns();
     if (now >= wake)
-        tk_wake_ended(&worker->wake, sleep, now - wake);
+        tk_wake_ended(&worker->wake, rest, now - wake);
     tk_wake_look(&worker->wake, now);
 }
 

@@ -167,7 +167,9 @@ static bool wait_until_due(tk_worker *worker, const tk_claim *claim, uint32_t al
 {
     tk_run *run = worker->run;
     for (;;) {
-        tk_wake_for(worker, claim->due, alarm);
+        int32_t sleepers = atomic_fetch_add_explicit(&run->sleepers, 1, memory_order_relaxed) + 1;
+        tk_wake_for(worker, claim->due, alarm, sleepers);
+        atomic_fetch_sub_explicit(&run->sleepers, 1, memory_order_relaxed);
         if (tk_now_ns() >= claim->due)
             return true;
         if (atomic_load(&run->alarm) != alarm)
