@@ -20,6 +20,7 @@ from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.storage import Access, Buffer, Storage, storage_for
 from tracekit.workload.datagen import room
 from tracekit.workload.datagen.content import BLOCK, Content, mixed
+from tracekit.workload.datagen.sink import Counted
 from tracekit.workload.job import Checkpoint
 from tracekit.workload.model_size import Model, Shard
 
@@ -68,7 +69,7 @@ def save(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks:
         if storage.local:
             os.makedirs(folder, exist_ok=True)
         for shard in shards:
-            count = _Count(_stored(checkpoint, shard, epoch, step), keep=not storage.local)
+            count = Counted(_stored(checkpoint, shard, epoch, step), keep=not storage.local)
             place = f"{folder}/{shard.name}.{_SUFFIX}"
             if storage.local:
                 _write_file(place, count, sync=bool(checkpoint.settings.get("fsync")))
@@ -209,20 +210,6 @@ def _stored(checkpoint: Checkpoint, shard: Shard, epoch: int, step: int) -> Iter
     codec = pa.Codec("zstd", int(level))
     # A frame per piece: decoders take frames one after the other (RFC 8878, 3).
     return (codec.compress(pa.py_buffer(piece), asbytes=True) for piece in pieces)
-
-
-class _Count:
-    """Pieces on their way, counted; as bytes of their own where who takes them keeps them."""
-
-    def __init__(self, pieces: Iterable[Any], *, keep: bool) -> None:
-        self._pieces = pieces
-        self._keep = keep
-        self.bytes = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for piece in self._pieces:
-            self.bytes += len(piece)
-            yield bytes(piece) if self._keep else piece
 
 
 def _write_file(place: str, pieces: Iterable[Any], *, sync: bool) -> None:

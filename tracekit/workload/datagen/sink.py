@@ -1,8 +1,8 @@
-"""A file that only remembers what was written to it, for libraries that want one while we want pieces."""
+"""Pieces on their way: a file that only remembers what was written to it, and a count of what went by."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -48,3 +48,23 @@ class Sink:
     def seekable(self) -> bool:
         """It goes forwards only."""
         return False
+
+
+class Counted:
+    """Pieces, counted as they go by.
+
+    Args:
+        pieces: What is counted.
+        keep: Whether who takes them keeps them, as a client of a store does, which sends a part while the next is made: then each
+            is bytes of its own, for pieces are made in one buffer.
+    """
+
+    def __init__(self, pieces: Iterable[Any], *, keep: bool) -> None:
+        self._pieces = pieces
+        self._keep = keep
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for piece in self._pieces:
+            self.bytes += len(piece)
+            yield bytes(piece) if self._keep else piece

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tracekit.errors import CannotRunError, TracekitError
@@ -17,6 +17,7 @@ from tracekit.storage import storage_for
 from tracekit.workload.datagen.content import Content
 from tracekit.workload.datagen.layout import Plan
 from tracekit.workload.datagen.registry import format_of, suffix_of
+from tracekit.workload.datagen.sink import Counted
 from tracekit.workload.distribution import Distribution
 from tracekit.workload.job import DataSet
 
@@ -53,7 +54,7 @@ class Maker:
 
     def _write(self, name: str, pieces: Iterator[Any]) -> int:
         place = f"{self._root}/{name}"
-        count = _Count(pieces, keep=not self._storage.local)
+        count = Counted(pieces, keep=not self._storage.local)
         try:
             self._make_folder(os.path.dirname(place))
             self._storage.write(place, count)
@@ -67,21 +68,6 @@ class Maker:
         if self._storage.local and folder not in self._folders:
             os.makedirs(folder, exist_ok=True)
             self._folders.add(folder)
-
-
-class _Count:
-    """Pieces on their way, counted; as bytes of their own where who takes them keeps them."""
-
-    def __init__(self, pieces: Iterable[Any], *, keep: bool) -> None:
-        self._pieces = pieces
-        self._keep = keep
-        self.bytes = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for piece in self._pieces:
-            self.bytes += len(piece)
-            # A client of a store sends a part while the next is made, and pieces are made in one buffer.
-            yield bytes(piece) if self._keep else piece
 
 
 def said(data: DataSet, seed: int, ratio: float) -> str:
