@@ -15,6 +15,7 @@ from tracekit.workload import fetch
 from tracekit.workload.dataset import Dataset, create_dataset
 from tracekit.workload.distribution import Distribution
 from tracekit.workload.loader import Loader, create_async_loader
+from tracekit.workload.memory import Arenas
 from tracekit.workload.options import LoaderOptions
 from tracekit.workload.order import order, zipfian
 
@@ -377,6 +378,18 @@ for batch in loader:
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(total, peak * 1024 - cap)
 """
+
+
+def test_idle_arrays_make_room():
+    """Arrays that are kept for later count: with those in use they never hold more than the cap."""
+    arenas = Arenas(1 << 20)
+    first = arenas.take(200 << 10, 0)
+    arenas.give(first, 0)
+    assert arenas._arrays
+    arenas.take(500 << 10, 600 << 10)
+    assert not arenas._arrays
+    arenas.give(first, 900 << 10)
+    assert not arenas._arrays
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ class _Pass:
         if before is not None:
             # The consumer has asked again since: what it was handed before the last is out of its hands.
             self.held -= before.held
-            self.arenas.give(before.memory)
+            self.arenas.give(before.memory, self.held)
         self.changed.notify_all()
         return work
 
@@ -325,7 +325,7 @@ class _Pass:
             loader.dataset, indices, self.room // 2, options.request_bytes, direct=loader.policy == "direct",
             discard=self.discard,
         )  # fmt: skip
-        memory = self.arenas.take(layout.bytes)
+        memory = self.arenas.take(layout.bytes, self.held)
         whole = plan.ranges(loader.dataset, indices, layout, memory)
         held = 0 if self.discard else layout.bytes
         dealt = plan.tasks(whole, max(len(self.threads), 1), split_samples=options.reader_mode == "range")

@@ -29,7 +29,7 @@ class Arenas:
     the first time costs more than reading a cached file into it.
 
     Args:
-        keep_bytes: The most that idle arrays hold.
+        keep_bytes: The most that idle arrays and those in use hold together.
         aligned: Whether every array begins at a page, as O_DIRECT wants it.
     """
 
@@ -38,26 +38,26 @@ class Arenas:
         self._keep = keep_bytes
         self._arrays: list[Bytes] = []
 
-    def take(self, size: int) -> Bytes:
-        """An array of at least `size` bytes."""
+    def take(self, size: int, held: int = 0) -> Bytes:
+        """An array of at least `size` bytes, while others of `held` bytes are in use."""
         if size < self._smallest:
             return np.empty(max(size, 1), np.uint8)
         for index, count in enumerate(_references(self._arrays)):
             if count == _IDLE and size <= len(self._arrays[index]) <= 2 * size:
                 return self._arrays.pop(index)
-        self._forget(size)
+        self._forget(size + held)
         return pages(size)
 
-    def give(self, array: Bytes) -> None:
-        """The loader is done with an array; whether the consumer is shows when one is taken."""
+    def give(self, array: Bytes, held: int = 0) -> None:
+        """The loader is done with an array, and others of `held` bytes are in use; whether the consumer is done shows later."""
         if len(array) >= self._smallest:
             self._arrays.append(array)
-            self._forget(0)
+            self._forget(held)
 
     def _forget(self, room: int) -> None:
-        held = sum(len(array) for array in self._arrays)
-        while self._arrays and held + room > self._keep:
-            held -= len(self._arrays.pop(0))
+        idle = sum(len(array) for array in self._arrays)
+        while self._arrays and idle + room > self._keep:
+            idle -= len(self._arrays.pop(0))
 
 
 def pages(size: int) -> Bytes:
