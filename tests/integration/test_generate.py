@@ -266,3 +266,29 @@ def test_progress_counts_up_to_the_end(tmp_path):
     assert [files for files, _ in calls] == list(range(1, 13))
     assert calls[-1] == (12, written)
     assert written == sum(np.load(path).nbytes + 128 for path in (tmp_path / "d" / "train").iterdir())
+
+
+def test_room_is_looked_for_where_a_relative_place_is(tmp_path, monkeypatch):
+    """Of a place that is relative and not there yet, the folder it is to be made in counts, and not the root."""
+    monkeypatch.chdir(tmp_path)
+    asked, real = [], os.statvfs
+    monkeypatch.setattr(os, "statvfs", lambda place: (asked.append(str(place)), real(place))[1])
+    room.check("new/data", 1, 1)
+    assert asked == [str(tmp_path)]
+
+
+@pytest.mark.parametrize("ratio", ["0.5", "nan", "5000"])
+def test_an_impossible_ratio_leaves_nothing_behind(tmp_path, capsys, ratio):
+    """What content cannot be is refused before the place says that a data set was made so."""
+    assert main([*ARGUMENTS, "--data", str(tmp_path / "d"), "--compress-ratio", ratio]) == 2
+    assert f"--compress-ratio is {float(ratio)}" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
+
+
+def test_the_level_of_compression_acts_on_npz(tmp_path):
+    """Level 0 stores what level 9 makes smaller."""
+    sizes = []
+    for level in (0, 9):
+        data = data_of(tmp_path / str(level), format="npz", files_train=1, compression="zip", compression_level=level)
+        sizes.append(generate(survey(data, ratio=4), 1))
+    assert sizes[0] > 2 * sizes[1]

@@ -261,7 +261,7 @@ def test_a_language_model_goes_through_the_command(tmp_path, capsys):
     ("words", "sentence"),
     [
         (["--reads", "3", "--writes", "2"], "3 checkpoints cannot be read of 2"), (["--zstd", "20"], "write a level from 1 to 19"),
-        (["--ranks", "-1"], "by -1 ranks"), (["++checkpoint.type=some_ranks"], "is not one of its values"),
+        (["--ranks", "-1"], "by -1 ranks"), (["--ranks", "0"], "by 0 ranks"), (["++checkpoint.type=some_ranks"], "is not one of its values"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence(words, sentence, capsys, tmp_path):

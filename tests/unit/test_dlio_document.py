@@ -95,6 +95,7 @@ BAD = [
     ("? [1]\n: 2\n", "w.yaml:1: keys are words"),
     ("a: \x00\n", "is not YAML"),
     ("a: &x {b: 1}\n<<: *x\n", "keys are words"),
+    ("a: " + "[" * 5000, "nested deeper than a workload can be"),
 ]
 
 

@@ -99,6 +99,7 @@ WRONG = [
     ({"framework": "model: {transformer: {num_attention_heads: 32, num_kv_heads: 5}}"}, "32 attention heads cannot share 5 key-value heads evenly"),
     ({"format": "  format: parquet\n  parquet: {columns: [{name: a}, {name: a}]}"}, "a column is there twice"),
     ({"format": "  format: parquet\n  parquet: {columns: [{name: a, dtype: int7}]}"}, "column a has the dtype 'int7'"),
+    ({"format": "  format: parquet\n  parquet: {columns: [{name: a, dtype: [int8]}]}"}, "column a has the dtype ['int8']"),
     ({"format": "  format: parquet\n  parquet: {columns: [{name: a, size: 0}]}"}, "column a has the size 0"),
     ({"format": "  format: parquet\n  parquet: {columns: [{name: a, width: 1}]}"}, "column a has no width"),
     ({"format": "  format: parquet\n  parquet: {columns: a}"}, "columns are a list of {name, dtype, size, read}"),
@@ -361,3 +362,10 @@ def test_the_command_starts_without_heavy_imports():
     code = "import sys; from tracekit.cli import main; main(['dlio', 'lint', 'minimal']); print(sorted({'numpy', 'pyarrow', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_folder_of_that_name_hides_no_workload(tmp_path, monkeypatch):
+    """Data generated into a folder called as the workload leaves the workload's name what it was."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "minimal").mkdir()
+    assert shipped.path_of("minimal").endswith("minimal.yaml")

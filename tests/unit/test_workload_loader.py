@@ -251,14 +251,12 @@ def test_what_the_consumer_keeps_stays(tmp_path):
 
 def test_a_pass_that_is_left_ends_its_threads(folder):
     """Leaving a pass early leaves no thread behind, and the next pass is whole."""
-    import threading
-
-    before = threading.active_count()
     loader = create_async_loader(folder, {"batch_size": 1, "num_workers": 3})
     run = iter(loader)
     next(run)
+    assert len(run._run.threads) == 3
     run.close()
-    assert threading.active_count() == before
+    assert not any(thread.is_alive() for thread in run._run.threads)
     assert list(run) == []
     assert _by_name(loader) == EXPECTED
 
@@ -318,6 +316,36 @@ def test_a_batch_that_does_not_come_is_an_error():
             next(run)
     finally:
         release.set()
+
+
+def test_a_task_that_is_cancelled_while_it_waits_ends(monkeypatch):
+    """Cancelling an asynchronous loop in the middle of a wait cancels it, and lets go of the thread that waits for it."""
+    import threading
+
+    opened, release = threading.Event(), threading.Event()
+
+    class Stuck(MemoryStorage):
+        def open(self, place, access):
+            opened.set()
+            release.wait()
+            return super().open(place, access)
+
+    dataset = Dataset(Stuck({"s3://b/a": b"x"}), ["s3://b/a"], [1])
+
+    async def go():
+        async def through():
+            async for _ in create_async_loader(dataset, {"num_workers": 1}):
+                pass
+
+        task = asyncio.create_task(through())
+        await asyncio.to_thread(opened.wait)
+        task.cancel()
+        # Closing waits for the request that is under way.
+        threading.Timer(0.2, release.set).start()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(go())
 
 
 @pytest.mark.parametrize(

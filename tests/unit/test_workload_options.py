@@ -29,6 +29,9 @@ from tracekit.workload.options import LoaderOptions, PoolConfig
         ({"page_cache_mode": "direct", "target_request_bytes": 1000}, "O_DIRECT reads multiples of 4096; round it"),
         ({"target_request_bytes": "8MiB", "max_bytes_in_flight": "8MiB"}, "need twice their sum, 64 MiB"),
         ({"shuffle": True, "random_index_mode": "uniform"}, "exclude each other"),
+        ({"pool": {"batch_timeout_s": "soon"}}, "batch_timeout_s is 'soon'; write seconds above 0"),
+        ({"pool": {"batch_timeout_s": float("inf")}}, "batch_timeout_s is inf"),
+        ({"pool": 4}, "pool is 4; write its options, as in {pool_size: 8}"),
         ({"pool": {"batch_timeout_s": 0}}, "batch_timeout_s is 0; write seconds above 0"),
     ],
 )  # fmt: skip

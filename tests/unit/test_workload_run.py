@@ -9,11 +9,14 @@ import pytest
 
 from tracekit.errors import InputError, UsageError
 from tracekit.testing import FakeClock
-from tracekit.workload import custom, report
+from tracekit.workload import custom, drive, report, run
 from tracekit.workload.compute import Pace
+from tracekit.workload.dataset import create_dataset
 from tracekit.workload.distribution import Distribution
 from tracekit.workload.drive import EVALUATE, TRAIN, Listing, Plan, Result, Row
-from tracekit.workload.job import DataSet, Job, Train
+from tracekit.workload.job import DataSet, Evaluate, Job, Train
+from tracekit.workload.loader import Loader
+from tracekit.workload.options import LoaderOptions
 
 
 def _pace(seconds, overshoot_ns=0):
@@ -58,6 +61,7 @@ def test_utilisation_leaves_out_the_first_steps():
     assert report.epochs_au(rows, 1, 0) == pytest.approx([0.5, 0.2 / 0.5])
     assert report.epochs_au(rows, 1, 1) == pytest.approx([0.5, 1.0])
     assert report.epochs_au(_rows([1.0]), 1, 0) == []
+    assert report.epochs_au(_rows([1.0] * 3), 1, 5) == []
 
 
 def _plan(**changes):
@@ -245,6 +249,11 @@ def test_norms_that_are_not_kept_are_named(data):
         (("torch-like", "--as", "record"), 2, "did you mean 'recorded'?"),
         (("torch-like", "-O", "batch"), 2, "-O 'batch' has no value; write NAME=VALUE"),
         (("torch-like", "-O", "bach_size=2"), 2, "did you mean 'batch_size'?"),
+        (("torch-like", "-O", "batch_size=["), 2, "the value of -O 'batch_size=[' cannot be read"),
+        (("torch-like", "-O", "pool=3"), 2, "pool is 3; write its options"),
+        (("--dlio-config", "nothing.yaml", "++workload.train.epochs=2"), 2, "there is no workload file nothing.yaml"),
+        (("--trace-replay", "t.jsonl", "--epochs", "2"), 2, "--trace-replay does nothing with --epochs"),
+        (("--trace-replay", "t.jsonl", "--format", "csv"), 2, "--trace-replay does nothing with --format csv"),
         (("torch-like", "--epochs", "0"), 2, "--epochs is 0; write 1 or more"),
         (("torch-like", "++workload.train.epochs=2"), 2, "use -O NAME=VALUE"),
         (("torch-like", "-o", "x.jsonl", "--runs", "6"), 2, "-o records one run"),
@@ -260,3 +269,74 @@ def test_wrong_words_are_one_sentence(words, code, said, capsys):
     assert said in told.err
     assert "Traceback" not in told.err
     assert told.out == ""
+
+
+_RANK = """#!{python}
+import os, sys, time
+print("ready", flush=True)
+sys.stdin.readline()
+here, other = ("{folder}/" + str(rank) for rank in (int(os.environ["RANK"]), 1 - int(os.environ["RANK"])))
+open(here, "w").close()
+end = time.monotonic() + 30
+while not os.path.exists(other):
+    if time.monotonic() > end:
+        sys.exit(3)
+    time.sleep(0.01)
+"""
+
+
+def test_ranks_run_side_by_side(tmp_path, monkeypatch):
+    """Every rank is told to go before any is waited for: here each ends only when the other has begun, too."""
+    (tmp_path / "rank").write_text(_RANK.format(python=sys.executable, folder=tmp_path))
+    (tmp_path / "rank").chmod(0o755)
+    monkeypatch.setattr(drive.sys, "executable", str(tmp_path / "rank"))
+    assert drive.main(["a", "b"]) == 0
+
+
+def test_an_evaluation_ends_before_the_next_epoch_is_read_for(data, monkeypatch):
+    """Passes over the data follow each other as epochs and evaluations do, and the rows say so."""
+    begun, plain = [], Loader.__iter__
+    monkeypatch.setattr(Loader, "__iter__", lambda self: (begun.append(len(self.dataset)), plain(self))[1])
+    whole = create_dataset(str(data))
+    few = create_dataset(str(data / "03"))
+    job = Job("j", DataSet(str(data)), LoaderOptions(batch_size=6), Train(epochs=2, batch_size=6), evaluate=Evaluate())
+    plan = Plan(job, Listing.of(str(data), whole), Listing.of(str(data), few))
+    rows = drive.run(plan).rows
+    assert begun == [12, 1, 12, 1]
+    assert [(row.phase, row.epoch) for row in rows] == [
+        *[(TRAIN, 0)] * 2, (EVALUATE, 0), *[(TRAIN, 1)] * 2, (EVALUATE, 1),
+    ]  # fmt: skip
+    capped = drive.run(Plan(job, plan.train, plan.evaluate, max_steps=3)).rows
+    assert [row.phase for row in capped] == [TRAIN, TRAIN, EVALUATE, TRAIN, EVALUATE]
+
+
+def test_a_rank_without_a_full_batch_is_refused(data):
+    """Where incomplete batches are dropped, no rank is left without a step: that would be a run of nothing."""
+    job = Job("j", DataSet(str(data)), LoaderOptions(batch_size=4, drop_last=True))
+    whole = Plan(job, Listing.of(str(data), create_dataset(str(data))))
+    assert len(run.plans(whole, 3, "")) == 3
+    with pytest.raises(UsageError, match="12 samples are no full batch of 4 for each of 4 ranks"):
+        run.plans(whole, 4, "")
+
+
+def test_ranks_share_what_this_shard_has(data):
+    """A share that was asked for is divided among the ranks, and not replaced by theirs."""
+    job = Job("j", DataSet(str(data)), LoaderOptions(batch_size=1, shard_rank=1, shard_world_size=3))
+    plans = run.plans(Plan(job, Listing.of(str(data), create_dataset(str(data)))), 2, "")
+    assert [(plan.job.loader.shard_rank, plan.job.loader.shard_world_size) for plan in plans] == [(2, 6), (3, 6)]
+
+
+def test_indices_beside_the_data_are_no_samples(tmp_path):
+    """Files that say where records are, and halves that a killed run left, are not read as data."""
+    (tmp_path / "train").mkdir()
+    for ending in ("", ".off.idx", ".sz.idx", ".0123abcd.part"):
+        (tmp_path / "train" / f"img_0_of_1.indexed_binary{ending}").write_bytes(bytes(100))
+    train, _ = run.of_job(Job("j", DataSet(str(tmp_path), "indexed_binary", files_train=1, samples_per_file=4)))
+    assert (len(train.places), len(train), train.total_bytes) == (1, 4, 100)
+
+
+def test_a_cache_that_cannot_be_dropped_says_why(data):
+    """A file that went away since it was listed is a reason, not a traceback."""
+    whole = create_dataset(str(data))
+    (data / "03").unlink()
+    assert "03 cannot be opened: No such file" in run.drop_cache(whole)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tracekit.errors import InputError, UnknownNameError
+from tracekit.errors import CannotRunError, InputError, UnknownNameError
 from tracekit.storage import MemoryStorage
-from tracekit.workload import lanes, madedata, profiles
+from tracekit.workload import imitate, lanes, madedata, profiles
 from tracekit.workload.dataset import Dataset, create_dataset
 from tracekit.workload.shape import Shape
 
@@ -139,18 +139,22 @@ def test_the_recorded_sizes_are_the_goldens(repository):
 
 
 def test_a_data_set_is_made_once(tmp_path):
-    """What is there and whole is left alone; what is missing or cut short is made again."""
+    """What is there is left alone; what is missing is made again; a file of another size is somebody's, and nothing is written."""
     recipe = madedata.Recipe("f{:d}.bin", files=4, samples=3, smallest=100, largest=200, framing=8, header=16)
     assert madedata.make(recipe, str(tmp_path)) == 4
     assert madedata.make(recipe, str(tmp_path)) == 0
-    (tmp_path / "f2.bin").write_bytes(b"short")
     (tmp_path / "f3.bin").unlink()
-    assert madedata.make(recipe, str(tmp_path)) == 2
+    assert madedata.make(recipe, str(tmp_path)) == 1
     samples = madedata.dataset(recipe, create_dataset(str(tmp_path)))
     assert len(samples) == 12
     assert int(samples.offset[0]) == 16
     assert all(108 <= length <= 208 for length in samples.length)
     (tmp_path / "f2.bin").write_bytes(b"short")
+    (tmp_path / "f3.bin").unlink()
+    with pytest.raises(InputError, match=r"f2\.bin has 5 bytes, and this profile's own has"):
+        madedata.make(recipe, str(tmp_path))
+    assert (tmp_path / "f2.bin").read_bytes() == b"short"
+    assert not (tmp_path / "f3.bin").exists()
     with pytest.raises(InputError, match=r"f2\.bin has 5 bytes, and this profile's own has"):
         madedata.dataset(recipe, create_dataset(str(tmp_path)))
 
@@ -167,3 +171,22 @@ def test_unknown_profiles_and_forms_are_proposed():
         profiles.find("torch-lik")
     with pytest.raises(UnknownNameError, match="did you mean 'recorded'"):
         profiles.find("torch-like", "recoded")
+
+
+def test_a_worker_without_memory_is_an_error(monkeypatch):
+    """Where a worker's buffer cannot be had, the consumer is told, and does not wait for ever."""
+
+    def none(_size):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(imitate, "Buffer", none)
+    dataset = Dataset(MemoryStorage({"m0": b"x"}), ["m0"], [1])
+    with pytest.raises(CannotRunError, match="there is no memory for a request of 1 B"):
+        next(imitate.imitate(_job("torch-like"), Shape("file"), dataset))
+
+
+def test_what_is_looked_at_and_gone_is_one_sentence():
+    """A file that went away after listing is named, also where a framework looks at all files first."""
+    dataset = Dataset(MemoryStorage({}), ["m0"], [1])
+    with pytest.raises(CannotRunError, match="m0 cannot be read: No such file"):
+        next(imitate.imitate(_job("tf-like"), Shape("stream", looks="stat"), dataset))

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from tracekit.workload.checkpoint import drive, model_of, total_bytes
 
     checkpoint = _checkpoint(args)
-    ranks = args.ranks or model_of(checkpoint, 1).group
+    ranks = model_of(checkpoint, 1).group if args.ranks is None else args.ranks
     writes = _count(args.writes, checkpoint.settings["num_checkpoints_write"], 1)
     told = checkpoint.settings["num_checkpoints_read"]
     # Of what the file says no more than there are; what is asked for here is refused instead.

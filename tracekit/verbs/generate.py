@@ -71,9 +71,14 @@ def run(args: argparse.Namespace) -> int:
         TracekitError: If the workload is wrong, it does not fit, or it cannot be written.
     """
     from tracekit.workload.datagen import generate, survey
+    from tracekit.workload.datagen.content import MOST_RATIO
 
     if args.seed < 0 or args.processes < 0:
         raise UsageError("--seed and --processes count from 0", "write 0 or more")
+    if not 1 <= args.compress_ratio <= MOST_RATIO:
+        raise UsageError(
+            f"--compress-ratio is {args.compress_ratio}", f"write 1 for noise, 2 for half of it, up to {MOST_RATIO}"
+        )
     data = _data(args)
     outlook = survey(data, args.seed, args.compress_ratio, force=args.force)
     for remark in outlook.remarks:

@@ -47,6 +47,14 @@ examples:
 exit codes: 0 done, 1 the norms that were asked for are not kept, 2 bad input, 4 something could not be read or run
 """
 FORMATS = ("text", "json", "csv")
+# Options of the loader that a framework's requests leave nothing to do.
+_IDLE = {"reader_mode", "loading_mode", "target_request_bytes", "max_bytes_in_flight", "pool"}
+# What says nothing about the replay of a trace.
+_NOT_REPLAYED = {
+    "workload": "WORKLOAD", "profile": "--profile", "dlio_config": "--dlio-config", "form": "--as", "data": "--data", "option": "-O",
+    "epochs": "--epochs", "max_epochs": "--max-epochs", "max_steps": "--max-steps", "compute": "--compute", "decode": "--decode",
+    "seed": "--seed", "ranks": "--ranks", "output": "--output", "norms": "--norms", "runs": "--runs",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,9 @@ def _found(args: argparse.Namespace, scratch: str) -> _Work:
     """The job that the arguments name, with its data."""
     from tracekit.workload import custom, profiles
 
+    if args.workload is not None and (args.profile or args.dlio_config) and "=" in args.workload:
+        # argparse takes the first value for WORKLOAD.
+        args.overrides, args.workload = [args.workload, *args.overrides], None
     named = [word for word in (args.workload, args.profile, args.dlio_config) if word is not None]
     if len(named) != 1:
         known = ", ".join(sorted(profiles.PRESETS))
@@ -173,7 +184,12 @@ def _of_own(args: argparse.Namespace, said: Custom, scratch: str) -> _Work:
         return _of_options(args, said, uri)
     profile = profiles.find(said.profile, form)
     seed = next((seed for seed in (args.seed, said.seed) if seed is not None), 0)
-    job, dataset, made = run.of_profile(profile, uri or os.path.join(scratch, "data"), seed=seed)
+    place = uri or os.path.join(scratch, "data")
+    # What is wrong with options is said before data is made.
+    _with(args, said, profile.job(place, seed))
+    for name in sorted({*said.loader, *_options(args.option)} & _IDLE):
+        console.warn(f"{name} does nothing here: the profile says by which requests files are read")
+    job, dataset, made = run.of_profile(profile, place, seed=seed)
     if made:
         console.say(f"{made} files of the data set were made in {uri or 'a temporary directory'}")
     return _Work(_with(args, said, job), profile.shape, dataset)
@@ -186,7 +202,7 @@ def _of_options(args: argparse.Namespace, said: Custom, uri: str | None) -> _Wor
 
     if uri is None:
         raise UsageError("custom reads data that is there", "say where with --data")
-    if args.form is not None:
+    if args.form is not None or said.form is not None:
         raise UsageError("--as is for profiles", "leave it out")
     train = create_dataset(uri)
     job = Job(
@@ -241,7 +257,10 @@ def _options(words: Sequence[str]) -> Mapping[str, Any]:
         name, equals, value = word.partition("=")
         if not equals:
             raise UsageError(f"-O {word!r} has no value", "write NAME=VALUE")
-        found[name.strip()] = yaml.safe_load(value)
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise UsageError(f"the value of -O {word!r} cannot be read", "brackets and quotes match") from None
     return found
 
 
@@ -321,6 +340,11 @@ def _replay(args: argparse.Namespace) -> int:
     """`--trace-replay`: the verb replay, with what of our options it knows."""
     from tracekit.verbs import replay
 
+    idle = [name for name in _NOT_REPLAYED if getattr(args, name) not in (None, [], 1)]
+    if idle or args.format == "csv":
+        raise UsageError(
+            f"--trace-replay does nothing with {_NOT_REPLAYED[idle[0]] if idle else '--format csv'}", "leave it out"
+        )
     words = [args.trace_replay]
     if args.trace_record is not None:
         words += ["-o", args.trace_record]

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -150,13 +150,16 @@ def _rows(plan: Plan) -> Iterator[Row]:
     compute = Pace(train.compute_seconds, np.random.default_rng([train.seed, plan.rank, 1]))
     evaluation = _Evaluation(plan)
     left = _least(plan.max_steps, train.total_steps)
-    epoch = 0
-    for row in _phase(TRAIN, _steps(plan, train, left), compute):
-        if row.epoch != epoch:
-            yield from evaluation.after(epoch)
+    for steps in _passes(plan, train):
+        epoch = -1
+        for row in _phase(TRAIN, _upto(steps, left), compute):
             epoch = row.epoch
-        yield row
-    yield from evaluation.after(epoch)
+            left = None if left is None else left - 1
+            yield row
+        if epoch >= 0:
+            yield from evaluation.after(epoch)
+        if left == 0:
+            return
 
 
 def _phase(name: str, steps: Iterator[Step], compute: Pace) -> Iterator[Row]:
@@ -172,12 +175,7 @@ def _phase(name: str, steps: Iterator[Step], compute: Pace) -> Iterator[Row]:
         yield Row(name, step.epoch, given - asked, step.io_s, step.decode_s, done - given, step.samples, step.bytes)
 
 
-def _steps(plan: Plan, train: Train, most: int | None) -> Iterator[Step]:
-    dataset = plan.train.dataset()
-    if plan.shape is not None:
-        steps = imitate(plan.job, plan.shape, dataset, plan.policy)
-    else:
-        steps = _loaded(plan, dataset, train)
+def _upto(steps: Generator[Step], most: int | None) -> Iterator[Step]:
     with closing(steps):
         for number, step in enumerate(steps):
             yield step
@@ -186,18 +184,27 @@ def _steps(plan: Plan, train: Train, most: int | None) -> Iterator[Step]:
                 break
 
 
-def _loaded(plan: Plan, dataset: Dataset, train: Train) -> Generator[Step]:
+def _passes(plan: Plan, train: Train) -> Iterator[Generator[Step]]:
+    """The steps of each epoch, so that none is read for before the evaluation is over; a framework's, which may read on, in one."""
+    dataset = plan.train.dataset()
+    if plan.shape is not None:
+        yield imitate(plan.job, plan.shape, dataset, plan.policy)
+        return
     decode = train.preprocess_seconds
     decode_or_none = decode if decode.varies or decode.mean else None
     options = replace(plan.job.loader, batch_size=train.batch_size, page_cache_mode=plan.policy)
     loader = Loader(dataset, options, decode=decode_or_none)
     for epoch in range(train.epochs):
-        loader.epoch = epoch if train.seed_changes else 0
-        with closing(iter(loader)) as batches:
-            for number, batch in enumerate(batches):
-                yield Step(epoch, len(batch), batch.bytes, batch.io_s, batch.decode_s)
-                if train.steps_per_epoch is not None and number + 1 >= train.steps_per_epoch:
-                    break
+        yield _epoch(loader, epoch, train)
+
+
+def _epoch(loader: Loader, epoch: int, train: Train) -> Generator[Step]:
+    loader.epoch = epoch if train.seed_changes else 0
+    with closing(iter(loader)) as batches:
+        for number, batch in enumerate(batches):
+            yield Step(epoch, len(batch), batch.bytes, batch.io_s, batch.decode_s)
+            if train.steps_per_epoch is not None and number + 1 >= train.steps_per_epoch:
+                break
 
 
 class _Evaluation:
@@ -255,7 +262,12 @@ def _conduct(paths: Sequence[str]) -> int:
         assert process.stdout is not None
         process.stdout.readline()
     for process in started:
-        process.communicate("go\n")
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # it ended, and that it has no result is seen later
+            process.stdin.write("go\n")
+            process.stdin.flush()
+    for process in started:
+        process.communicate()
     return max(process.returncode for process in started)
 
 

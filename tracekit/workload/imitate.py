@@ -18,6 +18,7 @@ import numpy as np
 import tracekit
 from tracekit.errors import CannotRunError
 from tracekit.storage import Access, Buffer, Handle
+from tracekit.units import format_bytes
 from tracekit.workload.compute import Pace
 from tracekit.workload.dataset import Dataset
 from tracekit.workload.job import Job
@@ -58,7 +59,13 @@ def imitate(job: Job, shape: Shape, dataset: Dataset, policy: str = "default") -
         CannotRunError: If something cannot be read.
     """
     with ExitStack() as opened:
-        _look(shape, dataset, opened)
+        try:
+            _look(shape, dataset, opened)
+        except OSError as error:
+            raise CannotRunError(
+                f"{error.filename or dataset.uri(0)} cannot be read: {error.strerror}",
+                "check that it is there and may be read",
+            ) from None
         for dealt in passes(job, shape, dataset):
             yield from _Readers(job, shape, dataset, policy, dealt).steps_in_turn()
 
@@ -151,10 +158,10 @@ class _Readers:
     # -- the workers ------------------------------------------------------------------------------------------------
 
     def _work(self, lane: Lane, handles: _Handles) -> None:
-        buffer = Buffer(self.largest + 2 * DIRECT_BYTES)
         # Times of a worker are its own, whoever else works.
         pace = Pace(self.decode, np.random.default_rng([self.seed, lane.worker]))
         try:
+            buffer = _buffer(self.largest)
             while (number := self._take(lane)) is not None:
                 self._item(lane, number, handles, buffer, pace)
         except BaseException as error:  # whatever it is, the consumer must not wait for ever
@@ -202,6 +209,16 @@ class _Readers:
     def _serves(self, number: int) -> int:
         """The batch of items that know none: what comes next is taken in turn from all lanes."""
         return min(number * len(self.dealt.lanes) // self.batch_size, len(self.steps) - 1)
+
+
+def _buffer(largest: int) -> Buffer:
+    try:
+        return Buffer(largest + 2 * DIRECT_BYTES)
+    except (OSError, MemoryError, OverflowError):
+        raise CannotRunError(
+            f"there is no memory for a request of {format_bytes(largest)}",
+            "this profile reads a sample in one: name smaller ones",
+        ) from None
 
 
 def _largest(lanes: Sequence[Lane], shape: Shape) -> int:

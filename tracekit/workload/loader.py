@@ -97,7 +97,8 @@ class Loader:
             while (batch := await events.run_in_executor(None, context.run, this.advance)) is not None:
                 yield batch
         finally:
-            context.run(this.close)
+            # Where this task is cancelled, a thread of asyncio's may still be in the context itself.
+            context.copy().run(this.close)
 
     def trace(self) -> Trace:
         """Every request so far (errors: UsageError, without `metrics=True`)."""
@@ -233,10 +234,14 @@ class _Pass:
                 )
             if self.failed is not None:
                 raise self.failed
-            return self._hand_over()
+            # Where another thread has closed the pass meanwhile, nothing comes any more.
+            return self._hand_over() if self._has_come() else None
 
     def _is_ready(self) -> bool:
-        return self.failed is not None or bool(self.begun and not self.begun[0].pending)
+        return self.closed or self.failed is not None or self._has_come()
+
+    def _has_come(self) -> bool:
+        return bool(self.begun and not self.begun[0].pending)
 
     def _hand_over(self) -> _Work:
         work, before = self.begun.popleft(), self.given

@@ -133,6 +133,7 @@ def make(recipe: Recipe, uri: str) -> int:
 
     Raises:
         CannotRunError: If it cannot be written.
+        InputError: If a file is there by name, and not by size: nothing is written then.
     """
     storage = storage_for(uri)
     root = storage.resolve(uri).rstrip("/")
@@ -140,11 +141,14 @@ def make(recipe: Recipe, uri: str) -> int:
         if storage.local:
             os.makedirs(root, exist_ok=True)
         there = dict(_there(storage, root))
-        missing = [
-            (number, name)
-            for number, name in enumerate(recipe.names())
-            if there.get(f"{root}/{name}") != recipe.size(number)
-        ]
+        missing: list[tuple[int, str]] = []
+        for number, name in enumerate(recipe.names()):
+            size = there.get(f"{root}/{name}")
+            if size is None:
+                missing.append((number, name))
+            elif size != recipe.size(number):
+                # It may be somebody's: names like these are common, and ours are whole or not there.
+                raise _other(f"{root}/{name}", size, recipe.size(number))
         for number, name in missing:
             if storage.local:
                 os.makedirs(os.path.dirname(f"{root}/{name}"), exist_ok=True)
@@ -154,6 +158,13 @@ def make(recipe: Recipe, uri: str) -> int:
             f"the data set {uri} cannot be made: {error.strerror}", "name another place with --data"
         ) from None
     return len(missing)
+
+
+def _other(uri: str, size: int, wanted: int) -> InputError:
+    return InputError(
+        f"{uri} has {size} bytes, and this profile's own has {wanted}",
+        "name an empty place with --data, or another data set",
+    )
 
 
 def _there(storage: Storage, root: str) -> Iterator[tuple[str, int]]:
@@ -179,10 +190,7 @@ def dataset(recipe: Recipe, whole: Dataset) -> Dataset:
     for index, number in enumerate(numbers):
         assert number is not None
         if whole.sizes[index] != recipe.size(number):
-            raise InputError(
-                f"{whole.uri(index)} has {whole.sizes[index]} bytes, and this profile's own has {recipe.size(number)}",
-                "name an empty place with --data, or another data set",
-            )
+            raise _other(whole.uri(index), int(whole.sizes[index]), recipe.size(number))
         for at, size in recipe.extents(number):
             file.append(index)
             offset.append(at)

@@ -22,6 +22,8 @@ DIRECT_BYTES = 4096
 _ZIPFIAN = re.compile(r"zipfian(?:\(\s*([0-9.eE+-]+)\s*\))?")
 _DEFAULT_THETA = 0.99
 _Options = TypeVar("_Options", "LoaderOptions", "PoolConfig")
+# A year: what the system waits for at most is not much more.
+_LONGEST_S = 365 * 86400
 _SIZES = ("target_request_bytes", "max_bytes_in_flight")
 
 
@@ -47,8 +49,9 @@ class PoolConfig:
     def __post_init__(self) -> None:
         for name in ("pool_size", "readahead_batches", "max_inflight"):
             _whole(self, name, 1)
-        if isinstance(self.batch_timeout_s, bool) or not self.batch_timeout_s > 0:
-            raise UsageError(f"batch_timeout_s is {self.batch_timeout_s!r}", "write seconds above 0")
+        timeout: Any = self.batch_timeout_s
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= _LONGEST_S:
+            raise UsageError(f"batch_timeout_s is {timeout!r}", "write seconds above 0")
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> PoolConfig:
@@ -107,6 +110,8 @@ class LoaderOptions:
             _whole(self, name, least)
         if self.target_request_bytes is not None:
             _whole(self, "target_request_bytes", 1)
+        if self.pool is not None and not isinstance(self.pool, PoolConfig):
+            raise UsageError(f"pool is {self.pool!r}", "write its options, as in {pool_size: 8}")
         for name in ("shuffle", "drop_last"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is {getattr(self, name)!r}", "write true or false")

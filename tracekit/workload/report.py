@@ -72,7 +72,7 @@ def epochs_au(rows: Sequence[Row], start: int, end: int) -> list[float]:
     found = []
     for epoch in sorted({row.epoch for row in rows}):
         steps = [row for row in rows if row.epoch == epoch and row.phase == TRAIN]
-        counted = steps[start : len(steps) - end]
+        counted = steps[start : max(start, len(steps) - end)]
         whole = sum(row.wait_s + row.compute_s for row in counted)
         if whole > 0:
             found.append(sum(row.compute_s for row in counted) / whole)

@@ -15,9 +15,11 @@ from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.storage import cache
 from tracekit.uri import scheme_of
 from tracekit.workload import madedata
+from tracekit.workload.adapters import shared
+from tracekit.workload.datagen.registry import FORMATS
 from tracekit.workload.dataset import Dataset, create_dataset
 from tracekit.workload.drive import Plan, Result
-from tracekit.workload.job import Job
+from tracekit.workload.job import DataSet, Job
 from tracekit.workload.profiles import Profile
 
 
@@ -50,14 +52,25 @@ def of_job(job: Job) -> tuple[Dataset, Dataset | None]:
     """
     data = job.data
     folders = data.split or data.files_eval
-    train = create_dataset(f"{data.uri.rstrip('/')}/train" if folders else data.uri)
+    train = _samples_of(f"{data.uri.rstrip('/')}/train" if folders else data.uri, data)
     if data.files_train and len(train.places) < data.files_train:
         raise InputError(
             f"{data.uri} holds {len(train.places)} training files, and {job.name} has {data.files_train}",
             "make them with tracekit generate",
         )
-    evaluate = create_dataset(f"{data.uri.rstrip('/')}/valid") if job.evaluate and data.files_eval else None
+    evaluate = _samples_of(f"{data.uri.rstrip('/')}/valid", data) if job.evaluate and data.files_eval else None
     return _cut(train, data.samples_per_file), None if evaluate is None else _cut(evaluate, data.samples_per_file)
+
+
+def _samples_of(uri: str, data: DataSet) -> Dataset:
+    """What is below a place, without the files beside that say where records are, and what a killed run left."""
+    whole = create_dataset(uri)
+    made = FORMATS.get(data.format)
+    beside = tuple(pattern.partition("{name}")[2] for pattern in made.beside) if made else ()
+    kept = [index for index, place in enumerate(whole.places) if not place.endswith((*beside, ".part"))]
+    if len(kept) == len(whole.places) or not kept:
+        return whole
+    return Dataset(whole.storage, [whole.places[index] for index in kept], whole.sizes[kept], scheme=whole.scheme)
 
 
 def _cut(files: Dataset, samples: int) -> Dataset:
@@ -86,10 +99,16 @@ def plans(whole: Plan, ranks: int, directory: str) -> list[Plan]:
     samples = len(whole.train.file) if whole.train.file is not None else len(whole.train.places)
     if samples < ranks:
         raise UsageError(f"{ranks} ranks cannot share {samples} samples", "lower --ranks, or make more data")
+    loader = whole.job.loader
+    if loader.drop_last and samples // (ranks * loader.shard_world_size) < loader.batch_size:
+        raise UsageError(
+            f"{samples} samples are no full batch of {loader.batch_size} for each of {ranks} ranks, and others are dropped",
+            "lower --ranks or the batch size, or make more data",
+        )
     return [
         replace(
             whole,
-            job=replace(whole.job, loader=whole.job.loader.but(shard_rank=rank, shard_world_size=ranks)),
+            job=replace(whole.job, loader=shared(loader, rank, ranks)),
             rank=rank,
             ranks=ranks,
             result=os.path.join(directory, f"result{rank}.json"),
@@ -127,8 +146,11 @@ def drop_cache(dataset: Dataset) -> str:
     """
     if not dataset.storage.local:
         return "objects have no page cache here"
-    for place in dataset.places:
-        cache.drop(place)
+    try:
+        for place in dataset.places:
+            cache.drop(place)
+    except OSError as error:
+        return f"{place} cannot be opened: {error.strerror}"
     left = cache.residency(dataset.places)
     if left is not None and left.share > 0.01:
         return f"{left.share:.0%} of the data is still in the page cache"

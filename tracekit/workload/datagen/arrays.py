@@ -27,12 +27,14 @@ def npz(plan: Plan, content: Content) -> Iterator[memoryview]:
     """An NPZ file with the samples as `x` and a label for each as `y`."""
     sink = Sink()
     method = zipfile.ZIP_DEFLATED if plan.data.compression == "zip" else zipfile.ZIP_STORED
-    level = plan.data.compression_level if method == zipfile.ZIP_DEFLATED else None
+    level = min(plan.data.compression_level, 9) if method == zipfile.ZIP_DEFLATED else None
     # The epoch of ZIP, so that the same data set is the same bytes.
     with zipfile.ZipFile(sink, "w", method, compresslevel=level) as archive:
         for name, pieces in (("x.npy", npy(plan, content)), ("y.npy", _labels(plan))):
             entry = zipfile.ZipInfo(name)
             entry.compress_type = method
+            # The archive's own level is not for entries that are made like this.
+            setattr(entry, "_compresslevel", level)  # noqa: B010 -- no public name before Python 3.13
             with archive.open(entry, "w", force_zip64=True) as member:
                 for piece in pieces:
                     member.write(piece)

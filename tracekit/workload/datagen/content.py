@@ -14,6 +14,7 @@ from tracekit.errors import UsageError
 
 BLOCK = 1 << 20
 _PAGE = 4096
+MOST_RATIO = _PAGE
 _MASK = (1 << 64) - 1
 
 

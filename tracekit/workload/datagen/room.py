@@ -35,7 +35,7 @@ def check(uri: str, wanted: int, files: int) -> list[str]:
     """
     if not scheme_of(uri).local:
         return []
-    place = _existing(local_path(uri))
+    place = _existing(os.path.abspath(local_path(uri)))
     state = os.statvfs(place)
     free = int(state.f_bavail * state.f_frsize * (1 - _SPARE))
     if wanted > free:

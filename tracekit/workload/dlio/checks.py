@@ -218,7 +218,7 @@ def _columns(settings: Settings) -> None:
             settings.add(
                 ERROR, path, f"column {column['name']} has no {min(wrong)}", "there are: name, dtype, size, read"
             )
-        if column.get("dtype", "float32") not in ELEMENT_BYTES:
+        if str(column.get("dtype", "float32")) not in ELEMENT_BYTES:
             settings.add(
                 ERROR,
                 path,

@@ -95,6 +95,8 @@ def parse(body: bytes | str, source: str) -> Node:
         raise InputError(f"{source}:{line}: {error.problem}", "see the YAML around that line") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{source} is not YAML: {str(error).splitlines()[0]}", "name a workload file") from None
+    except RecursionError:
+        raise InputError(f"{source} is nested deeper than a workload can be", "name a workload file") from None
     if top is None:
         raise InputError(f"{source} is empty", "a workload file has sections dataset, reader, train …")
     node = _Builder(loader, source).node(top, 0)

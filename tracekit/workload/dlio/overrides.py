@@ -45,7 +45,10 @@ def value_of(text: str) -> Any:
         UsageError: If brackets or quotes do not match.
     """
     parser = _Values(text)
-    value = parser.value(stops="")
+    try:
+        value = parser.value(stops="")
+    except RecursionError:
+        raise UsageError(f"{text[:40]!r}… is nested deeper than a value can be", "write it flat") from None
     if parser.rest():
         raise UsageError(f"{text!r} is not a value", "lists are [1,2], maps {type:normal,mean:1}, and quotes match")
     return value

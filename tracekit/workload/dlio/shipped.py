@@ -23,7 +23,8 @@ def path_of(name: str) -> str:
         InputError: If it looks like a path and nothing is there.
         UnknownNameError: If it is the name of none.
     """
-    if os.path.exists(name):
+    # A folder of that name, as generated data may lie in, is no workload.
+    if os.path.exists(name) and not (os.path.isdir(name) and name in names()):
         return name
     if os.sep in name or name.endswith(_SUFFIXES):
         raise InputError(f"there is no workload file {name}", "name one, or one of these: " + ", ".join(names()))
