@@ -18,6 +18,8 @@ from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.output import check_output, make_directory
 
 PROGRAM_LIMIT_S = 3600
+# What is asked to stop has so long.
+STOP_LIMIT_S = 10
 # Where the program finds tracekit's marks when its interpreter has no tracekit of its own.
 MARKS = "TRACEKIT_MARKS"
 _MARKS_FILES = ("__init__.py", "record/__init__.py", "record/context.py")
@@ -69,15 +71,27 @@ def record_program(
 
 
 def _status(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    with subprocess.Popen(command, stdout=sys.stderr, env=dict(environment)) as process:
+        try:
+            return process.wait(PROGRAM_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            _stop(process)
+            raise CannotRunError(
+                f"the golden's program did not end within {PROGRAM_LIMIT_S} s and was stopped",
+                f"find out what it waits for: {shlex.join(command)}",
+            ) from None
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a command, and what it has started: a recorder passes the signal on, which it could not do with SIGKILL."""
+    process.terminate()
     try:
-        return subprocess.run(
-            command, stdout=sys.stderr, timeout=PROGRAM_LIMIT_S, check=False, env=dict(environment)
-        ).returncode
+        process.wait(STOP_LIMIT_S)
     except subprocess.TimeoutExpired:
-        raise CannotRunError(
-            f"the golden's program did not end within {PROGRAM_LIMIT_S} s and was stopped",
-            f"find out what it waits for: {shlex.join(command)}",
-        ) from None
+        process.kill()
 
 
 def program_of(golden: Golden, python: str = sys.executable) -> Path:

@@ -1,5 +1,9 @@
 """Running a golden's own program: what is there is not lost by a run that fails, and one that does not end is said to be that."""
 
+import os
+import subprocess
+import time
+
 import pytest
 
 from harness import drive, golden
@@ -64,3 +68,25 @@ def test_a_program_that_does_not_end_is_stopped(own, tmp_path, monkeypatch, capf
     assert "did not end within 0.05 s and was stopped" in said
     assert "program.py" in said
     assert "Traceback" not in said
+
+
+def test_a_recorded_program_that_does_not_end_is_not_left_behind(own, tmp_path, monkeypatch):
+    """When the time is over the program ends with its recorder, and nothing of the run is left."""
+    place = tmp_path / "pid"
+    made = own(f"{MAKES_DATA}    open({str(place)!r}, 'w').write(f'{{os.getpid()}} ')\n    time.sleep(600)\n")
+    waited = subprocess.Popen.wait
+
+    def wait(process, timeout=None):
+        """The time is over as soon as the recorded program runs."""
+        if "record" in process.args and timeout == drive.PROGRAM_LIMIT_S:
+            while not (place.exists() and place.read_text().endswith(" ")) and process.poll() is None:
+                time.sleep(0.01)
+            raise subprocess.TimeoutExpired(process.args, timeout)
+        return waited(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    with pytest.raises(CannotRunError, match="was stopped"):
+        drive.record_program(made, tmp_path / "data", tmp_path / "out" / "run.jsonl")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(place.read_text()), 0)
+    assert list((tmp_path / "out").iterdir()) == []
