@@ -91,3 +91,15 @@ def test_a_step_costs_tens_of_bytes():
     assert len(table) == count
     assert (table[-1].step, table[-1].wait_us, table[5].t_us) == (count - 1, None, 0.005)
     assert sum(column.nbytes for column in columns) / count <= 100
+
+
+def test_metrics_of_equal_traces_are_equal():
+    """The table of steps, of which only columns are kept, is compared by its rows."""
+    one, same, other = (
+        Metrics.of(Trace.of([Op("/a", 0, 1, 0)], marks=[Mark("step", begin, 9, 0)])) for begin in (0, 0, 1)
+    )
+
+    assert one == same
+    assert one.steps.table == list(same.steps.table)
+    assert one.steps.table != other.steps.table
+    assert one.steps.table != 7

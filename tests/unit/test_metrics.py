@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -534,3 +536,39 @@ def test_the_snapshot_is_deterministic():
     first, second = (json.dumps(Metrics.of(training_trace(seed=4)).to_json()) for _ in range(2))
 
     assert first == second
+
+
+_FULL = """
+import errno
+import resource
+
+import numpy as np
+from tracekit import Op, Trace
+from tracekit.formats.ordered import fold
+from tracekit.metrics import Stream
+from tracekit.metrics.groups import Groups
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+def grouped():
+    found = Groups(1, most=100)
+    for number in range(50):
+        found.add([np.arange(100 * number, 100 * number + 100)], [np.ones(100, np.int64)])
+    list(found.rows())
+
+def ordered():
+    fold(lambda _ops: iter([Trace.of([Op("/a", 0, 1, 9 - number) for number in range(2000)])]), Stream, again=False)
+
+for way in (grouped, ordered):
+    try:
+        way()
+    except OSError as error:
+        print(way.__name__, error.errno == errno.EFBIG)
+"""
+
+
+def test_a_disk_that_is_full_is_said_once():
+    """What is kept in temporary files fails with the system's error, and nothing is printed when they are thrown away."""
+    done = subprocess.run([sys.executable, "-c", _FULL], capture_output=True, text=True, timeout=120, check=False)
+
+    assert (done.stdout, done.stderr) == ("grouped True\nordered True\n", "")

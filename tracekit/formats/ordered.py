@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -101,7 +102,9 @@ class _Kept:
                 self._put(piece)
 
     def __del__(self) -> None:
-        self._file.close()
+        # What a full disk did not take is written once more here: whoever wrote it has been told.
+        with suppress(OSError):
+            self._file.close()
 
     def pieces(self) -> Iterator[Trace]:
         """The pieces in order; header and tables with each, the trailer with the last."""

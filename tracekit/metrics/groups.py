@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,9 @@ class _Away:
         self._count = 0
 
     def __del__(self) -> None:
-        self._file.close()
+        # What a full disk did not take is written once more here: whoever wrote it has been told.
+        with suppress(OSError):
+            self._file.close()
 
     def put(self, columns: Rows) -> int:
         """Add rows; the number of the first of them."""

@@ -89,6 +89,11 @@ class StepTable(Sequence[StepRow]):
             return [self._row(number) for number in range(*place.indices(len(self)))]
         return self._row(range(len(self))[place])
 
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # compares with lists, which have none
+
     def _row(self, number: int) -> StepRow:
         values = {name: int(column[number]) for name, column in self._columns.items()}
         known: dict[str, Any] = {name: None if value == NULL else value for name, value in values.items()}
