@@ -115,8 +115,8 @@ class Blocked:
         if not whole or shift > 62 or len(rows) > MOST or any(len(row) % 2 for row in rows):
             raise ValueError("blocks are at most 64 rows of whole numbers in pairs")
         wide = max((max(row[::2], default=-1) for row in rows), default=-1) + 1
-        if wide > _MOST_BUCKETS:
-            raise ValueError(f"blocks have at most {_MOST_BUCKETS} buckets")
+        if wide > _MOST_BUCKETS or bool(rows) > bool(wide):
+            raise ValueError(f"blocks have at most {_MOST_BUCKETS} buckets, and not all of them are empty")
         counts = np.zeros((len(rows), wide), np.int64)
         for place, row in enumerate(rows):
             counts[place, row[::2]] = row[1::2]

@@ -152,8 +152,10 @@ def read(paths: Sequence[str], profile: Mapping[str, Any], source: str) -> list[
     """Path and run of trace files, each in one pass, without the warm-up that the profile's contract names.
 
     Raises:
-        InputError: If one cannot be read, or the profile is none.
+        InputError: If one cannot be read or is standard input, or the profile is none.
     """
+    if "-" in paths:
+        raise InputError("standard input cannot be a run of a golden", "save the trace, and name its file")
     warmup = Contract.of(profile, source).warmup
     return [(path, Run.read(path, warmup=warmup)) for path in paths]
 

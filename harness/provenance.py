@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracekit import __version__
 from tracekit.errors import InputError
+from tracekit.formats import several
 
 if TYPE_CHECKING:
     from harness.golden import Golden
@@ -51,21 +51,20 @@ def _versions(versions: Iterable[Any]) -> str:
 def _digests(runs: Sequence[tuple[str, Run]], known: Mapping[str, str]) -> list[str]:
     digests = dict(known)
     for path, _ in runs:
-        digest = _digest(Path(path))
+        digest = _digest(path)
         if digest in digests:
             raise InputError(f"{path} and {digests[digest]} are the same run", "a golden is made of different runs")
         digests[digest] = path
     return list(digests)[len(known) :]
 
 
-def _digest(path: Path) -> str:
-    """The digest of a file, or of all files of a directory in order of their names."""
+def _digest(path: str) -> str:
+    """The digest of the files that a trace is read from: of a directory or a glob all its traces in order of their names."""
     digest = hashlib.sha256()
-    for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if part.is_file():
-            with open(part, "rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
+    for part in several.expand(path):
+        with open(part, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     return digest.hexdigest()
 
 

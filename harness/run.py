@@ -64,6 +64,9 @@ class Run:
             warmup: What is left out of the figures, where it can be told; `Run.warmup` says whether it could.
         """
         found = None
+        if warmup != NONE and os.fspath(path) == "-":
+            # It can be read once only.
+            return cls.of(formats.load(path, time_unit=time_unit, skip_bad=skip_bad), warmup)
         if warmup != NONE:
             found = Warmup.of(warmup, formats.chunks(path, time_unit=time_unit, skip_bad=skip_bad))
         start = partial(_Reading, warmup=found)

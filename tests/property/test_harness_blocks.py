@@ -97,6 +97,7 @@ def test_blocks_survive_being_written(pairs):
         {"shift": 0, "first": 0, "rows": [[0.5, 1]]},
         {"shift": 0, "first": 0, "rows": [[10**9, 1]]},
         {"shift": 0, "first": 0, "rows": [[]] * 65},
+        {"shift": 0, "first": 0, "rows": [[]] * 8},
         {"shift": 0, "first": 0, "rows": [["1", 1]]},
     ],
 )

@@ -1,6 +1,8 @@
 """Learning a golden: noise and tolerance apart, outliers named, what noise makes impossible said; and blessing what was learned."""
 
+import io
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +21,7 @@ from tracekit import formats
 from tracekit.errors import InputError, OutputExistsError, UnknownNameError, UsageError
 from tracekit.formats import ordered
 from tracekit.testing import training_trace
-from tracekit.trace import NULL, Op, Trace
+from tracekit.trace import NULL, Op, Trace, concatenate
 
 JOB = {"files": 128, "batch": 16, "compute_ns": 50_000_000}
 
@@ -253,6 +255,20 @@ def test_a_damaged_lesson_is_an_error(tmp_path):
         golden.load(str(directory))
 
 
+def test_runs_may_be_named_by_a_glob_or_a_directory(tmp_path, capsys):
+    """A run in parts is known by all of them; the same parts twice are one run, and standard input is none."""
+    for seed in range(6):
+        folder = tmp_path / f"run{seed}"
+        folder.mkdir()
+        formats.save(job(seed), folder / "a.jsonl")
+    runs = [*(str(tmp_path / f"run{seed}" / "*.jsonl") for seed in range(5)), str(tmp_path / "run5")]
+    assert main(["learn", *runs, "-o", str(tmp_path / "mine")]) == 0
+    assert len(golden.load(str(tmp_path / "mine")).provenance["sha256"]) == 6
+    for more, sentence in ((str(tmp_path / "run0"), "are the same run"), ("-", "standard input cannot be a run")):
+        assert main(["learn", *runs, more, "-o", str(tmp_path / "other")]) == 2
+        assert sentence in capsys.readouterr().err
+
+
 # -- more runs ----------------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +391,17 @@ def test_the_first_step_can_be_left_out():
     assert left_of(bare, "first-step").col("t_submit").min() == 60
 
 
+def test_a_warm_up_is_left_out_of_standard_input(tmp_path, monkeypatch):
+    """What can be read only once has the figures that its file has."""
+    path = tmp_path / "run.jsonl"
+    formats.save(job(3), path)
+    wanted = Run.read(path, warmup="first-epoch")
+    with path.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        found = Run.read("-", warmup="first-epoch")
+    assert (found.figures.to_json(), found.warmup) == (wanted.figures.to_json(), "first-epoch")
+
+
 def test_a_warm_up_that_is_everything_is_none():
     """Where nothing else would be left, nothing is left out, and the run says so."""
     one = job(1).select(np.asarray(job(1).col("epoch") == 0))
@@ -416,6 +443,33 @@ def test_a_run_without_a_warm_up_to_be_told_stays_open():
     trace = job(9)
     blind = Trace(columns, trace.tables, trace.marks, trace.header, trace.trailer)
     assert finding(repeat.judge(standard, [blind], ["blind"]), "valid.warmup").outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("left", "contract"), [(9, {}), (0, {}), (9, {"min_ops": 1}), (30, {"min_ops": 31})])
+def test_too_few_ops_after_the_warm_up_decide_nothing(left, contract):
+    """A run whose second epoch has hardly begun is as long as ever in whole: it stays open, and says what is left."""
+    profile = {"contract": {"warmup": "first-epoch", **contract}}
+    golden_runs = Envelope.of([Run.of(job(seed), "first-epoch") for seed in range(5)])
+    standard = learn.standard_of("x", golden_runs, profile, "p")
+    trace = job(9)
+    data, later = trace.mask("op", "read", "write"), np.asarray(trace.col("epoch") == 1)
+    later_data = np.flatnonzero(data & later)
+    kept = ~later
+    kept[later_data[:left]] = True
+    kept |= later & ~data
+    if not left and not bool((later & ~data).any()):
+        # Something else of that epoch, so that it is there at all.
+        closed = Trace.of([Op("/a", None, 0, 10**12, "close", epoch=1)], marks=trace.marks, header=trace.header)
+        run = concatenate([trace.select(kept), closed])
+    else:
+        run = trace.select(kept)
+    run.trailer = replace(trace.trailer, ops=len(run))
+    verdict = repeat.judge(standard, [run], ["run"])
+    found = finding(verdict, "valid.size")
+    assert (found.outcome, f"holds {left} reads and writes after its warm-up" in found.reason) == (
+        Outcome.INCONCLUSIVE,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
