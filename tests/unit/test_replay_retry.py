@@ -46,6 +46,7 @@ def test_one_number_holds_status_and_kind():
     """The trace keeps the status or errno, the statement the kind; both come out as they went in."""
     gone = StoreError(404, "NoSuchBucket")
     assert (failures.error_name(gone.number), failures.kind_of(gone.number), gone.errno) == ("404", "bucket gone", 404)
+    assert (gone.strerror, StoreError(403, "403").strerror) == ("HTTP 404 NoSuchBucket", "HTTP 403")
     plain = StoreError(404)
     assert (plain.number, plain.kind) == (404, "not found")
     kinds = {number: failures.kind_of(number) for number in (401, 403, 416, 429, 503, 500, errno.ECONNRESET, errno.EIO)}

@@ -76,4 +76,5 @@ class StoreError(OSError):
         text = f"HTTP {said}" if failures.is_status(said) else _CAUSES.get(said, os.strerror(said))
         if self.kind in _KINDS:
             text = f"{_KINDS[self.kind]} (HTTP {said})" if failures.is_status(said) else _KINDS[self.kind]
-        super().__init__(said, f"{text} {code}".rstrip())
+        # To a HEAD there is no name in the answer, and clients put the status there.
+        super().__init__(said, f"{text} {code}".rstrip() if code != str(said) else text)

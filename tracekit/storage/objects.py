@@ -148,10 +148,10 @@ class ObjectStorage:
     def walk(self, place: str) -> Iterator[tuple[str, int]]:
         """Every object below a prefix, or the object itself (errors: OSError; ENOENT where there is none)."""
         client, key = self._client(place)
-        there = False
-        for name, size in client.walk(key.name.rstrip("/")):
+        there, folder = False, key.name.rstrip("/")
+        for name, size in client.walk(folder):
             # Some tools mark folders by empty objects with a slash at the end.
-            if not any(part.startswith(".") for part in name.split("/")) and not name.endswith("/"):
+            if not any(part.startswith(".") for part in name[len(folder) :].split("/")) and not name.endswith("/"):
                 there = True
                 yield str(Key(key.scheme, key.container, name)), size
         if there:

@@ -17,6 +17,8 @@ from tracekit.storage.store_settings import Requests, azure_settings, environmen
 # As many as a replay has streams, within reason.
 _CONNECTIONS = 64
 _FAILED = 300
+# Azure's SDK divides what is larger into several requests; no PUT of a blob may be larger than this.
+_WHOLE = 5000 << 20
 _UNRESOLVED = re.compile(r"Failed to resolve|NameResolution|Name or service not known|getaddrinfo")
 _TLS = re.compile(r"\[SSL|SSLError|CERTIFICATE_VERIFY_FAILED|certificate verify")
 T = TypeVar("T")
@@ -111,15 +113,16 @@ class AzureSdkClient:
         return len(body), first_byte
 
     def _get(self, name: str, offset: int, length: int) -> tuple[bytes, int]:
-        began: list[int] = []
+        came: list[tuple[bytes, int]] = []
 
-        def get() -> bytes:
-            answer = self._container.download_blob(
-                name, offset=offset, length=length, raw_response_hook=lambda _: began.append(monotonic_ns())
-            )
-            return bytes(answer.readall())
+        def answered(response: Any) -> None:
+            # The SDK would ask again, twice and unseen, for a body that breaks off: it is read before the SDK gets to it.
+            if response.http_response.status_code < _FAILED:
+                first_byte, raw = monotonic_ns(), response.http_response.internal_response.raw
+                came.append((_asked(lambda: bytes(raw.read(decode_content=False)), answered=True), first_byte))
 
-        return _asked(get), began[0]
+        _asked(lambda: self._container.download_blob(name, offset=offset, length=length, raw_response_hook=answered))
+        return came[0]
 
     def size(self, name: str) -> int:
         """The size of a blob in bytes (errors: StoreError)."""
@@ -204,7 +207,7 @@ def _azure(container: str, requests: Requests) -> Any:
     if account.key:
         credential = {"account_name": account.account, "account_key": account.key}
     return ContainerClient(
-        account.url, container, credential, retry_total=0,
+        account.url, container, credential, retry_total=0, max_single_get_size=_WHOLE, max_single_put_size=_WHOLE,
         connection_timeout=requests.connect_timeout_s, read_timeout=requests.timeout_s,
     )  # fmt: skip
 

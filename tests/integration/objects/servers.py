@@ -48,15 +48,17 @@ def lasting_port() -> int:
     raise RuntimeError("no free port")
 
 
-def _free_pair() -> int:
-    """A port whose gRPC companion 10,000 above is free as well: SeaweedFS takes both."""
-    for _ in range(200):
-        port = free_port()
-        if port < 55_000:
-            with socket.socket() as probe, contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port + 10_000))
-                return port
-    raise RuntimeError("no two free ports")
+def _free_pairs(count: int) -> list[int]:
+    """Ports whose gRPC companions 10,000 above are free as well, since SeaweedFS takes both: all lasting ones, and all different."""
+    found: list[int] = []
+    for port in random.sample(range(12_000, 22_000), 500):
+        with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 10_000))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free ports")
 
 
 def weed() -> str | None:
@@ -83,7 +85,7 @@ def seaweed(directory: Path) -> Iterator[str]:
     identity = {"name": "t", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": actions}
     config = directory / "s3.json"
     config.write_text(json.dumps({"identities": [identity]}))
-    ports = {name: _free_pair() for name in ("master", "volume", "filer", "s3")}
+    ports = dict(zip(("master", "volume", "filer", "s3"), _free_pairs(4), strict=True))
     command = [
         str(weed()), "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={directory}",
         "-master.telemetry=false", f"-master.port={ports['master']}", f"-volume.port={ports['volume']}", "-filer",
@@ -99,7 +101,7 @@ def seaweed(directory: Path) -> Iterator[str]:
 def azure(directory: Path) -> Iterator[str]:
     """Azurite; yields the account's blob endpoint."""
     directory.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = lasting_port()
     words = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(directory), "--silent"]
     command = [*(azurite() or []), *words, "--skipApiVersionCheck", "--loose", "--disableTelemetry"]
     base = f"http://127.0.0.1:{port}"
@@ -274,7 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, int):
             self._answer(fault, 0, b"")
             return
-        first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        asked = self.headers.get("x-ms-range") or self.headers.get("Range", "bytes=0-")
+        first, _, last = asked.removeprefix("bytes=").partition("-")
         part = truth.body[int(first) : int(last or len(truth.body)) + 1]
         if not part:
             self._answer(416, 0, b"")

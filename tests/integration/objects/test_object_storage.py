@@ -136,6 +136,45 @@ def test_each_fault_is_told_apart(s3_environment, client, fault, number):
     assert server.gets == 1
 
 
+@pytest.fixture
+def az_of(s3_environment):
+    """Lets the environment lead to a server as Azure's; the URI of a container there."""
+    from conftest import _forget_clients
+
+    def lead(endpoint):
+        s3_environment.setenv("AZURE_STORAGE_ACCOUNT_NAME", servers.ACCOUNT)
+        s3_environment.setenv("AZURE_STORAGE_ACCOUNT_KEY", servers.ACCOUNT_KEY)
+        s3_environment.setenv("AZURE_STORAGE_ENDPOINT", f"{endpoint}/{servers.ACCOUNT}")
+        _forget_clients()
+        return "az://container"
+
+    yield lead
+    _forget_clients()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [("short", "short body"), ("stalled body", "stalled body"), (503, "throttled"), (404, "not found")],
+)
+@EVERY_CLIENT
+def test_azure_is_asked_once_as_well(az_of, client, fault, kind):
+    """Its SDK would ask again for a body that breaks off, after a second: here each op is one request, whatever becomes of it."""
+    server = servers.RangeServer(BODY, lambda _: fault)
+    with server.serving() as endpoint, pytest.raises(StoreError) as failed:
+        _read(storage_for("az://c", Requests(client, timeout_s=2)), f"{az_of(endpoint)}/x", 0, 1000)
+    assert (failed.value.kind, server.gets) == (kind, 1)
+
+
+@EVERY_CLIENT
+def test_a_large_range_of_azure_is_one_request(az_of, client):
+    """34 MiB at once, which its SDK would divide."""
+    server = servers.RangeServer(bytes(36 << 20))
+    with server.serving() as endpoint:
+        handle = storage_for("az://c", Requests(client)).open(f"{az_of(endpoint)}/x", Access())
+        count, _ = handle.skim(34 << 20, 1)
+    assert (count, server.gets) == (34 << 20, 1)
+
+
 def test_the_doctor_asks_the_store(s3):
     """Each client is tried, and the finding says how quickly the answer came."""
     from tracekit import doctor
@@ -156,6 +195,9 @@ def test_everything_below_a_prefix_is_found(store, client):
         storage.write(f"{store}/{name}", bytes(size))
     assert sorted(storage.walk(f"{store}/train/")) == [(f"{store}/train/a/x", 2), (f"{store}/train/b", 3)]
     assert list(storage.walk(f"{store}/train2/c")) == [(f"{store}/train2/c", 1)]
+    assert len(list(storage.walk(store))) == 3
+    storage.write(f"{store}/.cache/x", b"x")
+    assert list(storage.walk(f"{store}/.cache")) == [(f"{store}/.cache/x", 1)]
     assert len(list(storage.walk(store))) == 3
     with pytest.raises(OSError) as gone:
         list(storage.walk(f"{store}/nothing"))
