@@ -9,6 +9,7 @@ import pickle
 import sys
 import types
 
+import numpy as np
 import pytest
 
 import tracekit
@@ -159,6 +160,14 @@ def test_step_numbers_go_on_after_an_explicit_one(recorder, tmp_path):
     with tracekit.step():
         pass
     assert [step for _, step, _ in _marks(tmp_path)] == [10, 11]
+
+
+def test_a_step_s_number_may_be_numpy_s_and_batches_an_array(recorder, tmp_path):
+    """Both have an `__index__`; only what can be gone through is batches."""
+    with tracekit.step(np.int64(7)):
+        pass
+    assert list(tracekit.step(np.array([1, 2]))) == [1, 2]
+    assert [step for _, step, _ in _marks(tmp_path)] == [7, 8, 9]
 
 
 def test_error_in_a_step_leaves_no_context_behind(recorder):

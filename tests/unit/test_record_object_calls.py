@@ -186,6 +186,29 @@ def test_a_stream_is_over_with_its_last_piece_or_when_it_is_let_go(calls):
     assert [ret for _, ret, _, _ in told(calls)] == [5, 3, 0]
 
 
+class Consumed(Source):
+    """A client's answer whose body is being streamed: it gives nothing else any more."""
+
+    def stream(self):
+        """The body."""
+        return Source()
+
+    def bytes(self):
+        """The client's own refusal."""
+        raise ValueError("consumed")
+
+
+def test_a_body_that_is_asked_for_twice_is_refused_by_the_client(calls):
+    """The program gets the client's exception, and the op is the stream's."""
+    (request,) = calls.begin("read", "s3://b/k", 0, 5)
+    result = object_bodies.Result(Consumed(), calls, request)
+    stream = result.stream()
+    with pytest.raises(ValueError, match="consumed"):
+        result.bytes()
+    assert [*stream] == [b"abc", b"de"]
+    assert told(calls) == [("read", 5, None, None)]
+
+
 def test_what_is_sent_is_measured_and_sent_as_it_is(tmp_path):
     """Buffers, paths, open files, pieces now and later; a file that is not there is the client's to complain about."""
     (tmp_path / "x").write_bytes(bytes(7))

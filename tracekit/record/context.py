@@ -36,7 +36,8 @@ def step(number: Any = None) -> Any:
     Args:
         number: The step's number; by default they are counted in this process. Or the batches to go through.
     """
-    if number is None or isinstance(number, int):
+    # A number may be NumPy's or a tensor's too; arrays of them, which are batches, have an `__index__` as well.
+    if number is None or isinstance(number, int) or (hasattr(number, "__index__") and not hasattr(number, "__iter__")):
         return Span("step", number)
     return _each(number)
 

@@ -273,10 +273,12 @@ class Wrapped(Held):
 
 
 class _Over:
-    """A request that another object has taken over."""
+    """A request that another object has taken over: whatever becomes of it is told there."""
 
-    def done(self) -> None:
-        """It is told elsewhere."""
+    def done(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+    gave = unseen = failed_with = done
 
 
 def _lengths(result: Any) -> int:
