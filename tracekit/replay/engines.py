@@ -25,9 +25,9 @@ from tracekit.trace import NULL
 
 Int64s = NDArray[np.int64]
 
-# The file of what was done, among a replay's working files.
 # More threads than this wait for the scheduler, not for the storage; streams then share them.
 MAX_WORKERS = 1024
+# The file of what was done, among a replay's working files.
 RESULTS = "results"
 # tk_result in tracekit/_native/engine.h: what became of an op. `row` is its place in the order of time, behind those of all
 # repetitions before.

@@ -92,7 +92,8 @@ def started(count: int, module: str, first: Any) -> Iterator[PipeWire]:
         processes.append(subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL))
         theirs.close()
         connections[rank] = Connection(mine.detach())
-        connections[rank].send(first)
+        with suppress(OSError):  # one that has ended already is found out by its silence
+            connections[rank].send(first)
     try:
         yield PipeWire(0, count, connections, processes)
     finally:

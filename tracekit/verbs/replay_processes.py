@@ -31,7 +31,7 @@ def wanted(args: argparse.Namespace) -> int:
     text = str(args.processes)
     if text == "auto":
         return _needed(args)
-    if not text.isdigit() or not int(text):
+    if not text.isdecimal() or not int(text):
         raise UsageError(f"--processes {text!r} is no number of processes", "give 1 or more, or auto")
     return int(text)
 

@@ -135,7 +135,7 @@ def test_an_end_leaves_a_trace_and_no_process(serving, tmp_path, struck):
     ("words", "sentence"),
     [
         (("0",), "--processes '0' is no number of processes"),
-        (("many",), "--processes 'many' is no number of processes"),
+        (("²",), "--processes '²' is no number of processes"),
         (("2", "--loop", "2"), "--loop holds within one process"),
         (("2", "--remap", "s3://b=/nowhere"), "do not exist"),
     ],

@@ -187,7 +187,7 @@ def test_a_server_that_never_answers_ends_within_the_timeout(s3_environment, fol
     """A stalled request is one failed op after --timeout; --max-errors ends a run on a store that is gone."""
     server = servers.RangeServer(os.urandom(SIZE), lambda n: "stall" if n == 5 else None)
     formats.save(Trace.of(recording(folder, count=30)), tmp_path / "t.jsonl")
-    words = ("--remap", f"{folder}=s3://bucket/d", "--json", "--timeout", "1", "-o")
+    words = ("--remap", f"{folder}=s3://bucket/d", "--json", "--timeout", "3", "-o")
     with server.serving() as endpoint:
         s3_environment.setenv("AWS_ENDPOINT_URL", endpoint)
         run, _ = replayed(tmp_path / "t.jsonl", *words, tmp_path / "r.jsonl")
