@@ -132,6 +132,8 @@ def test_times_are_read_as_people_write_them(text, expected):
         ("norml(1)", "there is no distribution 'norml'; did you mean 'normal'?"),
         ("gamma(1)", "a gamma distribution has no scale"),
         ("uniform(1,2,3)", "too many numbers; uniform has min, max"),
+        ("1e30", "'1e30' is longer than a day; write seconds"),
+        ("poisson(1e30)", "is longer than a day"),
         ("-1", "the value of a fixed distribution is -1"),
     ],
 )
@@ -257,6 +259,7 @@ def test_norms_that_are_not_kept_are_named(data):
         (("torch-like", "--epochs", "0"), 2, "--epochs is 0; write 1 or more"),
         (("torch-like", "++workload.train.epochs=2"), 2, "use -O NAME=VALUE"),
         (("torch-like", "-o", "x.jsonl", "--runs", "6"), 2, "-o records one run"),
+        (("torch-like", "-o", "x.jsonl", "--output", "./x.jsonl"), 2, "trace and report are both to be ./x.jsonl"),
         (("nothing.yaml",), 2, "there is no workload file nothing.yaml"),
     ],
 )
@@ -271,7 +274,7 @@ def test_wrong_words_are_one_sentence(words, code, said, capsys):
     assert told.out == ""
 
 
-_RANK = """#!{python}
+_RANK = """
 import os, sys, time
 print("ready", flush=True)
 sys.stdin.readline()
@@ -287,9 +290,8 @@ while not os.path.exists(other):
 
 def test_ranks_run_side_by_side(tmp_path, monkeypatch):
     """Every rank is told to go before any is waited for: here each ends only when the other has begun, too."""
-    (tmp_path / "rank").write_text(_RANK.format(python=sys.executable, folder=tmp_path))
-    (tmp_path / "rank").chmod(0o755)
-    monkeypatch.setattr(drive.sys, "executable", str(tmp_path / "rank"))
+    program, plain = _RANK.format(folder=tmp_path), subprocess.Popen
+    monkeypatch.setattr(drive.subprocess, "Popen", lambda _, **how: plain([sys.executable, "-c", program], **how))
     assert drive.main(["a", "b"]) == 0
 
 
@@ -340,3 +342,16 @@ def test_a_cache_that_cannot_be_dropped_says_why(data):
     whole = create_dataset(str(data))
     (data / "03").unlink()
     assert "03 cannot be opened: No such file" in run.drop_cache(whole)
+
+
+def test_a_run_is_recorded_whatever_its_folder_is_called(tmp_path):
+    """Brackets and stars in the name of a folder are letters of it, and no pattern."""
+    from tracekit.trace import Trace
+
+    folder = tmp_path / "a[1]*?"
+    folder.mkdir()
+    for index in range(4):
+        (folder / f"{index}").write_bytes(bytes(1000))
+    done = _run("custom", "--data", folder, "-O", "batch_size=2", "-o", tmp_path / "t.jsonl", "-q")
+    assert done.returncode == 0, done.stderr
+    assert sum(op.ret for op in Trace.read(tmp_path / "t.jsonl") if op.op == "read") == 4000

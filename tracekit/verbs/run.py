@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
 import shlex
@@ -140,6 +141,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.trace_record is not None:
         if args.runs > 1:
             raise UsageError("-o records one run, and --runs asks for more", "leave one of them out")
+        if args.output is not None and os.path.abspath(args.output) == os.path.abspath(args.trace_record):
+            raise UsageError(f"trace and report are both to be {args.output}", "name another file for one of them")
         from tracekit import formats
 
         formats.check_save(args.trace_record, force=args.force)
@@ -332,7 +335,7 @@ def _start(args: argparse.Namespace, plans: Sequence[Plan], command: Sequence[st
     from tracekit.workload import run
 
     folder = run.folder(work.job.data.uri)
-    include = [f"{folder}/*"] if folder else []
+    include = [f"{glob.escape(folder)}/*"] if folder else []
     record_program(Recording(command, args.trace_record, include, force=args.force))
 
 

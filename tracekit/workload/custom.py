@@ -22,6 +22,8 @@ from tracekit.errors import InputError, TracekitError, UnknownNameError, UsageEr
 from tracekit.workload.distribution import KINDS, Distribution
 
 KEYS = ("name", "profile", "as", "data", "loader", "epochs", "steps", "compute", "decode", "seed")
+# Longer than a step of any training; clocks and generators have limits, too.
+_LONGEST_S = 86400
 _CALL = re.compile(r"\s*([a-z]+)\s*\(([^()]*)\)\s*")
 
 
@@ -163,4 +165,7 @@ def duration(text: str) -> Distribution:
         raise UsageError(f"{text!r} is no time", f"write seconds, or as in {shown}" if match else "write seconds, or as in normal(0.02, 0.002)") from None  # fmt: skip
     if len(numbers) > len(KINDS[kind]):
         raise UsageError(f"{text!r} has too many numbers", f"{kind} has {', '.join(KINDS[kind])}")
-    return Distribution(kind, dict(zip(KINDS[kind], numbers, strict=False)))
+    found = Distribution(kind, dict(zip(KINDS[kind], numbers, strict=False)))
+    if max(found.mean, *numbers) > _LONGEST_S:
+        raise UsageError(f"{text!r} is longer than a day", "write seconds")
+    return found
