@@ -175,6 +175,25 @@ def test_a_large_range_of_azure_is_one_request(az_of, client):
     assert (count, server.gets) == (34 << 20, 1)
 
 
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("short", "short body"), ("stalled body", "stalled body"), (503, "throttled")]
+)
+def test_a_large_body_that_is_let_go_fails_as_others_do(s3_environment, fault, kind):
+    """It comes in pieces: one request, all of its bytes, and its failures by their kinds."""
+    from conftest import _forget_clients
+
+    server = servers.RangeServer(bytes(5 << 20), lambda n: fault if n else None)
+    with server.serving() as endpoint:
+        s3_environment.setenv("AWS_ENDPOINT_URL", endpoint)
+        _forget_clients()
+        handle = storage_for("s3://b", Requests(timeout_s=2)).open("s3://bucket/x", Access())
+        count, first_byte = handle.skim(4 << 20, 100)
+        assert (count, first_byte > 0) == (4 << 20, True)
+        with pytest.raises(StoreError) as failed:
+            handle.skim(4 << 20, 0)
+    assert (failed.value.kind, server.gets) == (kind, 2)
+
+
 def test_the_doctor_asks_the_store(s3):
     """Each client is tried, and the finding says how quickly the answer came."""
     from tracekit import doctor
