@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tracekit import itself
 from tracekit.errors import EXIT_CANNOT_RUN, EXIT_INPUT, CannotRunError
 from tracekit.metrics.view import View
 from tracekit.pages import PAGE_BYTES
@@ -177,7 +177,7 @@ def replayed(
 def _replay(trace: str, scenario: Scenario, words: Sequence[str], output: Path) -> tuple[int, int, str]:
     """Exit status, bytes read from a device, and what it said on standard error."""
     command = [
-        sys.executable, "-m", "tracekit.cli", "-q", "replay", trace, "-o", str(output), "--cache", scenario.cache,
+        *itself.command("tracekit.cli"), "-q", "replay", trace, "-o", str(output), "--cache", scenario.cache,
         "--cache-start", scenario.cache_start, "--accept-degraded", *words,
     ]  # fmt: skip
     with open(output.with_suffix(".log"), "w+b") as log:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import demo_train
-from tracekit import console
+from tracekit import console, itself
 from tracekit.errors import CannotRunError, UsageError
 
 LIMIT_S = 300
@@ -130,4 +130,4 @@ def _command(words: Sequence[str]) -> list[str]:
     """The command as this interpreter runs it, wherever the scripts are installed."""
     modules = {"tracekit": "tracekit.cli", "harness": "harness.cli"}
     real = [sys.executable if word == "python" else word for word in words]
-    return [sys.executable, "-m", modules[words[0]], *real[1:]] if words[0] in modules else real
+    return [*itself.command(modules[words[0]]), *real[1:]] if words[0] in modules else real

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import tracekit
 from harness.golden import Golden
+from tracekit import itself
 from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.output import check_output, make_directory
 
@@ -133,7 +134,7 @@ def missing(packages: Sequence[str], python: str = sys.executable) -> list[str]:
 
 def recorder() -> list[str]:
     """The command that records, as this interpreter runs it."""
-    return [sys.executable, "-m", "tracekit.cli", "record"]
+    return [*itself.command("tracekit.cli"), "record"]
 
 
 def _marks(directory: Path) -> Path:

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
+from tracekit import itself
+
 _PR_SET_PDEATHSIG = 1
 _PATIENCE_S = 10.0
 
@@ -88,7 +90,7 @@ def started(count: int, module: str, first: Any) -> Iterator[PipeWire]:
     processes, connections = [], {}
     for rank in range(1, count):
         mine, theirs = socket.socketpair()
-        command = [sys.executable, "-m", module, str(rank), str(count), str(theirs.fileno())]
+        command = [*itself.command(module), str(rank), str(count), str(theirs.fileno())]
         processes.append(subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL))
         theirs.close()
         connections[rank] = Connection(mine.detach())
