@@ -55,6 +55,7 @@ def check(
         return _with_reason(verdict, mode, _why_paired(replay, traces[0]))
     if remap:
         raise UsageError(f"--remap has no meaning in {chosen} mode", "it pairs ops one by one; leave it out")
+    _refuse_the_same(traces)
     standard = _standard(against, time_unit=time_unit, skip_bad=skip_bad)
     warmup = standard.contract.warmup
     runs = [Run.read(trace, time_unit=time_unit, skip_bad=skip_bad, warmup=warmup) for trace in traces]
@@ -62,6 +63,19 @@ def check(
     return _with_reason(
         verdict, mode, f"{standard.name} is made of runs; another job of the same kind is judged with --mode {PROFILE}"
     )
+
+
+def _refuse_the_same(traces: Sequence[str]) -> None:
+    """One run is one run, however often it is named: repeats are what intervals over runs are made of."""
+    seen: dict[str, str] = {}
+    for trace in traces:
+        place = os.path.realpath(trace)
+        if place in seen:
+            raise UsageError(
+                f"{trace} is given twice" + (f" (as {seen[place]})" if seen[place] != trace else ""),
+                "name each run once",
+            )
+        seen[place] = trace
 
 
 def _with_reason(verdict: Verdict, mode: str, chosen_for: str) -> Verdict:

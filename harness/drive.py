@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import os
 import shlex
@@ -62,7 +63,7 @@ def record_program(
                 f"{program.name} of the golden {golden.name} could not make its data set in {data}",
                 "see its message above",
             )
-        record = [*recorder(), "-o", str(recorded), "--include", f"{data}/*", "--"]
+        record = [*recorder(), "-o", str(recorded), "--include", f"{glob.escape(str(data))}/*", "--"]
         status = _status([*record, *command, *arguments], environment)
         if status:
             raise CannotRunError(

@@ -293,3 +293,14 @@ def test_one_slow_run_of_three_is_no_failure_of_the_environment():
     assert finding(one, "latency.p50").outcome is not Outcome.FAIL
     assert finding(two, "latency.p50").outcome is Outcome.FAIL
     assert finding(two, "latency.p50").gates
+
+
+def test_a_run_named_twice_is_one_run(tmp_path, monkeypatch, capsys):
+    """The same trace given twice, also by another spelling, is refused: it would count as two repeats."""
+    monkeypatch.chdir(tmp_path)
+    formats.save(training_trace(seed=1), "a.jsonl")
+    for again in ("a.jsonl", "./a.jsonl"):
+        assert main(["check", "a.jsonl", again, "--golden", "torch-like"]) == 2
+        said = capsys.readouterr().err
+        assert "is given twice" in said
+        assert "Traceback" not in said
