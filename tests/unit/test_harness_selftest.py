@@ -239,3 +239,12 @@ def test_a_failure_by_another_name_is_no_detection():
     report = selftest.Report(cells=[cell])
     assert not cell.named
     assert report.detected(2.0).outcomes[Outcome.FAIL] == 0
+
+
+def test_an_edit_that_changes_nothing_is_none(standard, run):
+    """A run whose files are touched in the order of their names as it is: taking the shuffle away is not asked to be noticed."""
+    plain = mutations.in_order_of_names(run)
+    found = {cell.edit for cell in detection.cells("run", standard, plain, [], [])}
+    assert "no shuffle" not in found
+    assert "half the sizes" in found
+    assert "no shuffle" in {cell.edit for cell in detection.cells("run", standard, run, [], [])}
