@@ -75,7 +75,7 @@ def test_what_cannot_be_converted_is_one_sentence(tmp_path, arguments, said):
 
 
 def test_converting_needs_no_memory_for_the_trace(tmp_path):
-    """Five times as many ops through the same conversion raise its peak memory by less than a third of their size."""
+    """Ten times as many ops through the same conversion raise its peak memory by less than half of their size."""
     program = """
 import sys
 import numpy as np
@@ -97,11 +97,12 @@ with formats.writing("b.parquet") as writer:
 print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """
     peak = {}
-    for count in (400_000, 2_000_000):
+    for count in (400_000, 4_000_000):
         done = subprocess.run(
             [sys.executable, "-c", program, str(count)], capture_output=True, text=True, timeout=600, cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
         peak[count] = int(done.stdout)
-    in_memory = 1_600_000 * 48 // 1024
-    assert peak[2_000_000] - peak[400_000] < in_memory / 3
+    in_memory = 3_600_000 * 48 // 1024
+    # What allocators and threads keep differs from run to run by some 40 MB, whatever the length.
+    assert peak[4_000_000] - peak[400_000] < in_memory / 2
