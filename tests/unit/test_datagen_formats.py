@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import subprocess
+import sys
 import tarfile
 import warnings
 import zlib
@@ -149,9 +150,9 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def tensorflow(repository):
+def tensorflow():
     """The interpreter that has TensorFlow."""
-    python = repository / ".venv" / "peers" / "tensorflow" / "bin" / "python"
+    python = Path(sys.prefix) / "peers" / "tensorflow" / "bin" / "python"
     if not python.exists():
         pytest.skip("TensorFlow is not installed beside (make .venv/.goldens)")
     return str(python)
