@@ -90,12 +90,13 @@ def cells(name: str, standard: Standard, trace: Trace, seeds: Sequence[int], lev
         for edit in DIALLED:
             yield from dialled(name, mode, judge, edit, trace, seeds, levels)
         for edit in ALWAYS:
-            if _as_it_was(trace, edit.apply(trace, 1.0, 0)):
+            edited = edit.apply(trace, 1.0, 0)
+            if _as_it_was(trace, edited):
                 continue  # no edit of this trace: its four files, say, are touched in the order of their names as it is
             visible = mode in edit.criteria and (mode == PAIRED or _has(trace, edit.asks))
-            yield _plain(name, mode, judge, edit, trace, "always" if visible else "unseen")
+            yield _plain(name, mode, judge, edit, edited, "always" if visible else "unseen")
         for edit in UNSEEN:
-            yield _plain(name, mode, judge, edit, trace, "unseen")
+            yield _plain(name, mode, judge, edit, edit.apply(trace, 1.0, 0), "unseen")
         for title, harmless in HARMLESS.items():
             if title == "data moved" and mode == PAIRED:
                 continue  # it is harmless there with a remapping only, which tests of their own look at
@@ -117,8 +118,8 @@ def _has(trace: Trace, asks: tuple[str, float] | None) -> bool:
     return asks is None or (Figures.of(trace).scalars.get(asks[0]) or 0.0) >= asks[1]
 
 
-def _plain(name: str, mode: str, judge: Judge, edit: Edit, trace: Trace, group: str) -> Cell:
-    verdict = judge(edit.apply(trace, 1.0, 0))
+def _plain(name: str, mode: str, judge: Judge, edit: Edit, edited: Trace, group: str) -> Cell:
+    verdict = judge(edited)
     criteria = " or ".join(edit.criteria.get(mode, ()))
     return Cell(
         name,
@@ -140,7 +141,7 @@ def dialled(
 ) -> Iterator[Cell]:
     """One edit, set to each of the levels with each of the seeds; as it is at most where no criterion moves that far."""
     if mode not in edit.criteria:
-        yield _plain(name, mode, judge, edit, trace, "unseen")
+        yield _plain(name, mode, judge, edit, edit.apply(trace, 1.0, 0), "unseen")
         return
     for seed in seeds:
         most = judge(edit.apply(trace, edit.most, seed))
