@@ -91,3 +91,26 @@ def _forget_clients():
 
     for cached in (objects._client_of, obstore_client._made, sdk_client._boto3):
         cached.cache_clear()
+
+
+# What the range server serves.
+BODY = bytes(range(256)) * 64
+
+
+@pytest.fixture
+def serving(s3_environment):
+    """Serves with what is asked for; the server, once the environment leads there."""
+    running = []
+
+    def serve(**words):
+        server = servers.RangeServer(BODY, **words)
+        context = server.serving()
+        s3_environment.setenv("AWS_ENDPOINT_URL", context.__enter__())
+        running.append(context)
+        _forget_clients()
+        return server
+
+    yield serve
+    for context in running:
+        context.__exit__(None, None, None)
+    _forget_clients()

@@ -12,9 +12,9 @@ from collections import Counter
 
 import pytest
 import servers
-from conftest import _forget_clients
+from conftest import BODY, _forget_clients
 from proxy import Proxy
-from test_object_retries import BODY, reads
+from test_object_retries import reads
 
 from tracekit import formats
 from tracekit.errors import CannotRunError

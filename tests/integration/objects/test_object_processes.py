@@ -13,30 +13,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import servers
-from test_object_retries import BODY, MS, reads
+from conftest import BODY
+from test_object_retries import MS, reads
 
 from tracekit import formats
 from tracekit.replay import processes, realtime
 from tracekit.trace import Trace
 from tracekit.verbs import replay, replay_processes
-
-
-@pytest.fixture
-def serving(s3_environment):
-    """Serves with what is asked for; the server, once the environment leads there."""
-    running = []
-
-    def serve(**words):
-        server = servers.RangeServer(BODY, **words)
-        context = server.serving()
-        s3_environment.setenv("AWS_ENDPOINT_URL", context.__enter__())
-        running.append(context)
-        return server
-
-    yield serve
-    for context in running:
-        context.__exit__(None, None, None)
 
 
 def command(*words):

@@ -10,8 +10,6 @@ import threading
 from collections import Counter
 
 import pytest
-import servers
-from conftest import _forget_clients
 
 from tracekit import formats
 from tracekit.metrics import Metrics
@@ -21,7 +19,6 @@ from tracekit.storage import CLIENTS
 from tracekit.trace import Op, Trace
 
 MS = 1_000_000
-BODY = bytes(range(256)) * 64
 PACES = pytest.mark.parametrize("pace", ["recorded", "think", "asap"])
 
 
@@ -31,25 +28,6 @@ def reads(count=20, streams=2, gap_ns=MS, **more):
         Op(f"s3://b/{i}", 10, 1000, i * gap_ns, t_complete=i * gap_ns + 1000, ret=1000, pid=1, tid=i % streams, **more)
         for i in range(count)
     )
-
-
-@pytest.fixture
-def serving(s3_environment):
-    """Serves with what is asked for; the server, once the environment leads there."""
-    running = []
-
-    def serve(**words):
-        server = servers.RangeServer(BODY, **words)
-        context = server.serving()
-        s3_environment.setenv("AWS_ENDPOINT_URL", context.__enter__())
-        running.append(context)
-        _forget_clients()
-        return server
-
-    yield serve
-    for context in running:
-        context.__exit__(None, None, None)
-    _forget_clients()
 
 
 @PACES
