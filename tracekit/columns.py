@@ -70,7 +70,8 @@ COLUMNS: dict[str, Column] = {
             "flags",
             np.int32,
             "",
-            "direct, o_append…, comma-separated; bracket: done at some time between t_submit and t_complete",
+            "direct, o_append…, comma-separated; bracket: done at some time between t_submit and t_complete; of requests for objects range: for a "
+            "range of bytes, connect: it opened a connection",
             category=True,
         ),
     )

@@ -3,13 +3,16 @@
 # ruff: noqa: RUF009 -- `metric` is dataclasses.field with metadata: evaluated once on purpose
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tracekit.histogram import Histogram, merged
 from tracekit.metrics.schema import metric
 from tracekit.metrics.slots import Slots
+from tracekit.metrics.stores import StoresTally
 from tracekit.metrics.view import View
 from tracekit.trace import NULL, Mask, Trace
 
@@ -76,6 +79,20 @@ class Counters:
     )
     throttled: int = metric("ops that failed with 429 or 503: the store asked for less", "ops")
     first_byte: Timing = metric("t_first_byte - t_submit of the requests for objects that were not made again")
+    first_byte_us_hist: Histogram = metric("the same as a histogram", "us")
+    object_requests: dict[str, int] = metric(
+        "requests for objects by kind of op, repeated ones too; a call whose requests nobody saw counts once",
+        "requests",
+    )
+    ranged_gets: int | None = metric("those that asked for a range of bytes; null where none says so", "requests")
+    connections: int | None = metric(
+        "TCP connections to stores that were opened: by recorded wire requests, or seen by a replay; null where neither says",
+        "connections",
+    )
+    cache_hints: dict[str, int] = metric(
+        "what the page cache was told of files, by advice: calls of a recorded program, files of a replay (`--cache`, `--cache-start`)",
+        "hints",
+    )
     wire_requests: int = metric("wire requests recorded beside logical ones; counted here only", "requests")
 
 
@@ -137,6 +154,7 @@ class CountersTally:
         self._returns = self._attempted = False
         self._retries = 0
         self._first_byte = Histogram()
+        self._stores = StoresTally()
 
     def update(self, view: View) -> None:
         """Take in the next piece."""
@@ -158,6 +176,7 @@ class CountersTally:
             self._retries += int(np.where(trace.mask("level", "wire"), again > 0, again).sum())
         self._add_first_bytes(trace)
         self._add_data(view)
+        self._stores.update(view)
 
     def _add_first_bytes(self, trace: Trace) -> None:
         if "t_first_byte" not in trace:
@@ -179,8 +198,8 @@ class CountersTally:
             self._short += int((known & (returned > 0) & (returned < sizes)).sum())
             self._at_end += int((known & (returned == 0) & (sizes > 0) & ~view.failed).sum())
 
-    def result(self, wire: int) -> Counters:
-        """What has come so far, beside so many wire requests."""
+    def result(self, wire: int, run: Mapping[str, Any]) -> Counters:
+        """What has come so far, beside so many wire requests and what a replay says of itself."""
         requests, errors = _named(self._kinds, self._kind_names), _named(self._errors, self._error_names)
         return Counters(
             requests=requests,
@@ -202,6 +221,8 @@ class CountersTally:
             retries=self._retries if self._attempted else None,
             throttled=sum(errors.get(status, 0) for status in _THROTTLED),
             first_byte=Timing.of(self._first_byte),
+            first_byte_us_hist=self._first_byte,
+            **self._stores.result(run),
             wire_requests=wire,
         )
 

@@ -120,7 +120,7 @@ class _Tallies:
             latency_us_hist=service,
             max_qd=self.depth.peak_depth if timed else None,
             peak_inflight=self.depth.peak_bytes if timed else None,
-            backend_counters=self.counters.result(wire),
+            backend_counters=self.counters.result(wire, trailer.run if trailer else {}),
             kinds=self.kinds.result(),
             sizes=self.sizes.table(),
             service=Timing.of(service),

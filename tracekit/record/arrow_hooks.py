@@ -192,7 +192,7 @@ class ArrowHooks:
         to_end = wanted is None or wanted < 0 or name in ("readall", "readlines")
         length = 0 if to_end or name == "readline" else int(wanted)
         entry = self._open[id(file)]
-        requests = self.calls.begin("read", entry.uri, at, length)
+        requests = self.calls.ranged(entry.uri, at, length)
         result = yield requests
         count = result if name == "readinto" else sum(map(len, result)) if name == "readlines" else _size(result)
         entry.at += count

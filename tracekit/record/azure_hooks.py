@@ -35,10 +35,12 @@ class AzureHooks:
 
     def install(self, module: Any) -> None:
         """Patch azure.core.pipeline.transport._requests_basic, which has just been executed."""
+        self.log.follow_connections(self._patch)
         self._patch(module.RequestsTransport, "send", self._sent)
 
     def install_async(self, module: Any) -> None:
         """Patch azure.core.pipeline.transport._aiohttp."""
+        self.log.follow_connections(self._patch)
         self._patch(module.AioHttpTransport, "send", self._sent_async)
 
     def _sent_async(self, original: Any) -> Any:
@@ -46,11 +48,14 @@ class AzureHooks:
             begun = self._begun(request)
             if begun is None:
                 return await original(transport, request, **words)
+            self.log.sending(begun)
             try:
                 response = await original(transport, request, **words)
             except BaseException as error:
                 begun.failed(error)
                 raise
+            finally:
+                self.log.sending(None)
             self._answered_async(begun, response)
             return response
 
@@ -61,11 +66,14 @@ class AzureHooks:
             begun = self._begun(request)
             if begun is None:
                 return original(transport, request, **words)
+            self.log.sending(begun)
             try:
                 response = original(transport, request, **words)
             except BaseException as error:
                 begun.failed(error)
                 raise
+            finally:
+                self.log.sending(None)
             self._answered(begun, response)
             return response
 
@@ -86,10 +94,14 @@ class AzureHooks:
             elif op == "write":
                 offset = None if "comp=block" in request.url else 0
                 length = int(headers.get("Content-Length") or 0)
-            return self.log.begin("az", op, uri, offset, length, self._attempt(headers.get("x-ms-client-request-id")))
+            begun = self.log.begin("az", op, uri, offset, length, self._attempt(headers.get("x-ms-client-request-id")))
+            if op == "read" and (headers.get("x-ms-range") or headers.get("Range")):
+                begun.note("range")
         except Exception:
             self.log.spool.lose()
             return None
+        else:
+            return begun
 
     def _attempt(self, identity: str | None) -> int:
         """Which attempt this is: retries keep the id of their request."""

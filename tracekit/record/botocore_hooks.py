@@ -39,12 +39,14 @@ class BotocoreHooks:
 
     def install(self, module: Any) -> None:
         """Patch botocore.endpoint, which has just been executed."""
+        self.log.follow_connections(self._patch)
         kind = module.Endpoint
         self._patch(kind, "_do_get_response", self._noted)
         self._patch(kind, "_send", self._sent)
 
     def install_async(self, module: Any) -> None:
         """Patch aiobotocore.endpoint, whose class overrides both."""
+        self.log.follow_connections(self._patch)
         kind = module.AioEndpoint
         self._patch(kind, "_do_get_response", self._noted)
         self._patch(kind, "_send", self._sent_async)
@@ -65,11 +67,14 @@ class BotocoreHooks:
             begun = self._begun(request)
             if begun is None:
                 return original(endpoint, request)
+            self.log.sending(begun)
             try:
                 response = original(endpoint, request)
             except BaseException as error:
                 begun.failed(error)
                 raise
+            finally:
+                self.log.sending(None)
             self._answered(begun, request, response, begun.watch)
             return response
 
@@ -80,11 +85,14 @@ class BotocoreHooks:
             begun = self._begun(request)
             if begun is None:
                 return await original(endpoint, request)
+            self.log.sending(begun)
             try:
                 response = await original(endpoint, request)
             except BaseException as error:
                 begun.failed(error)
                 raise
+            finally:
+                self.log.sending(None)
             self._answered(begun, request, response, begun.watch_async)
             return response
 
@@ -106,10 +114,14 @@ class BotocoreHooks:
             elif op == "write":
                 offset = 0 if operation == "PutObject" else None
                 length = int(headers.get("X-Amz-Decoded-Content-Length") or headers.get("Content-Length") or 0)
-            return self.log.begin("s3", op, uri, offset, length, int(context.get("retries", {}).get("attempt", 1)))
+            begun = self.log.begin("s3", op, uri, offset, length, int(context.get("retries", {}).get("attempt", 1)))
+            if op == "read" and headers.get("Range"):
+                begun.note("range")
         except Exception:
             self.log.spool.lose()
             return None
+        else:
+            return begun
 
     def _answered(self, begun: Request, request: Any, response: Any, watch: Callable[[Any], None]) -> None:
         try:

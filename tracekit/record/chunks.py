@@ -41,7 +41,7 @@ _OPS = {
     10: "truncate", 11: "fsync", 12: "fadvise", 13: "readahead", 14: "mkdir", 15: "rmdir", 16: "read", 17: "write",
     28: "touch",
 }  # fmt: skip
-_OPEN, _LIST, _MMAP, _SPLICE_READ, _TOUCH = 3, 6, 7, 16, 28
+_OPEN, _LIST, _MMAP, _FADVISE, _SPLICE_READ, _TOUCH = 3, 6, 7, 12, 16, 28
 _FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT, _PAGES, _REAP = 32, 33, 34, 35, 36, 40, 41, 44
 _KNOWN = (*_OPS, _FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT, _PAGES, _REAP)
 _WIDE = 64
@@ -399,7 +399,8 @@ class _Reader:
         slots["offset"] = np.where(ranged, np.maximum(records["offset"], -1), 0)
         slots["len"] = np.where(ranged, size, 0)
         slots["ret"] = np.where(np.isin(kinds, (_MMAP, _TOUCH)), np.where(ret < 0, 0, size), np.maximum(ret, 0))
-        slots["ret"][~np.isin(kinds, (1, 2, _MMAP, 16, 17, _TOUCH))] = 0
+        # Of a hint to the page cache it is which one.
+        slots["ret"][~np.isin(kinds, (1, 2, _FADVISE, _MMAP, 16, 17, _TOUCH))] = 0
         slots["err"] = np.maximum(-ret, 0)
         slots["file"] = paths[kept]
         slots["op"] = _CODES[kinds]

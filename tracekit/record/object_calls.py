@@ -58,6 +58,13 @@ class Calls:
             return []
         return [self.log.begin(uri[:2], op, uri, offset, length, attempt=None, level="logical")]
 
+    def ranged(self, uri: str | None, offset: int | None, length: int) -> list[Request]:
+        """A read that a call asks for by its place."""
+        requests = self.begin("read", uri, offset, length)
+        for request in requests:
+            request.note("range")
+        return requests
+
     def planned(self, plan: Callable[..., _Plan], args: Any, words: Any) -> Call | None:
         """The call with these arguments; None where it is none for an object, or not understood."""
         try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import posix
+import sys
+from _contextvars import ContextVar
 from _thread import get_native_id
 from _weakref import ref
 from collections.abc import Callable
@@ -37,6 +39,9 @@ class ObjectLog:
         self.spool = spool
         self._encode = encode
         self._hush = hush
+        # The request that the calling thread or task is about to send.
+        self._sending: Any = ContextVar("tracekit_sending", default=None)
+        self._followed: set[str] = set()
         self.watched: dict[int, Any] = {}
         self.at_end: list[Callable[[], None]] = []
 
@@ -55,6 +60,23 @@ class ObjectLog:
             "op": op, "uri": uri, "offset": offset, "len": length, "layer": layer, "level": level, "attempts": attempt,
             "tid": get_native_id(), "at": list(self.spool.context.get()), "t0": monotonic_ns(),
         })  # fmt: skip
+
+    def sending(self, request: Request | None) -> None:
+        """The calling thread or task is about to send this; None: it was sent."""
+        self._sending.set(request)
+
+    def follow_connections(self, patch: Callable[..., None]) -> None:
+        """Let requests say which of them opened a connection, of the libraries below clients that are there by now."""
+        for name, kind, method, make in _CONNECTING:
+            module = sys.modules.get(name)
+            if module is not None and name not in self._followed:
+                self._followed.add(name)
+                patch(getattr(module, kind), method, make(self._connected))
+
+    def _connected(self) -> None:
+        request = self._sending.get()
+        if request is not None:
+            request.note("connect")
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a finished request; what goes wrong is counted, and nothing of the program's."""
@@ -89,12 +111,13 @@ class ObjectLog:
 class Request:
     """One request on its way."""
 
-    __slots__ = ("_line", "_log", "_pid", "coded", "expected", "got")
+    __slots__ = ("_flags", "_line", "_log", "_pid", "coded", "expected", "got")
 
     def __init__(self, log: ObjectLog, line: dict[str, Any]) -> None:
         self._log = log
         self._line: dict[str, Any] | None = line
         self._pid = posix.getpid()
+        self._flags: list[str] = []
         self.coded = False
         self.got = 0
         self.expected = -1
@@ -117,6 +140,11 @@ class Request:
         """It turned out which object it is for: all of it."""
         if self._line is not None:
             self._line.update(uri=uri, offset=0)
+
+    def note(self, flag: str) -> None:
+        """Something that its op's flags are to say: `range` where it asks for a range of bytes, `connect` where it opened a connection."""
+        if flag not in self._flags:
+            self._flags.append(flag)
 
     def drop(self) -> None:
         """It was none."""
@@ -178,6 +206,8 @@ class Request:
         if line is None or self._pid != posix.getpid():
             return
         line["t1"] = monotonic_ns()
+        if self._flags:
+            line["flags"] = ",".join(self._flags)
         if line["op"] == "read":
             line["ret"] = None if self.got < 0 or ("err" in line and not self.got) else self.got
             line["len"] = line["len"] or max(self.got, 0)  # of an answer that did not say how long it would be
@@ -303,6 +333,35 @@ def _leave(raw: Any) -> None:
         request.failed(error)
 
 
+def _connecting(connected: Callable[[], None]) -> Any:
+    def make(original: Any) -> Any:
+        def _new_conn(self: Any) -> Any:
+            connection = original(self)
+            connected()
+            return connection
+
+        return _new_conn
+
+    return make
+
+
+def _connecting_later(connected: Callable[[], None]) -> Any:
+    def make(original: Any) -> Any:
+        async def _create_connection(self: Any, *args: Any, **words: Any) -> Any:
+            connection = await original(self, *args, **words)
+            connected()
+            return connection
+
+        return _create_connection
+
+    return make
+
+
+# Where connections are made below boto3 and Azure's SDK, and below their asynchronous twins.
+_CONNECTING = (
+    ("urllib3.connection", "HTTPConnection", "_new_conn", _connecting),
+    ("aiohttp.connector", "TCPConnector", "_create_connection", _connecting_later),
+)
 _KINDS: dict[Any, Any] = {}
 _BODY: dict[str, Callable[[Any], Any]] = {
     "read": _reading,

@@ -20,7 +20,7 @@ from tracekit.record.samples import sample_codes
 from tracekit.trace import COLUMNS, NULL, IntArray, StringTable
 
 _PIECE_BYTES = 1 << 22
-_CATEGORIES = ("uri", "op", "err", "layer", "level")
+_CATEGORIES = ("uri", "op", "err", "layer", "level", "flags")
 
 
 class Batches(Protocol):

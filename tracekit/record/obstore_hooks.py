@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class ObstoreHooks:
     # -- functions --------------------------------------------------------------------------------------------------
 
     def _get(self, store: Any, path: str, *, options: Any = None, **_: Any) -> _Plan:
-        requests = self.calls.begin("read", self._uri(store, path), *_asked((options or {}).get("range")))
+        span = (options or {}).get("range")
+        begin = partial(self.calls.begin, "read") if span is None else self.calls.ranged
+        requests = begin(self._uri(store, path), *_asked(span))
         result = yield requests
         first, end = result.range
         requests[0].answered(first, end - first)
@@ -91,7 +94,7 @@ class ObstoreHooks:
         self, store: Any, path: str, *, start: int, end: int | None = None, length: int | None = None
     ) -> _Plan:
         size = int(length if end is None else end - start)  # type: ignore[arg-type]  # one of the two is there
-        requests = self.calls.begin("read", self._uri(store, path), start, size)
+        requests = self.calls.ranged(self._uri(store, path), start, size)
         requests[0].gave(len((yield requests)))
 
     def _get_ranges(
@@ -102,7 +105,7 @@ class ObstoreHooks:
         requests = [
             request
             for start, size in zip(starts, sizes, strict=True)
-            for request in self.calls.begin("read", uri, int(start), int(size))
+            for request in self.calls.ranged(uri, int(start), int(size))
         ]
         for request, body in zip(requests, (yield requests), strict=True):
             request.gave(len(body))

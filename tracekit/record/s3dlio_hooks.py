@@ -101,7 +101,7 @@ class S3dlioHooks:
         requests[0].gave(len((yield requests)))
 
     def _get_range(self, uri: str, offset: int, length: int | None = None) -> _Plan:
-        requests = self._begin("read", uri, offset, length or 0)
+        requests = self.calls.ranged(_named(uri), offset, length or 0)
         requests[0].gave(len((yield requests)))
 
     def _get_into(self, uri: str, dst: Any, *, expected_len: int) -> _Plan:  # noqa: ARG002  # the call's own arguments

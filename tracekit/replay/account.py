@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from tracekit.replay import start_state
 from tracekit.replay.disturbance import Disturbance
 from tracekit.replay.engines import Outcome
 from tracekit.replay.plan import Plan
@@ -33,6 +34,8 @@ class Account:
         skipped: Ops left out, by reason.
         disturbances: What each machine did besides, one per rank.
         retried: Failed requests that were made again, by kind.
+        connections: TCP connections to stores that were seen; None where there are no objects.
+        cache_hints: Files of which the page cache was told something, by advice.
         lost: A sentence for each rank that did not answer.
     """
 
@@ -53,6 +56,8 @@ class Account:
     skipped: Counter[str] = field(default_factory=Counter)
     retried: Counter[str] = field(default_factory=Counter)
     disturbances: list[Disturbance] = field(default_factory=list)
+    connections: int | None = None
+    cache_hints: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
 
     @classmethod
@@ -76,6 +81,8 @@ class Account:
             skipped=Counter(plan.skipped),
             retried=Counter(outcome.retried),
             disturbances=[disturbance],
+            connections=outcome.connections,
+            cache_hints=Counter(start_state.hints(plan)),
         )
 
     @property
@@ -107,8 +114,15 @@ def merged(accounts: Sequence[Account]) -> Account:
         skipped=sum((one.skipped for one in accounts), Counter()),
         retried=sum((one.retried for one in accounts), Counter()),
         disturbances=[disturbance for one in accounts for disturbance in one.disturbances],
+        connections=_sum_of(one.connections for one in accounts),
+        cache_hints=sum((one.cache_hints for one in accounts), Counter()),
         lost=[text for one in accounts for text in one.lost],
     )
+
+
+def _sum_of(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _first_stop(accounts: Sequence[Account]) -> str:

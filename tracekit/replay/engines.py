@@ -102,6 +102,7 @@ class Outcome:
         priority: Their priority, and why it is that.
         results: What became of each op (`RESULT`), on disk, in any order; None where the logs have it.
         retried: Failed requests that were made again, by kind.
+        connections: TCP connections to stores that were seen; None where there are no objects.
     """
 
     logs: Sequence[Log]
@@ -119,6 +120,7 @@ class Outcome:
     priority: str = "normal"
     results: Records | None = None
     retried: Counter[str] = field(default_factory=Counter)
+    connections: int | None = None
 
 
 @dataclass

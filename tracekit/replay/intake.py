@@ -141,7 +141,7 @@ class Intake:
         kinds = kinds_of(piece)
         # A touch says that a page was read at some time between two looks: there is no moment to issue it at.
         touches = piece.mask("op", "touch")
-        # Which advice it was is not recorded, and none of them reads or changes anything for the program.
+        # None of them reads or changes anything for the program, and the replay has a cache policy of its own.
         hints = piece.mask("op", "fadvise", "readahead")
         # Written files lie in a scratch directory under names of their own: there is nothing to make or to rename.
         naming = piece.mask("op", "mkdir", "rmdir", "rename")

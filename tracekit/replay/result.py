@@ -202,6 +202,8 @@ class Output:
     def _named_flags(self, done: Done) -> IntArray:
         codes = np.full(len(done), NULL, np.int32)
         reads = done.recorded.kinds == Kind.READ
+        if len(done.attempts) and bool((reads & (done.attempts > 0)).any()):
+            codes[reads & (done.attempts > 0)] = self._flags.code("range")
         for word, files in (("direct", self._outcome.went_direct), ("direct_fallback", self._outcome.fell_back)):
             mine = reads & np.isin(done.source["uri"], list(files)) if files else np.zeros(len(done), np.bool_)
             if bool(mine.any()):

@@ -30,6 +30,7 @@ from tracekit.replay.statement import statement
 from tracekit.replay.summary import Summary
 from tracekit.replay.wakefulness import processors_awake
 from tracekit.storage import Storage
+from tracekit.storage.connections import Connections
 from tracekit.trace import Header, Mark, Trace, Trailer
 
 
@@ -171,14 +172,18 @@ def perform(
     base = scratch.local_base(plan, scratch_base or tempfile.gettempdir())
     recorded = start_state.of_recording(plan.recorded_residency, plan)
     plan.problems += start_state.problems(plan, recorded)
+    # What is asked before the run opens connections that the run uses.
+    connections = Connections() if any(file.storage is not None and not file.local for file in plan.files) else None
     with conductor.turn():
         _make_ready(plan, base, output, listener)
+    if connections is not None:
+        connections.look()
     choice = choice or engines.choose(options.engine, plan)
     with _enough_descriptors(), scratch.made(plan, base):
         residency = start_state.set_state(plan, recorded, listener.warn)
         if folder is not None:
             leftover.describe(folder, plan, _header(plan, choice, source_name, 0))
-        outcome, disturbance = _run(plan, choice, listener, conductor)
+        outcome, disturbance = _run(plan, choice, listener, conductor, connections)
         residency["after"] = start_state.measured(plan)
     return Finished(plan, outcome, choice, disturbance, residency, source_name)
 
@@ -275,7 +280,14 @@ def _enough_descriptors() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def _run(plan: Plan, choice: Choice, listener: Listener, conductor: Conductor) -> tuple[Outcome, Disturbance]:
+def _run(
+    plan: Plan, choice: Choice, listener: Listener, conductor: Conductor, connections: Connections | None
+) -> tuple[Outcome, Disturbance]:
+    def report(state: State) -> None:
+        listener.running(state, plan.ops)
+        if connections is not None:
+            connections.watch()
+
     # From before the calibration on: the longer the look at the machine, the finer what /proc/stat tells.
     start = Moment.now()
     with processors_awake(wanted=plan.options.realtime and plan.pace != "asap") as idle:
@@ -283,8 +295,10 @@ def _run(plan: Plan, choice: Choice, listener: Listener, conductor: Conductor) -
         start_at = conductor.start()
         if start_at:
             start = Moment.now()  # waiting for others was no part of the run
-        control = Control(lambda state: listener.running(state, plan.ops), start_at=start_at)
+        control = Control(report, start_at=start_at)
         outcome = choice.engine.run(plan, control)
+    if connections is not None:
+        outcome.connections = connections.look()
     return outcome, replace(Disturbance.between(start, Moment.now(), noise), idle=idle)
 
 

@@ -17,6 +17,7 @@ from tracekit.pages import PAGE_BYTES, PageState, Recorded
 from tracekit.replay.plan import File, Plan
 from tracekit.replay.remap import Remap
 from tracekit.storage import cache
+from tracekit.storage.local import ADVICE
 from tracekit.storage.restore import Agreement, look, restore
 from tracekit.units import counted
 
@@ -89,6 +90,17 @@ def set_state(plan: Plan, recorded: Recorded | None, warn: Warn) -> dict[str, An
         for note in facts["notes"]:
             warn(note)
     return facts | {"before": measured(plan)}
+
+
+def hints(plan: Plan) -> dict[str, int]:
+    """Files of which the page cache is told something, by posix_fadvise's word; `restored` are brought into a recorded state."""
+    told: Counter[str] = Counter()
+    through = [file for file in plan.files if file.read and file.local and not file.direct]
+    if ADVICE[plan.options.cache] is not None:
+        told[plan.options.cache] += len({file.place for file in through})
+    if is_cold(plan):
+        told["restored" if plan.options.cache_start == "recorded" else "dontneed"] += len(read_files(plan))
+    return {word: count for word, count in told.items() if count}
 
 
 def measured(plan: Plan) -> dict[str, int] | None:

@@ -62,6 +62,13 @@ class Statement:
         "failed ops by kind: of objects in words (throttled, reset, short body, clock skew…), of files the errno", "ops"
     )
     requests: int | None = metric("made for objects, repeated ones too; null where the trace has none", "requests")
+    connections: int | None = metric(
+        "TCP connections to stores, seen by looking each second and at the end; of ranks the sum; null where the trace has no objects",
+        "connections",
+    )
+    cache_hints: dict[str, int] = metric(
+        "files of which the page cache was told something (--cache, --cache-start), by advice", "files"
+    )
     retried: dict[str, int] = metric("failed requests that were made again (--retries), by kind", "requests")
     first_byte_us: dict[str, float] = metric(
         "from a request for an object to the beginning of its answer, where it was not made again: p50, p99, p99.9, max",
@@ -173,6 +180,8 @@ def _asked(account: Account, summary: Summary) -> dict[str, Any]:
         "direct_fallback_files": account.fell_back,
         "unmatched_closes": account.unmatched_closes,
         "skipped": dict(account.skipped),
+        "connections": account.connections,
+        "cache_hints": dict(sorted(account.cache_hints.items())),
         "retried": dict(account.retried.most_common()),
         "lost_ranks": account.lost,
     }

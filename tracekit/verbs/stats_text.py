@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tracekit.analysis.snapshot import Analysis
     from tracekit.histogram import Histogram
     from tracekit.metrics import Metrics
-    from tracekit.metrics.counters import Timing
+    from tracekit.metrics.counters import Counters, Timing
     from tracekit.trace import Trace
 
 Line = tuple[str, str]
@@ -167,6 +167,8 @@ def _requests(metrics: Metrics) -> Iterator[Line]:
     counters = metrics.backend_counters
     if counters.errors:
         yield "errors", ", ".join(f"{name} {count:,}" for name, count in counters.errors.items())
+    if counters.object_requests:
+        yield "objects asked", _asked_of_stores(counters)
     if counters.first_byte.p50_us is not None:
         again = f", {counters.retries:,} made again" if counters.retries else ""
         slowed = f", {counters.throttled:,} throttled" if counters.throttled else ""
@@ -184,6 +186,16 @@ def _requests(metrics: Metrics) -> Iterator[Line]:
     shares = metrics.shares
     if shares.streams is not None:
         yield "streams", f"{shares.streams}{_processes(shares.processes)}{_balance(metrics)}"
+
+
+def _asked_of_stores(counters: Counters) -> str:
+    by_kind = ", ".join(f"{name} {format_count(count)}" for name, count in counters.object_requests.items())
+    parts = [f"{format_count(sum(counters.object_requests.values()))} ({by_kind})"]
+    if counters.ranged_gets:
+        parts.append(f"{format_count(counters.ranged_gets)} of a range")
+    if counters.connections is not None:
+        parts.append(f"{_counted(counters.connections, 'connection')} opened")
+    return ", ".join(parts)
 
 
 def _processes(count: int | None) -> str:

@@ -211,6 +211,7 @@ class RangeServer:
     turns: Counter[str] = field(default_factory=Counter)
     seen: list[Seen] = field(default_factory=list)
     gets: int = 0
+    connections: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -249,6 +250,11 @@ class RangeServer:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_of: RangeServer
+
+    def setup(self) -> None:
+        super().setup()
+        with self.server_of.lock:
+            self.server_of.connections += 1
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
