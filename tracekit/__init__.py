@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tracekit.metrics import Metrics
-    from tracekit.record.context import epoch, feed, recording, sample, step
+    from tracekit.record.context import checkpoint, epoch, feed, recording, sample, step
     from tracekit.trace import Header, Mark, Op, Trace, Trailer, merge
 
 __version__ = "0.1.0"
@@ -23,6 +23,7 @@ _HOMES = {
     "Trailer": "tracekit.trace",
     "merge": "tracekit.trace",
     "Metrics": "tracekit.metrics",
+    "checkpoint": "tracekit.record.context",
     "step": "tracekit.record.context",
     "sample": "tracekit.record.context",
     "epoch": "tracekit.record.context",
@@ -37,6 +38,7 @@ __all__ = [
     "Op",
     "Trace",
     "Trailer",
+    "checkpoint",
     "epoch",
     "feed",
     "merge",

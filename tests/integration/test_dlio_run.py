@@ -1,6 +1,7 @@
 """Shipped workloads from file to report, scaled down: data made, run, and every step accounted for."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,9 @@ def test_a_shipped_workload_is_made_and_run(name, tmp_path, capsys):
         )
         == 0
     )
+    # Where checkpoints fall within the one epoch, they are written.
+    written = {"trace-replay": ["checkpoints/trace-replay/global_epoch1_step2/model_states-0.pt"]}.get(name, [])
+    assert [str(path) for path in Path("checkpoints").rglob("*.pt")] == written
     report = json.loads((tmp_path / "report.json").read_text())
     assert wanted > 0
     assert (report["completed"], report["steps"], report["errors"]) == (True, wanted, [])

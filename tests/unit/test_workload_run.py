@@ -9,7 +9,7 @@ import pytest
 
 from tracekit.errors import InputError, UsageError
 from tracekit.testing import FakeClock
-from tracekit.workload import custom, drive, report, run
+from tracekit.workload import custom, drive, rendezvous, report, run
 from tracekit.workload.compute import Pace
 from tracekit.workload.dataset import create_dataset
 from tracekit.workload.distribution import Distribution
@@ -291,8 +291,61 @@ while not os.path.exists(other):
 def test_ranks_run_side_by_side(tmp_path, monkeypatch):
     """Every rank is told to go before any is waited for: here each ends only when the other has begun, too."""
     program, plain = _RANK.format(folder=tmp_path), subprocess.Popen
-    monkeypatch.setattr(drive.subprocess, "Popen", lambda _, **how: plain([sys.executable, "-c", program], **how))
+    monkeypatch.setattr(rendezvous.subprocess, "Popen", lambda _, **how: plain([sys.executable, "-c", program], **how))
     assert drive.main(["a", "b"]) == 0
+
+
+_MEETS = """
+import os, signal, sys
+for turn in range(3):
+    print("here", flush=True)
+    word = sys.stdin.readline().strip()
+    open("{folder}/" + os.environ["RANK"], "a").write(word + " ")
+    if word != "go":
+        sys.exit(4)
+    if turn == 1 and os.environ["RANK"] == "1":
+        {end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "others", "status"),
+    [
+        ("pass", "go go go ", 0), ("sys.exit(0)", "go go go ", 0), ("sys.exit(2)", "go go left ", 4),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "go go left ", 9),
+    ],
+)  # fmt: skip
+def test_who_waits_hears_of_one_that_is_lost(tmp_path, monkeypatch, end, others, status):
+    """A rank that fails or is killed leaves nobody waiting; one that is done is not waited for; the worst status is that of all."""
+    program, plain = _MEETS.format(folder=tmp_path, end=end), subprocess.Popen
+    monkeypatch.setattr(rendezvous.subprocess, "Popen", lambda _, **how: plain([sys.executable, "-c", program], **how))
+    assert rendezvous.conduct("module", ["a", "b", "c"]) == status
+    assert (tmp_path / "0").read_text() == (tmp_path / "2").read_text() == others
+
+
+@pytest.mark.parametrize("code", [2, 4])
+def test_a_run_ends_with_the_status_of_what_its_ranks_met(data, code, monkeypatch, capsys):
+    """Bad input met by a rank is bad input of the run, and who only waited for that rank is not the cause."""
+    from tracekit.cli import main
+    from tracekit.verbs import run as verb
+
+    found = [Result(0, error="rank 0 waited", exit_code=4, left=True), Result(1, error="it is so", exit_code=code)]
+    monkeypatch.setattr(verb, "_start", lambda *_: None)
+    monkeypatch.setattr(run, "results", lambda _: found)
+    assert main(["run", "custom", "--data", str(data), "-q", "--format", "json"]) == code
+    told = capsys.readouterr()
+    assert json.loads(told.out)["errors"] == ["it is so", "rank 0 waited"]
+    assert "it is so" in told.err
+
+
+def test_a_rank_that_is_killed_is_said(data):
+    """A rank without a result is an error of the run with its number, and the others' steps are in the report."""
+    job = Job("j", DataSet(str(data)), LoaderOptions(batch_size=4), Train(batch_size=4))
+    plans = run.plans(Plan(job, Listing.of(str(data), create_dataset(str(data)))), 2, str(data))
+    (data / "result0.json").write_text('{"rank": 0, "rows": [{"phase": "train", "epoch": 0, "wait_s": 0, "io_s": 0, "decode_s": 0, "compute_s": 0.1, "samples": 4, "bytes": 8}]}')  # fmt: skip
+    told = report.report(plans, run.results(plans))
+    assert (told["steps"], told["exit_code"]) == (1, 4)
+    assert told["errors"] == ["rank 1 ended without a result; see its message above"]
 
 
 def test_an_evaluation_ends_before_the_next_epoch_is_read_for(data, monkeypatch):

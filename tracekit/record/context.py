@@ -1,4 +1,4 @@
-"""What a training program says about itself: `tracekit.step()`, `tracekit.sample()`, `tracekit.epoch()`.
+"""What a training program says about itself: `tracekit.step()`, `tracekit.sample()`, `tracekit.epoch()`, `tracekit.checkpoint()`.
 
 Outside a recording they do nothing and cost almost nothing, so they may stay in the program. Inside one, the ops a block
 does carry its step, sample or epoch. The recorder is found by name among the loaded modules: it was put there when the
@@ -54,6 +54,15 @@ def sample(identity: int | str) -> Span:
 def epoch(number: int) -> Span:
     """One pass over the data: `with tracekit.epoch(n):`; ops and steps inside carry the number."""
     return Span("epoch", number)
+
+
+def checkpoint(step: int) -> Span:
+    """A checkpoint being written: `with tracekit.checkpoint(step):`; it is marked, and ops inside keep what they carry.
+
+    Args:
+        step: After which step.
+    """
+    return Span("checkpoint", step)
 
 
 class Silent:

@@ -43,7 +43,7 @@ class Recorder:
         self.context.set((worker, -1, batch, -1, run))
 
     def enter(self, kind: str, value: Any) -> Any:
-        """Begin a step, sample or epoch; returns what `leave` needs."""
+        """Begin a step, sample, epoch or checkpoint; returns what `leave` needs."""
         before = self.context.get()
         worker, epoch, step, sample, run = before
         number = None
@@ -52,6 +52,8 @@ class Recorder:
         elif kind == "epoch":
             number = max(int(value), 0)
             self.context.set((worker, number, step, sample, run))
+        elif kind == "checkpoint":
+            number = max(int(value), 0)
         elif step < 0:
             number = self.take() if value is None else max(int(value), 0)
             self.steps = max(self.steps, number + 1)
@@ -70,6 +72,8 @@ class Recorder:
         if kind == "step":
             self.explicit.set(False)
             self.spool.line(mark="step", t=start, t_end=end, step=number, epoch=epoch, tid=_thread.get_native_id())
+        elif kind == "checkpoint":
+            self.spool.line(mark=kind, t=start, t_end=end, step=number, epoch=epoch, tid=_thread.get_native_id())
         else:
             self.spool.line(mark="epoch", t=start, t_end=end, epoch=number, tid=_thread.get_native_id())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tracekit import console
 from tracekit.errors import EXIT_PASS, InputError, UsageError
@@ -107,15 +107,17 @@ def _count(asked: int | None, told: int, default: int) -> int:
 
 
 def _show(args: argparse.Namespace, checkpoint: Checkpoint, ranks: int, size: int, moved: list[Moved]) -> None:
-    sums = {what: _sums([one for one in moved if one.what == what]) for what in ("write", "read")}
+    from tracekit.workload.checkpoint import sums
+
+    found = {what: sums([one for one in moved if one.what == what]) for what in ("write", "read")}
     if args.json:
-        facts = {"checkpoint": 1, "uri": checkpoint.uri, "ranks": ranks, "checkpoint_bytes": size, **sums}
+        facts = {"checkpoint": 1, "uri": checkpoint.uri, "ranks": ranks, "checkpoint_bytes": size, **found}
         console.show(json.dumps(facts, ensure_ascii=False))
         return
     from tracekit.units import counted, format_bytes, format_ns, format_rate
 
     console.show(f"{checkpoint.uri}: a checkpoint of {format_bytes(size)} by {counted(ranks, 'rank')}")
-    for what, one in sums.items():
+    for what, one in found.items():
         if one["checkpoints"]:
             rate = format_rate(one["bytes"] / one["seconds"]) if one["seconds"] else "–"
             slowest = format_ns(round(one["slowest_seconds"] * 1e9))
@@ -123,13 +125,3 @@ def _show(args: argparse.Namespace, checkpoint: Checkpoint, ranks: int, size: in
             console.show(
                 f"{what}: {counted(one['checkpoints'], 'checkpoint')}, {format_bytes(one['bytes'])}, {rate}; the slowest took {slowest}{verified}"
             )
-
-
-def _sums(moved: list[Moved]) -> dict[str, Any]:
-    """Sums over checkpoints; a checkpoint takes as long as its slowest rank."""
-    steps = sorted({one.checkpoint for one in moved})
-    times = [max(one.seconds for one in moved if one.checkpoint == step) for step in steps]
-    return {
-        "checkpoints": len(steps), "bytes": sum(one.bytes for one in moved), "files": sum(one.shards for one in moved),
-        "seconds": sum(times), "slowest_seconds": max(times, default=0.0),
-    }  # fmt: skip

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tracekit import console
-from tracekit.errors import EXIT_FAIL, EXIT_PASS, CannotRunError, UsageError
+from tracekit.errors import EXIT_FAIL, EXIT_INPUT, EXIT_PASS, CannotRunError, InputError, UsageError
 from tracekit.output import check_output, write_text
 from tracekit.verbs import run_text
 from tracekit.workload.options import PAGE_CACHE_MODES, LoaderOptions
@@ -54,7 +54,7 @@ _IDLE = {"reader_mode", "loading_mode", "target_request_bytes", "max_bytes_in_fl
 _NOT_REPLAYED = {
     "workload": "WORKLOAD", "profile": "--profile", "dlio_config": "--dlio-config", "form": "--as", "data": "--data", "option": "-O",
     "epochs": "--epochs", "max_epochs": "--max-epochs", "max_steps": "--max-steps", "compute": "--compute", "decode": "--decode",
-    "seed": "--seed", "ranks": "--ranks", "output": "--output", "norms": "--norms", "runs": "--runs",
+    "seed": "--seed", "ranks": "--ranks", "checkpoint": "--checkpoint", "ranks_per_host": "--ranks-per-host", "output": "--output", "norms": "--norms", "runs": "--runs",
 }  # fmt: skip
 
 
@@ -94,6 +94,10 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--decode", metavar="SECONDS", help="how long a worker takes with each sample, in the same way")
     group.add_argument("--seed", type=int, metavar="N", help="of orders and times (default: the workload's)")
     group.add_argument("--ranks", type=int, default=1, metavar="N", help="processes that share the data (default: 1)")
+    group.add_argument(
+        "--checkpoint", metavar="URI", help="where a DLIO file's checkpoints go (default: where it says)"
+    )
+    group.add_argument("--ranks-per-host", type=int, default=0, metavar="N", help="by which recovery_rank_shift shifts (default: all are one host's)")  # fmt: skip
     group.add_argument("--cache-policy", choices=PAGE_CACHE_MODES, help="how files are read: as is, with advice, or past the page cache")  # fmt: skip
     group.add_argument("--drop-cache", action="store_true", help="take the data out of the page cache before")
 
@@ -127,15 +131,24 @@ def run(args: argparse.Namespace) -> int:
     _show(args, told, table, norms)
     del plan
     if told["errors"]:
-        raise CannotRunError(told["errors"][0])
+        # Ranks say with which status what they met ends a run.
+        kind = InputError if told["exit_code"] == EXIT_INPUT else CannotRunError
+        raise kind(told["errors"][0])
     return EXIT_FAIL if norms else EXIT_PASS
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name in ("epochs", "max_epochs", "max_steps", "runs", "ranks"):
+    for name, least in (
+        ("epochs", 1),
+        ("max_epochs", 1),
+        ("max_steps", 1),
+        ("runs", 1),
+        ("ranks", 1),
+        ("ranks_per_host", 0),
+    ):
         value = getattr(args, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} is {value}", "write 1 or more")
+        if value is not None and value < least:
+            raise UsageError(f"--{name.replace('_', '-')} is {value}", f"write {least} or more")
     if args.output is not None:
         check_output(args.output, force=args.force)
     if args.trace_record is not None:
@@ -177,6 +190,8 @@ def _found(args: argparse.Namespace, scratch: str) -> _Work:
 def _of_own(args: argparse.Namespace, said: Custom, scratch: str) -> _Work:
     from tracekit.workload import profiles, run
 
+    if args.checkpoint is not None:
+        raise UsageError("--checkpoint is for DLIO files", "leave it out")
     if args.overrides:
         raise UsageError(
             f"{args.overrides[0]!r} sets a value of a DLIO file", "use -O NAME=VALUE for options of the loader"
@@ -227,6 +242,10 @@ def _of_dlio(args: argparse.Namespace, path: str) -> _Work:
         raise UsageError(f"{path} has no training (workflow.train is off)", "set ++workload.workflow.train=True")
     from tracekit.workload.custom import Custom
 
+    if args.checkpoint is not None:
+        if job.checkpoint is None:
+            raise UsageError(f"{path} writes no checkpoints (workflow.checkpoint is off)", "set ++workload.workflow.checkpoint=True, or leave --checkpoint out")  # fmt: skip
+        job = replace(job, checkpoint=replace(job.checkpoint, uri=args.checkpoint))
     train, evaluate = run.of_job(job)
     return _Work(_with(args, Custom(), job), None, train, evaluate)
 
@@ -317,8 +336,12 @@ def _plans(args: argparse.Namespace, work: _Work, scratch: str) -> list[Plan]:
     uri, policy = work.job.data.uri, work.job.loader.page_cache_mode
     whole = Plan(
         work.job, Listing.of(uri, work.train), None if work.evaluate is None else Listing.of(uri, work.evaluate),
-        work.shape, "direct" if work.train.scheme == "direct" else policy, args.max_steps,
+        work.shape, "direct" if work.train.scheme == "direct" else policy, args.max_steps, per_host=args.ranks_per_host,
     )  # fmt: skip
+    run.check_checkpoints(whole, args.ranks)
+    shifts = whole.job.checkpoint is not None and whole.job.checkpoint.settings.get("recovery_rank_shift")
+    if shifts and not 0 < args.ranks_per_host < args.ranks:
+        console.warn("recovery_rank_shift does nothing: all ranks are one host's; say --ranks-per-host")
     return run.plans(whole, args.ranks, scratch)
 
 
@@ -334,8 +357,10 @@ def _start(args: argparse.Namespace, plans: Sequence[Plan], command: Sequence[st
     from tracekit.verbs.record import record_program
     from tracekit.workload import run
 
-    folder = run.folder(work.job.data.uri)
-    include = [f"{glob.escape(folder)}/*"] if folder else []
+    uris = [work.job.data.uri, *([work.job.checkpoint.uri] if work.job.checkpoint else [])]
+    folders = [run.folder(uri) for uri in uris]
+    # An object is named by its URI, whatever its place is called.
+    include = [f"{glob.escape(folder)}/*" if folder else "*://*" for folder in folders] if any(folders) else []
     record_program(Recording(command, args.trace_record, include, force=args.force))
 
 
@@ -343,7 +368,7 @@ def _replay(args: argparse.Namespace) -> int:
     """`--trace-replay`: the verb replay, with what of our options it knows."""
     from tracekit.verbs import replay
 
-    idle = [name for name in _NOT_REPLAYED if getattr(args, name) not in (None, [], 1)]
+    idle = [name for name in _NOT_REPLAYED if getattr(args, name) not in (None, [], 0, 1)]
     if idle or args.format == "csv":
         raise UsageError(
             f"--trace-replay does nothing with {_NOT_REPLAYED[idle[0]] if idle else '--format csv'}", "leave it out"

@@ -35,8 +35,24 @@ def _head(told: Mapping[str, Any]) -> str:
         )
     if told["evaluation"]["steps"]:
         lines.append(f"evaluation: {counted(told['evaluation']['steps'], 'step')}")
+    lines += checkpoints(told["checkpoints"])
     lines += [f"ended early: {error}" for error in told["errors"]]
     return "\n".join(lines)
+
+
+def checkpoints(told: Mapping[str, Any] | None) -> list[str]:
+    """What was written of checkpoints, and what was read back; a line for each."""
+    lines = []
+    for name, verb in (("write", "written to"), ("read", "read back from")):
+        one = {"checkpoints": 0} if told is None else told[name]
+        if told is not None and one["checkpoints"]:
+            rate = "" if one["mb_per_s"] is None else f", {_rate(one['mb_per_s'])} MB/s"
+            lines.append(
+                f"{counted(one['checkpoints'], 'checkpoint')} {verb} {told['uri']}: {counted(one['files'], 'file')}, "
+                f"{format_bytes(one['bytes'])}{rate}; the slowest took {format_ns(one['slowest_seconds'] * 1e9)}"
+                + (", every byte verified" if name == "read" else "")
+            )
+    return lines
 
 
 def _rate(value: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _SUFFIX = "pt"
 
 @dataclass(frozen=True)
 class Moved:
-    """What one rank did for one checkpoint: `write` or `read`, its bytes (as stored), seconds."""
+    """What one rank did for one checkpoint, which step and epoch name: `write` or `read`, its bytes (as stored), seconds."""
 
     what: str
     checkpoint: int
@@ -38,6 +38,24 @@ class Moved:
     shards: int
     bytes: int
     seconds: float
+    epoch: int = 1
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """(epoch, step)."""
+        return self.epoch, self.checkpoint
+
+
+def sums(moved: Sequence[Moved]) -> dict[str, Any]:
+    """Sums over checkpoints that were written, or read; each takes as long as its slowest rank."""
+    slowest: dict[tuple[int, int], float] = {}
+    for one in moved:
+        slowest[one.place] = max(slowest.get(one.place, 0.0), one.seconds)
+    size, seconds = sum(one.bytes for one in moved), sum(slowest.values())
+    return {
+        "checkpoints": len(slowest), "bytes": size, "files": sum(one.shards for one in moved), "seconds": seconds,
+        "slowest_seconds": max(slowest.values(), default=0.0), "mb_per_s": size / 1e6 / seconds if seconds else None,
+    }  # fmt: skip
 
 
 def model_of(checkpoint: Checkpoint, ranks: int) -> Model:
@@ -80,7 +98,7 @@ def save(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks:
         raise CannotRunError(
             f"{folder} cannot be written: {error.strerror}", "make room, or name another place"
         ) from None
-    return Moved("write", step, rank, len(shards), written, time.monotonic() - begin)
+    return Moved("write", step, rank, len(shards), written, time.monotonic() - begin, epoch)
 
 
 def load(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1) -> Moved:
@@ -101,7 +119,7 @@ def load(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks:
             count += _verify(storage, place, buffer, _stored(checkpoint, shard, epoch, step))
         except OSError as error:
             raise CannotRunError(f"{place} cannot be read: {error.strerror}", "write the checkpoint first") from None
-    return Moved("read", step, rank, len(shards), count, time.monotonic() - begin)
+    return Moved("read", step, rank, len(shards), count, time.monotonic() - begin, epoch)
 
 
 def drive(checkpoint: Checkpoint, ranks: int, writes: int, reads: int, per_host: int = 0) -> list[Moved]:
@@ -224,9 +242,10 @@ def _write_file(place: str, pieces: Iterable[Any], *, sync: bool) -> None:
             if sync:
                 os.fsync(file.fileno())
         os.replace(part, place)
-    finally:
+    except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(part)
+        raise
     if sync:
         folder = os.open(os.path.dirname(place), os.O_RDONLY | os.O_DIRECTORY)
         try:

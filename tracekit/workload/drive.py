@@ -1,7 +1,7 @@
 """One rank of a run, in a process of its own: it reads, computes, and notes what each step took.
 
-    python -m tracekit.workload.drive PLAN             one rank
-    python -m tracekit.workload.drive PLAN PLAN...     a process for each, started together
+    tracekit.workload.drive PLAN             one rank
+    tracekit.workload.drive PLAN PLAN...     a process for each, started together
 
 Everything that is not the workload (listing the data, drawing up the plan, the report) is done by who starts it, so that a recording
 of this process holds the workload and nothing else.
@@ -9,26 +9,30 @@ of this process holds the workload and nothing else.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from tracekit.errors import TracekitError
 from tracekit.storage import storage_for
+from tracekit.workload.checkpoint import Moved
 from tracekit.workload.compute import Pace
 from tracekit.workload.dataset import Dataset
 from tracekit.workload.imitate import Step, imitate
 from tracekit.workload.job import Job, Train
 from tracekit.workload.loader import Loader
+from tracekit.workload.rendezvous import LeftError, Meeting, conduct
 from tracekit.workload.shape import Shape
+
+if TYPE_CHECKING:
+    from tracekit.workload.schedule import Saver
 
 TRAIN, EVALUATE = "train", "evaluate"
 
@@ -64,6 +68,11 @@ class Listing:
         parts = (dataset.file.tolist(), dataset.offset.tolist(), dataset.length.tolist())
         return cls(uri, places, sizes, *parts, scheme)
 
+    @property
+    def samples(self) -> int:
+        """How many samples it has."""
+        return len(self.places) if self.file is None else len(self.file)
+
     def dataset(self) -> Dataset:
         """The data set again."""
         parts = [None if part is None else np.asarray(part, np.int64) for part in (self.file, self.offset, self.length)]
@@ -84,6 +93,7 @@ class Plan:
         rank: Which rank it is.
         ranks: How many there are.
         result: The file for what came of it.
+        per_host: Ranks of a host; 0 for all of them.
     """
 
     job: Job
@@ -95,6 +105,7 @@ class Plan:
     rank: int = 0
     ranks: int = 1
     result: str = ""
+    per_host: int = 0
 
 
 @dataclass
@@ -121,6 +132,8 @@ class Result:
         seconds: From the first batch asked for to the end.
         error: Why it ended early; empty where it did not.
         exit_code: The exit code of that.
+        moved: What was written of checkpoints, and read back.
+        left: Whether it ended only because another had.
     """
 
     rank: int
@@ -128,22 +141,40 @@ class Result:
     seconds: float = 0.0
     error: str = ""
     exit_code: int = 0
+    moved: list[Moved] = field(default_factory=list)
+    left: bool = False
 
 
-def run(plan: Plan) -> Result:
-    """Do what a plan says; errors are part of the result, with the steps that were done."""
+def run(plan: Plan, meet: Callable[[], None] = lambda: None) -> Result:
+    """Do what a plan says; errors are part of the result, with the steps that were done.
+
+    Args:
+        plan: What it is.
+        meet: Waits for all ranks.
+    """
     result = Result(plan.rank)
     begun = time.monotonic()
     try:
-        for row in _rows(plan):
-            result.rows.append(row)
+        saver = _saver(plan, meet, result.moved)
+        result.rows.extend(_rows(plan, saver))
+        if saver is not None:
+            saver.recover()
     except TracekitError as error:
-        result.error, result.exit_code = str(error), error.exit_code
+        result.error, result.exit_code, result.left = str(error), error.exit_code, isinstance(error, LeftError)
     result.seconds = time.monotonic() - begun
     return result
 
 
-def _rows(plan: Plan) -> Iterator[Row]:
+def _saver(plan: Plan, meet: Callable[[], None], moved: list[Moved]) -> Saver | None:
+    if plan.job.checkpoint is None:
+        return None
+    from tracekit.workload.schedule import Saver, places_of
+
+    due = places_of(plan.job, plan.train.samples, plan.ranks, plan.max_steps)
+    return Saver(plan.job.checkpoint, plan.rank, plan.ranks, due, meet, moved, plan.per_host)
+
+
+def _rows(plan: Plan, saver: Saver | None) -> Iterator[Row]:
     train = plan.job.train
     if train is None:
         return
@@ -151,12 +182,17 @@ def _rows(plan: Plan) -> Iterator[Row]:
     evaluation = _Evaluation(plan)
     left = _least(plan.max_steps, train.total_steps)
     for steps in _passes(plan, train):
-        epoch = -1
+        epoch, step = -1, 0
         for row in _phase(TRAIN, _upto(steps, left), compute):
+            step = step + 1 if row.epoch == epoch else 1
             epoch = row.epoch
             left = None if left is None else left - 1
             yield row
+            if saver is not None:
+                saver.after_step(epoch + 1, step)
         if epoch >= 0:
+            if saver is not None:
+                saver.after_epoch(epoch + 1)
             yield from evaluation.after(epoch)
         if left == 0:
             return
@@ -238,37 +274,16 @@ def _least(*limits: int | None) -> int | None:
 def main(paths: Sequence[str]) -> int:
     """Run one rank, or start several together."""
     if len(paths) > 1:
-        return _conduct(paths)
+        return conduct("tracekit.workload.drive", paths)
     plan = msgspec.json.decode(Path(paths[0]).read_bytes(), type=Plan)
-    if plan.ranks > 1:
-        # All are there before one begins.
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
-    result = run(plan)
+    meet = Meeting(plan.rank, plan.ranks)
+    try:
+        meet()  # all are there before one begins
+        result = run(plan, meet)
+    except LeftError as error:
+        result = Result(plan.rank, error=str(error), exit_code=error.exit_code, left=True)
     Path(plan.result).write_bytes(msgspec.json.encode(result))
     return result.exit_code
-
-
-def _conduct(paths: Sequence[str]) -> int:
-    started = []
-    for rank, path in enumerate(paths):
-        environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(len(paths)), "LOCAL_RANK": str(rank)}
-        command = [sys.executable, "-m", "tracekit.workload.drive", path]
-        started.append(
-            subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        )
-    for process in started:
-        assert process.stdout is not None
-        process.stdout.readline()
-    for process in started:
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it ended, and that it has no result is seen later
-            process.stdin.write("go\n")
-            process.stdin.flush()
-    for process in started:
-        process.communicate()
-    return max(process.returncode for process in started)
 
 
 if __name__ == "__main__":

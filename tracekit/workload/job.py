@@ -108,8 +108,8 @@ class Checkpoint:
     Args:
         uri: Where they go.
         first_epoch: After which epoch the first is written, from 1.
-        every_epochs: Epochs from one to the next; 0 for none between epochs.
-        every_steps: Steps from one to the next; None for none between steps.
+        every_epochs: Epochs from one to the next; 0 for the first only.
+        every_steps: Steps of an epoch from one to the next; epochs then do not count. None for none between steps.
         settings: Everything else that a checkpoint knows, by name.
     """
 

@@ -19,11 +19,15 @@ import msgspec
 import numpy as np
 
 import tracekit
+from tracekit.errors import EXIT_PASS
 from tracekit.machine import host_class, host_facts
+from tracekit.workload.checkpoint import Moved, sums
 from tracekit.workload.drive import EVALUATE, TRAIN, Plan, Result, Row
+from tracekit.workload.job import Checkpoint
 
 # 1: the first published layout.
 REPORT_VERSION = 1
+WRITTEN, READ = "checkpoint", "recovery"
 STAGES = ("io_s", "decode_s", "wait_s", "compute_s")
 _EXPLAINED = (
     "AU = seconds of compute / seconds of steps (waiting for data and compute), the first {start} and last {end} steps of each epoch "
@@ -47,13 +51,15 @@ def report(plans: Sequence[Plan], results: Sequence[Result], paths: Sequence[str
     au = float(np.mean(shares)) if shares else None
     seconds = max((result.seconds for result in results), default=0.0)
     target = job.au_target
+    ended = failures(results)
     return {
         "run": REPORT_VERSION,
         "job": job.name,
         "framework": job.framework,
         "ranks": len(results),
-        "completed": not any(result.error for result in results),
-        "errors": [result.error for result in results if result.error],
+        "completed": not ended,
+        "errors": [result.error for result in ended],
+        "exit_code": ended[0].exit_code if ended else EXIT_PASS,
         "epochs": 1 + max((row.epoch for row in rows), default=-1),
         "steps": len(rows),
         "au": au,
@@ -63,8 +69,38 @@ def report(plans: Sequence[Plan], results: Sequence[Result], paths: Sequence[str
         **rates(rows, seconds),
         "stages": {name: _quantiles([getattr(row, name) for row in rows]) for name in STAGES},
         "evaluation": {"steps": sum(row.phase == EVALUATE for result in results for row in result.rows)},
+        "checkpoints": None if job.checkpoint is None else checkpoints(job.checkpoint, results),
         "provenance": provenance(plans[0], paths),
     }
+
+
+def failures(results: Sequence[Result]) -> list[Result]:
+    """Ranks that ended early; those that did so by themselves first, and after them who waited for them."""
+    return sorted((result for result in results if result.error), key=lambda result: result.left)
+
+
+def checkpoints(asked: Checkpoint, results: Sequence[Result]) -> dict[str, Any]:
+    """What was written of checkpoints during the run and read back at its end: sums, and each by itself.
+
+    A checkpoint takes as long as its slowest rank; seconds and rates are those of the checkpoints alone.
+    """
+    by_kind = {
+        name: [one for result in results for one in result.moved if one.what == name] for name in ("write", "read")
+    }
+    return {
+        "uri": asked.uri,
+        **{name: sums(moved) for name, moved in by_kind.items()},
+        "each": [
+            {"what": name, "epoch": place[0], "step": place[1], **_alone(moved, place)}
+            for name, moved in by_kind.items()
+            for place in sorted({one.place for one in moved})
+        ],
+    }
+
+
+def _alone(moved: Sequence[Moved], place: tuple[int, int]) -> dict[str, Any]:
+    whole = sums([one for one in moved if one.place == place])
+    return {name: whole[name] for name in ("bytes", "files", "seconds", "mb_per_s")}
 
 
 def epochs_au(rows: Sequence[Row], start: int, end: int) -> list[float]:
@@ -100,6 +136,7 @@ def provenance(plan: Plan, paths: Sequence[str]) -> dict[str, Any]:
     """Versions, machine, and a hash of the configuration: the same for the same job, wherever its data is."""
     job = msgspec.to_builtins(plan.job)
     job["data"].pop("uri", None)
+    (job["checkpoint"] or {}).pop("uri", None)
     told = [job, msgspec.to_builtins(plan.shape), plan.policy, plan.ranks, plan.max_steps]
     digest = hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:16]
     host = host_facts(paths)
@@ -111,7 +148,7 @@ def provenance(plan: Plan, paths: Sequence[str]) -> dict[str, Any]:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Every step of every rank as CSV, seconds and bytes."""
+    """Every step of every rank as CSV, seconds and bytes, and after them what it wrote and read of checkpoints."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -122,7 +159,15 @@ def table(results: Sequence[Result]) -> str:
             step = steps[place] = steps.get(place, -1) + 1
             values = {"rank": result.rank, "step": step, **asdict(row)}
             writer.writerow([_plain(values[name]) for name in CSV_COLUMNS])
+        for moved in result.moved:
+            writer.writerow([_plain(value) for value in _checkpoint_row(result.rank, moved)])
     return out.getvalue()
+
+
+def _checkpoint_row(rank: int, moved: Moved) -> list[Any]:
+    """A rank's part in a checkpoint in the columns of steps: it has the step and epoch that it follows, from 0."""
+    phase = WRITTEN if moved.what == "write" else READ
+    return [rank, phase, moved.epoch - 1, moved.checkpoint - 1, moved.seconds, 0.0, 0.0, 0.0, 0, moved.bytes]
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from tracekit.errors import CannotRunError, InputError, UsageError
+from tracekit import itself
+from tracekit.errors import EXIT_CANNOT_RUN, InputError, UsageError
 from tracekit.storage import cache
 from tracekit.uri import scheme_of
 from tracekit.workload import madedata
@@ -124,19 +124,38 @@ def command(given: Sequence[Plan], directory: str) -> list[str]:
         path = os.path.join(directory, f"plan{plan.rank}.json")
         Path(path).write_bytes(msgspec.json.encode(plan))
         paths.append(path)
-    return [sys.executable, "-m", "tracekit.workload.drive", *paths]
+    return [*itself.command("tracekit.workload.drive"), *paths]
+
+
+def check_checkpoints(whole: Plan, ranks: int) -> None:
+    """Refuse checkpoints that cannot be, before the first step.
+
+    Raises:
+        UsageError: If the model does not go into so many ranks.
+        InputError: If there is no room for them.
+    """
+    if whole.job.checkpoint is None:
+        return
+    from tracekit.workload.checkpoint import check
+    from tracekit.workload.schedule import places_of
+
+    if due := places_of(whole.job, whole.train.samples, ranks, whole.max_steps):
+        check(whole.job.checkpoint, ranks, len(due))
 
 
 def results(given: Sequence[Plan]) -> list[Result]:
-    """What came of plans.
+    """What came of plans; of a rank that died before it could say, that."""
+    return [
+        msgspec.json.decode(Path(plan.result).read_bytes(), type=Result)
+        if os.path.exists(plan.result)
+        else lost(plan.rank, "ended without a result")
+        for plan in given
+    ]
 
-    Raises:
-        CannotRunError: If a rank died before it could say.
-    """
-    dead = [plan.rank for plan in given if not os.path.exists(plan.result)]
-    if dead:
-        raise CannotRunError(f"rank {dead[0]} ended without a result", "see its message above")
-    return [msgspec.json.decode(Path(plan.result).read_bytes(), type=Result) for plan in given]
+
+def lost(rank: int, why: str) -> Result:
+    """What came of a rank that says nothing any more."""
+    return Result(rank, error=f"rank {rank} {why}; see its message above", exit_code=EXIT_CANNOT_RUN)
 
 
 def drop_cache(dataset: Dataset) -> str:

@@ -9,7 +9,6 @@ from tracekit.errors import InputError
 from tracekit.machine import in_memory
 from tracekit.units import counted, format_bytes
 from tracekit.uri import local_path, scheme_of
-from tracekit.workload.datagen.registry import format_of
 from tracekit.workload.job import DataSet
 
 # What a file takes besides its content: a part of a block, an inode, its name.
@@ -20,6 +19,8 @@ _MEMORY_SHARE = 0.5
 
 def wanted_bytes(data: DataSet, files: int) -> int:
     """About how many bytes a number of files of the data set takes; rather too many. Compression is not counted on."""
+    from tracekit.workload.datagen.registry import format_of  # who only asks for room needs no format
+
     per_file, per_sample, factor = format_of(data).extra
     if data.format == "csv":
         factor += 6 / data.samples_per_file  # its line of column numbers

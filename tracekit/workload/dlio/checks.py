@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracekit.units import format_bytes, format_count
-from tracekit.workload.dlio.findings import ERROR, NOTE, WARNING
+from tracekit.workload.dlio.findings import ERROR, WARNING
 from tracekit.workload.dlio.settings import Settings
 
 ELEMENT_BYTES = {
@@ -27,13 +27,6 @@ def check(settings: Settings) -> None:
     _evaluation(settings)
     _model(settings)
     _columns(settings)
-    if settings["workflow.checkpoint"] and settings["workflow.train"]:
-        settings.add(
-            NOTE,
-            "workflow.checkpoint",
-            "a run writes no checkpoints between its steps",
-            "tracekit checkpoint writes them",
-        )
     if settings["storage.storage_type"] == "aistore":
         settings.add(
             ERROR,
