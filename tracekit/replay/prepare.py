@@ -10,6 +10,7 @@ attribute says so) and they are too short now.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections import defaultdict
@@ -30,8 +31,8 @@ _PART = ".tracekit-part."
 _BLOCK = 1 << 20
 # Each waits for an answer from far away.
 _ASKING_THREADS = 16
-# Up to here an object is one PUT, which says whether somebody else made it meanwhile.
-_WHOLE_BYTES = 8 << 20
+# What a store answers where somebody else made the object meanwhile.
+_THERE = (errno.EEXIST, 409, 412)
 _THREADS = 4
 _SPARE = 0.02
 Report = Callable[[int], None]
@@ -189,32 +190,30 @@ def _make(file: File, filling: str, progress: _Progress) -> None:
             return
         os.makedirs(os.path.dirname(file.place) or ".", exist_ok=True)
         _write(file.place, file.wanted_size, filling, progress)
-    except FileExistsError:
-        return
     except InterruptedError:
         return
     except OSError as error:
+        if error.errno in _THERE:
+            return
         raise CannotRunError(f"{file.place} cannot be prepared: {error.strerror}", "choose another place") from None
 
 
 def _make_object(file: File, filling: str, progress: _Progress) -> None:
     """An object of the size; a prefix that is listed comes with what is below it.
 
-    A large one goes up in parts, so that memory holds one of them. An upload that breaks off leaves no object.
+    A large one goes up in parts, so that memory holds a few of them. An upload that breaks off leaves no object, and is gone on
+    with by the next run: the same object is always made of the same bytes.
     """
     if file.listed:
         return
     assert file.storage is not None
-    size = file.wanted_size
-    if size <= _WHOLE_BYTES:
-        file.storage.write(file.place, b"".join(_blocks(size, filling, progress)), create=True)
-    else:
-        file.storage.write(file.place, _blocks(size, filling, progress))
+    file.storage.write(file.place, _blocks(file.place, file.wanted_size, filling, progress), create=True)
 
 
-def _blocks(size: int, filling: str, progress: _Progress) -> Iterator[bytes]:
+def _blocks(place: str, size: int, filling: str, progress: _Progress) -> Iterator[bytes]:
+    seed = int.from_bytes(hashlib.blake2b(os.fsencode(place), digest_size=16).digest(), "little")
     # SFC64 makes about 2 GB/s a core; os.urandom a fifth of that.
-    source, left = np.random.Generator(np.random.SFC64()), size
+    source, left = np.random.Generator(np.random.SFC64(seed)), size
     while left:
         count = min(left, _BLOCK)
         yield bytes(count) if filling == "zero" else source.bytes(count)
@@ -226,7 +225,7 @@ def _write(path: str, size: int, filling: str, progress: _Progress) -> None:
     part = os.path.join(os.path.dirname(path), f"{_PART}{os.getpid()}.{secrets.token_hex(4)}")
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        _fill(fd, size, filling, progress)
+        _fill(fd, _blocks(path, size, filling, progress))
         with suppress(OSError):  # file systems without extended attributes: then the file counts as foreign later
             os.setxattr(fd, _MADE_BY_US, filling.encode())
         # Without fsync the blocks are not allocated yet (delayed allocation), and dirty pages cannot be dropped.
@@ -251,8 +250,8 @@ def _publish(part: str, path: str) -> None:
         os.unlink(part)
 
 
-def _fill(fd: int, size: int, filling: str, progress: _Progress) -> None:
-    for block in _blocks(size, filling, progress):
+def _fill(fd: int, blocks: Iterable[bytes]) -> None:
+    for block in blocks:
         left = memoryview(block)
         while left:
             left = left[os.write(fd, left) :]

@@ -67,9 +67,11 @@ class StoreError(OSError):
         said: HTTP status (300 and above) or errno.
         code: The server's own name for it, such as `SlowDown`; may be empty.
         kind: One of `tracekit.storage.failures`, where neither of them says it.
+        retry_after_s: How long the server asks to be left alone; None where it does not, or the client does not tell.
     """
 
-    def __init__(self, said: int, code: str = "", kind: str = "") -> None:
+    def __init__(self, said: int, code: str = "", kind: str = "", retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
         self.code = code
         self.number = failures.number_of(said, kind or failures.kind_of_code(code))
         self.kind = failures.kind_of(self.number)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import NoReturn, Protocol
 
 from tracekit.errors import CannotRunError, TracekitError
+from tracekit.storage import uploads
 from tracekit.storage.base import Access, Look, Window
 from tracekit.storage.keys import Key, StoreError
 from tracekit.storage.store_settings import Requests
@@ -39,8 +40,8 @@ class Client(Protocol):
     def walk(self, folder: str) -> Iterator[tuple[str, int]]:
         """Name and bytes of every object below a prefix, in order of names."""
 
-    def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
-        """Make an object."""
+    def write(self, name: str, body: bytes | memoryview, *, create: bool = False) -> None:
+        """Make an object by one request; with `create` it must not be there yet."""
 
     def delete(self, name: str) -> None:
         """Delete an object."""
@@ -167,13 +168,17 @@ class ObjectStorage:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), place)
 
     def write(self, place: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
-        """Make an object.
+        """Make an object: of what is in memory by one request, of pieces in parts where they are many (`uploads.write`).
 
         Raises:
             OSError: What the server said.
         """
         client, key = self._client(place)
-        client.write(key.name, body, create=create)
+        if isinstance(body, (bytes, memoryview)):
+            client.write(key.name, body, create=create)
+        else:
+            parts = partial(_uploads_of, key.scheme, key.container, self._requests)
+            uploads.write(client, parts, key.name, body, create=create)
 
     def delete(self, place: str) -> None:
         """Delete an object (errors: OSError)."""
@@ -199,6 +204,14 @@ def _client_of(scheme: str, container: str, requests: Requests) -> Client:
     from tracekit.storage.obstore_client import ObstoreClient
 
     return ObstoreClient(key, requests)
+
+
+@lru_cache(maxsize=256)
+def _uploads_of(scheme: str, container: str, requests: Requests) -> uploads.Uploads:
+    from tracekit.storage import sdk_uploads
+
+    key = Key(scheme, container, "")
+    return sdk_uploads.AzureUploads(key, requests) if scheme == "az" else sdk_uploads.S3Uploads(key, requests)
 
 
 def _refusal(key: Key, error: StoreError) -> TracekitError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from time import monotonic_ns
 from typing import Any, TypeVar
@@ -98,12 +98,11 @@ class ObstoreClient:
         while page := _asked(lambda: next(pages, None)):
             yield from ((entry["path"], int(entry["size"])) for entry in page)
 
-    def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
-        """One PUT, or the parts of a multipart upload; with `create` it must not exist yet (errors: see `read`)."""
-        # What is in memory is one PUT, however large; else obstore would send it in parts of 5 MiB.
-        words: dict[str, Any] = {"use_multipart": False} if isinstance(body, (bytes, memoryview)) or create else {}
-        words |= {"mode": "create"} if create else {}
-        _asked(lambda: self._api.put(self._store, name, body, **words))
+    def write(self, name: str, body: bytes | memoryview, *, create: bool = False) -> None:
+        """One PUT; with `create` it must not exist yet (errors: see `read`)."""
+        words: dict[str, Any] = {"mode": "create"} if create else {}
+        # Else obstore would send it in parts of 5 MiB.
+        _asked(lambda: self._api.put(self._store, name, body, use_multipart=False, **words))
 
     def delete(self, name: str) -> None:
         """Delete an object (errors: see `read`)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from time import monotonic_ns
 from typing import Any, TypeVar
@@ -36,7 +36,7 @@ class S3SdkClient:
 
     def __init__(self, key: Key, requests: Requests) -> None:
         self._bucket = key.container
-        self._client: Any = _needed("boto3", lambda: _boto3(requests))
+        self._client: Any = needed("boto3", lambda: s3_client(requests))
 
     def read(self, name: str, offset: int, length: int, into: memoryview) -> int:
         """One ranged GET into memory; the number of bytes that came (errors: StoreError)."""
@@ -51,13 +51,13 @@ class S3SdkClient:
 
     def _get(self, name: str, offset: int, length: int) -> tuple[bytes, int]:
         span = f"bytes={offset}-{offset + length - 1}"
-        answer = _asked(lambda: self._client.get_object(Bucket=self._bucket, Key=name, Range=span))
+        answer = asked(lambda: self._client.get_object(Bucket=self._bucket, Key=name, Range=span))
         first_byte = monotonic_ns()
-        return _asked(answer["Body"].read, answered=True), first_byte
+        return asked(answer["Body"].read, answered=True), first_byte
 
     def size(self, name: str) -> int:
         """The size of an object in bytes, by HEAD (errors: StoreError)."""
-        return int(_asked(lambda: self._client.head_object(Bucket=self._bucket, Key=name))["ContentLength"])
+        return int(asked(lambda: self._client.head_object(Bucket=self._bucket, Key=name))["ContentLength"])
 
     def list(self, prefix: str) -> int:
         """How many objects and common prefixes there are right below a prefix (errors: StoreError)."""
@@ -69,23 +69,22 @@ class S3SdkClient:
             )
             return sum(len(page.get("Contents", ())) + len(page.get("CommonPrefixes", ())) for page in pages)
 
-        return _asked(walk)
+        return asked(walk)
 
     def walk(self, folder: str) -> Iterator[tuple[str, int]]:
         """Name and bytes of every object below a prefix (errors: StoreError)."""
         pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_below(folder)))
-        while page := _asked(lambda: next(pages, None)):
+        while page := asked(lambda: next(pages, None)):
             yield from ((entry["Key"], int(entry["Size"])) for entry in page.get("Contents", ()))
 
-    def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
+    def write(self, name: str, body: bytes | memoryview, *, create: bool = False) -> None:
         """One PUT of the whole; with `create` it must not exist yet (errors: StoreError)."""
-        whole = _whole(body)
         words = {"IfNoneMatch": "*"} if create else {}
-        _asked(lambda: self._client.put_object(Bucket=self._bucket, Key=name, Body=whole, **words))
+        asked(lambda: self._client.put_object(Bucket=self._bucket, Key=name, Body=bytes(body), **words))
 
     def delete(self, name: str) -> None:
         """Delete an object (errors: StoreError)."""
-        _asked(lambda: self._client.delete_object(Bucket=self._bucket, Key=name))
+        asked(lambda: self._client.delete_object(Bucket=self._bucket, Key=name))
 
 
 class AzureSdkClient:
@@ -99,7 +98,7 @@ class AzureSdkClient:
     name = "azure-storage-blob"
 
     def __init__(self, key: Key, requests: Requests) -> None:
-        self._container: Any = _needed("azure-storage-blob", lambda: _azure(key.container, requests))
+        self._container: Any = needed("azure-storage-blob", lambda: azure_container(key.container, requests))
 
     def read(self, name: str, offset: int, length: int, into: memoryview) -> int:
         """One ranged GET into memory; the number of bytes that came (errors: StoreError)."""
@@ -119,34 +118,33 @@ class AzureSdkClient:
             # The SDK would ask again, twice and unseen, for a body that breaks off: it is read before the SDK gets to it.
             if response.http_response.status_code < _FAILED:
                 first_byte, raw = monotonic_ns(), response.http_response.internal_response.raw
-                came.append((_asked(lambda: bytes(raw.read(decode_content=False)), answered=True), first_byte))
+                came.append((asked(lambda: bytes(raw.read(decode_content=False)), answered=True), first_byte))
 
-        _asked(lambda: self._container.download_blob(name, offset=offset, length=length, raw_response_hook=answered))
+        asked(lambda: self._container.download_blob(name, offset=offset, length=length, raw_response_hook=answered))
         return came[0]
 
     def size(self, name: str) -> int:
         """The size of a blob in bytes (errors: StoreError)."""
-        return int(_asked(lambda: self._container.get_blob_client(name).get_blob_properties()).size)
+        return int(asked(lambda: self._container.get_blob_client(name).get_blob_properties()).size)
 
     def list(self, prefix: str) -> int:
         """How many blobs and common prefixes there are right below a prefix (errors: StoreError)."""
         prefix = _below(prefix)
-        return _asked(lambda: sum(1 for _ in self._container.walk_blobs(prefix or None)))
+        return asked(lambda: sum(1 for _ in self._container.walk_blobs(prefix or None)))
 
     def walk(self, folder: str) -> Iterator[tuple[str, int]]:
         """Name and bytes of every blob below a prefix (errors: StoreError)."""
         blobs = iter(self._container.list_blobs(_below(folder) or None))
-        while blob := _asked(lambda: next(blobs, None)):
+        while blob := asked(lambda: next(blobs, None)):
             yield blob.name, int(blob.size)
 
-    def write(self, name: str, body: bytes | memoryview | Iterable[bytes], *, create: bool = False) -> None:
+    def write(self, name: str, body: bytes | memoryview, *, create: bool = False) -> None:
         """One blob; with `create` it must not exist yet (errors: StoreError)."""
-        whole = _whole(body)
-        _asked(lambda: self._container.upload_blob(name, whole, overwrite=not create))
+        asked(lambda: self._container.upload_blob(name, bytes(body), overwrite=not create))
 
     def delete(self, name: str) -> None:
         """Delete a blob (errors: StoreError)."""
-        _asked(lambda: self._container.delete_blob(name))
+        asked(lambda: self._container.delete_blob(name))
 
 
 def _below(prefix: str) -> str:
@@ -154,17 +152,16 @@ def _below(prefix: str) -> str:
     return f"{prefix.rstrip('/')}/" if prefix else ""
 
 
-def _whole(body: bytes | memoryview | Iterable[bytes]) -> bytes:
-    return bytes(body) if isinstance(body, (bytes, memoryview)) else b"".join(body)
+def needed(package: str, make: Callable[[], T], why: str = "--client sdk needs") -> T:
+    """What is made with a package that may be missing.
 
-
-def _needed(package: str, make: Callable[[], T]) -> T:
+    Raises:
+        CannotRunError: If it is, or what is to be made cannot be set up.
+    """
     try:
         return make()
     except ImportError:
-        raise CannotRunError(
-            f"--client sdk needs {package}, which is not installed", f"pip install {package}"
-        ) from None
+        raise CannotRunError(f"{why} {package}, which is not installed", f"pip install {package}") from None
     except CannotRunError:
         raise
     except Exception as error:  # a profile that is not there, a malformed endpoint: the SDK's own sentence says it
@@ -172,7 +169,8 @@ def _needed(package: str, make: Callable[[], T]) -> T:
 
 
 @lru_cache(maxsize=4)
-def _boto3(requests: Requests) -> Any:
+def s3_client(requests: Requests) -> Any:
+    """boto3's client, as the environment sets it up; it never retries."""
     import boto3
     from botocore import UNSIGNED
     from botocore.config import Config
@@ -199,7 +197,8 @@ def _boto3(requests: Requests) -> Any:
     return boto3.session.Session().client("s3", config=config, **words)
 
 
-def _azure(container: str, requests: Requests) -> Any:
+def azure_container(container: str, requests: Requests) -> Any:
+    """Azure's client for a container; it never retries."""
     from azure.storage.blob import ContainerClient
 
     account = azure_settings(environment())
@@ -212,8 +211,8 @@ def _azure(container: str, requests: Requests) -> Any:
     )  # fmt: skip
 
 
-def _asked(request: Callable[[], T], *, answered: bool = False) -> T:
-    """What it returns; `answered`: its headers have come already."""
+def asked(request: Callable[[], T], *, answered: bool = False) -> T:
+    """What it returns; `answered`: its headers have come already (errors: StoreError)."""
     try:
         return request()
     except StoreError:

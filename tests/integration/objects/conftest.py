@@ -89,7 +89,7 @@ def store(request):
 def _forget_clients():
     from tracekit.storage import objects, obstore_client, sdk_client
 
-    for cached in (objects._client_of, obstore_client._made, sdk_client._boto3):
+    for cached in (objects._client_of, objects._uploads_of, obstore_client._made, sdk_client.s3_client):
         cached.cache_clear()
 
 

@@ -53,10 +53,12 @@ class Proxy:
 
     Args:
         port: The server's, on loopback.
-        on_request: Called with the number of each GET, from 1, before it is passed on.
+        on_request: Called with the number of each request of the method, from 1, before it is passed on.
+        method: Which requests it hears of.
     """
 
-    def __init__(self, port: int, on_request: Callable[[int], None] | None = None) -> None:
+    def __init__(self, port: int, on_request: Callable[[int], None] | None = None, method: str = "GET") -> None:
+        self._method = f"{method} ".encode()
         self._port = port
         self._on_request = on_request
         self._requests = 0
@@ -107,7 +109,7 @@ class Proxy:
 
     def _look(self, data: bytes) -> None:
         assert self._on_request is not None
-        if data.startswith(b"GET "):
+        if data.startswith(self._method):
             with self._lock:
                 self._requests += 1
                 number = self._requests
