@@ -232,7 +232,11 @@ def record_pause(paused: bool, /) -> None:
     """Note nothing (True) or go on (False); the hooks stay in place."""
 
 def record_line(path: str, text: str, /) -> bool:
-    """Append `text` to a file with one write, which is not noted; whether all of it is there."""
+    """Append `text` with one write, which is not noted: to a file, or to this process's lines where `path` is empty.
+
+    Returns:
+        Whether all of it is there.
+    """
 
 def record_hush(hushed: bool, /) -> bool:
     """Do not note what this thread looks up by name and lists (True), or do (False); returns how it was."""
@@ -266,8 +270,11 @@ def record_children(wanted: bool, /) -> None:
 def record_rescan() -> int:
     """Hook the libraries loaded since, where tables are rewritten; returns the entries rewritten."""
 
-def record_process() -> int:
-    """The number that, with the pid, names this process's part of the spool; 0 when it has none."""
+def record_process() -> tuple[int, int]:
+    """What, with the pid, names this process's part of the spool, and CLOCK_MONOTONIC ns of its start; (0, 0): it has none."""
+
+def record_lost(ops: int, /) -> None:
+    """Count so many ops as lost."""
 
 def clock_anchor() -> tuple[int, int]:
     """CLOCK_MONOTONIC in ns and the time stamp counter (0 where there is none) at one moment."""

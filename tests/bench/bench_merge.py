@@ -29,7 +29,7 @@ def write_spool(directory: str | Path, ops: int, threads: int) -> None:
     per_chunk = (CHUNK_BYTES - HEADER_BYTES) // 32 - 2 * FILES
     numbers = iter(range(1 << 30))
     chance = np.random.default_rng(1)
-    head = struct.pack("<8sIIQqiiQQQQIIII", b"tkproc\0\0", 1, 0, 5, 1, 4242, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+    head = struct.pack("<8sIIQqiiQQQQIIII", b"tkproc\0\0", 2, 0, 5, 1, 4242, 1, 0, 0, 0, 0, 0, 0, 0, 0)
     Path(directory, "4242.5.head").write_bytes(head.ljust(4096, b"\0"))
     for thread in range(threads):
         now, left, first = 1_000 + thread * 37, ops // threads, thread == 0
@@ -52,7 +52,7 @@ def _write_chunk(directory: str | Path, number: int, tid: int, now: int, count: 
     contexts["what"], contexts["offset"] = CONTEXT, np.arange(len(contexts))
     contexts["len"] = contexts["ret"] = contexts["dur"] = 0
     data = bytearray(CHUNK_BYTES)
-    header = (b"tkops\0\0\0", 1, HEADER_BYTES, 5, 4242, tid, number, 0, CHUNK_BYTES, now, now, -1, *[2**32 - 1] * 3, 0)
+    header = (b"tkops\0\0\0", 2, HEADER_BYTES, 5, 4242, tid, number, 0, CHUNK_BYTES, now, now, -1, *[2**32 - 1] * 3, 0)
     struct.pack_into("<8sIIQiiiiQQqqIIII", data, 0, *header)
     used = 0
     opens = np.zeros(FILES if named else 0, RECORD)

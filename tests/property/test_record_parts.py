@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracekit.record import spool
+from tracekit.record.lines import Lines, encode
 from tracekit.record.merge import merge_parts
-from tracekit.record.spool import CODE, Spool, encode
+from tracekit.record.spool import CODE, over
+
+Spool = over(Lines)
 
 SAMPLES = st.one_of(st.integers(-(2**70), 2**70), st.text(max_size=5))
 OPS = st.lists(

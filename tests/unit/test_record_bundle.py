@@ -68,8 +68,8 @@ def test_files_hold_what_was_written(tmp_path):
         f"{name}-{suffix}" for name in startup.MODULES if name not in bundle.AT_ONCE
     }
     names = {}
-    exec(marshal.loads(first["start"]), names)
+    exec(first["start"], names)
     assert names["x"] == 1
-    code = marshal.loads(marshal.loads((tmp_path / f"structure-{suffix}").read_bytes()))
+    code = marshal.loads((tmp_path / f"structure-{suffix}").read_bytes())
     assert code.co_filename == bundle.FILE
     assert sys.version_info >= (3, 10)

@@ -17,9 +17,12 @@ from tracekit.record import callables, context, launch, startup
 from tracekit.record.coverage import not_followed, why_not
 from tracekit.record.files import FOREIGN, IGNORED, Files, Filter, interpreter_directories
 from tracekit.record.imports import ImportHook
+from tracekit.record.lines import Lines
 from tracekit.record.parts import read_parts
-from tracekit.record.spool import FLAGS, Spool
+from tracekit.record.spool import FLAGS, over
 from tracekit.record.structure import Loop, Recorder
+
+Spool = over(Lines)
 
 
 @pytest.fixture

@@ -9,7 +9,10 @@ import pytest
 
 from tracekit.record import interrupts, opening, rawio
 from tracekit.record.files import Files, Filter
-from tracekit.record.spool import CODE, FLAGS, Spool
+from tracekit.record.lines import Lines
+from tracekit.record.spool import CODE, FLAGS, over
+
+Spool = over(Lines)
 
 
 class Alarm(Exception):

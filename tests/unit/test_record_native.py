@@ -26,7 +26,7 @@ class Chunk:
         self.slots = 0
         self.used = 0
         header = struct.pack(
-            "<8sIIQiiiiQQqqIIII", b"tkops\0\0\0", 1, 256, 55, 42, tid, 0, 0, size, 1, 1, -1, *[2**32 - 1] * 3, 0
+            "<8sIIQiiiiQQqqIIII", b"tkops\0\0\0", 2, 256, 55, 42, tid, 0, 0, size, 1, 1, -1, *[2**32 - 1] * 3, 0
         )
         self.data[: len(header)] = header
 

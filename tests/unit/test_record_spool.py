@@ -9,9 +9,12 @@ import threading
 import pytest
 
 from tracekit.record import spool
+from tracekit.record.lines import NOWHERE, Lines, encode
 from tracekit.record.merge import merge_parts
 from tracekit.record.parts import read_parts
-from tracekit.record.spool import CODE, FLAGS, Spool, encode
+from tracekit.record.spool import CODE, FLAGS, over
+
+Spool = over(Lines)
 
 READ, WRITE = CODE["read"], CODE["write"]
 
@@ -37,7 +40,7 @@ def test_context_reaches_the_ops_after_it(tmp_path):
     for number in range(4000):
         writer.context.set((3, 1, number // 10, number, 0))
         writer.record(READ, 1, 0, 1, number, number, 1, 0, 0)
-    writer.context.set(spool.NOWHERE)
+    writer.context.set(NOWHERE)
     writer.record(READ, 1, 0, 1, 4000, 4000, 1, 0, 0)
     trace, _ = merge_parts(tmp_path, 0)
     assert len(list(tmp_path.glob("*.ops"))) > 1

@@ -2,6 +2,11 @@
 
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <stdatomic.h>
+#endif
+
 #define POLYNOMIAL 0x82F63B78u /* 0x1EDC6F41 with its bits the other way round */
 
 /* tables[0] is the table of one byte; tables[k] advances by k zero bytes more (slicing-by-8, Kounavis and Berry 2005). */
@@ -51,13 +56,27 @@ __attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, c
         crc = __builtin_ia32_crc32qi(crc, *bytes++);
     return crc;
 }
+
+/* Asked once, when it is first needed. The compiler's own __builtin_cpu_supports would ask everything at once whenever the
+   library is loaded, also for the recorder: in a virtual machine each question is answered by the host, 45 us for all. */
+static int has_instruction(void)
+{
+    static _Atomic int known;
+    unsigned int eax, ebx, ecx = 0, edx;
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    if (answer == 0) {
+        answer = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_SSE4_2) ? 1 : -1;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer > 0;
+}
 #endif
 
 uint32_t tk_crc32c(uint32_t crc, const unsigned char *bytes, size_t length)
 {
     crc = ~crc;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2"))
+    if (has_instruction())
         return ~by_instruction(crc, bytes, length);
 #endif
     return ~by_tables(crc, bytes, length);

@@ -14,7 +14,7 @@
 enum { PAGE = 4096, PIECE = 16 /* pages */, NOREPLACE = 1 /* of renameat2(2); not every C library names it */ };
 
 /* Growing a file beyond RLIMIT_FSIZE raises SIGXFSZ, which kills: look first. */
-static int within_limit(uint64_t bytes)
+int tk_within_limit(uint64_t bytes)
 {
     struct rlimit limit = {0, 0};
     if (TK_RAW4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) != 0)
@@ -56,9 +56,11 @@ static void populate(int fd, void *mapped, uint64_t bytes)
         return;
     for (int i = 0; i < PIECE; i++)
         piece[i] = (struct iovec){(void *)zeros, PAGE};
-    for (uint64_t at = 0; at + PIECE * PAGE <= bytes; at += PIECE * PAGE)
-        if (TK_RAW(SYS_pwritev, fd, piece, PIECE, at, 0, 0) < 0)
+    for (uint64_t at = 0; at < bytes; at += PIECE * PAGE) {
+        uint64_t pages = (bytes - at) / PAGE;
+        if (TK_RAW(SYS_pwritev, fd, piece, pages < PIECE ? pages : PIECE, at, 0, 0) < 0)
             return;
+    }
 }
 
 /* Map what `fd` is, or give up `path`; the descriptor is closed. */
@@ -80,7 +82,7 @@ static void *map(int fd, const char *path, uint64_t bytes, int whole)
 void *tk_map_new(const char *path, uint64_t bytes)
 {
     int fd;
-    if (!within_limit(bytes))
+    if (!tk_within_limit(bytes))
         return NULL;
     fd = (int)TK_RAW4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
@@ -91,7 +93,7 @@ void *tk_map_new(const char *path, uint64_t bytes)
 void *tk_map_spare(const char *spare, const char *path, uint64_t bytes)
 {
     int fd;
-    if (!within_limit(bytes) || TK_RAW(SYS_renameat2, AT_FDCWD, spare, AT_FDCWD, path, NOREPLACE, 0) != 0)
+    if (!tk_within_limit(bytes) || TK_RAW(SYS_renameat2, AT_FDCWD, spare, AT_FDCWD, path, NOREPLACE, 0) != 0)
         return NULL;
     fd = (int)TK_RAW4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0)

@@ -13,4 +13,7 @@ void *tk_map_new(const char *path, uint64_t bytes);
 /* The same, of a file of so many zero bytes that somebody else has made and that becomes `path`: at most one taker gets it. */
 void *tk_map_spare(const char *spare, const char *path, uint64_t bytes);
 
+/* Whether a file may grow to so many bytes. */
+int tk_within_limit(uint64_t bytes);
+
 #endif

@@ -13,6 +13,7 @@
 #include "pace.h"
 #include "rawnet.h"
 #include "recorder.h"
+#include "spool.h"
 #include "touched.h"
 
 static PyObject *now_ns(PyObject *self, PyObject *unused)
@@ -147,7 +148,7 @@ static PyObject *record_line(PyObject *self, PyObject *arguments)
     int whole;
     if (!PyArg_ParseTuple(arguments, "O&s#:record_line", PyUnicode_FSConverter, &path, &text, &bytes))
         return NULL;
-    whole = tk_recorder_line(PyBytes_AsString(path), text, (size_t)bytes);
+    whole = tk_append_line(PyBytes_AsString(path), text, (size_t)bytes);
     Py_DECREF(path);
     return PyBool_FromLong(whole);
 }
@@ -249,7 +250,19 @@ static PyObject *record_rescan(PyObject *self, PyObject *unused)
 
 static PyObject *record_process(PyObject *self, PyObject *unused)
 {
-    return PyLong_FromUnsignedLongLong(tk_recorder_process());
+    int64_t born = 0;
+    uint64_t start = tk_recorder_process(&born);
+    return Py_BuildValue("KL", (unsigned long long)start, (long long)born);
+}
+
+static PyObject *record_lost(PyObject *self, PyObject *argument)
+{
+    long ops = PyLong_AsLong(argument);
+    if (ops == -1 && PyErr_Occurred())
+        return NULL;
+    if (ops > 0)
+        tk_count_lost_ops((uint64_t)ops);
+    Py_RETURN_NONE;
 }
 
 static PyObject *clock_anchor(PyObject *self, PyObject *unused)
@@ -268,7 +281,7 @@ static PyMethodDef methods[] = {
      "Catch system calls from outside the C library: False before record_start, True after it; the reason if not, or None."},
     {"record_pause", record_pause, METH_O, "Stop noting I/O (True) or go on (False)."},
     {"record_line", record_line, METH_VARARGS,
-     "record_line(path, text) -> bool: append with one write that is not noted; whether all of it is there."},
+     "record_line(path, text) -> bool: append with one write that is not noted, to this process's lines where the path is empty."},
     {"record_hush", record_hush, METH_O,
      "Do not note (True) or note (False) what this thread looks up and lists; returns how it was."},
     {"record_context", (PyCFunction)(void (*)(void))record_context, METH_FASTCALL,
@@ -281,7 +294,9 @@ static PyMethodDef methods[] = {
     {"record_children", record_children, METH_O,
      "Look (True) or not (False) at children when they end: what the kernel counted as read by them is noted."},
     {"record_rescan", record_rescan, METH_NOARGS, "Hook libraries loaded since, where tables are rewritten."},
-    {"record_process", record_process, METH_NOARGS, "The number that, with the pid, names this process's spool, or 0."},
+    {"record_process", record_process, METH_NOARGS,
+     "record_process() -> (what names this process's spool, with the pid, or 0; CLOCK_MONOTONIC ns of its start)."},
+    {"record_lost", record_lost, METH_O, "Count so many ops as lost."},
     {"clock_anchor", clock_anchor, METH_NOARGS, "(CLOCK_MONOTONIC ns, time stamp counter) at one moment."},
     {"now_ns", now_ns, METH_NOARGS, "CLOCK_MONOTONIC in nanoseconds."},
     {"precise_timers", precise_timers, METH_NOARGS, "Set the calling thread's timer slack to 1 ns."},

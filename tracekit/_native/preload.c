@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "recorder.h"
+#include "spool.h"
 
 enum { LINE = 1 << 16, MOST_WORDS = 64, MOST_LETTERS = 1000 };
 
@@ -43,19 +43,12 @@ static void put_text(const char *text)
     put("\"");
 }
 
-static void introduce(const char *directory, int count, char **words, const struct tk_interposed *state, int64_t startup)
+static void introduce(int count, char **words, const struct tk_interposed *state, int64_t startup)
 {
     static const char *const ways[] = {"none", "detour", "got"};
-    char path[1024];
-    struct timespec now;
-    long long ns;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    ns = (long long)now.tv_sec * 1000000000 + now.tv_nsec;
-    snprintf(path, sizeof path, "%s/%d-%llx.jsonl", directory, (int)getpid(), ns);
     put("\n{\"process\":%d,\"ppid\":%d,\"rank\":-1,\"engine\":\"native\",\"preloaded\":true,\"way\":\"%s\",\"native\":%llu,"
         "\"startup\":%lld,\"argv\":[", (int)getpid(), (int)getppid(), ways[state->method],
-        (unsigned long long)tk_recorder_process(), (long long)(startup > 0 ? startup : 0));
+        (unsigned long long)tk_recorder_process(NULL), (long long)(startup > 0 ? startup : 0));
     for (int i = 0; i < count && i < MOST_WORDS; i++) {
         put(i ? "," : "");
         put_text(words[i]);
@@ -65,7 +58,7 @@ static void introduce(const char *directory, int count, char **words, const stru
         put("%s[\"%s\",\"%s\"]", i ? "," : "", state->left[i].name, state->left[i].reason);
     put("]}\n");
     if (used < LINE)
-        tk_recorder_line(path, line, used);
+        tk_append_line("", line, used);
 }
 
 /* "tsc:0 or 1:path of this library" */
@@ -121,5 +114,5 @@ __attribute__((constructor)) static void begin(int count, char **words, char **e
         return;
     hand_on(directory, library);
     tk_recorder_children(1);
-    introduce(directory, count, words, &state, startup);
+    introduce(count, words, &state, startup);
 }

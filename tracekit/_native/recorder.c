@@ -58,16 +58,6 @@ void tk_recorder_start(const char *directory, int tsc, int detour, int got, stru
 }
 
 /* By hand, so that what the recorder writes about the program is no I/O of the program. */
-int tk_recorder_line(const char *path, const char *text, size_t bytes)
-{
-    long fd = TK_RAW4(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600), written;
-    if (fd < 0)
-        return 0;
-    written = TK_RAW3(SYS_write, fd, text, bytes);
-    TK_RAW1(SYS_close, fd);
-    return written == (long)bytes;
-}
-
 void tk_recorder_children(int wanted)
 {
     tk_children = wanted;
@@ -88,10 +78,14 @@ void tk_recorder_context(int64_t sample, int32_t step, int32_t epoch, int32_t wo
     }
 }
 
-uint64_t tk_recorder_process(void)
+uint64_t tk_recorder_process(int64_t *born)
 {
     tk_count_apart(0, 0); /* a forked child becomes a process of its own here */
-    return tk_on && tk_process && *tk_live == tk_generation ? tk_process->start : 0;
+    if (!tk_on || tk_process == NULL || *tk_live != tk_generation)
+        return 0;
+    if (born)
+        *born = tk_process->start_ns;
+    return tk_process->start;
 }
 
 int tk_recorder_hush(int hushed)

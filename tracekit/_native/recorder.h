@@ -18,9 +18,6 @@ int64_t tk_bytes_read(const char *path);
 /* Whether children are looked at when they end. */
 void tk_recorder_children(int wanted);
 
-/* Append to a file with one write; whether all of it is there. */
-int tk_recorder_line(const char *path, const char *text, size_t bytes);
-
 void tk_recorder_context(int64_t sample, int32_t step, int32_t epoch, int32_t worker, uint32_t run);
 void tk_exec_environment(char **variables, const char *path_entry, const char *preload_entry);
 
@@ -30,7 +27,8 @@ int tk_recorder_hush(int hushed);
 /* CLOCK_MONOTONIC in ns and the time stamp counter (0 where there is none) at one moment. */
 int64_t tk_anchor(uint64_t *ticks);
 
-/* What, with the pid, names this process's part of the spool; 0 when it has none. */
-uint64_t tk_recorder_process(void);
+/* What, with the pid, names this process's part of the spool; 0 when it has none. `born`, unless it is NULL, gets
+   CLOCK_MONOTONIC ns of the part's start. */
+uint64_t tk_recorder_process(int64_t *born);
 
 #endif

@@ -78,7 +78,7 @@ PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keyw
     replay.release = release;
     replay.realtime = realtime;
     replay.helped = helped;
-    replay.recorded = tk_recorder_process() != 0;
+    replay.recorded = tk_recorder_process(NULL) != 0;
     replay.listen = listen;
     replay.listener = &mine;
     mine.state = PyEval_SaveThread();

@@ -1,7 +1,8 @@
-/* The slow side of the spool: files, threads coming and going, forked children. Everything here may run inside a signal
+/* The slow side of the spool: threads coming and going, forked children. Everything here may run inside a signal
    handler or on a thread whose locks are held, so it uses system calls made by hand and no allocation. */
 #define _GNU_SOURCE
 #include "mapfile.h"
+#include "partfile.h"
 #include "spares.h"
 #include "spool.h"
 
@@ -15,7 +16,7 @@
 #define MADV_WIPEONFORK 18
 #endif
 
-enum { POOL = 64, PATH = 512, PAGE = 4096, KEYS_INLINE = 32 };
+enum { POOL = 64, PAGE = 4096, KEYS_INLINE = 32 };
 
 __thread struct tk_local tk_local TK_TLS;
 struct tk_process *tk_process;
@@ -26,33 +27,11 @@ int tk_clock_tsc;
 uint8_t tk_always_ask;
 void (*tk_spool_reborn)(void);
 
-static char directory[PATH];
 static _Atomic(struct tk_thread *) pool[POOL];
 static pthread_key_t exit_key;
 static int have_exit_key;
 
-/* -- files -------------------------------------------------------------------------------------------------------- */
-
-static char *append_text(char *at, const char *text)
-{
-    while (*text)
-        *at++ = *text++;
-    *at = 0;
-    return at;
-}
-
-static char *append_number(char *at, uint64_t number)
-{
-    char digits[24];
-    int count = 0;
-    do
-        digits[count++] = (char)('0' + number % 10);
-    while (number /= 10);
-    while (count)
-        *at++ = digits[--count];
-    *at = 0;
-    return at;
-}
+/* -- signals ------------------------------------------------------------------------------------------------------ */
 
 void tk_block_signals(uint64_t *before)
 {
@@ -65,65 +44,7 @@ void tk_restore_signals(const uint64_t *before)
     TK_RAW4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, before, NULL, 8);
 }
 
-static char *begin_name(char *path, int pid, uint64_t start)
-{
-    char *at = append_text(path, directory);
-    at = append_text(at, "/");
-    at = append_number(at, (uint64_t)pid);
-    at = append_text(at, ".");
-    return append_number(at, start);
-}
-
-int64_t tk_anchor(uint64_t *ticks)
-{
-    struct timespec now;
-    uint64_t before = 0, after = 0, best = UINT64_MAX;
-    int64_t ns = 0;
-    *ticks = 0;
-    /* The tightest of a few tries, so that being put aside in between does not count. */
-    for (int i = 0; i < 8; i++) {
-#if defined(__x86_64__)
-        before = __builtin_ia32_rdtsc();
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        after = __builtin_ia32_rdtsc();
-#else
-        clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
-        if (after - before < best) {
-            best = after - before;
-            *ticks = before + best / 2;
-            ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-        }
-    }
-    return ns;
-}
-
 /* -- processes ---------------------------------------------------------------------------------------------------- */
-
-static struct tk_process *new_process(void)
-{
-    char path[PATH + 64];
-    int pid = (int)TK_RAW0(SYS_getpid);
-    uint64_t start, ticks;
-    int64_t start_ns = tk_anchor(&ticks);
-    struct tk_process *process;
-
-    start = tk_clock_tsc ? ticks : (uint64_t)start_ns;
-    append_text(begin_name(path, pid, start), ".head");
-    process = tk_map_new(path, PAGE);
-    if (process == NULL)
-        return NULL;
-    process->layout = TK_LAYOUT;
-    process->clock = (uint32_t)tk_clock_tsc;
-    process->start = start;
-    process->start_ns = start_ns;
-    process->pid = pid;
-    process->parent = (int)TK_RAW0(SYS_getppid);
-    atomic_store(&process->files, 1);
-    atomic_store(&process->cwd, 1);
-    memcpy(process->magic, "tkproc\0", 8);
-    return process;
-}
 
 /* A forked child, at its first hook: a process of its own, which must forget what was the parent's. The word after the
    generation, on the same page, lets exactly one thread do it. Returns 0 when nothing may be recorded (yet). */
@@ -139,7 +60,7 @@ static int reborn(void)
         return 0;
     for (int i = 0; i < POOL; i++)
         atomic_store(&pool[i], NULL);
-    process = new_process();
+    process = tk_new_process();
     if (process == NULL) {
         tk_on = 0;
         return 0;
@@ -158,24 +79,25 @@ static struct tk_thread nowhere; /* where threads write while no chunk can be ha
 
 static uint64_t chunk_bytes(uint32_t sequence_of_thread)
 {
-    return sequence_of_thread == 0 ? 1 << 16 : sequence_of_thread == 1 ? 1 << 18 : TK_HUGE;
+    return sequence_of_thread == 0 ? TK_FIRST : sequence_of_thread == 1 ? 1 << 18 : TK_HUGE;
 }
 
-static struct tk_thread *map_chunk(const char *path, uint64_t bytes)
+static struct tk_thread *map_chunk(uint32_t number, uint64_t bytes)
 {
-    void *spare = bytes == TK_HUGE ? tk_spares_take(path, bytes) : NULL;
+    char path[TK_PART_PATH];
+    void *spare;
+    tk_part_name(path, tk_process->pid, tk_process->start, number);
+    spare = bytes == TK_HUGE ? tk_spares_take(path, bytes) : NULL;
     return spare ? spare : tk_map_new(path, bytes);
 }
 
 static struct tk_thread *new_chunk(const struct tk_context *context, uint64_t bytes)
 {
-    char path[PATH + 64], *at;
-    uint32_t number = atomic_fetch_add(&tk_process->chunks, 1);
-    struct tk_thread *thread;
+    struct tk_thread *thread = bytes == TK_FIRST ? atomic_exchange(&tk_first_chunk, NULL) : NULL;
+    uint32_t number = thread ? 0 : atomic_fetch_add(&tk_process->chunks, 1);
 
-    at = append_text(begin_name(path, tk_process->pid, tk_process->start), ".");
-    append_text(append_number(at, number), ".ops");
-    thread = map_chunk(path, bytes);
+    if (thread == NULL)
+        thread = map_chunk(number, bytes);
     if (thread == NULL)
         return NULL;
     thread->layout = TK_LAYOUT;
@@ -325,8 +247,13 @@ struct tk_thread *tk_turn(struct tk_thread *full)
 
 void tk_count_lost(void)
 {
+    tk_count_lost_ops(1);
+}
+
+void tk_count_lost_ops(uint64_t ops)
+{
     if (tk_process)
-        atomic_fetch_add_explicit(&tk_process->lost, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&tk_process->lost, ops, memory_order_relaxed);
 }
 
 /* Bytes of threads that have no chunk, having done nothing worth one. */
@@ -394,7 +321,7 @@ static void forking(void)
 const char *tk_spool_start(const char *where, int tsc)
 {
     void *page;
-    if (strlen(where) + 1 > PATH || where[0] != '/')
+    if (!tk_part_place(where))
         return "the spool's directory must be an absolute path of less than 512 bytes";
     page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
@@ -403,14 +330,13 @@ const char *tk_spool_start(const char *where, int tsc)
         munmap(page, PAGE);
         return "the kernel cannot wipe a page on fork (Linux 4.14)";
     }
-    strcpy(directory, where);
     tk_spares_start(where);
 #if !defined(__x86_64__)
     tsc = 0;
 #endif
     tk_clock_tsc = tsc;
     tk_live = page;
-    tk_process = new_process();
+    tk_process = tk_new_process();
     if (tk_process == NULL) {
         munmap(page, PAGE);
         return "no file can be made in the spool's directory";

@@ -1,7 +1,9 @@
 /* The spool: what a hook has seen is written as a 32-byte record into a file mapped by its thread alone.
 
-   A process has one head (`<pid>.<start>.head`, one page) and every thread has a chunk (`<pid>.<start>.<n>.ops`): a header,
-   records growing upwards from it, texts growing downwards from the end. One unlocked add on the thread's own cursor
+   A process has one head, a page, and every thread has a chunk (`<pid>.<start>.<n>.ops`): a header, records growing upwards
+   from it, texts growing downwards from the end. The first chunk, the head behind it, and the lines that Python writes behind
+   that are one file, because making a file is the dearest part of a process's start; where there is no room for that much, the
+   head has a file of its own (`<pid>.<start>.head`), with the lines. One unlocked add on the thread's own cursor
    reserves both, so a signal handler that interrupts a hook takes the next slot. A record counts when its time is not
    zero; that word is written last. Chunks are allocated on disk before they are mapped: a full disk is a counted loss,
    never SIGBUS. The kernel keeps the pages of a process that was killed, so what was written is not lost with it. */
@@ -17,8 +19,8 @@
 
 #include "raw.h"
 
-/* 1: the first layout. Readers refuse others. */
-enum { TK_LAYOUT = 1 };
+/* 2: head, first chunk and lines in one file. Readers refuse others. */
+enum { TK_LAYOUT = 2, TK_FIRST = 1 << 16 /* bytes of the first chunk, behind which the head stands */ };
 
 /* What a record says. Numbers are part of the layout: never reuse one. */
 enum tk_kind {
@@ -94,6 +96,7 @@ struct tk_process {
     _Atomic uint64_t lost, ignored_read, ignored_written, wrong_offsets;
     _Atomic uint32_t files, cwd, chunks, forks;
     _Atomic uint32_t confined; /* it installed a seccomp filter, and was left alone from then on */
+    uint32_t with_chunk;       /* the head stands behind the first chunk, in one file */
 };
 
 struct tk_local {
@@ -144,7 +147,12 @@ struct tk_thread *tk_after_vfork(struct tk_thread *thread);
 struct tk_thread *tk_turn(struct tk_thread *full);
 void tk_count_apart(ssize_t read, ssize_t written);
 void tk_count_lost(void);
+void tk_count_lost_ops(uint64_t ops);
 uint32_t tk_new_file(void);
+
+/* Append a text to a file by one write, or to the lines of this process where `path` is empty; whether all of it is there. */
+int tk_append_line(const char *path, const char *text, size_t bytes);
+
 void tk_set_context(const struct tk_context *context);
 void tk_thread_ends(void *unused);
 void tk_block_signals(uint64_t *before);

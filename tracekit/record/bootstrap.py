@@ -9,14 +9,18 @@ Standard library only.
 
 from __future__ import annotations
 
-import _thread
 import os
 import posix
 import sys
 from typing import Any
 
 _RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+# The modules of object stores' clients after whose import something is to be done: see `object_clients`.
 _AZURE = "azure.core.pipeline.transport"
+_CLIENTS = (
+    "botocore.endpoint", "aiobotocore.endpoint", f"{_AZURE}._requests_basic", f"{_AZURE}._aiohttp", "pyarrow._fs",
+    "pyarrow.dataset", "pyarrow.parquet.core", "obstore._obstore", "s3dlio._pymod",
+)  # fmt: skip
 _AUDITED = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system")
 
 
@@ -31,34 +35,24 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
     Returns:
         A module whose `recorder`, the `structure.Recorder` that `tracekit.step()` and its kin find, is made when asked for.
     """
-    parts, native = modules["spool"], modules["native"]
+    lines, native = modules["lines"], modules["native"]
     engine = native.start(settings["native"], settings)
-    kind = parts.Spool if engine.core is None else native.quiet(parts.Spool)
-    context = None if engine.core is None else native.Context(parts.NOWHERE, engine.core.record_context)
-    spool = kind(settings["directory"], settings["t0"], context)
-    if engine.core is not None:
-        spool.append = engine.core.record_line
+    kind = modules["spool"].over(lines.Lines) if engine.core is None else lines.Lines
+    context = None if engine.core is None else native.Context(lines.NOWHERE, engine.core.record_context)
+    spool = kind(settings["directory"], settings["t0"], context, engine.core)
     places = _places()
     say_who = _introduction(spool, engine, places, settings.get("launcher", 0))
     say_who()
     if spool.pending:
         raise OSError("the parts directory cannot be written")
     spool.on_fork.append(say_who)
-    files = None
+    after: dict[str, Any] = {}
     if engine.core is None:
-        own = [settings["directory"], settings["home"]]
-        code = modules["files"].interpreter_directories(*places, os.path.realpath)
-        chosen = modules["files"].Filter(settings["include"], settings["exclude"], own=own, code=code)
-        files = modules["files"].Files(
-            spool, chosen, parts.FLAGS, modules["pagelook"].look if settings["residency"] else None
-        )
-        _wrap_os(modules, spool, files)
-        _wrap_files(modules, spool, files)
-        _count_imports(spool)
+        after = modules["stand_ins"].install(modules, spool, settings, places)
     else:
         _hush_imports(engine.core)
     holder = _holder(settings["private"], lambda: modules["structure"].Recorder(spool))
-    _watch_imports(modules, spool, files, holder, None if engine.core is None else engine.core.record_hush)
+    _watch_imports(modules, spool, after, holder, None if engine.core is None else engine.core.record_hush)
     sys.addaudithook(_launch_watcher(spool, settings, followed=engine.core is not None))
     if engine.way == "got":
         sys.addaudithook(_library_watcher(engine.core))
@@ -121,7 +115,7 @@ def _introduction(spool: Any, engine: Any, places: Any, launcher: int) -> Any:
             executable=sys.executable or "", python=version, rank=rank(), **facts,
         )  # fmt: skip
         # The first chunk exists before the first op, so that losses have a place to be counted.
-        spool._new_stream()
+        spool.first_stream()
 
     return say_who
 
@@ -135,123 +129,28 @@ def rank() -> int:
     return -1
 
 
-def _wrap_os(modules: dict[str, Any], spool: Any, files: Any) -> None:
-    parts, stand_in = modules["spool"], modules["callables"].stand_in
-    functions = modules["osio"].OsFunctions(spool, files, parts.CODE, parts.FLAGS, modules["files"].flag_bits)
-    for name, replacement in functions.replacements():
-        setattr(os, name, stand_in(getattr(posix, name), replacement, "os"))
-
-
-def _wrap_files(modules: dict[str, Any], spool: Any, files: Any) -> None:
-    import builtins
-    import io
-
-    parts, rawio = modules["spool"], modules["rawio"]
-    raw_file = rawio.recording_file(spool, files, parts.CODE, parts.FLAGS, modules["interrupts"])
-    original = io.open
-    opener = modules["callables"].stand_in(original, modules["opening"].recording_open(original, raw_file), "io")
-    io.FileIO = raw_file  # type: ignore[misc]  # the replacement is the point
-    # Not _io.open: the import system opens its files by it.
-    io.open = builtins.open = opener
-    import mmap
-
-    mmap.mmap = modules["osio"].recording_mmap(spool, files, parts.CODE, rawio.Kind)  # type: ignore[misc]  # as above
-
-
-def _watch_imports(modules: dict[str, Any], spool: Any, files: Any, holder: Any, hush: Any) -> None:
+def _watch_imports(modules: dict[str, Any], spool: Any, special: dict[str, Any], holder: Any, hush: Any) -> None:
+    """Have something done after imports: versions noted, loaders and clients hooked, and what the engine wants (`special`)."""
     imports = modules["imports"]
     after = {name: imports.note_framework(spool, name) for name in imports.FRAMEWORKS}
-    if files is not None:  # the core sees numpy's C by itself
-        hooks = imports.NumpyHooks(spool, files, modules["spool"].CODE)
-        after["numpy"] = _both(after["numpy"], hooks.install)
+    after |= special
     note_rank = _guarded(lambda: spool.line(rank=rank()) if rank() >= 0 else None)
 
     def watch_loaders(module: Any) -> None:
         hooks, patch = modules["torch_hooks"], modules["callables"].patch
         hooks.TorchHooks(holder.recorder, modules["structure"].Loop, note_rank, patch).install(module)
 
-    after["torch.utils.data.dataloader"] = watch_loaders
-    after |= _object_clients(modules, spool, hush)
-    hook = imports.ImportHook(after, lambda name, error: spool.line(problem=f"no hooks for {name}: {error!r}"))
-    sys.meta_path.insert(0, hook)
-
-
-def _object_clients(modules: dict[str, Any], spool: Any, hush: Any) -> dict[str, Any]:
-    """What is done when a client of object stores was imported, by the module that sends its requests."""
     made: list[Any] = []
 
-    def log() -> Any:
+    def watch_client(module: Any) -> None:
         if not made:
-            made.append(modules["object_log"].ObjectLog(spool, modules["spool"].encode, hush))
-            _finish_at_end(modules, made[0])
-        return made[0]
+            made.append(modules["object_clients"].Clients(modules, spool, hush))
+        made[0].install(module)
 
-    def wire(module: str, kind: str) -> Any:
-        return getattr(modules[module], kind)(log(), modules["object_log"].span_of, modules["callables"].patch)
-
-    def logical(module: str, kind: str) -> Any:
-        calls = modules["object_calls"].Calls(log(), modules["object_log"].name_of)
-        return getattr(modules[module], kind)(calls, modules["object_bodies"], modules["callables"].stand_in)
-
-    def arrow() -> Any:
-        # One for all of pyarrow's modules: they share files.
-        if log() is made[-1]:
-            calls = modules["object_calls"].Calls(made[0], modules["object_log"].name_of)
-            patch, patch_type = modules["callables"].patch, modules["callables"].patch_type
-            made.append(modules["arrow_hooks"].ArrowHooks(calls, patch_type, patch, _thread._local()))
-        return made[1]
-
-    return {
-        "botocore.endpoint": lambda module: wire("botocore_hooks", "BotocoreHooks").install(module),
-        "aiobotocore.endpoint": lambda module: wire("botocore_hooks", "BotocoreHooks").install_async(module),
-        f"{_AZURE}._requests_basic": lambda module: wire("azure_hooks", "AzureHooks").install(module),
-        f"{_AZURE}._aiohttp": lambda module: wire("azure_hooks", "AzureHooks").install_async(module),
-        "pyarrow._fs": lambda module: arrow().install(module),
-        "pyarrow.dataset": lambda module: arrow().install_datasets(module),
-        "pyarrow.parquet.core": lambda module: arrow().install_parquet(module),
-        "obstore._obstore": lambda module: logical("obstore_hooks", "ObstoreHooks").install(module),
-        "s3dlio._pymod": lambda module: logical("s3dlio_hooks", "S3dlioHooks").install(module),
-    }
-
-
-def _finish_at_end(modules: dict[str, Any], log: Any) -> None:
-    """What is still open when the program ends is written then: also by `os._exit`, with which forked workers end."""
-    import atexit
-
-    atexit.register(log.finish)
-    original = os._exit
-
-    finish = _guarded(log.finish)
-
-    def leave(*args: Any, **words: Any) -> Any:
-        finish()
-        return original(*args, **words)
-
-    os._exit = modules["callables"].stand_in(original, leave, "os")
-
-
-def _both(first: Any, second: Any) -> Any:
-    def both(module: Any) -> None:
-        first(module)
-        second(module)
-
-    return both
-
-
-def _count_imports(spool: Any) -> None:
-    """Count what the import system reads, which is the greater part of what a short program reads at all."""
-    from _frozen_importlib_external import FileLoader
-
-    original = FileLoader.get_data
-
-    def get_data(self: Any, path: Any) -> bytes:
-        data: bytes = original(self, path)
-        spool.ignore(len(data))
-        return data
-
-    get_data.__doc__, get_data.__qualname__ = original.__doc__, original.__qualname__
-    get_data.__module__ = original.__module__
-    FileLoader.get_data = get_data  # type: ignore[method-assign]  # as above
+    after["torch.utils.data.dataloader"] = watch_loaders
+    after |= dict.fromkeys(_CLIENTS, watch_client)
+    hook = imports.ImportHook(after, lambda name, error: spool.line(problem=f"no hooks for {name}: {error!r}"))
+    sys.meta_path.insert(0, hook)
 
 
 def _hush_imports(core: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 # What frames of ours are called in tracebacks; there is no such file.
 FILE = "<tracekit record>"
 # What every process of the native engine needs is in one file.
-AT_ONCE = ("bootstrap", "native", "spool", "imports")
+AT_ONCE = ("bootstrap", "native", "lines", "imports")
 # Whatever is imported from these is for annotations, unless the name is used.
 _FOR_TYPES = ("__future__", "typing", "collections.abc")
 
@@ -36,10 +36,10 @@ def write(home: str, package: str, names: Sequence[str], start: str) -> None:
     modules = {}
     for name in names:
         with open(os.path.join(package, name + ".py"), encoding="utf-8") as file:
-            modules[name] = marshal.dumps(lean(file.read()))
+            modules[name] = lean(file.read())
     first = {name: modules.pop(name) for name in AT_ONCE}
     code = compile(start, FILE, "exec", dont_inherit=True, optimize=2)
-    bundles: dict[str, Any] = {"code": {"start": marshal.dumps(code), "modules": first}, **modules}
+    bundles: dict[str, Any] = {"code": {"start": code, "modules": first}, **modules}
     for name, content in bundles.items():
         with open(os.path.join(home, f"{name}-{MAGIC_NUMBER.hex()}"), "wb") as file:
             file.write(marshal.dumps(content))

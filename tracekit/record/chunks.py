@@ -1,4 +1,4 @@
-"""Reading what the core's spool left behind (tracekit/_native/spool.h): heads of processes and chunks of threads.
+"""Reading what the core's spool left behind (tracekit/_native/spool.h): heads of processes, their lines, chunks of threads.
 
 Records are turned into the same slots that the Python engine writes, so that everything behind this knows one kind.
 """
@@ -22,8 +22,9 @@ from tracekit.record.files import IGNORED, Filter, flag_bits
 from tracekit.record.looks import Identity, Looks, Seen
 from tracekit.record.parts import NO_OPS, SLOT, Ops, Source
 
-# 1: the first layout. As in spool.h.
-_LAYOUT = 1
+# As in spool.h: where the head of a process stands in the file of its first chunk, and what it and lines behind it take.
+_LAYOUT = 2
+_FIRST_BYTES, _PAGE = 1 << 16, 4096
 _RECORD = np.dtype([("t", "<u8"), ("offset", "<i8"), ("len", "<u4"), ("ret", "<i4"), ("dur", "<u4"), ("what", "<u4")])
 _HEAD = Struct("<8sIIQqiiQQQQIIIII")
 _HEAD_MAGIC = b"tkproc\0\0"
@@ -87,6 +88,8 @@ class Native:
     net: dict[str, int] = field(default_factory=dict)
     # (time, pid, bytes read as the kernel counted them or -1) of every child that was waited for.
     reaps: list[tuple[int, int, int]] = field(default_factory=list)
+    # What Python said in this process, as it was written.
+    lines: bytes = b""
 
 
 class Clock:
@@ -146,17 +149,26 @@ class Clock:
 
 def heads(directory: Path) -> list[Native]:
     """The processes of a run, in order of their start."""
-    found = []
-    for path in directory.glob("*.head"):
-        data = path.read_bytes()
-        if len(data) >= _HEAD.size and data.startswith(_HEAD_MAGIC):
-            _, layout, clock, start, start_ns, pid, parent, lost, ignored, _, wrong, *rest = _HEAD.unpack_from(data)
-            if layout == _LAYOUT:
-                native = Native(pid, parent, start, start_ns, clock, lost, ignored, wrong, confined=bool(rest[-1]))
-                native.touches, native.rings = touched.facts(data), touched.rings(data)
-                native.net = rawnet.facts(data)
-                found.append(native)
+    places = [(path, 0) for path in directory.glob("*.head")]
+    places += [(path, _FIRST_BYTES) for path in directory.glob("*.*.0.ops")]
+    found = [native for path, at in places if (native := _head(path, at)) is not None]
     return sorted(found, key=lambda native: (native.start_ns, native.pid))
+
+
+def _head(path: Path, at: int) -> Native | None:
+    """The head at this place of a file, with the lines behind it; None where there is none of this layout."""
+    with open(path, "rb") as file:
+        file.seek(at)
+        data = file.read(_PAGE)
+        if len(data) < _HEAD.size or not data.startswith(_HEAD_MAGIC):
+            return None
+        _, layout, clock, start, start_ns, pid, parent, lost, ignored, _, wrong, *rest = _HEAD.unpack_from(data)
+        if layout != _LAYOUT:
+            return None
+        native = Native(pid, parent, start, start_ns, clock, lost, ignored, wrong, confined=bool(rest[-1]))
+        native.touches, native.rings, native.net = touched.facts(data), touched.rings(data), rawnet.facts(data)
+        native.lines = file.read()
+    return native
 
 
 def chunk_files(directory: Path) -> dict[tuple[int, int], list[Path]]:
@@ -221,9 +233,13 @@ class _Chunk:
         Raises:
             ValueError: If it is none, or of another layout.
         """
-        data = path.read_bytes()
-        if not any(data[:8]):
-            return None
+        with open(path, "rb") as file:
+            data = file.read(_HEADER_BYTES)
+            if not any(data[:8]):
+                return None
+            if len(data) == _HEADER_BYTES:  # behind the first chunk stand the head and the lines
+                size = min(_CHUNK.unpack_from(data)[8], os.fstat(file.fileno()).st_size)
+                data += file.read(max(size - len(data), 0))
         if len(data) < _HEADER_BYTES or not data.startswith(_CHUNK_MAGIC):
             raise ValueError("it does not begin as a chunk")
         fields = _CHUNK.unpack_from(data)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tracekit.record import chunks
 from tracekit.record.files import Filter, interpreter_directories
-from tracekit.record.parts import Part, read_parts
+from tracekit.record.parts import Part, read_parts, spoken
 from tracekit.record.straced import straced
 from tracekit.units import counted
 
@@ -72,6 +72,8 @@ def _recorded(root: Path, anchors: Sequence[Sequence[int]], filters: Mapping[str
         return Gathered(parts)
     files = chunks.chunk_files(root)
     clock = chunks.Clock([(int(pair[0]), int(pair[1])) for pair in anchors] + chunks.anchors(files))
+    parts += [spoken(_token(native), native.lines) for native in natives if native.lines]
+    parts.sort(key=lambda part: part.born)
     by_name = {(part.pid, part.about.get("native")): part for part in parts if part.about.get("native")}
     code = {native.pid: _code(by_name[key]) for native in natives if (key := _key(native)) in by_name}
     everywhere = sorted({path for paths in code.values() for path in paths})
@@ -107,8 +109,13 @@ def _key(native: chunks.Native) -> tuple[int, int]:
     return native.pid, native.start
 
 
+def _token(native: chunks.Native) -> str:
+    """As the Python engine names a process's part."""
+    return f"{native.pid}-{native.start_ns:x}"
+
+
 def _unspoken(native: chunks.Native) -> Part:
-    part = Part(f"{native.pid}-{native.start_ns:x}")
+    part = Part(_token(native))
     part.about = {"process": native.pid, "ppid": native.parent, "argv": [], "engine": "native"}
     return part
 

@@ -45,7 +45,7 @@ class Engine:
                 facts.update(mmap=self.mmap, mmap_why=self.mmap_why)
             if self.raw_why:
                 facts["raw_why"] = self.raw_why
-            facts.update(way=self.way, left=self.left, native=self.core.record_process(), startup=self.startup)
+            facts.update(way=self.way, left=self.left, native=self.core.record_process()[0], startup=self.startup)
             self.startup = 0  # a forked child has read nothing yet
         return facts
 
@@ -144,26 +144,6 @@ def read_so_far() -> int:
             posix.close(fd)
     except (OSError, ValueError, IndexError):
         return 0
-
-
-def quiet(kind: Any) -> Any:
-    """The class of spool for a process whose ops the core notes: lines are written, ops and counts are not its business.
-
-    Args:
-        kind: `spool.Spool`.
-    """
-
-    class LinesOnly(kind):  # type: ignore[misc]  # the class comes as a value
-        def ignore(self, moved: int) -> None:
-            """The core counts."""
-
-        def lose(self, count: int = 1) -> None:
-            """The core counts."""
-
-        def _new_stream(self) -> None:
-            """Streams are the core's."""
-
-    return LinesOnly
 
 
 class Context:

@@ -17,7 +17,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tracekit.record.spool import Spool
+    from tracekit.record.lines import Lines
 
 SUFFIX = ".requests"
 _NOTE = "_tracekit_request"
@@ -35,7 +35,7 @@ class ObjectLog:
         hush: Tells the engine whether the calling thread's I/O on files is nobody's; returns what it was told before.
     """
 
-    def __init__(self, spool: Spool, encode: Callable[[Any], str], hush: Callable[[bool], bool] | None = None) -> None:
+    def __init__(self, spool: Lines, encode: Callable[[Any], str], hush: Callable[[bool], bool] | None = None) -> None:
         self.spool = spool
         self._encode = encode
         self._hush = hush

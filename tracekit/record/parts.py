@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.record import spool
+from tracekit.record.lines import NOWHERE
 from tracekit.record.looks import Identity, Seen, seen_of
 
 SLOT = np.dtype(
@@ -129,10 +130,20 @@ def _started(token: str) -> int:
 
 
 def _part(root: Path, token: str, chunks: list[Path]) -> Part:
-    part = Part(token)
+    try:
+        lines = (root / f"{token}.jsonl").read_bytes()
+    except FileNotFoundError:
+        lines = b""
+    part = spoken(token, lines)
     for path in sorted(chunks, key=_sequence):
         _add_source(part, path)
-    for line in _lines(root / f"{token}.jsonl"):
+    return part
+
+
+def spoken(token: str, lines: bytes) -> Part:
+    """The part of a process that has said these lines; half-written ones are passed over."""
+    part = Part(token)
+    for line in _lines(lines):
         _take(part, line)
     return part
 
@@ -188,18 +199,14 @@ def _contexts(slots: Slots, is_op: NDArray[np.bool_], tid: int) -> tuple[NDArray
     """Thread and context of every op: those of the last change before it."""
     changes = np.flatnonzero(~is_op)
     table = np.empty((len(changes) + 1, 6), np.int64)
-    table[0] = (*spool.NOWHERE, tid)
+    table[0] = (*NOWHERE, tid)
     for column, name in enumerate(("t1", "offset", "len", "ret", "file", "t0")):
         table[1:, column] = slots[name][changes]
     rows: NDArray[np.int64] = table[np.searchsorted(changes, np.flatnonzero(is_op))]
     return rows[:, 5].astype(np.int32), rows[:, :5]
 
 
-def _lines(path: Path) -> Iterator[Line]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return
+def _lines(data: bytes) -> Iterator[Line]:
     for text in data.split(b"\n"):
         try:
             line = json.loads(text) if text.strip() else None

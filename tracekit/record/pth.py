@@ -27,7 +27,7 @@ try:
         else:
             bundle = marshal.loads(posix.read(fd, posix.fstat(fd).st_size))
             posix.close(fd)
-            code, bundle = marshal.loads(bundle["start"]), bundle["modules"]
+            code, bundle = bundle["start"], bundle["modules"]
         names = {{"__name__": "_tracekit_start"}}
         exec(code, names)
         names["_begin"](names["_settings"], bundle)

@@ -1,16 +1,14 @@
-"""Where a recorded process keeps what it did: parts that survive its death, read again by `merge`.
+"""Where a process that the Python engine records keeps its ops: parts that survive its death, read again by `merge`.
 
-Two kinds of file lie in the run's parts directory, and no file descriptor of them stays open in the program:
+In the run's parts directory lie, beside the lines (see `lines`), files `TOKEN.TID.SEQ.ops`: slots of 48 bytes, mapped
+MAP_SHARED, one writer at a time (a thread). No descriptor of them stays open in the program. Space is reserved with
+posix_fallocate before it is mapped, never sparse, so that a full disk becomes counted losses and not SIGBUS. A slot is valid
+when its last byte is not zero, and that byte is written last. Slot 0 is the header with the thread's counters. A thread that
+ends leaves its chunk to the next one that begins, so that a thread for every request costs no file and no mapping each; a
+change of context says whose the ops after it are.
 
-* `TOKEN.TID.SEQ.ops`: slots of 48 bytes, mapped MAP_SHARED, one writer at a time (a thread). Space is reserved with
-  posix_fallocate before it is mapped, never sparse, so that a full disk becomes counted losses and not SIGBUS. A slot is
-  valid when its last byte is not zero, and that byte is written last. Slot 0 is the header with the thread's counters.
-  A thread that ends leaves its chunk to the next one that begins, so that a thread for every request costs no file and
-  no mapping each; a change of context says whose the ops after it are.
-* `TOKEN.jsonl`: what has no fixed size (files, marks, facts about the process), one write with O_APPEND per line.
-
-What was appended is in the page cache, so it survives SIGKILL, os._exit and exec. A forked child never touches its
-parent's mapping: it gets a token and parts of its own.
+What was stored is in the page cache, so it survives SIGKILL, os._exit and exec. A forked child never touches its parent's
+mapping: it gets a token and parts of its own.
 
 This module runs inside the recorded program: standard library only, and from `posix` rather than `os`, whose functions
 are wrapped.
@@ -23,7 +21,10 @@ import posix
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracekit.record.lines import Context, Lines
 
 # Three `struct.Struct`s, made by `layouts`. SLOT: t_submit, t_complete, offset, len, ret, file, errno, op, flags with the
 # bit that says "valid". HEADER: magic, pid, tid, t_start, and the COUNTERS at COUNTERS_AT.
@@ -45,17 +46,11 @@ FLAGS = {"direct": 1, "o_append": 2, "o_sync": 4, "o_creat": 8, "o_trunc": 16, "
 # No file is opened both ways: the op was done at some time between its two.
 BRACKET = FLAGS["o_wronly"] | FLAGS["o_rdwr"]
 
-# (worker, epoch, step, sample, run): what the op is done for. `run` > 0 says that step is the position of a batch in
-# that many-th run of a loader worker; merge turns it into the step's number.
-Context = tuple[int, int, int, int, int]
-NOWHERE: Context = (-1, -1, -1, -1, 0)
-
 # Small first: a thread that does little costs little, also in a program of hundreds of threads.
 CHUNK_BYTES = (64 << 10, 256 << 10, 1 << 20)
 _SMALLEST = 4 << 10
 _RETRY_EVERY = 256
 _NAMES_TRIED = 64
-_MAX_PENDING = 10_000
 
 
 def layouts() -> None:
@@ -82,13 +77,13 @@ class Stream:
 
     __slots__ = ("chunk", "context", "home", "ignored_bytes", "ignored_ops", "left", "lost", "sequence", "tid")
 
-    def __init__(self, tid: int, left: list[Stream]) -> None:
+    def __init__(self, tid: int, left: list[Stream], nowhere: Context) -> None:
         self.tid = tid
         self.left = left
         self.sequence = 0
         self.chunk: _Chunk | None = None
         self.home: Any = None
-        self.context: Context | None = NOWHERE
+        self.context: Context | None = nowhere
         self.lost = 0
         self.ignored_bytes = 0
         self.ignored_ops = 0
@@ -99,36 +94,19 @@ class Stream:
             self.left.append(self)
 
 
-class Spool:
-    """The parts of one process. `record` is called once per op and must stay cheap.
+class Streams:
+    """The ops of one process. `record` is called once per op and must stay cheap. To be mixed with `lines.Lines`: see `over`."""
 
-    Args:
-        directory: The run's parts directory.
-        t0: CLOCK_MONOTONIC ns of the run's start; only kept for whoever asks.
-        context: What is asked and told where the calling thread is at; None for a context variable.
-    """
+    directory: str
+    token: str
+    pid: int
+    context: Any
+    nowhere: Context
 
-    def __init__(self, directory: str, t0: int = 0, context: Any = None) -> None:
-        self.directory = directory
-        self.t0 = t0
-        self.context: Any = _context_variable() if context is None else context
-        self.samples: dict[str, int] = {}
+    def __init__(self, *args: Any) -> None:
         self.local = _thread._local()
         self.left: list[Stream] = []
-        self.pending: list[str] = []
-        self.token = ""
-        self.lines_path = ""
-        self.on_fork: list[Callable[[], None]] = []
-        self.append = append
-        self._begin()
-
-    def _begin(self) -> None:
-        self.pid = posix.getpid()
-        # The time makes the name unique where a pid is used twice in one run.
-        self.token = f"{self.pid}-{time.monotonic_ns():x}"
-        self.lines_path = f"{self.directory}/{self.token}.jsonl"
-
-    # -- ops --------------------------------------------------------------------------------------------------------
+        super().__init__(*args)
 
     def record(
         self, op: int, file: int, offset: int, length: int, t0: int, t1: int, ret: int, err: int, flags: int
@@ -173,7 +151,7 @@ class Spool:
             COUNTERS.pack_into(stream.home, COUNTERS_AT, stream.lost, stream.ignored_bytes, stream.ignored_ops)
 
     def _new_stream(self) -> Stream:
-        stream = Stream(_thread.get_native_id(), self.left)
+        stream = Stream(_thread.get_native_id(), self.left, self.nowhere)
         try:
             self._inherit(stream, self.left.pop())
         except IndexError:
@@ -237,53 +215,25 @@ class Spool:
                 break
         return None
 
-    # -- lines ------------------------------------------------------------------------------------------------------
-
-    def line(self, **values: Any) -> None:
-        """Append a JSON line; what cannot be written now is tried again with the next one."""
-        self.pending.append("\n" + encode(values) + "\n")
-        self.flush()
-
-    def flush(self) -> None:
-        """Write the lines that are waiting; they wait on where that is not possible (no descriptor free, disk full)."""
-        waiting, self.pending = self.pending, []
-        if waiting and not self.append(self.lines_path, "".join(waiting)):
-            self.pending = [*waiting, *self.pending][-_MAX_PENDING:]
-
-    def sample_code(self, sample: Any) -> int:
-        """The integer that stands for a sample in a context: itself where it is one, else -2 and below, named by a line."""
-        if type(sample) is int and 0 <= sample < 1 << 63:
-            return sample
-        name = _sample_name(sample)
-        if isinstance(name, int):
-            return name
-        code = self.samples.get(name)
-        if code is None:
-            code = self.samples[name] = -2 - len(self.samples)
-            self.line(sample=code, name=name)
-        return code
-
-    # -- fork -------------------------------------------------------------------------------------------------------
+    def first_stream(self) -> None:
+        """Have a place for the calling thread's ops, also for counting those that are lost."""
+        self._new_stream()
 
     def after_fork(self) -> None:
         """In a forked child: parts of its own. The parent's mappings are let go, never written."""
         self.left = []
         self.local = _thread._local()
-        self.pending = []
-        self.samples = {}
-        self._begin()
-        # Sample codes in the inherited context were the parent's; integers mean the same everywhere.
-        context = self.context.get()
-        if context[3] < -1:
-            self.context.set((*context[:3], -1, context[4]))
-        for callback in self.on_fork:
-            callback()
+        parent: Any = super()
+        parent.after_fork()
 
 
-def _context_variable() -> Any:
-    from _contextvars import ContextVar
+def over(lines: Any) -> Any:
+    """The class of spool of a process that the Python engine records: streams of ops, and lines.
 
-    return ContextVar("tracekit_context", default=NOWHERE)
+    Args:
+        lines: `lines.Lines`.
+    """
+    return type("Spool", (Streams, lines), {})
 
 
 def _mapped(name: str, size: int) -> Any:
@@ -353,46 +303,7 @@ def _map_fd(fd: int, size: int) -> Any:
     return _mapper(fd, size)
 
 
-def append(path: str, text: str) -> bool:
-    """Append text with one write; whether all of it is there."""
-    data = text.encode("ascii")
-    try:
-        fd = posix.open(path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
-    except OSError:
-        return False
-    try:
-        return posix.write(fd, data) == len(data)
-    except OSError:
-        return False
-    finally:
-        posix.close(fd)
+if TYPE_CHECKING:
 
-
-def encode(value: Any) -> str:
-    """JSON of plain values. The json package is not used: it would import `re` into programs that never asked for it."""
-    if value is None or value is True or value is False:
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(encode, value)) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_quoted(str(key))}:{encode(item)}" for key, item in value.items()) + "}"
-    return _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
-    """A JSON string. Most are plain, and the extension that can do all of them costs an interpreter's start a good part."""
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-        return f'"{text}"'
-    from _json import encode_basestring_ascii
-
-    return encode_basestring_ascii(text)
-
-
-def _sample_name(sample: Any) -> int | str:
-    try:
-        number = int(sample.__index__())
-    except Exception:
-        return str(sample)[:200]
-    return number if 0 <= number < 1 << 63 else str(number)
+    class Spool(Streams, Lines):
+        """What `over` gives, for annotations."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 # Every one of them stands alone and gets the others as arguments; each is loaded when it is first asked for.
 MODULES = (
-    "native", "spool", "files", "pagelook", "callables", "interrupts", "rawio", "opening", "osio", "structure", "imports",
-    "torch_hooks", "object_log", "botocore_hooks", "azure_hooks", "object_calls", "object_bodies",
-    "obstore_hooks", "arrow_hooks", "s3dlio_hooks", "bootstrap",
+    "native", "lines", "imports", "bootstrap", "structure", "callables", "torch_hooks",
+    "spool", "files", "pagelook", "interrupts", "rawio", "opening", "osio", "stand_ins", "numpy_hooks",
+    "object_clients", "object_log", "botocore_hooks", "azure_hooks", "object_calls", "object_bodies",
+    "obstore_hooks", "arrow_hooks", "s3dlio_hooks",
 )  # fmt: skip
 VARIABLE = "TRACEKIT_RECORD"
 PRIVATE = "_tracekit_recorder"
@@ -36,7 +37,6 @@ def _bundled(settings, name):
 
 
 def _loaded(settings, bundled):
-    from marshal import loads
     kind = type(sys)
 
     class Modules(dict):
@@ -45,8 +45,7 @@ def _loaded(settings, bundled):
             module.__file__ = settings["package"] + "/" + name + ".py"
             # Our frames are one line each in the program's tracebacks, and none in pytest's.
             module.__tracebackhide__ = True
-            code = bundled.get(name) or _bundled(settings, name)
-            code = loads(code) if code else self._read(name, module.__file__)
+            code = bundled.pop(name, None) or _bundled(settings, name) or self._read(name, module.__file__)
             self[name] = sys.modules["_tracekit_" + name] = module
             exec(code, module.__dict__)
             return module

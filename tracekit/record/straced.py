@@ -26,6 +26,7 @@ from tracekit.formats.strace_lines import Call, Row
 from tracekit.formats.strace_words import strings, unescaped
 from tracekit.record import spool
 from tracekit.record.files import Filter
+from tracekit.record.lines import NOWHERE
 from tracekit.record.parts import SLOT, Ops, Part, Source
 
 _STORED = np.dtype([("slot", SLOT), ("tid", "<i4")])
@@ -232,5 +233,5 @@ class _Spill:
         """The ops that stand there."""
         self._file.seek(place)
         stored = np.frombuffer(self._file.read(count * _STORED.itemsize), _STORED)
-        contexts = np.tile(np.array(spool.NOWHERE, np.int64), (count, 1))
+        contexts = np.tile(np.array(NOWHERE, np.int64), (count, 1))
         return Ops(np.ascontiguousarray(stored["slot"]), contexts, np.ascontiguousarray(stored["tid"]))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from contextvars import ContextVar
 
-    from tracekit.record.spool import Context, Spool
+    from tracekit.record.lines import Context, Lines
 
 
 class Recorder:
@@ -23,7 +23,7 @@ class Recorder:
         spool: Where ops take their context from and marks go to.
     """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Lines) -> None:
         from _contextvars import ContextVar
 
         self.spool = spool

@@ -183,8 +183,8 @@ def test_a_disk_that_is_full(tmp_path):
             work()
             if os.fork() == 0: work(); os._exit(0)
             assert os.wait()[1] == 0
-            head = next(n for n in os.listdir(sys.argv[2]) if n.startswith(f"{os.getpid()}.") and n.endswith(".head"))
-            print(int.from_bytes(open(f"{sys.argv[2]}/{head}", "rb").read()[40:48], "little"))
+            head = next(n for n in os.listdir(sys.argv[2]) if n.startswith(f"{os.getpid()}.") and n.endswith(".0.ops"))
+            print(int.from_bytes(open(f"{sys.argv[2]}/{head}", "rb").read()[65536 + 40 : 65536 + 48], "little"))
         """)
     )
     command = f"mount -t tmpfs -o size=1m none {small} && exec {sys.executable} {program} {data} {small}"

@@ -71,7 +71,7 @@ def test_chunks_that_lie_ready_are_taken(spool):
     with spares.kept(str(spool)):
         ready = _asked_for(spool / "spares")
         assert ready & set(_read_all(spool))
-    assert sorted({path.suffix for path in spool.iterdir()}) == [".head", ".ops"]
+    assert sorted({path.suffix for path in spool.iterdir()}) == [".ops"]
 
 
 @needs_watches

@@ -96,8 +96,52 @@ def test_records_find_their_pages_there(tmp_path):
     """
     printed, paths = _spooled(tmp_path, program)
     sizes = [path.stat().st_size for path in paths]
-    assert sizes == [1 << 16, 1 << 18, 1 << 21, 1 << 21][: len(sizes)]
+    head = 4096  # stands behind the first chunk
+    assert sizes == [(1 << 16) + head, 1 << 18, 1 << 21, 1 << 21][: len(sizes)]
     assert _kinds(paths)[READ] >= 100_000
     if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 16):
         pytest.skip("this kernel's file systems cache page by page")
     assert int(printed) < 200
+
+
+def test_a_process_makes_one_file(tmp_path):
+    """Head, first chunk and lines of a process are one file, and one of its own for a forked child; all is read from it."""
+    (tmp_path / "data").write_bytes(bytes(100))
+    program = """
+        line = lambda: _core.record_line("", '\\n{"mark":"step","t":%d}\\n' % os.getpid())
+        assert line()
+        fd = os.open("data", os.O_RDONLY); os.read(fd, 10)
+        if os.fork() == 0:
+            os._exit(not line())
+        assert os.wait()[1] == 0
+        assert line() and len(os.listdir("spool")) == 2
+        print(os.getpid())
+    """
+    printed, paths = _spooled(tmp_path, program)
+    paths.sort(key=lambda path: path.name.split(".")[0] != printed.strip())
+    parent, child = chunks.heads(tmp_path / "spool")
+    assert [parent.pid, child.parent] == [int(printed), parent.pid]
+    assert [len(native.lines.split()) for native in (parent, child)] == [2, 1]
+    assert [path.name for path in paths] == [f"{native.pid}.{native.start}.0.ops" for native in (parent, child)]
+    assert _kinds(paths[:1])[READ] == 1
+
+
+def test_a_process_that_may_not_write_a_chunk(tmp_path):
+    """Where files may not grow that far, the head stands alone, what finds no place is counted, and nothing is hurt."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    program = f"""
+        import os, resource
+        from tracekit import _core
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+        assert _core.record_start({str(spool)!r}, False, True, True)[0] == "detour"
+        fd = os.open({__file__!r}, os.O_RDONLY)
+        for place in range(50): assert len(os.pread(fd, 5, place)) == 5
+        assert _core.record_line("", "x" * 4000) and not _core.record_line("", "x" * 200) and _core.record_line("", "y")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    (native,) = chunks.heads(spool)
+    assert [path.suffix for path in spool.iterdir()] == [".head"]
+    assert native.lines == b"x" * 4000 + b"y"
+    assert native.lost >= 50
