@@ -12,10 +12,9 @@ from harness.criterion import PAIRED, PROFILE, REPEAT
 from harness.envelope import Envelope
 from harness.repeat import Standard
 from harness.run import Run
+from harness.source import Source
 from harness.verdict import Verdict
-from tracekit import formats
 from tracekit.errors import InputError, UsageError
-from tracekit.trace import Trace
 
 MODES = ("auto", PAIRED, REPEAT, PROFILE)
 
@@ -48,11 +47,9 @@ def check(
     """
     chosen = choose_mode(mode, against, len(traces))
     if chosen == PAIRED:
-        replay, recording = (
-            formats.load(name, time_unit=time_unit, skip_bad=skip_bad) for name in (traces[0], against)
-        )
+        replay, recording = (Source(name, None, time_unit, skip_bad) for name in (traces[0], against))
         verdict = paired.judge(recording, replay, names=(against, traces[0]), remap=remap, presets=presets)
-        return _with_reason(verdict, mode, _why_paired(replay, traces[0]))
+        return _with_reason(verdict, mode, _why_paired(verdict, traces[0]))
     if remap:
         raise UsageError(f"--remap has no meaning in {chosen} mode", "it pairs ops one by one; leave it out")
     _refuse_the_same(traces)
@@ -82,8 +79,8 @@ def _with_reason(verdict: Verdict, mode: str, chosen_for: str) -> Verdict:
     return replace(verdict, mode_reason="asked for" if mode != "auto" else chosen_for)
 
 
-def _why_paired(trace: Trace, name: str) -> str:
-    if trace.header is not None and trace.header.producer.get("verb") == "replay":
+def _why_paired(verdict: Verdict, name: str) -> str:
+    if verdict.candidates[0]["verb"] == "replay":
         return f"{name} is a replay by its own header"
     return f"the reference is a trace; another run of its job, with other seeds, is judged with --mode {REPEAT}"
 

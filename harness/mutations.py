@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.pairing import streams_of
 from harness.stats import Ints
+from tracekit.metrics.keys import codes_of
 from tracekit.trace import NULL, TIME_COLUMNS, IntArray, StringTable, Trace
 
 
@@ -261,6 +261,13 @@ def bytes_moved(trace: Trace) -> Ints:
     """The bytes each op moved; what was asked for where the trace does not tell."""
     returned = np.asarray(trace.col("ret"), np.int64)
     return np.where(returned == NULL, trace.col("len"), returned)
+
+
+def streams_of(trace: Trace) -> Ints | None:
+    """A number for the stream (rank, pid, tid) of every op; None where the trace has neither pid nor tid."""
+    if "pid" not in trace and "tid" not in trace:
+        return None
+    return codes_of(*(trace.col(name) for name in ("rank", "pid", "tid")))
 
 
 def queues_of(trace: Trace) -> Ints:

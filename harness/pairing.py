@@ -3,58 +3,83 @@
 An op is known by what it does, where, and how much (op, uri, offset, len); the k-th such op of the one trace answers the
 k-th of the other. Within one stream first: the one that issues the very same ops, else the one of the same rank, pid and tid; what is
 left then over all streams, in order of time. The pairing is one to one; what remains on either side is missing or extra.
+
+Neither trace is held: ops that do the same are in one partition of the ledgers, and partitions are paired one by one.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
+from harness.ledger import FAILED, KEY, NUMBERED, Ledger
+from harness.pairs import PAIR, Pairs
 from harness.stats import Ints
-from tracekit.errors import TracekitError
-from tracekit.metrics.keys import codes_of
-from tracekit.metrics.view import View
-from tracekit.replay.remap import Remap
-from tracekit.trace import StringTable, Trace
-from tracekit.uri import file_uri, local_path
+from tracekit.metrics.groups import Groups
+from tracekit.metrics.keys import changes, sorted_order
+from tracekit.metrics.slots import Slots
+from tracekit.replay.records import Block
+from tracekit.trace import NULL
+
+# What goes on for many times as long as its recording need not be laid out: it is in another window anyway.
+_MOST_WINDOWS = 5_000
+Places = NDArray[np.intp]
 
 
-@dataclass(frozen=True)
 class Pairing:
-    """Two traces in order of time, and which ops of theirs belong together.
+    """Two traces and what was counted over the ops of theirs that belong together.
 
-    `left[i]` of the recording and `right[i]` of the replay are a pair; pairs are in the recording's order. `common_files` is whether
-    the two have any file in common.
+    Args:
+        recorded: The ops of the recording.
+        replayed: Those of the replay; uris and kinds have the same numbers in both.
+        width: The length of a window of time, ns.
+
+    Attributes:
+        failed: Pairs that fail in the replay and did not in the recording.
+        moved: Bytes moved by ops of the replay that answer an op which serves a training step.
+        windows: The ops of each by window of time since its first op.
     """
 
-    recorded: Trace
-    replayed: Trace
-    left: Ints
-    right: Ints
-    common_files: bool = True
+    def __init__(self, recorded: Ledger, replayed: Ledger, width: int) -> None:
+        self._sides = recorded, replayed
+        self._width = max(1, width)
+        self._count = self.failed = self.moved = 0
+        self._counts = Slots(), Slots()
+        self._pairs = Pairs(recorded.edges)
+        self._issued = Groups(2)
+        streams = _twins(recorded, replayed)
+        for left, right in _together(recorded, replayed):
+            self._take(left, right, *paired(left, right, streams))
 
     def __len__(self) -> int:
-        return len(self.left)
+        return self._count
 
     @property
     def missing_share(self) -> float:
         """The share of recorded ops that nothing answers."""
-        return 1 - len(self) / len(self.recorded) if len(self.recorded) else 0.0
+        recorded = self._sides[0].count
+        return 1 - self._count / recorded if recorded else 0.0
 
     @property
     def extra_share(self) -> float:
         """Ops of the replay that answer nothing, as a share of the recorded ops."""
-        return (len(self.replayed) - len(self)) / max(1, len(self.recorded))
+        recorded, replayed = self._sides
+        return (replayed.count - self._count) / max(1, recorded.count)
 
-    @cached_property
-    def streams(self) -> Ints | None:
-        """The recorded stream of each pair; None where the recording has no streams."""
-        streams = streams_of(self.recorded)
-        return None if streams is None else streams[self.left]
+    @property
+    def failed_share(self) -> float | None:
+        """The share of pairs that fail in the replay and did not in the recording; None without pairs."""
+        return self.failed / self._count if self._count else None
+
+    @property
+    def common_files(self) -> bool:
+        """Whether the two have any file in common."""
+        mine, theirs = (side.files.values for side in self._sides)
+        least = min(len(mine), len(theirs))
+        return bool(((mine[:least] > 0) & (theirs[:least] > 0)).any())
 
     @cached_property
     def moved_share(self) -> float | None:
@@ -62,146 +87,130 @@ class Pairing:
 
         The names of streams do not matter: a replay may number its processes anew.
         """
-        replayed = streams_of(self.replayed)
-        if self.streams is None or replayed is None or not len(self):
+        if not self._count or not all(side.has_streams for side in self._sides):
             return None
-        both = codes_of(self.streams, replayed[self.right])
-        _, first, counts = np.unique(both, return_index=True, return_counts=True)
-        largest = np.zeros(int(self.streams.max()) + 1, np.int64)
-        np.maximum.at(largest, self.streams[first], counts)
-        return 1 - float(largest.sum()) / len(self)
+        largest = Slots()
+        for (stream, _), (counts,) in self._issued.rows():
+            np.maximum.at(largest.room(stream), stream, counts)
+        return 1 - float(largest.values.sum()) / self._count
 
     @cached_property
-    def times(self) -> tuple[Ints, Ints]:
-        """t_submit of each pair in both traces, ns since the first pair of each."""
-        recorded, replayed = _col(self.recorded, "t_submit")[self.left], _col(self.replayed, "t_submit")[self.right]
-        return (recorded - recorded[:1], replayed - replayed[:1]) if len(self) else (recorded, replayed)
+    def _inverted(self) -> list[tuple[int, int]]:
+        return self._pairs.inverted(("stream", "uri"))
+
+    @property
+    def inverted_in_streams(self) -> tuple[int, int] | None:
+        """(inverted pairs of pairs, all of them) within each recorded stream; None where the recording has no streams."""
+        return self._inverted[0] if self._sides[0].has_streams else None
+
+    @property
+    def inverted_in_files(self) -> tuple[int, int]:
+        """The same within each file."""
+        return self._inverted[1]
 
     @cached_property
-    def uris(self) -> Ints:
-        """The recorded uri of each pair, as a number."""
-        return _col(self.recorded, "uri")[self.left]
+    def shifts(self) -> tuple[int, int] | None:
+        """Median and p99 of |Δt_submit|, ns, both since the first pair; None without pairs."""
+        if not self._count:
+            return None
+        middle, high = self._pairs.shifts((0.5, 0.99))
+        return middle, high
+
+    @property
+    def windows(self) -> tuple[Ints, Ints]:
+        """The ops of both by window of time since the first op of each."""
+        mine, theirs = (slots.values for slots in self._counts)
+        return mine, theirs
+
+    def _take(self, left: Block, right: Block, at_left: Places, at_right: Places) -> None:
+        for counts, side, rows in zip(self._counts, self._sides, (left, right), strict=True):
+            if side.span is not None and len(rows):
+                counts.add(np.minimum((rows["t"] - side.span[0]) // self._width, _MOST_WINDOWS))
+        one, other = left[at_left], right[at_right]
+        self._count += len(one)
+        self.failed += int(((other["flags"] & FAILED) > (one["flags"] & FAILED)).sum())
+        self.moved += int(other["moved"][(one["flags"] & NUMBERED) != 0].sum())
+        streams = [rows["stream"].astype(np.int64) for rows in (one, other)]
+        self._issued.add(streams, [np.ones(len(one), np.int64)])
+        pairs = np.empty(len(one), PAIR)
+        pairs["recorded"], pairs["replayed"] = one["t"], other["t"]
+        # What has no uri is a file of its own: they are numbered from 1 here.
+        pairs["stream"], pairs["uri"] = one["stream"], one["uri"] + 1
+        self._pairs.put(pairs, one["at"])
 
 
-def pair(recorded: Trace, replayed: Trace, remap: Sequence[tuple[str, str]] = ()) -> Pairing:
-    """Pair the ops of a replay with those of its recording.
+def paired(left: Block, right: Block, streams: Ints) -> tuple[Places, Places]:
+    """Places of rows of the one and of rows of the other that belong together.
 
     Args:
-        recorded: The recording.
-        replayed: The replay, or any other trace held against it.
-        remap: (FROM, TO) prefixes by which the replay's uris differ; the longest that fits is applied to the recording's.
+        left: Ops of the recording.
+        right: Ops of the replay that do the same; both in order of time.
+        streams: The recorded stream that a stream of the replay is taken for.
     """
-    recorded, replayed = View.of(recorded).trace, View.of(replayed).trace
-    count = len(recorded)
-    keys, uris = _keys(recorded, replayed, Remap(remap))
-    streams = _same_streams(keys, _both(recorded, replayed, "rank", "pid", "tid"), count)
-    left, right = _kth_with_kth(codes_of(keys, streams), count)
+    count = len(left)
+    keys = _numbered(*(np.concatenate([left[name], right[name]]).astype(np.int64) for name in KEY))
+    own = np.concatenate([left["stream"].astype(np.int64), streams[right["stream"]]])
+    is_right = (np.arange(len(keys)) >= count).astype(np.int64)
+    at_left, at_right = _kth_with_kth(is_right, keys, own)
     rest = np.ones(len(keys), np.bool_)
-    rest[left], rest[right] = False, False
-    rest_at = np.flatnonzero(rest)
-    more_left, more_right = _kth_with_kth(keys[rest_at], int(rest[:count].sum()))
-    left = np.concatenate([left, rest_at[more_left]])
-    right = np.concatenate([right, rest_at[more_right]]) - count
-    order = np.argsort(left, kind="stable")
-    common = bool(np.isin(uris[:count], uris[count:]).any())
-    return Pairing(recorded, replayed, left[order], right[order], common)
+    rest[at_left], rest[at_right] = False, False
+    left_over = np.flatnonzero(rest)
+    more_left, more_right = _kth_with_kth(is_right[left_over], keys[left_over])
+    at_left = np.concatenate([at_left, left_over[more_left]])
+    return at_left, np.concatenate([at_right, left_over[more_right]]) - count
 
 
-def streams_of(trace: Trace) -> Ints | None:
-    """A number for the stream (rank, pid, tid) of every op; None where the trace has neither pid nor tid."""
-    if "pid" not in trace and "tid" not in trace:
-        return None
-    return codes_of(_col(trace, "rank"), _col(trace, "pid"), _col(trace, "tid"))
+def _together(recorded: Ledger, replayed: Ledger) -> Iterator[tuple[Block, Block]]:
+    """Rows of the two that may belong together, as much as memory holds at a time."""
+    one, other = recorded.rows, replayed.rows
+    if one.is_small and other.is_small:
+        yield one.whole(), other.whole()
+        return
+    for number in sorted({*one.numbers, *other.numbers}):
+        yield one.of(number), other.of(number)
 
 
-def canonical(uri: str) -> str:
-    """One spelling for one place: every local uri (path, file://, direct://) as the file:// uri of its path."""
-    try:
-        return file_uri(local_path(uri))
-    except TracekitError:
-        return uri
-
-
-def _remapped(uri: str, remap: Remap) -> str:
-    new = remap.apply(uri)
-    return canonical(uri if new is None else new)
-
-
-def _keys(recorded: Trace, replayed: Trace, remap: Remap) -> tuple[Ints, Ints]:
-    """A number for what each op does, where and how much, and for its file: first the recording's, then the replay's."""
-    names = StringTable()
-    uris_a = np.array([names.code(_remapped(uri, remap)) for uri in recorded.uris], np.int64)
-    uris_b = np.array([names.code(canonical(uri)) for uri in replayed.uris], np.int64)
-    kinds = StringTable()
-    kinds_a = np.array([kinds.code(kind) for kind in recorded.strings("op")], np.int64)
-    kinds_b = np.array([kinds.code(kind) for kind in replayed.strings("op")], np.int64)
-    uri = np.concatenate([uris_a[_col(recorded, "uri")], uris_b[_col(replayed, "uri")]])
-    kind = np.concatenate([kinds_a[_col(recorded, "op")], kinds_b[_col(replayed, "op")]])
-    # 64-bit values become numbers that codes_of can pack.
-    offset, size = (np.unique(_stack(recorded, replayed, name), return_inverse=True)[1] for name in ("offset", "len"))
-    return codes_of(uri, kind, offset.reshape(-1), size.reshape(-1)), uri
-
-
-def _both(recorded: Trace, replayed: Trace, *names: str) -> Ints:
-    return codes_of(*(_stack(recorded, replayed, name) for name in names))
-
-
-def _same_streams(keys: Ints, streams: Ints, count: int) -> Ints:
-    """The streams, those of the replay under the number of the recorded stream that issues the very same ops in the same order.
+def _twins(recorded: Ledger, replayed: Ledger) -> Ints:
+    """For each stream of the replay the number of the recorded one that issues the very same ops in the same order.
 
     Names of threads mean nothing across processes: where several streams read the same places, pairing by name would give
     one stream's ops to another. A stream that has no twin keeps its name, where no other has taken it.
     """
-    recorded, replayed = _sequences(keys[:count], streams[:count]), _sequences(keys[count:], streams[count:])
+    mine, theirs = recorded.sequences, replayed.sequences
     waiting: dict[bytes, list[int]] = {}
-    for stream, digest in recorded:
+    for stream, digest in mine.items():
         waiting.setdefault(digest, []).append(stream)
-    new = np.arange(int(streams.max(initial=0)) + 1)
-    alone = []
-    for stream, digest in replayed:
+    found = np.full(len(replayed.numbers), NULL, np.int64)
+    for stream, digest in theirs.items():
         if waiting.get(digest):
-            new[stream] = waiting[digest].pop(0)
-        else:
-            alone.append(stream)
-    taken = {int(new[stream]) for stream, _ in replayed} - set(alone)
-    for number, stream in enumerate(alone):
-        if stream in taken:
-            new[stream] = len(new) + number
-    return np.concatenate([streams[:count], new[streams[count:]]])
+            found[stream] = waiting[digest].pop(0)
+    taken = set(found.tolist())
+    for name, stream in replayed.numbers.items():
+        if found[stream] == NULL:
+            named = recorded.numbers.get(name)
+            found[stream] = len(recorded.numbers) + stream if named is None or named in taken else named
+    return found
 
 
-def _sequences(keys: Ints, streams: Ints) -> list[tuple[int, bytes]]:
-    """Each stream and a digest of its ops in their order; the streams in the order in which they begin."""
-    order = np.argsort(streams, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(streams[order])) + 1) if len(order) else []
-    groups.sort(key=lambda rows: int(rows[0]))
-    return [(int(streams[rows[0]]), hashlib.blake2b(keys[rows].tobytes()).digest()) for rows in groups]
+def _numbered(*columns: Ints) -> Ints:
+    """Numbers from 0 for the distinct rows of columns, in their sorted order."""
+    order = sorted_order(*columns)
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.cumsum(changes(*(column[order] for column in columns))) - 1
+    return numbers
 
 
-def _stack(recorded: Trace, replayed: Trace, name: str) -> Ints:
-    return np.concatenate([_col(recorded, name), _col(replayed, name)])
-
-
-def _col(trace: Trace, name: str) -> Ints:
-    return np.asarray(trace.col(name), np.int64)
-
-
-def _kth_with_kth(keys: Ints, count: int) -> tuple[Ints, Ints]:
-    """Positions (of the first `count`, of the rest) with equal keys, the k-th with the k-th."""
-    is_right = np.arange(len(keys)) >= count
-    order = np.lexsort((is_right, keys))
-    nth = np.empty(len(keys), np.int64)
-    nth[order] = _rank_in_run(codes_of(keys[order], is_right[order].astype(np.int64)))
-    order = np.lexsort((is_right, nth, keys))
-    same = (keys[order][1:] == keys[order][:-1]) & (nth[order][1:] == nth[order][:-1])
-    first = np.flatnonzero(same)
-    return order[first], order[first + 1]
-
-
-def _rank_in_run(values: Ints) -> Ints:
-    """For runs of equal values: the position of each in its run, from 0."""
-    starts = (
-        np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if len(values) else np.zeros(0, np.intp)
-    )
-    lengths = np.diff(np.append(starts, len(values)))
-    return np.arange(len(values)) - np.repeat(starts, lengths)
+def _kth_with_kth(is_right: Ints, *keys: Ints) -> tuple[Places, Places]:
+    """Places of the one side and of the other with equal keys, the k-th with the k-th."""
+    nothing = np.zeros(0, np.intp)
+    if not len(is_right):
+        return nothing, nothing
+    order = sorted_order(*keys, is_right)
+    side, new = is_right[order], changes(*(key[order] for key in keys))
+    starts, group = np.flatnonzero(new), np.cumsum(new) - 1
+    rights = np.add.reduceat(side, starts)
+    lefts = np.diff(np.append(starts, len(side))) - rights
+    # The k-th of the one lies k behind the start of their keys, that of the other as far behind the last of the one.
+    nth = np.arange(len(side)) - starts[group]
+    at = np.flatnonzero((side == 0) & (nth < rights[group]))
+    return order[at], order[at + lefts[group[at]]]

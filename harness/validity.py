@@ -71,7 +71,7 @@ def remarks(trace: Trace | Run, name: str) -> list[str]:
     return notes
 
 
-def cache_remarks(recorded: Trace, replayed: Trace, names: tuple[str, str]) -> list[str]:
+def cache_remarks(recorded: Trace | Run, replayed: Trace | Run, names: tuple[str, str]) -> list[str]:
     """What the reader should know about the page cache at the start of a replay, against that of its recording.
 
     It decides how fast reads were, not which there were: a remark, no finding.
@@ -83,7 +83,7 @@ def cache_remarks(recorded: Trace, replayed: Trace, names: tuple[str, str]) -> l
     return [f"{text}; their times are not comparable (replay --cache-start recorded restores what was there)"]
 
 
-def _resident_share(trace: Trace) -> float | None:
+def _resident_share(trace: Trace | Run) -> float | None:
     before = trace.trailer.residency.get("before") if trace.trailer is not None else None
     if not isinstance(before, Mapping):
         return None

@@ -18,6 +18,7 @@ from harness.criterion import PAIRED
 from harness.stats import Floats, Ints
 from harness.verdict import Verdict
 from tracekit import formats
+from tracekit.marks import Marks
 from tracekit.metrics.keys import codes_of
 from tracekit.metrics.view import View
 from tracekit.trace import NULL, Mark, Trace
@@ -178,20 +179,20 @@ class _Gathered:
         self._ends = np.zeros(0, np.int64)
         self._streams: dict[tuple[int, int, int], int] = {}
         self._uris: list[str] = []
-        self._trainers: set[int | None] = set()
+        self._trainers: set[int] = set()
         self._is_timed = False
         # Marks may come before the first op: they wait until it is known when that was.
-        self._early: list[Mark] = []
+        self._early: Sequence[Mark] = ()
 
     def feed(self, piece: Trace) -> None:
         """Take the next piece."""
         view = View.of(piece)
         self._uris = view.trace.uris
-        marks = [*self._early, *piece.marks]
+        marks = Marks.joined([self._early, piece.marks])
         if self._start is None and not len(view.data):
             self._early = marks
             return
-        self._early = []
+        self._early = ()
         if self._start is None:
             self._start = int(view.submit[0])
         self._take_marks(marks)
@@ -232,14 +233,15 @@ class _Gathered:
         numbers = [self._streams.setdefault(name, len(self._streams)) for name in names]
         return np.array(numbers, np.int64)[codes.reshape(-1)]
 
-    def _take_marks(self, marks: Iterable[Mark]) -> None:
+    def _take_marks(self, marks: Marks) -> None:
         for kind, name in ((_COMPUTE, "compute"), (_STEP, "step")):
-            spans = [(mark.t, mark.t_end) for mark in marks if mark.mark == name and mark.t_end is not None]
-            if spans:
-                begin, end = (self._since(np.array(side, np.int64)) for side in zip(*spans, strict=True))
+            spans = marks.kind(name)
+            spans = spans.select(spans.t_end != NULL)
+            if len(spans):
+                begin, end = self._since(spans.t), self._since(spans.t_end)
                 self._windows.reach(int(end.max()))
                 self._windows.cover(kind, begin, np.maximum(begin, end))
-        self._trainers |= {mark.pid for mark in marks if mark.mark == "compute"}
+        self._trainers.update(np.unique(marks.kind("compute").pid).tolist())
 
     def _since(self, times: Ints) -> Ints:
         assert self._start is not None

@@ -48,3 +48,15 @@ def test_a_trace_of_many_ops_is_not_held(tmp_path: Path, ops: int, most_mib: int
 
     assert highest(path, *STATS) <= most_mib
     assert highest(path, *CHECK) <= most_mib
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("golden", ["torch-like", ""])
+def test_a_page_about_many_ops_takes_little_memory(tmp_path: Path, golden: str) -> None:
+    """Ten million ops against a golden, and against as many: at most 1 GiB with the page, which stays small."""
+    path, page = trace_of(10_000_000, tmp_path), tmp_path / "page.html"
+    after = ["--golden", golden or str(path), "--html", str(page)]
+
+    assert highest(path, "harness.cli", ["check"], after) <= 1024
+    assert page.stat().st_size < 2_000_000

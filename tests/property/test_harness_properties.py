@@ -12,7 +12,6 @@ from harness import mutations, stats
 from harness.envelope import Envelope
 from harness.figures import Table
 from harness.paired import judge
-from harness.pairing import pair
 from harness.report import json as json_report
 from harness.verdict import SEVERITY, Outcome, worst
 from tracekit.trace import Op, Trace
@@ -104,30 +103,6 @@ def test_the_greedy_pairing_is_the_largest(one, other, tolerance):
         limits += [[float(edge[1] == j) for edge in edges] for j in range(len(weights_b))]
         best = -linprog([-1.0] * len(edges), A_ub=limits, b_ub=[*weights_a, *weights_b]).fun
     assert stats.unmatched_share(*columns(a), *columns(b), tolerance) == pytest.approx(1 - best, abs=1e-7)
-
-
-@given(traces(), traces())
-def test_pairing_is_one_to_one_and_pairs_equals(one, other):
-    """No op is used twice on either side, pairs agree in what they do, and no further pair could be made."""
-    pairs = pair(one, other)
-    assert len(set(pairs.left.tolist())) == len(set(pairs.right.tolist())) == len(pairs)
-
-    def key(op):
-        return op.uri, op.offset, op.len
-
-    recorded, replayed = list(pairs.recorded), list(pairs.replayed)
-    for left, right in zip(pairs.left, pairs.right, strict=True):
-        assert key(recorded[left]) == key(replayed[right])
-    left_over = {key(op) for index, op in enumerate(recorded) if index not in pairs.left}
-    assert left_over.isdisjoint(key(op) for index, op in enumerate(replayed) if index not in pairs.right)
-
-
-@given(traces())
-def test_a_trace_pairs_with_itself_whole(trace):
-    """Nothing missing, nothing extra, nothing moved, no time shifted."""
-    pairs = pair(trace, trace)
-    assert (pairs.missing_share, pairs.extra_share, pairs.moved_share) == (0.0, 0.0, 0.0)
-    assert np.array_equal(*pairs.times)
 
 
 @settings(max_examples=40)

@@ -15,7 +15,7 @@ from harness.check import check
 from harness.envelope import Envelope
 from harness.overlaps import Overlaps
 from harness.repeat import Standard, judge
-from harness.run import Run, _Reading
+from harness.run import Reading, Run
 from harness.soundness import Soundness
 from tracekit import formats
 from tracekit.formats import ordered
@@ -49,7 +49,7 @@ def _cut(trace, cuts):
 def test_a_run_does_not_depend_on_where_its_trace_is_cut(rows, cuts):
     """Figures, distributions and soundness of pieces are those of the whole."""
     trace = Trace.of(rows).sorted()
-    reading = _Reading(())
+    reading = Reading(())
     for piece in _cut(trace, cuts):
         reading.update(piece)
     found, whole = reading.run(), Run.of(trace)

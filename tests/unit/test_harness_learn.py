@@ -20,8 +20,9 @@ from harness.warmup import Warmup
 from tracekit import formats
 from tracekit.errors import InputError, OutputExistsError, UnknownNameError, UsageError
 from tracekit.formats import ordered
+from tracekit.marks import Marks
 from tracekit.testing import training_trace
-from tracekit.trace import NULL, Op, Trace, concatenate
+from tracekit.trace import NULL, Mark, Op, Trace, concatenate
 
 JOB = {"files": 128, "batch": 16, "compute_ns": 50_000_000}
 
@@ -389,6 +390,23 @@ def test_the_first_step_can_be_left_out():
     assert Run.of(trace, "first-step").figures.data_ops == Run.of(left).figures.data_ops
     bare = Trace.of([Op("/a", i, 1, 10 * i) for i in range(20)], marks=[replace(trace.marks[0], t=0, t_end=55)])
     assert left_of(bare, "first-step").col("t_submit").min() == 60
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_step_marks_without_an_epoch_go_with_the_first_epoch(marked):
+    """By the end of the epoch's own mark, else until the second epoch reads: the marks left are those of the second epoch."""
+    trace = job(1)
+    steps = [mark for mark in trace.marks if mark.mark != "epoch"]
+    second = min(mark.t for mark in steps if mark.epoch == 1 and mark.mark == "step")
+    whole = [Mark("epoch", 0, second, epoch=0)] if marked else []
+    bare = Trace(trace.columns, trace.tables, [*whole, *(replace(mark, epoch=None) for mark in steps)])
+    left = left_of(bare, "first-epoch").marks
+    wanted = {mark.t for mark in steps if mark.t >= second}
+    assert wanted <= {mark.t for mark in left}
+    if marked:
+        assert {mark.t for mark in left} == wanted
+    assert len(left) < len(bare.marks)
+    assert isinstance(left, Marks)
 
 
 def test_a_warm_up_is_left_out_of_standard_input(tmp_path, monkeypatch):

@@ -51,7 +51,7 @@ def fold(read: Callable[[int], Iterator[Trace]], start: Callable[[Sequence[Mark]
         if attempt.in_order:
             return _filled(start(attempt.marks), read(PIECE_OPS))
     # Standard input may keep a thread waiting for ever: it is read by this one.
-    kept = _Kept(ahead(read(PIECE_OPS)) if again else read(PIECE_OPS))
+    kept = Kept(ahead(read(PIECE_OPS)) if again else read(PIECE_OPS))
     return _filled(start(kept.marks), kept.pieces())
 
 
@@ -84,7 +84,7 @@ class _Attempt:
         return before <= int(times[0]) and not bool((times[1:] < times[:-1]).any())
 
 
-class _Kept:
+class Kept:
     """A trace whose ops were put into a temporary file, to be read in order of time."""
 
     def __init__(self, pieces: Iterator[Trace]) -> None:

@@ -90,7 +90,7 @@ class Groups:
 
     def _put_away(self, rows: Rows) -> None:
         self._away = self._away or _Away(len(rows))
-        parts = _partition(rows[: self._hashed])
+        parts = partition(rows[: self._hashed])
         order = np.argsort(parts, kind="stable")
         edges = np.searchsorted(parts[order], np.arange(_PARTITIONS + 1)).tolist()
         first = self._away.put([column[order] for column in rows])
@@ -131,7 +131,8 @@ def _count(rows: Rows) -> int:
     return len(rows[0])
 
 
-def _partition(keys: Sequence[Ints]) -> NDArray[np.uint8]:
+def partition(keys: Sequence[Ints]) -> NDArray[np.uint8]:
+    """The partition of each row of keys, from 0 to 63: equal rows are in one."""
     mixed = np.zeros(len(keys[0]), np.uint64)
     for key in keys:
         mixed = (mixed ^ key.astype(np.uint64)) * _MIX
