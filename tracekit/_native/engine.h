@@ -15,7 +15,9 @@
    workers.c  engine "native": threads that claim the next due op
    quick.c    their reads in a row, where there is nothing to wait for
    post.c     one of them watches for all, where reads do not block
-   uring.c    engine "uring": one thread and an io_uring */
+   cached.c   the reads of who watches: they say when they would block
+   uring.c    engine "uring": one thread and an io_uring
+   helpers.c  threads that do what would hold the ring up */
 #ifndef TRACEKIT_ENGINE_H
 #define TRACEKIT_ENGINE_H
 
@@ -27,6 +29,7 @@
 #include <sys/types.h>
 
 #include "pace.h"
+#include "post.h"
 
 /* The values of tracekit.replay.compile.Kind. */
 enum tk_kind { TK_READ, TK_OPEN, TK_CLOSE, TK_STAT, TK_LIST, TK_MMAP, TK_FSYNC, TK_WRITE, TK_DELETE, TK_KINDS };
@@ -139,7 +142,6 @@ void tk_gate_close(tk_gate *gate);
 enum { TK_CHUNK = 2048 };
 typedef struct tk_chunk tk_chunk;
 typedef _Atomic(tk_chunk *) tk_own_chunk; /* the one a thread writes into, NULL: none */
-typedef struct tk_worker tk_worker;
 typedef struct {
     tk_result *rows; /* NULL: through chunks to `fd` */
     int fd;
@@ -184,7 +186,10 @@ typedef struct {
 typedef struct {
     int64_t key;
     int32_t stream;
-    uint32_t ticket;
+    union {
+        uint32_t ticket; /* in `waits` */
+        uint32_t length; /* in `heap`: of the stream's next op */
+    };
 } tk_entry;
 typedef struct {
     tk_entry *entries; /* the least key first */
@@ -262,6 +267,7 @@ typedef struct {
 int tk_handles_open(tk_handles *handles, int32_t capacity, int64_t keys, int32_t files);
 void tk_handles_close(tk_handles *handles);
 tk_handle *tk_handle_for(tk_handles *handles, int64_t key, const tk_file *file, bool change, int *error);
+void tk_handle_prefetch(const tk_handles *handles, int64_t key);
 void tk_handle_drop(tk_handles *handles, int64_t key);
 int tk_recorded_open(tk_recorded *recorded);
 void tk_recorded_free(tk_recorded *recorded);
@@ -293,23 +299,7 @@ int64_t tk_issue_op(tk_issue *issue, tk_handles *handles, int32_t group, int64_t
                     void *address, int *error);
 int64_t tk_delivered(const tk_issue *issue, const tk_op *op, int64_t result);
 
-/* -- post.c -- */
-typedef struct {
-    bool possible;             /* for this plan */
-    _Atomic bool permitted;    /* all workers have real-time priority */
-    _Atomic bool on;
-    uint32_t usual;            /* how many workers take part without it */
-    int64_t watched;           /* the moment that is watched for, INT64_MAX: none; under the run's lock */
-    int missing;               /* how many are wanted for it that were not idle; under the lock */
-    int64_t called;            /* when somebody was last called because an op takes long; under the lock */
-    _Atomic int64_t help_at;   /* for when those who are called are wanted */
-    _Atomic uint32_t call;     /* futex: somebody is called */
-    _Atomic int32_t idle;      /* how many can be */
-    _Atomic int32_t quick;     /* how many ops in a row did not block */
-} tk_post;
-
 /* -- engine.c -- */
-typedef struct tk_run tk_run;
 struct tk_worker {
     tk_run *run;
     pthread_t thread;
@@ -397,11 +387,7 @@ void tk_worker_main(tk_worker *worker);
 void tk_worker_await_call(tk_worker *worker);
 void tk_worker_relief(tk_run *run);
 void tk_worker_allocate(tk_worker *worker, const tk_op *op, tk_aim *aim);
-bool tk_post_held(const tk_run *run);
-void tk_post_take(tk_run *run);
-void tk_post_leave(tk_run *run);
 void tk_post_count(tk_run *run, const tk_result *result);
-void tk_post_work(tk_worker *worker);
 void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm, int32_t sleepers);
 void tk_quick_reads(tk_worker *worker, tk_claim *claim);
 typedef struct tk_uring tk_uring;

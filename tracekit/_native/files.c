@@ -70,6 +70,12 @@ static tk_handle *set_of(const tk_handles *handles, int64_t key)
     return &handles->slots[(place & (uint32_t)(handles->sets - 1)) * (uint32_t)handles->ways];
 }
 
+/* The handle will be looked up soon. */
+void tk_handle_prefetch(const tk_handles *handles, int64_t key)
+{
+    __builtin_prefetch(set_of(handles, key));
+}
+
 /* The handle with this key, opened if it is not; NULL and an errno when that fails, TK_PINNED when all
    of its set have ops in flight. The one that was used longest ago gives way. */
 tk_handle *tk_handle_for(tk_handles *handles, int64_t key, const tk_file *file, bool change, int *error)

@@ -50,7 +50,9 @@ static int64_t key_of(const tk_streams *streams, const tk_state *state)
 
 void tk_streams_push(tk_streams *streams, int32_t stream)
 {
-    tk_heap_push(&streams->heap, (tk_entry){.key = key_of(streams, &streams->states[stream]), .stream = stream});
+    const tk_state *state = &streams->states[stream];
+    uint32_t length = streams->ops[state->plan->first + state->position].length;
+    tk_heap_push(&streams->heap, (tk_entry){.key = key_of(streams, state), .stream = stream, .length = length});
 }
 
 int32_t tk_streams_pop(tk_streams *streams)

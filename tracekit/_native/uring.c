@@ -1,138 +1,32 @@
 /* Engine "uring": one thread, one io_uring. All ops that are due go to the kernel in one system call, which also waits for
    the next completion or the next moment, whichever comes first. For O_DIRECT and deep queues: the device works while we
-   wait. Reads go through the ring; what has names, changes or maps something is done by a few helper threads, because it
-   would hold the ring up. */
+   wait. Reads go through the ring; what has names, changes or maps something is done by a few threads beside it (helpers.c). */
 #define _GNU_SOURCE
-#include "engine.h"
+#include "helpers.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
-#include "ring.h"
-
-enum { HELPERS = 4, MOST_ENTRIES = 4096 };
+enum { MOST_ENTRIES = 4096 };
 static const uint64_t WAKE_UP = UINT64_MAX;
 static const int64_t LONGEST_WAIT_NS = 20000000;
-
-/* One stream's op, from when it is known to when it is done. A stream has one at a time. */
-typedef struct flight {
-    struct flight *next; /* in the queue, or in a helper's list */
-    tk_claim claim;
-    tk_aim aim;
-    tk_result result;
-    tk_buffer buffer;
-    int64_t key, ready, weight;
-} flight;
-
-typedef struct {
-    flight *first, *last;
-} queue;
 
 struct tk_uring {
     tk_worker *worker;
     tk_ring ring;
-    flight *flights; /* by stream */
-    queue due;       /* waiting for the gate or the ring, first come first served */
-    int64_t in_ring, with_helpers, next_number;
-    flight **batch; /* filled in since the last enter */
+    tk_flight *flights; /* by stream */
+    tk_queue due;       /* waiting for the gate or the ring, first come first served */
+    int64_t in_ring, next_number;
+    tk_flight **batch; /* filled in since the last enter */
     int batched;
-    pthread_t helpers[HELPERS];
-    int helper_count;
-    pthread_mutex_t lock; /* guards the two lists below */
-    pthread_cond_t work;
-    queue to_do, done;
-    bool over;
-    int bell; /* eventfd: a helper is done */
-    uint64_t bell_count;
-    bool listening;
+    tk_helpers helpers;
     bool armed; /* streams were put into the heap since it was last looked at */
 };
-
-static void append(queue *line, flight *one)
-{
-    one->next = NULL;
-    if (line->last)
-        line->last->next = one;
-    else
-        line->first = one;
-    line->last = one;
-}
-
-static flight *take_first(queue *line)
-{
-    flight *one = line->first;
-    if (one) {
-        line->first = one->next;
-        if (line->first == NULL)
-            line->last = NULL;
-    }
-    return one;
-}
-
-/* -- helpers -- */
-
-static void *helper_main(void *argument)
-{
-    tk_uring *uring = argument;
-    tk_run *run = uring->worker->run;
-    pthread_mutex_lock(&uring->lock);
-    for (;;) {
-        flight *one = take_first(&uring->to_do);
-        if (one == NULL && uring->over)
-            break;
-        if (one == NULL) {
-            pthread_cond_wait(&uring->work, &uring->lock);
-            continue;
-        }
-        pthread_mutex_unlock(&uring->lock);
-        int32_t group = run->streams.plans[one->claim.stream].group;
-        uint64_t one_more = 1;
-        one->result.submit = tk_now_ns();
-        one->result.result = (int32_t)tk_issue_op(&run->issue, NULL, group, one->key, one->claim.op, &one->aim, NULL,
-                                                  &one->result.error);
-        one->result.complete = tk_now_ns();
-        pthread_mutex_lock(&uring->lock);
-        append(&uring->done, one);
-        if (write(uring->bell, &one_more, sizeof one_more) < 0)
-            tk_run_stop(run, TK_BROKEN);
-    }
-    pthread_mutex_unlock(&uring->lock);
-    return NULL;
-}
-
-static int start_helpers(tk_uring *uring)
-{
-    tk_run *run = uring->worker->run;
-    if (!run->helped)
-        return 0;
-    uring->bell = eventfd(0, EFD_CLOEXEC);
-    if (uring->bell < 0)
-        return errno;
-    for (; uring->helper_count < HELPERS; uring->helper_count++) {
-        int error = pthread_create(&uring->helpers[uring->helper_count], NULL, helper_main, uring);
-        if (error)
-            return error;
-    }
-    return 0;
-}
-
-static void hand_to_helper(tk_uring *uring, flight *one)
-{
-    if (one->claim.op->kind == TK_DELETE)
-        tk_handle_drop(uring->worker->run->handles, one->key);
-    uring->with_helpers++;
-    pthread_mutex_lock(&uring->lock);
-    append(&uring->to_do, one);
-    pthread_cond_signal(&uring->work);
-    pthread_mutex_unlock(&uring->lock);
-}
 
 /* -- from known to done -- */
 
 /* Look up what the op needs, opening its file if it is not open yet. */
-static void aim(tk_uring *uring, flight *one)
+static void aim(tk_uring *uring, tk_flight *one)
 {
     tk_run *run = uring->worker->run;
     tk_aim_at(&run->issue, run->handles, one->key, one->claim.op, &one->aim);
@@ -141,8 +35,8 @@ static void aim(tk_uring *uring, flight *one)
 static void know(tk_uring *uring, int32_t stream)
 {
     tk_run *run = uring->worker->run;
-    flight *one = &uring->flights[stream];
-    *one = (flight){0};
+    tk_flight *one = &uring->flights[stream];
+    *one = (tk_flight){0};
     tk_streams_look(&run->streams, stream, &one->claim);
     one->key = tk_key(&run->issue, stream, one->claim.op);
     aim(uring, one); /* while there is time; the handle may be gone again when the op is due */
@@ -161,18 +55,18 @@ static int64_t collect_due(tk_uring *uring, int64_t now)
         if (state->due > now)
             return state->due;
         int32_t stream = tk_streams_pop(streams);
-        flight *one = &uring->flights[stream];
+        tk_flight *one = &uring->flights[stream];
         if (one->claim.op == NULL)
             know(uring, stream);
         one->ready = now;
         tk_streams_ready(streams, stream, one->claim.due, now);
         uring->next_number++;
-        append(&uring->due, one);
+        tk_queue_append(&uring->due, one);
     }
     return 0;
 }
 
-static void fill_in(tk_uring *uring, uring_sqe *sqe, flight *one)
+static void fill_in(tk_uring *uring, uring_sqe *sqe, tk_flight *one)
 {
     sqe->opcode = URING_READ;
     sqe->fd = one->aim.handle->fd;
@@ -184,13 +78,13 @@ static void fill_in(tk_uring *uring, uring_sqe *sqe, flight *one)
     uring->in_ring++;
 }
 
-static void finish(tk_uring *uring, flight *one);
+static void finish(tk_uring *uring, tk_flight *one);
 
 /* The first in the queue is issued if the caps and the ring let it; false when it has to wait. */
 static bool issue_first(tk_uring *uring)
 {
     tk_run *run = uring->worker->run;
-    flight *one = uring->due.first;
+    tk_flight *one = uring->due.first;
     bool read = one->claim.op->kind == TK_READ;
     aim(uring, one);
     if (one->aim.error == TK_PINNED)
@@ -208,7 +102,7 @@ static bool issue_first(tk_uring *uring)
             tk_gate_leave(&run->gate, one->weight);
         return false;
     }
-    take_first(&uring->due);
+    tk_queue_take(&uring->due);
     if (one->aim.handle)
         one->aim.handle->users++;
     one->result.stall = admitted - one->ready;
@@ -220,13 +114,13 @@ static bool issue_first(tk_uring *uring)
         one->result.error = one->aim.error;
         finish(uring, one);
     } else {
-        hand_to_helper(uring, one);
+        tk_helpers_give(&uring->helpers, one);
     }
     return true;
 }
 
 /* An op is done: note it, give back what it held, and arm what comes next. */
-static void finish(tk_uring *uring, flight *one)
+static void finish(tk_uring *uring, tk_flight *one)
 {
     tk_run *run = uring->worker->run;
     int32_t stream = one->claim.stream;
@@ -247,31 +141,12 @@ static void finish(tk_uring *uring, flight *one)
     }
 }
 
-static void listen_to_helpers(tk_uring *uring)
-{
-    uring_sqe *sqe = uring->bell >= 0 && !uring->listening ? tk_ring_next(&uring->ring) : NULL;
-    if (sqe == NULL)
-        return;
-    sqe->opcode = URING_READ;
-    sqe->fd = uring->bell;
-    sqe->addr = (uint64_t)(uintptr_t)&uring->bell_count;
-    sqe->len = sizeof uring->bell_count;
-    sqe->off = UINT64_MAX; /* the file's own position: an eventfd has no other */
-    sqe->user_data = WAKE_UP;
-    uring->listening = true;
-}
-
 static void reap_helpers(tk_uring *uring)
 {
-    pthread_mutex_lock(&uring->lock);
-    flight *one = uring->done.first;
-    uring->done = (queue){0};
-    pthread_mutex_unlock(&uring->lock);
-    while (one) {
-        flight *next = one->next;
-        uring->with_helpers--;
+    for (tk_flight *one = tk_helpers_take(&uring->helpers), *next; one; one = next) {
+        next = one->next;
+        uring->helpers.busy--;
         finish(uring, one);
-        one = next;
     }
 }
 
@@ -284,11 +159,10 @@ static void reap(tk_uring *uring)
         int32_t result = cqe->res;
         tk_ring_seen(&uring->ring);
         if (whose == WAKE_UP) {
-            uring->listening = false;
             reap_helpers(uring);
             continue;
         }
-        flight *one = (flight *)(uintptr_t)whose;
+        tk_flight *one = (tk_flight *)(uintptr_t)whose;
         uring->in_ring--;
         one->result.complete = now;
         one->result.error = result < 0 ? -result : 0;
@@ -332,12 +206,12 @@ void tk_uring_main(tk_uring *uring)
     tk_run *run = uring->worker->run;
     for (;;) {
         bool stop = atomic_load_explicit(&run->stop, memory_order_relaxed) != TK_RUNNING, blocked = false;
-        if ((stop || run->streams.unfinished == 0) && uring->in_ring == 0 && uring->with_helpers == 0)
+        if ((stop || run->streams.unfinished == 0) && uring->in_ring == 0 && uring->helpers.busy == 0)
             return;
         int64_t next = stop ? 0 : collect_due(uring, tk_now_ns());
         while (!stop && !blocked && uring->due.first)
             blocked = !issue_first(uring);
-        listen_to_helpers(uring);
+        tk_helpers_listen(&uring->helpers, &uring->ring, WAKE_UP);
         int error = submit_and_wait(uring, next, blocked);
         if (error) {
             atomic_store(&run->trouble, error);
@@ -362,16 +236,14 @@ int tk_uring_open(tk_uring **opened, tk_worker *worker)
         return ENOMEM;
     *opened = uring;
     uring->worker = worker;
-    uring->bell = -1;
     uring->ring = (tk_ring){.fd = -1};
-    pthread_mutex_init(&uring->lock, NULL);
-    pthread_cond_init(&uring->work, NULL);
-    uring->flights = calloc((size_t)streams, sizeof(flight));
-    uring->batch = calloc((size_t)streams, sizeof(flight *));
+    tk_helpers_open(&uring->helpers, run);
+    uring->flights = calloc((size_t)streams, sizeof(tk_flight));
+    uring->batch = calloc((size_t)streams, sizeof(tk_flight *));
     if (uring->flights == NULL || uring->batch == NULL)
         return ENOMEM;
     int error = tk_ring_open(&uring->ring, entries);
-    error = error ? error : start_helpers(uring);
+    error = error || !run->helped ? error : tk_helpers_start(&uring->helpers);
     if (!error)
         tk_ahead_direct(run);
     return error;
@@ -383,20 +255,11 @@ void tk_uring_close(tk_uring *uring)
         return;
     if (uring->in_ring) /* the ring broke: the kernel may still write to what is in flight, so that memory stays */
         return;
-    pthread_mutex_lock(&uring->lock);
-    uring->over = true;
-    pthread_cond_broadcast(&uring->work);
-    pthread_mutex_unlock(&uring->lock);
-    for (int i = 0; i < uring->helper_count; i++)
-        pthread_join(uring->helpers[i], NULL);
+    tk_helpers_close(&uring->helpers);
     if (uring->ring.fd >= 0)
         tk_ring_close(&uring->ring);
-    if (uring->bell >= 0)
-        close(uring->bell);
     for (int32_t i = 0; uring->flights && i < uring->worker->run->streams.stream_count; i++)
         tk_pool_give(&uring->worker->run->pool, &uring->flights[i].buffer);
-    pthread_mutex_destroy(&uring->lock);
-    pthread_cond_destroy(&uring->work);
     free(uring->flights);
     free(uring->batch);
     free(uring);

@@ -1,0 +1,116 @@
+/* The reads of who watches for all streams (post.c). They are asked for with RWF_NOWAIT: one that would block has somebody else
+   watch first. Times are ns. */
+#define _GNU_SOURCE
+#include "hand.h"
+#include "raw.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#ifndef RWF_NOWAIT
+enum { RWF_NOWAIT = 8 };
+#endif
+
+/* So many ops are looked at while there is so much time. */
+enum { AHEAD = 32, AHEAD_NS = 8000 };
+/* A read that did not block and took longer than that all the same (and 1 ns a byte) was held up by something. */
+enum { SLOW_NS = 100000 };
+
+static int64_t read_cached(int fd, void *address, size_t length, int64_t offset, int *error)
+{
+    struct iovec to = {address, length};
+#if defined(__LP64__) && !defined(TRACEKIT_NO_RAW)
+    int64_t result = TK_RAW(SYS_preadv2, fd, &to, 1, offset, 0, RWF_NOWAIT);
+    *error = result < 0 ? (int)-result : 0;
+#else
+    int64_t result = preadv2(fd, &to, 1, offset, RWF_NOWAIT);
+    *error = result < 0 ? errno : 0;
+#endif
+    return result;
+}
+
+/* A read that has another worker watch before it blocks; `aside`: it did. */
+static int64_t read_watching(tk_run *run, tk_hand *hand, const tk_aim *aim, char *address, int *error, bool *aside)
+{
+    int fd = aim->handle->fd;
+    int64_t moved = read_cached(fd, address, aim->span, aim->first, error);
+    if (moved == (int64_t)aim->span || moved == 0)
+        return moved;
+    /* Less than was asked for: the file ends there, or a page is not in memory. */
+    if (moved > 0 && read_cached(fd, address + moved, aim->span - (size_t)moved, aim->first + moved, error) == 0)
+        return moved;
+    tk_post_step_aside(run, hand);
+    *aside = true;
+    return tk_read_at(fd, address, aim->span, aim->first, error);
+}
+
+/* A read is over that did not block, or should not have. */
+static void count_read(tk_run *run, const tk_result *result)
+{
+    if (!tk_took_longer(result, SLOW_NS))
+        atomic_fetch_add_explicit(&run->post.quick, 1, memory_order_relaxed);
+    else if (atomic_exchange_explicit(&run->post.quick, 0, memory_order_relaxed) < TK_QUICK_BETWEEN)
+        tk_post_leave(run);
+}
+
+static bool await_moment(tk_run *run, int64_t due, int64_t *now)
+{
+    while ((*now = tk_now_ns()) < due) {
+        if (atomic_load_explicit(&run->stop, memory_order_relaxed) != TK_RUNNING)
+            return false;
+        tk_pause();
+    }
+    return true;
+}
+
+/* While there is time: what the next ops are is read from memory, where it may not have been for long. */
+static void look_ahead(tk_run *run)
+{
+    const tk_streams *streams = &run->streams;
+    tk_lock_take(&run->lock);
+    for (int32_t i = 0; i < streams->heap.count && i < AHEAD; i++) {
+        const tk_state *state = &streams->states[streams->heap.entries[i].stream];
+        const tk_op *op = &streams->ops[state->plan->first + state->position];
+        __builtin_prefetch(&run->issue.files[op->file]);
+        __builtin_prefetch(run->handles[streams->heap.entries[i].stream].slots);
+    }
+    tk_lock_leave(&run->lock);
+}
+
+/* Wait for a free worker: this one was doing another op when this one could be done. */
+static int64_t waited(const tk_claim *claim, int64_t now, bool busy)
+{
+    int64_t could = claim->due > claim->free ? claim->due : claim->free;
+    return busy && now > could ? now - could : 0;
+}
+
+/* Issue the next read in hand at its moment; false when the run was stopped before. `busy`: this worker was, up to `now`. */
+bool tk_cached_issue(tk_worker *worker, tk_hand *hand, int64_t now, bool busy, int64_t *complete)
+{
+    tk_run *run = worker->run;
+    const tk_claim *claim = &hand->claims[hand->next++];
+    tk_aim aim;
+    bool aside = false;
+    tk_result result = {.result = -1, .worker = waited(claim, now, busy)};
+    int64_t key = tk_key(&run->issue, claim->stream, claim->op);
+    tk_aim_at(&run->issue, tk_handles_of(worker, claim->stream), key, claim->op, &aim);
+    tk_worker_allocate(worker, claim->op, &aim);
+    if (claim->due - now > AHEAD_NS)
+        look_ahead(run);
+    if (!await_moment(run, claim->due, &result.submit))
+        return false;
+    tk_streams_ready(&run->streams, claim->stream, claim->due, result.submit);
+    result.error = aim.error;
+    if (!aim.error) {
+        int64_t moved = read_watching(run, hand, &aim, worker->buffer.address, &result.error, &aside);
+        result.result = (int32_t)tk_delivered(&run->issue, claim->op, moved);
+    }
+    result.complete = *complete = tk_now_ns();
+    if (!aside)
+        count_read(run, &result);
+    if (aim.span > TK_SMALL)
+        tk_pool_give(&run->pool, &worker->buffer);
+    tk_run_record(worker, claim, &aim, &result);
+    return true;
+}

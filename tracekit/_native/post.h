@@ -1,0 +1,31 @@
+/* The watch that one worker keeps for all streams, as the run sees it. */
+#ifndef TRACEKIT_POST_H
+#define TRACEKIT_POST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct tk_run tk_run;
+typedef struct tk_worker tk_worker;
+
+typedef struct {
+    bool possible;             /* for this plan */
+    _Atomic bool permitted;    /* all workers have real-time priority */
+    _Atomic bool on;
+    uint32_t usual;            /* how many workers take part without it */
+    int64_t watched;           /* the moment that is watched for, INT64_MAX: none; under the run's lock */
+    int missing;               /* how many are wanted for it that were not idle; under the lock */
+    int64_t called;            /* when somebody was last called because an op takes long; under the lock */
+    _Atomic int64_t help_at;   /* for when those who are called are wanted */
+    _Atomic uint32_t call;     /* futex: somebody is called */
+    _Atomic int32_t idle;      /* how many can be */
+    _Atomic int32_t quick;     /* how many ops in a row did not block */
+} tk_post;
+
+bool tk_post_held(const tk_run *run);
+void tk_post_take(tk_run *run);
+void tk_post_leave(tk_run *run);
+void tk_post_work(tk_worker *worker);
+
+#endif
