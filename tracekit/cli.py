@@ -22,6 +22,7 @@ VERBS = {
     "record": ("tracekit.verbs.record", "run a program and write a trace of its I/O"),
     "replay": ("tracekit.verbs.replay", "issue a trace's ops again, with their cadence"),
     "run": ("tracekit.verbs.run", "drive a workload: a framework's profile, a DLIO file, or options of your own"),
+    "distil": ("tracekit.verbs.distil", "describe the workload of a recording, to be run again or by DLIO"),
     "stats": ("tracekit.verbs.stats", "show what a trace does: sizes, latency, queue depth, steps"),
     "convert": ("tracekit.verbs.convert", "write a trace in another format, or take in another tool's"),
     "plot": ("tracekit.verbs.plot", "draw a trace: sizes, times, depth, what was read when and by whom"),

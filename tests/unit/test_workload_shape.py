@@ -27,8 +27,8 @@ def _dataset(sizes):
         (Shape("stream", largest=100, smallest=100, ending="retry"), 250, [(0, 100), (100, 100), (200, 100), (250, 50)]),
         (Shape("stream", largest=100, smallest=100, ending="retry"), 200, [(0, 100), (100, 100), (200, 100)]),
         # As Pillow does through a buffer of 4 KiB: the header, the rest of 64 KiB, blocks of what is lacking.
-        (Shape("file", first=4096, ending="buffered"), 44_732, [(0, 4096), (4096, 61440), (44732, 20480)]),
-        (Shape("file", first=4096, ending="buffered"), 64_299, [(0, 4096), (4096, 61440), (64299, 4096)]),
+        (Shape("file", head=(4096, 61440), ending="buffered"), 44_732, [(0, 4096), (4096, 61440), (44732, 20480)]),
+        (Shape("file", head=(4096, 61440), ending="buffered"), 64_299, [(0, 4096), (4096, 61440), (64299, 4096)]),
         (Shape("stream", cycle=(4, 8), ending="retry"), 14, [(0, 4), (4, 8), (12, 4), (14, 2)]),
     ],
 )  # fmt: skip

@@ -198,9 +198,12 @@ def _of_own(args: argparse.Namespace, said: Custom, scratch: str) -> _Work:
         )
     uri = args.data or said.data
     form = args.form or said.form or "preset"
-    if said.profile is None:
+    own = said.own
+    if own is None and said.profile is None:
         return _of_options(args, said, uri)
-    profile = profiles.find(said.profile, form)
+    if own is not None and (args.form or said.form):
+        raise UsageError("--as is for profiles", "leave it out")
+    profile = own or profiles.find(str(said.profile), form)
     seed = next((seed for seed in (args.seed, said.seed) if seed is not None), 0)
     place = uri or os.path.join(scratch, "data")
     # What is wrong with options is said before data is made.

@@ -3,16 +3,20 @@
 data: /data/train              # or --data
 profile: torch-like            # whose requests; left out, the loader's own
 as: recorded                   # preset where left out
+shape: {unit: file, smallest: 65536, largest: 65536}     # in place of a profile: requests of your own (`Shape`),
+files: {count: 512, sizes: [65536, 262144]}              # and files of your own (`Recipe.of`)
 loader: {batch_size: 16, num_workers: 4, target_request_bytes: 128KiB}
 epochs: 2
 compute: normal(0.02, 0.002)   # seconds of a step
 decode: 0.001                  # seconds of a sample
+
+A file of DLIO's may hold the same below `tracekit`: what `tracekit distil` writes is read by both.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +24,15 @@ import yaml
 
 from tracekit.errors import InputError, TracekitError, UnknownNameError, UsageError
 from tracekit.workload.distribution import KINDS, Distribution
+from tracekit.workload.madedata import Recipe
+from tracekit.workload.profiles import Profile
+from tracekit.workload.shape import Shape
 
-KEYS = ("name", "profile", "as", "data", "loader", "epochs", "steps", "compute", "decode", "seed")
+KEYS = (
+    "name", "profile", "as", "shape", "files", "framework", "data", "loader", "epochs", "steps", "compute", "decode", "seed",
+)  # fmt: skip
+# The section of a DLIO file that holds them.
+SECTION = "tracekit"
 # Longer than a step of any training; clocks and generators have limits, too.
 _LONGEST_S = 86400
 _CALL = re.compile(r"\s*([a-z]+)\s*\(([^()]*)\)\s*")
@@ -43,6 +54,9 @@ class Custom:
         compute: Seconds of a step.
         decode: Seconds of a sample.
         seed: Of shuffles and times.
+        shape: Requests of its own.
+        files: Files of its own.
+        framework: Whose loader it imitates.
     """
 
     source: str = ""
@@ -56,15 +70,37 @@ class Custom:
     compute: Distribution | None = None
     decode: Distribution | None = None
     seed: int | None = None
+    shape: Shape | None = None
+    files: Recipe | None = None
+    framework: str = ""
+
+    @property
+    def own(self) -> Profile | None:
+        """The profile that the file describes; None where it names one, or has none."""
+        if self.shape is None or self.files is None:
+            return None
+        return Profile(
+            self.name,
+            self.source,
+            self.framework,
+            self.shape,
+            self.files,
+            workers=1,
+            prefetch=1,
+            epochs=1,
+            shuffle=False,
+        )
 
 
 def is_custom(path: str) -> bool:
-    """Whether a YAML file is one of these, and not one of DLIO's: all its keys are ours.
+    """Whether a YAML file is one of these, or has them as a section, and is not only one of DLIO's.
 
     Raises:
         InputError: If it cannot be read.
     """
     tree = _tree(path)
+    if SECTION in tree:
+        return True
     return bool(tree) and bool(set(tree) & set(KEYS)) and not set(tree) & {"workload", "dataset", "reader", "workflow"}
 
 
@@ -75,6 +111,10 @@ def load(path: str) -> Custom:
         InputError: If something in it is wrong, with file and line.
     """
     tree = _tree(path)
+    if SECTION in tree:
+        tree = tree[SECTION]
+        if not isinstance(tree, Mapping):
+            raise InputError(f"{_at(path, SECTION)}: {SECTION} is no section with keys", "indent its keys below it")
     for key in tree:
         if key not in KEYS:
             raise InputError(f"{_at(path, key)}: {UnknownNameError('key', str(key), KEYS)}")
@@ -83,7 +123,8 @@ def load(path: str) -> Custom:
         return Custom(
             path, str(tree.get("name") or "custom"), _text(tree, "profile"), _text(tree, "as"), _text(tree, "data"), loader,
             _count(tree, "epochs"), _count(tree, "steps"), _seconds(tree, "compute"), _seconds(tree, "decode"),
-            _count(tree, "seed", 0),
+            _count(tree, "seed", 0), _made(tree, "shape", Shape.of), _made(tree, "files", Recipe.of),
+            _text(tree, "framework") or "",
         )  # fmt: skip
     except _KeyedError as error:
         raise InputError(f"{_at(path, error.key)}: {error.cause}", error.way_out) from None
@@ -112,7 +153,7 @@ def _at(path: str, key: Any) -> str:
     """The file with the line of a key at its top."""
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
-            if re.match(rf"['\"]?{re.escape(str(key))}['\"]?\s*:", line):
+            if re.match(rf"\s*['\"]?{re.escape(str(key))}['\"]?\s*:", line):
                 return f"{path}:{number}"
     return path
 
@@ -127,6 +168,23 @@ def _options(tree: Mapping[Any, Any]) -> Mapping[str, Any]:
     if not isinstance(loader, Mapping):
         raise _KeyedError("loader", "loader is no mapping", "write option: value below it")
     return loader
+
+
+def _made(tree: Mapping[Any, Any], key: str, make: Callable[[Mapping[str, Any]], Any]) -> Any:
+    """A shape or files of one's own; one without the other says too little."""
+    given = tree.get(key)
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise _KeyedError(key, f"{key} is no mapping", "write setting: value below it")
+    if tree.get("profile") is not None:
+        raise _KeyedError(key, f"{key} and profile exclude each other", "leave one of them out")
+    if tree.get("files" if key == "shape" else "shape") is None:
+        raise _KeyedError(key, f"{key} stands alone", "describe both, shape and files")
+    try:
+        return make(given)
+    except TracekitError as error:
+        raise _KeyedError(key, error.cause, error.way_out) from None
 
 
 def _count(tree: Mapping[Any, Any], key: str, least: int = 1) -> int | None:

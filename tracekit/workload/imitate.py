@@ -72,10 +72,10 @@ def imitate(job: Job, shape: Shape, dataset: Dataset, policy: str = "default") -
 
 def _look(shape: Shape, dataset: Dataset, opened: ExitStack) -> None:
     """What the framework's main process looks at before it starts."""
-    if shape.looks == "list":
+    if shape.looks in {"list", "names"}:
         for folder in dict.fromkeys(place.rpartition("/")[0] for place in dataset.places):
             dataset.storage.list(folder)
-    if shape.looks:
+    if shape.looks not in {"", "names"}:
         for place in dataset.places:
             dataset.storage.stat(place)
     if shape.looks == "index":
@@ -105,7 +105,8 @@ class _Readers:
         self.changed = threading.Condition()
         self.progress = [_Progress(done=[False] * len(lane.items)) for lane in dealt.lanes]
         self.steps = [Step(epoch) for epoch, _ in dealt.batches]
-        self.feed = tracekit.feed(dealt.batches[0][0] if dealt.tagged and dealt.batches else -1)
+        epoch = dealt.batches[0][0] if dealt.tagged and dealt.batches else -1
+        self.feed = tracekit.feed(min(epoch, 0) if shape.anew else epoch)
         self.decode = job.train.preprocess_seconds
         self.seed, self.batch_size = job.loader.seed, job.loader.batch_size
         self.largest = _largest(dealt.lanes, shape)
@@ -126,6 +127,7 @@ class _Readers:
                 self.feed.ask()
                 self._await(number)
                 self.feed.give()
+                self._go_on(number)
                 yield self.steps[number]
         finally:
             with self.changed:
@@ -138,19 +140,25 @@ class _Readers:
     def _await(self, number: int) -> None:
         made_of = self.dealt.batches[number][1]
         with self.changed:
-            for lane, own in made_of:
-                self.progress[lane].allowed = max(self.progress[lane].allowed, self.dealt.lanes[lane].allowed[own])
-            self._allow_others(number)
-            self.changed.notify_all()
+            if number == 0:
+                self._begin()
             self.changed.wait_for(lambda: self.failed is not None or self._is_there(made_of))
             if self.failed is not None:
                 raise self.failed
 
-    def _allow_others(self, number: int) -> None:
+    def _begin(self) -> None:
         """At the very first batch every worker begins."""
-        if number == 0:
-            for lane, progress in zip(self.dealt.lanes, self.progress, strict=True):
-                progress.allowed = max(progress.allowed, lane.allowed[0] if lane.allowed else 0)
+        for lane, progress in zip(self.dealt.lanes, self.progress, strict=True):
+            progress.allowed = lane.allowed[0] if lane.allowed else 0
+        self.changed.notify_all()
+
+    def _go_on(self, number: int) -> None:
+        """Who made a batch reads on when it is handed over: that is when a DataLoader hands its worker the next indices."""
+        with self.changed:
+            for lane, own in self.dealt.batches[number][1]:
+                allowed = self.dealt.lanes[lane].allowed
+                self.progress[lane].allowed = allowed[min(own + 1, len(allowed) - 1)]
+            self.changed.notify_all()
 
     def _is_there(self, made_of: Sequence[tuple[int, int]]) -> bool:
         return all(self.progress[lane].whole >= self.dealt.lanes[lane].needs[own] for lane, own in made_of)
@@ -252,6 +260,8 @@ class _Handles:
     def _of(self, item: Item, buffer: Buffer) -> Handle:
         if self._readers.shape.unit != "record":
             if item.opens:
+                for _ in range(self._readers.shape.stats):
+                    self._readers.dataset.storage.stat(self._readers.dataset.places[item.file])
                 self._open[item.file] = self._new(item.file)
             return self._open[item.file]
         with self._lock:

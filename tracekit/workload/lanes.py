@@ -50,7 +50,7 @@ class Lane:
         worker: Its number.
         items: In order.
         needs: How many of them must be there for each of its batches.
-        allowed: How many it may have read while each of its batches is waited for.
+        allowed: How many it may have read until each of its batches is handed over.
     """
 
     worker: int

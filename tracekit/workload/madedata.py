@@ -10,12 +10,14 @@ import errno
 import math
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from tracekit.errors import CannotRunError, InputError
+from tracekit.errors import CannotRunError, InputError, UnknownNameError, UsageError
 from tracekit.storage import Storage, storage_for
 from tracekit.workload.dataset import Dataset
 from tracekit.workload.distribution import Distribution
@@ -41,7 +43,8 @@ class Recipe:
         end: What a file is rounded up to, in bytes.
         folders: Folders that the files are dealt to.
         chance: How sizes are drawn, as the program of the golden draws them: `uniform`, `bytes` (between the content of the
-            samples before), `lognormal`, `images`.
+            samples before), `lognormal`, `images`; or as `listed`: `files` (each cut into samples) or `samples`.
+        listed: Sizes one by one, or, where there are fewer than files or samples, evenly spaced quantiles of them.
     """
 
     pattern: str
@@ -55,6 +58,33 @@ class Recipe:
     end: int = 1
     folders: int = 0
     chance: str = "uniform"
+    listed: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Recipe:
+        """Made of a mapping, as from YAML: `count`, `samples`, `pattern`, `folders`, `header`, `end`, and `sizes` of files or samples.
+
+        Raises:
+            UnknownNameError: If there is no such setting.
+            UsageError: If a value is impossible.
+        """
+        for name in given:
+            if name not in _SETTINGS:
+                raise UnknownNameError("setting of files", str(name), _SETTINGS)
+        values = {**_SETTINGS, **given}
+        for name, least in (("count", 1), ("samples", 1), ("folders", 0), ("header", 0), ("end", 1)):
+            if isinstance(values[name], bool) or not isinstance(values[name], int) or values[name] < least:
+                raise UsageError(f"{name} of the files is {values[name]!r}", f"write a whole number, {least} or more")
+        _check_pattern(values["pattern"], values["folders"])
+        if values["sizes_of"] not in _LISTED:
+            raise UnknownNameError("kind of sizes", str(values["sizes_of"]), _LISTED)
+        sizes = values["sizes"] if isinstance(values["sizes"], list) else [values["sizes"]]
+        if not sizes or any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in sizes):
+            raise UsageError(f"sizes of the files are {values['sizes']!r}", "write bytes, or a list of them")
+        return cls(
+            values["pattern"], values["count"], values["samples"], min(sizes), max(sizes), header=values["header"],
+            end=values["end"], folders=values["folders"], chance=values["sizes_of"], listed=tuple(sizes),
+        )  # fmt: skip
 
     @property
     def prefix(self) -> str:
@@ -68,7 +98,7 @@ class Recipe:
 
     def names(self) -> list[str]:
         """The names of the files, below the data set's place."""
-        each = self.files // self.folders if self.folders else 0
+        each = -(-self.files // self.folders) if self.folders else 0
         return [self.pattern.format(*([number // each] if each else []), number) for number in range(self.files)]
 
     def sizes(self, file: int) -> list[int]:
@@ -119,9 +149,53 @@ def _images(_recipe: Recipe, file: int) -> Iterator[int]:
     yield round(_BYTES_PER_PIXEL * int(height) * int(width)) + _BYTES_BESIDE
 
 
+def _of_files(recipe: Recipe, file: int) -> Iterator[int]:
+    whole = _nth(recipe.listed, recipe.files, file)
+    each = whole // recipe.samples
+    yield from (each for _ in range(recipe.samples - 1))
+    yield whole - each * (recipe.samples - 1)
+
+
+def _of_samples(recipe: Recipe, file: int) -> Iterator[int]:
+    first, count = file * recipe.samples, recipe.files * recipe.samples
+    return (_nth(recipe.listed, count, number) for number in range(first, first + recipe.samples))
+
+
+def _nth(listed: tuple[int, ...], count: int, place: int) -> int:
+    """A size of a list that has all of them, or in the place of a quantile: each share of the sizes is there as often as it should."""
+    if len(listed) == count:
+        return listed[place]
+    at = (int(_ranks(count)[place]) + 0.5) / count * (len(listed) - 1)
+    return round(float(np.interp(at, range(len(listed)), listed)))
+
+
+@lru_cache(maxsize=4)
+def _ranks(count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.random.default_rng(0).permutation(count)
+
+
 _DRAWS: dict[str, Callable[[Recipe, int], Iterator[int]]] = {
-    "uniform": _uniform, "bytes": _between_content, "lognormal": _lognormal, "images": _images,
+    "uniform": _uniform, "bytes": _between_content, "lognormal": _lognormal, "images": _images, "files": _of_files,
+    "samples": _of_samples,
 }  # fmt: skip
+_LISTED = ("files", "samples")
+_SETTINGS: Mapping[str, Any] = {
+    "pattern": "file_{:06d}.bin", "count": 1, "samples": 1, "folders": 0, "header": 0, "end": 1, "sizes": 65536,
+    "sizes_of": "files",
+}  # fmt: skip
+
+
+def _check_pattern(pattern: Any, folders: int) -> None:
+    try:
+        name = str(pattern).format(*([1] if folders else []), 1)
+        other = str(pattern).format(*([1] if folders else []), 2)
+    except (IndexError, KeyError, ValueError, AttributeError):
+        name = other = ""
+    if not isinstance(pattern, str) or name == other or name.startswith("/") or ".." in name.split("/"):
+        example = "folder_{:03d}/file_{:06d}.bin" if folders else "file_{:06d}.bin"
+        raise UsageError(f"pattern of the files is {pattern!r}", f"write names with their number, as in {example}")
+    if len(name.split("/")) != (2 if folders else 1):
+        raise UsageError(f"pattern of the files is {pattern!r}, with folders: {folders}", "one folder deep, or none")
 
 
 def make(recipe: Recipe, uri: str) -> int:
@@ -184,8 +258,10 @@ def dataset(recipe: Recipe, whole: Dataset) -> Dataset:
     wanted = recipe.names()
     names = {name: number for number, name in enumerate(wanted)}
     numbers = [names.get("/".join(place.split("/")[-2 if recipe.folders else -1 :])) for place in whole.places]
-    if recipe.samples == 1 or None in numbers:
+    if recipe.samples == 1:
         return whole
+    if None in numbers:
+        return cut(whole, recipe.samples) if recipe.chance in _LISTED else whole
     file, offset, length = [], [], []
     for index, number in enumerate(numbers):
         assert number is not None
@@ -199,3 +275,13 @@ def dataset(recipe: Recipe, whole: Dataset) -> Dataset:
         whole.storage, whole.places, whole.sizes, np.asarray(file, np.int64), np.asarray(offset, np.int64),
         np.asarray(length, np.int64), whole.scheme,
     )  # fmt: skip
+
+
+def cut(files: Dataset, samples: int) -> Dataset:
+    """Files of several samples as samples of one size: where each lies in its format is not looked at."""
+    if samples == 1:
+        return files
+    file = np.repeat(np.arange(len(files.places)), samples)
+    length = files.sizes[file] // samples
+    offset = np.tile(np.arange(samples), len(files.places)) * length
+    return Dataset(files.storage, files.places, files.sizes, file, offset, length, files.scheme)

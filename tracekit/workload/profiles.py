@@ -122,7 +122,7 @@ def _recorded() -> Mapping[str, Profile]:
         replace(jax, workers=2, prefetch=4, shuffle=True),
         replace(
             images, workers=2, prefetch=4,
-            shape=Shape("file", smallest=64 * KIB, largest=64 * KIB, first=4 * KIB, ending="buffered", looks="list"),
+            shape=Shape("file", smallest=64 * KIB, largest=64 * KIB, head=(4 * KIB, 60 * KIB), ending="buffered", looks="list"),
         ),
         replace(
             tars, workers=2, prefetch=4,

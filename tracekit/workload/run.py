@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from tracekit import itself
 from tracekit.errors import EXIT_CANNOT_RUN, InputError, UsageError
@@ -59,7 +58,9 @@ def of_job(job: Job) -> tuple[Dataset, Dataset | None]:
             "make them with tracekit generate",
         )
     evaluate = _samples_of(f"{data.uri.rstrip('/')}/valid", data) if job.evaluate and data.files_eval else None
-    return _cut(train, data.samples_per_file), None if evaluate is None else _cut(evaluate, data.samples_per_file)
+    return madedata.cut(train, data.samples_per_file), None if evaluate is None else madedata.cut(
+        evaluate, data.samples_per_file
+    )
 
 
 def _samples_of(uri: str, data: DataSet) -> Dataset:
@@ -71,16 +72,6 @@ def _samples_of(uri: str, data: DataSet) -> Dataset:
     if len(kept) == len(whole.places) or not kept:
         return whole
     return Dataset(whole.storage, [whole.places[index] for index in kept], whole.sizes[kept], scheme=whole.scheme)
-
-
-def _cut(files: Dataset, samples: int) -> Dataset:
-    """Files of several samples as samples of one size: where each lies in its format is not looked at."""
-    if samples == 1:
-        return files
-    file = np.repeat(np.arange(len(files.places)), samples)
-    length = files.sizes[file] // samples
-    offset = np.tile(np.arange(samples), len(files.places)) * length
-    return Dataset(files.storage, files.places, files.sizes, file, offset, length, files.scheme)
 
 
 def plans(whole: Plan, ranks: int, directory: str) -> list[Plan]:

@@ -247,8 +247,8 @@ _UNREAD = tuple(
 )  # fmt: skip
 
 KEYS = {key.path: key for key in _rows()}
-# Everything below these is taken as it is: dl-driver's own sections, checked where they are translated.
-FREE = ("framework_profiles", "pytorch_config", "tensorflow_config", "jax_config")
+# Everything below these is taken as it is: dl-driver's own sections, checked where they are translated, and ours.
+FREE = ("framework_profiles", "pytorch_config", "tensorflow_config", "jax_config", "tracekit")
 
 
 def is_section(path: str) -> bool:
