@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import pytest
 
 from tracekit import Op, Trace
 from tracekit.errors import InputError
-from tracekit.formats import fio, foreign
+from tracekit.formats import darshan_log, fio, foreign
 from tracekit.formats.darshan import Darshan
 from tracekit.formats.dftracer import Dftracer
 from tracekit.formats.fio import FioLog
@@ -163,6 +164,34 @@ def test_real_darshan_logs():
     assert trace.header.clock["t0_unix_ns"] // 10**9 == report.metadata["job"]["start_time_sec"]
     with pytest.raises(foreign.InputError, match="has no DXT records, only counters"):
         Darshan(str(examples / "noposix.darshan"))
+
+
+@pytest.mark.parametrize("name", ["dxt", "ior_hdf5_example", "noposix"])
+def test_darshan_logs_without_the_whole_package(name):
+    """The package's library alone gives what the package gives: job, names, and segments to the last bit."""
+    darshan = pytest.importorskip("darshan", reason="darshan is not installed")
+    folder = Path(darshan.__file__).parent
+    path = str(folder / "examples" / "example_logs" / f"{name}.darshan")
+    quick, whole = io.BytesIO(), io.BytesIO()
+    darshan_log._write(darshan_log._Quick(darshan_log._Library.of(str(folder)), path), quick)
+    darshan_log._write(darshan_log._Whole(path), whole)
+
+    assert quick.getvalue() == whole.getvalue()
+
+
+def test_a_darshan_package_that_is_not_as_known_does_it_all(tmp_path):
+    """Where its declarations are not found, the package itself is asked: the log is read all the same."""
+    darshan = pytest.importorskip("darshan", reason="darshan is not installed")
+    path = Path(darshan.__file__).parent / "examples" / "example_logs" / "ior_hdf5_example.darshan"
+    code = "import sys\nsys.path.insert(0, {!r})\nimport darshan_log as it\nit._STRUCTS = ('gone',)\nsys.exit(it.main(*sys.argv[1:]))"
+    asked = []
+    for program in (["-c", code.format(str(Path(darshan_log.__file__).parent))], [darshan_log.__file__]):
+        out = tmp_path / str(len(asked))
+        subprocess.run([sys.executable, *program, str(path), str(out)], check=True)
+        asked.append(out.read_bytes())
+
+    assert asked[0] == asked[1]
+    assert asked[0].startswith(b'{"module": "DXT_POSIX"')
 
 
 def test_a_real_s3dlio_log(tmp_path):

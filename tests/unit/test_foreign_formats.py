@@ -260,6 +260,16 @@ def test_dftracer_reads_get_their_offsets_from_seeks(made):
     assert trace.header.clock["t0_unix_ns"] == 1_000_000
 
 
+def test_dftracer_times_that_are_numbers_are_exact(made):
+    """Microseconds since 1970 times a thousand do not fit a double: a whole number is not made one on its way."""
+    line = '{{"name":"read","cat":"POSIX","ph":"X","pid":1,"tid":1,"ts":{},"dur":3,"args":{{"fname":"/a","ret":5}}}}'
+    first = 1_698_352_109_777_819
+    trace = read(Dftracer, made("\n".join(line.format(first + later) for later in (0, 1, 7))))
+
+    assert [(op.t_submit, op.t_complete) for op in trace] == [(0, 3000), (1000, 4000), (7000, 10_000)]
+    assert trace.header.clock["t0_unix_ns"] == first * 1000
+
+
 def test_dftracer_names_come_through_its_table(made):
     """FH events give digests their names, HH events name hosts; a digest without a name stays one."""
     path = made(

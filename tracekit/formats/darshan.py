@@ -7,7 +7,6 @@ stdio are counters in such a log, not ops, and are not imported. DXT names no th
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -16,12 +15,16 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
+
 from tracekit.errors import CannotRunError, InputError
 from tracekit.formats import darshan_log
 from tracekit.formats.foreign import MAX_NS, Foreign
+from tracekit.trace import NULL, IntArray, Mask, Trace
 from tracekit.uri import file_uri
 
 _NS = 1_000_000_000
+_SEGMENT = np.dtype([("offset", "=i8"), ("size", "=i8"), ("start", "=f8"), ("end", "=f8")])
 
 
 class Darshan(Foreign):
@@ -30,51 +33,89 @@ class Darshan(Foreign):
     NAME: ClassVar[str] = "darshan"
     TOOL: ClassVar[str] = "Darshan"
     FIELDS: ClassVar[tuple[str, ...]] = (
-        "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "pid", "tid", "rank", "layer",
+        "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "rank", "layer",
     )  # fmt: skip
 
     def begin(self) -> None:
         """The log is read once for both passes."""
-        if not hasattr(self, "_job"):
-            lines = _records(self.path)
-            self._job: dict[str, Any] = json.loads(lines[0])
-            self._records = lines[1:]
+        if not hasattr(self, "_log"):
+            self._log = _Log(_records(self.path))
 
     def facts(self) -> dict[str, Any]:
         """The command, the version of the library and the hosts."""
-        hosts = sorted({str(json.loads(line)["host"]) for line in self._records})
+        job, hosts = self._log.job, sorted({str(record["host"]) for record in self._log.records})
         return {
-            "version": self._job["version"],
-            "command": self._job["command"].split(),
+            "version": job["version"],
+            "command": job["command"].split(),
             "host": {"name": ", ".join(hosts)} if hosts else {},
         }
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """The segments, file by file and rank by rank."""
-        origin, layer = int(self._job["start"]), self._job["module"][4:].lower()
-        for record in map(json.loads, self._records):
-            name, rank = record["name"], record["rank"]
-            uri = file_uri(name) if name.startswith("/") else name
-            who = (None, None, rank if 0 <= rank < 2**31 else None, layer)
-            for op in ("read", "write"):
-                for offset, size, start, end in record[op]:
-                    begin, done = _time(origin, start), _time(origin, end)
-                    if begin is None or done is None or done < begin or offset < 0 or size < 0:
-                        self.leave_out("segments without usable times or offset")
-                        continue
-                    yield (uri, offset, size, begin, op, done, size, *who)
+        """Not used: this format is read as columns."""
+        raise AssertionError
+
+    def pieces(self, ops: int) -> Iterator[Trace]:
+        """The segments, file by file and rank by rank, of each its reads first."""
+        log, origin = self._log, int(self._log.job["start"])
+        words = self.table("op").encode(("write", "read"))
+        layer = self.table("layer").code(log.job["module"][4:].lower())
+        uris = self.table("uri").encode([_uri(record["name"]) for record in log.records])
+        ranks = np.array([record["rank"] if 0 <= record["rank"] < 2**31 else NULL for record in log.records], np.int32)
+        for start in range(0, len(log.order), ops):
+            chosen = log.order[start : start + ops]
+            segments, groups = log.segments[chosen], log.group[chosen]
+            (begin, good), (done, ends) = (_times(origin, segments[name]) for name in ("start", "end"))
+            good &= ends & (done >= begin) & (segments["offset"] >= 0) & (segments["size"] >= 0)
+            if not bool(good.all()):
+                self.leave_out("segments without usable times or offset", int((~good).sum()))
+            columns = {
+                "uri": uris[groups // 2], "offset": segments["offset"], "len": segments["size"], "t_submit": begin,
+                "op": words[groups % 2], "t_complete": done, "ret": segments["size"], "rank": ranks[groups // 2],
+                "layer": np.full(len(chosen), layer, np.int32),
+            }  # fmt: skip
+            if bool(good.any()):
+                self.told.ops += int(good.sum())
+                yield self.piece({name: array[good] for name, array in columns.items()})
 
 
-def _time(origin: int, seconds: float) -> int | None:
-    """Nanoseconds since 1970; None for what is no time."""
-    if not math.isfinite(seconds) or abs(seconds) > MAX_NS / _NS:
-        return None
-    time = origin + round(seconds * _NS)
-    return time if 0 <= time < MAX_NS else None
+class _Log:
+    """What `darshan_log` wrote: of each record what it is about, and all segments with the group each is in."""
+
+    def __init__(self, data: bytes) -> None:
+        line, place = _line(data, 0)
+        self.job: dict[str, Any] = json.loads(line)
+        self.records: list[dict[str, Any]] = []
+        parts, counts = [np.zeros(0, _SEGMENT)], list[int]()
+        while place < len(data):
+            line, place = _line(data, place)
+            self.records.append(json.loads(line))
+            # A record's writes, then its reads.
+            counts += [self.records[-1]["write"], self.records[-1]["read"]]
+            parts.append(np.frombuffer(data, _SEGMENT, sum(counts[-2:]), place))
+            place += len(parts[-1]) * darshan_log.SEGMENT_BYTES
+        self.segments = np.concatenate(parts)
+        self.group: IntArray = np.repeat(np.arange(len(counts)), counts)
+        self.order = np.argsort(self.group ^ 1, kind="stable")
 
 
-def _records(path: str) -> list[bytes]:
-    """The lines that `darshan_log` makes of a log."""
+def _line(data: bytes, place: int) -> tuple[bytes, int]:
+    end = data.index(b"\n", place)
+    return data[place:end], end + 1
+
+
+def _uri(name: str) -> str:
+    return file_uri(name) if name.startswith("/") else name
+
+
+def _times(origin: int, seconds: Any) -> tuple[IntArray, Mask]:
+    """Nanoseconds since 1970, and which of them are times."""
+    good: Mask = np.abs(seconds) <= min(MAX_NS - origin, MAX_NS) / _NS - 1
+    times = origin + np.rint(np.where(good, seconds, 0) * _NS).astype(np.int64)
+    return times, good & (times >= 0)
+
+
+def _records(path: str) -> bytes:
+    """What `darshan_log` makes of a log."""
     with tempfile.TemporaryDirectory(prefix="tracekit-darshan-") as empty, tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "records")
         done = subprocess.run(
@@ -83,29 +124,23 @@ def _records(path: str) -> list[bytes]:
         )  # fmt: skip
         try:
             with open(out, "rb") as file:
-                lines = file.read().splitlines()
+                data = file.read()
         except FileNotFoundError:
-            lines = []
-    _check(path, done.returncode, lines)
-    return lines
+            data = b""
+    _check(path, done.returncode, data)
+    return data
 
 
-def _check(path: str, status: int, lines: list[bytes]) -> None:
+def _check(path: str, status: int, data: bytes) -> None:
     if status == darshan_log.MISSING:
         raise CannotRunError(
             "reading Darshan logs needs the package darshan",
             "pip install 'tracekit-io[darshan]', or pip install darshan",
         )
-    if status or not lines:
-        why = (
-            f"the darshan package {_ended(status)}"
-            if status != darshan_log.REFUSED
-            else lines[0].decode()
-            if lines
-            else ""
-        )
+    if status or not data:
+        why = data.decode() if status == darshan_log.REFUSED else f"the darshan package {_ended(status)}"
         raise InputError(f"{path} cannot be read as a Darshan log ({why})", "is it whole, and not empty?")
-    if json.loads(lines[0])["module"] is None:
+    if json.loads(_line(data, 0)[0])["module"] is None:
         raise InputError(
             f"{path} has no DXT records, only counters",
             "trace with DXT: DARSHAN_MOD_ENABLE=DXT_POSIX (and raise DARSHAN_MODMEM)",

@@ -45,8 +45,8 @@ class _Event(msgspec.Struct):
     ph: str = ""
     pid: int | str | None = None
     tid: int | str | None = None
-    ts: float | str | None = None
-    dur: float | str | None = None
+    ts: int | float | str | None = None
+    dur: int | float | str | None = None
     args: dict[str, Any] = {}
 
 
@@ -66,6 +66,7 @@ class Dftracer(Foreign):
         self._names: dict[str, str] = {}
         self._hosts: set[str] = set()
         self._open: dict[Any, OpenFile] = {}
+        self._encoded: dict[str, bytes] = {}
         self._decoder = msgspec.json.Decoder(_Event)
 
     def facts(self) -> dict[str, Any]:
@@ -74,16 +75,17 @@ class Dftracer(Foreign):
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """The calls, in the order of the file."""
+        decode, event_of = self._decoder.decode, self._event
         for number, line in lines(self):
             text = line.strip().removesuffix(b",")
-            if text in (b"[", b"]", b""):
+            if len(text) < 2 and text in (b"[", b"]", b""):
                 continue
             try:
-                event = self._decoder.decode(text)
+                event = decode(text)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 self.reject(number, f"the line is no event of dftracer ({error})")
                 continue
-            row = self._event(number, event)
+            row = event_of(number, event)
             if row is not None:
                 yield row
 
@@ -153,26 +155,31 @@ class Dftracer(Foreign):
 
     def _file(self, event: _Event, path: str) -> OpenFile:
         """The open file an event is about, one with no known position where its opening was not seen."""
-        fd = number_of(event.args.get("fd"))
-        keys: tuple[Any, ...] = ((event.tid, path),)
-        if fd is not None:
-            keys = (event.tid, fd), ("process", event.pid, fd)
-        name = os.fsencode(path)
-        for key in keys:
-            known = self._open.get(key)
-            if known is not None and known.path == name:
-                return known
-        file = self._open[keys[0]] = OpenFile(name, None)
+        fd = event.args.get("fd")
+        fd = fd if type(fd) is int else number_of(fd)
+        name = self._encoded.get(path)
+        if name is None:
+            name = self._encoded[path] = os.fsencode(path)
+        key = (event.tid, path if fd is None else fd)
+        known = self._open.get(key)
+        if known is not None and known.path == name:
+            return known
+        known = None if fd is None else self._open.get(("process", event.pid, fd))
+        if known is not None and known.path == name:
+            return known
+        file = self._open[key] = OpenFile(name, None)
         return file
 
     def _seek(self, event: _Event, path: str | None) -> None:
         if path is None:
             return
         args, file = event.args, self._file(event, path)
-        result, whence, offset = (number_of(args.get(name)) for name in ("ret", "whence", "offset"))
-        if result is not None and result >= 0 and not event.name.startswith("f"):
+        result = None if event.name.startswith("f") else number_of(args.get("ret"))
+        if result is not None and result >= 0:
             file.position = result
-        elif whence == _SEEK_SET:
+            return
+        whence, offset = number_of(args.get("whence")), number_of(args.get("offset"))
+        if whence == _SEEK_SET:
             file.position = offset
         elif whence != _SEEK_CUR:
             file.position = None
@@ -218,8 +225,9 @@ def _error(args: dict[str, Any], result: int | None) -> str | None:
 
 def _ns(value: Any) -> int:
     """Microseconds as nanoseconds; integers exactly, whatever their size."""
-    text = str(value)
-    number = int(text) * 1000 if text.lstrip("-").isdigit() else round(float(text) * 1000)
+    if isinstance(value, str) and not value.lstrip("-").isdigit():
+        value = float(value)
+    number = round(value * 1000) if isinstance(value, float) else int(value) * 1000
     if abs(number) >= MAX_NS:
         raise OverflowError
     return number

@@ -195,7 +195,7 @@ def load(source: Foreign) -> Trace:
         InputError: If it holds no op, or is not of this format.
         TraceFormatError: If a line is bad and `skip_bad` is false.
     """
-    (whole,) = chunks(source, ops=2**62)
+    (whole,) = _chunks(source, 2**62, keep=2**62)
     return whole.sorted()
 
 
@@ -205,7 +205,11 @@ def chunks(source: Foreign, *, ops: int) -> Iterator[Trace]:
     Raises:
         InputError, TraceFormatError: As for `load`.
     """
-    kept = _Kept()
+    return _chunks(source, ops, keep=_KEPT_OPS)
+
+
+def _chunks(source: Foreign, ops: int, *, keep: int) -> Iterator[Trace]:
+    kept = _Kept(keep)
     told = _surveyed(source, kept)
     header = _header(source, told)
     origin = told.first or 0
@@ -228,9 +232,10 @@ def chunks(source: Foreign, *, ops: int) -> Iterator[Trace]:
 
 
 class _Kept:
-    """What the first pass made of the file, where that is little: then it need not be read a second time."""
+    """What the first pass made of the file, up to `most` ops: then it need not be read a second time."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._pieces: list[Trace] = []
         self._ops = 0
         self.whole = True
@@ -238,8 +243,11 @@ class _Kept:
     def add(self, piece: Trace) -> None:
         """Keep a piece; when there are too many, keep none."""
         self._ops += len(piece)
-        self.whole = self._ops <= _KEPT_OPS
-        self._pieces = [*self._pieces, piece] if self.whole else []
+        self.whole = self._ops <= self._most
+        if self.whole:
+            self._pieces.append(piece)
+        else:
+            self._pieces = []
 
     def again(self, ops: int) -> Iterator[Trace]:
         """The same in pieces of at most `ops` ops; they share their tables."""
@@ -399,6 +407,8 @@ def number_of(text: Any, scale: Callable[[Any], int] = int) -> int | None:
         text: The value.
         scale: From the value to the number wanted.
     """
+    if text is None:
+        return None
     try:
         value = scale(text)
     except (TypeError, ValueError, OverflowError):

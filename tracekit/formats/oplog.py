@@ -11,7 +11,7 @@ import codecs
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, ClassVar
 
@@ -29,6 +29,7 @@ _OPS = {
     "DELETE_BATCH": "delete", "DELETE_PREFIX": "delete", "PUTPART": "write", "MULTIPART": "write",
 }  # fmt: skip
 _MOVES = ("read", "write")
+_WHOLE = ("GET", "PUT")
 _NEEDED = ("op", "bytes", "file", "start")
 _KNOWN = (
     "idx", "thread", "op", "client_id", "n_objects", "bytes", "endpoint", "file", "error", "start", "first_byte", "last_byte",
@@ -115,34 +116,33 @@ class OpLog(Foreign):
 
     def _columns(self, batch: Any) -> dict[str, IntArray]:
         start, first, end = (_times(batch, name) for name in ("start", "first_byte", "end"))
-        moved = _numbers(batch, "bytes")
-        took = _numbers(batch, "duration_ns")
+        moved, took = _numbers(batch, "bytes"), _numbers(batch, "duration_ns")
         end = np.where((end == NULL) & (start != NULL) & (took >= 0), start + took, end)
         # A trace that does not know its date is exported as one of 1970.
         good = (start >= 0) & (moved >= 0) & ((end == NULL) | (end >= start))
         self._count_bad(batch, good)
-        words = _texts(batch, "op")
+        kinds, words = _coded(batch, "op")
         ops = [_OPS.get(word.upper(), word.lower()) for word in words]
-        moving = np.array([op in _MOVES for op in ops], bool)
-        whole = np.array(
-            [word.upper() in ("GET", "PUT") and op in _MOVES for word, op in zip(words, ops, strict=True)], bool
+        moving = np.array([op in _MOVES for op in ops], np.bool_)[kinds]
+        # A whole object begins at its beginning; a range begins nobody knows where.
+        ranged = np.array(
+            [op in _MOVES and word.upper() not in _WHOLE for word, op in zip(words, ops, strict=True)], np.bool_
         )
-        errors = _texts(batch, "error")
+        errors, texts = _coded(batch, "error")
         columns = {
-            "uri": self.table("uri").encode(self._uris(_texts(batch, "endpoint"), _texts(batch, "file"))),
-            # A whole object begins at its beginning; a range begins nobody knows where.
-            "offset": np.where(whole | ~moving, 0, NULL),
+            "uri": self._uris(batch),
+            "offset": np.where(ranged[kinds], NULL, 0),
             "len": np.where(moving, moved, 0),
             "t_submit": start,
-            "op": self.table("op").encode(ops),
+            "op": self.table("op").encode(ops)[kinds],
             "t_complete": end,
             "ret": np.where(moving, moved, 0),
-            "err": self.table("err").encode([_error(text) for text in errors]),
+            "err": self.table("err").encode([_error(text) for text in texts])[errors],
             "t_first_byte": np.where(moving, first, NULL),
-            "tid": self._threads(_texts(batch, "thread")),
-            "level": self.table("level").encode(["logical"] * len(ops)),
+            "tid": self._threads(batch),
+            "level": np.full(batch.num_rows, self.table("level").code("logical"), np.int32),
         }
-        return {name: np.asarray(array)[good] for name, array in columns.items()}
+        return {name: array[good] for name, array in columns.items()}
 
     def _count_bad(self, batch: Any, good: Any) -> None:
         for row in np.flatnonzero(~good)[: None if self.skip_bad else 1].tolist():
@@ -153,16 +153,16 @@ class OpLog(Foreign):
             }
             self.reject(self.told.ops + row + 2, f"the row has no usable times or bytes: {values}")
 
-    def _threads(self, texts: Sequence[str]) -> IntArray:
-        known = {text: self.small("tid", text or None) for text in dict.fromkeys(texts)}
-        return np.array([NULL if known[text] is None else known[text] for text in texts], np.int32)
+    def _threads(self, batch: Any) -> IntArray:
+        codes, texts = _coded(batch, "thread")
+        numbers = [self.small("tid", text or None) for text in texts]
+        return np.array([NULL if number is None else number for number in numbers], np.int32)[codes]
 
-    def _uris(self, endpoints: Sequence[str], files: Sequence[str]) -> list[str]:
-        known: dict[tuple[str, str], str] = {}
-        pairs = list(zip(endpoints, files, strict=True))
-        for pair in dict.fromkeys(pairs):
-            known[pair] = self._uri(*pair)
-        return [known[pair] for pair in pairs]
+    def _uris(self, batch: Any) -> IntArray:
+        (ends, endpoints), (places, files) = (_coded(batch, name) for name in ("endpoint", "file"))
+        pairs, codes = np.unique(ends * len(files) + places, return_inverse=True)
+        uris = [self._uri(endpoints[pair // len(files)], files[pair % len(files)]) for pair in pairs.tolist()]
+        return self.table("uri").encode(uris)[codes]
 
     def _uri(self, endpoint: str, file: str) -> str:
         scheme = endpoint.partition("://")[0]
@@ -183,7 +183,9 @@ def _utf8(parts: Iterator[bytes]) -> Iterator[bytes]:
     # The handler of bad rows gets their text, and would be broken by other bytes.
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     for part in parts:
-        if text := decoder.decode(part).encode():
+        if part.isascii() and not decoder.getstate()[0]:
+            yield part
+        elif text := decoder.decode(part).encode():
             yield text
     if text := decoder.decode(b"", final=True).encode():
         yield text
@@ -207,10 +209,13 @@ class _Joined(io.RawIOBase):
         return count
 
 
-def _texts(batch: Any, name: str) -> list[str]:
-    if name not in batch.schema.names:
-        return [""] * batch.num_rows
-    return [(value or b"").decode() for value in batch.column(name).to_pylist()]
+def _coded(batch: Any, name: str) -> tuple[IntArray, list[str]]:
+    """A column of text as codes, and the distinct texts in order of appearance."""
+    if name not in batch.schema.names or not batch.num_rows:
+        return np.zeros(batch.num_rows, np.int64), [""]
+    coded = batch.column(name).dictionary_encode()
+    texts = [value.decode() for value in coded.dictionary.to_pylist()]
+    return np.asarray(coded.indices).astype(np.int64), texts
 
 
 def _numbers(batch: Any, name: str) -> IntArray:
@@ -242,8 +247,7 @@ def _times(batch: Any, name: str) -> IntArray:
 
     if name not in batch.schema.names:
         return np.full(batch.num_rows, NULL, np.int64)
-    column = batch.column(name)
-    texts = column.cast(pa.string()) if _is_ascii(column) else pa.array([None] * batch.num_rows, pa.string())
+    texts = batch.column(name).cast(pa.string())
     texts = pc.if_else(pc.equal(texts, ""), None, texts)
     stamp = pa.timestamp("ns", "UTC")
     try:
@@ -251,10 +255,6 @@ def _times(batch: Any, name: str) -> IntArray:
     except pa.ArrowInvalid:
         parsed = pa.array([_stamp(text) for text in texts.to_pylist()], stamp)
     return np.asarray(parsed.cast(pa.int64()).fill_null(NULL).to_numpy(zero_copy_only=False))
-
-
-def _is_ascii(column: Any) -> bool:
-    return all((value or b"").isascii() for value in column.to_pylist())
 
 
 def _stamp(text: str | None) -> Any:
