@@ -327,10 +327,10 @@ def test_who_waits_hears_of_one_that_is_lost(tmp_path, monkeypatch, end, others,
 def test_a_run_ends_with_the_status_of_what_its_ranks_met(data, code, monkeypatch, capsys):
     """Bad input met by a rank is bad input of the run, and who only waited for that rank is not the cause."""
     from tracekit.cli import main
-    from tracekit.verbs import run as verb
+    from tracekit.verbs import run_driving
 
     found = [Result(0, error="rank 0 waited", exit_code=4, left=True), Result(1, error="it is so", exit_code=code)]
-    monkeypatch.setattr(verb, "_start", lambda *_: None)
+    monkeypatch.setattr(run_driving, "start", lambda *_, **__: None)
     monkeypatch.setattr(run, "results", lambda _: found)
     assert main(["run", "custom", "--data", str(data), "-q", "--format", "json"]) == code
     told = capsys.readouterr()

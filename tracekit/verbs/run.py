@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import os
 import shlex
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -18,15 +16,15 @@ import yaml
 from tracekit import console
 from tracekit.errors import EXIT_FAIL, EXIT_INPUT, EXIT_PASS, CannotRunError, InputError, UsageError
 from tracekit.output import check_output, write_text
+from tracekit.replay.wire import launched
 from tracekit.verbs import run_text
+from tracekit.verbs.run_driving import Ranks, Work, all_runs, driven
 from tracekit.workload.options import PAGE_CACHE_MODES, LoaderOptions
 
 if TYPE_CHECKING:
+    from tracekit.verbs.run_driving import Driver
     from tracekit.workload.custom import Custom
-    from tracekit.workload.dataset import Dataset
-    from tracekit.workload.drive import Plan
     from tracekit.workload.job import Job
-    from tracekit.workload.shape import Shape
 
 _DESCRIPTION = """\
 Drive a workload: read as a training job reads, compute as long as it computes, and say what each step waited for. WORKLOAD is a
@@ -44,6 +42,7 @@ examples:
   tracekit run custom --data d -O batch_size=64 -O reader_mode=range --compute 'gamma(2, 0.01)'
   tracekit run unet3d.yaml ++workload.reader.batch_size=2 --max-steps 20 --norms mlperf
   tracekit run jax-like --ranks 2 --format csv --output steps.csv
+  mpirun -n 4 tracekit run unet3d.yaml --data /shared/unet3d    four ranks, on one host or several
 
 exit codes: 0 done, 1 the norms that were asked for are not kept, 2 bad input, 4 something could not be read or run
 """
@@ -56,16 +55,6 @@ _NOT_REPLAYED = {
     "epochs": "--epochs", "max_epochs": "--max-epochs", "max_steps": "--max-steps", "compute": "--compute", "decode": "--decode",
     "seed": "--seed", "ranks": "--ranks", "checkpoint": "--checkpoint", "ranks_per_host": "--ranks-per-host", "output": "--output", "norms": "--norms", "runs": "--runs",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What is to be run."""
-
-    job: Job
-    shape: Shape | None
-    train: Dataset
-    evaluate: Dataset | None = None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +86,7 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint", metavar="URI", help="where a DLIO file's checkpoints go (default: where it says)"
     )
+    group.add_argument("--rank-timeout", type=float, default=30.0, metavar="SECONDS", help="under mpirun: how long a silent rank is waited for (default: 30)")  # fmt: skip
     group.add_argument("--ranks-per-host", type=int, default=0, metavar="N", help="by which recovery_rank_shift shifts (default: all are one host's)")  # fmt: skip
     group.add_argument("--cache-policy", choices=PAGE_CACHE_MODES, help="how files are read: as is, with advice, or past the page cache")  # fmt: skip
     group.add_argument("--drop-cache", action="store_true", help="take the data out of the page cache before")
@@ -123,13 +113,31 @@ def run(args: argparse.Namespace) -> int:
     """Run a workload, or replay a trace."""
     if args.trace_replay is not None:
         return _replay(args)
+    size = launched()
+    if size > 1:
+        from tracekit.verbs.run_ranks import run_ranks
+
+        return run_ranks(args, size)
+    return perform(args, args.ranks, driven)
+
+
+def perform(args: argparse.Namespace, ranks: int, drive: Driver) -> int:
+    """Find the workload, run it and report; the exit code.
+
+    Args:
+        args: The command line.
+        ranks: How many ranks there are.
+        drive: Has plans carried out.
+
+    Raises:
+        TracekitError: If something is wrong with the workload or its data, or a rank ended early.
+    """
     _check(args)
     with tempfile.TemporaryDirectory(prefix="tracekit-run-") as scratch:
         work = _limited(args, _found(args, scratch))
-        told, table, plan = _all_runs(args, work, scratch)
+        told, table = all_runs(args, work, Ranks(ranks, scratch, drive))
     norms = None if args.norms is None else told["violations"]
     _show(args, told, table, norms)
-    del plan
     if told["errors"]:
         # Ranks say with which status what they met ends a run.
         kind = InputError if told["exit_code"] == EXIT_INPUT else CannotRunError
@@ -164,7 +172,7 @@ def _check(args: argparse.Namespace) -> None:
 # -- what is run ----------------------------------------------------------------------------------------------------------
 
 
-def _found(args: argparse.Namespace, scratch: str) -> _Work:
+def _found(args: argparse.Namespace, scratch: str) -> Work:
     """The job that the arguments name, with its data."""
     from tracekit.workload import custom, profiles
 
@@ -187,7 +195,7 @@ def _found(args: argparse.Namespace, scratch: str) -> _Work:
     return _of_dlio(args, path)
 
 
-def _of_own(args: argparse.Namespace, said: Custom, scratch: str) -> _Work:
+def _of_own(args: argparse.Namespace, said: Custom, scratch: str) -> Work:
     from tracekit.workload import profiles, run
 
     if args.checkpoint is not None:
@@ -213,10 +221,10 @@ def _of_own(args: argparse.Namespace, said: Custom, scratch: str) -> _Work:
     job, dataset, made = run.of_profile(profile, place, seed=seed)
     if made:
         console.say(f"{made} files of the data set were made in {uri or 'a temporary directory'}")
-    return _Work(_with(args, said, job), profile.shape, dataset)
+    return Work(_with(args, said, job), profile.shape, dataset)
 
 
-def _of_options(args: argparse.Namespace, said: Custom, uri: str | None) -> _Work:
+def _of_options(args: argparse.Namespace, said: Custom, uri: str | None) -> Work:
     """The loader by itself, on data that is there."""
     from tracekit.workload.dataset import create_dataset
     from tracekit.workload.job import DataSet, Job, Train
@@ -231,10 +239,10 @@ def _of_options(args: argparse.Namespace, said: Custom, uri: str | None) -> _Wor
         DataSet(uri, "files", len(train.places), split=False),
         train=Train(batch_size=LoaderOptions().batch_size),
     )
-    return _Work(_with(args, said, job), None, train)
+    return Work(_with(args, said, job), None, train)
 
 
-def _of_dlio(args: argparse.Namespace, path: str) -> _Work:
+def _of_dlio(args: argparse.Namespace, path: str) -> Work:
     from tracekit.workload import dlio, run
     from tracekit.workload.dlio import shipped
 
@@ -250,7 +258,7 @@ def _of_dlio(args: argparse.Namespace, path: str) -> _Work:
             raise UsageError(f"{path} writes no checkpoints (workflow.checkpoint is off)", "set ++workload.workflow.checkpoint=True, or leave --checkpoint out")  # fmt: skip
         job = replace(job, checkpoint=replace(job.checkpoint, uri=args.checkpoint))
     train, evaluate = run.of_job(job)
-    return _Work(_with(args, Custom(), job), None, train, evaluate)
+    return Work(_with(args, Custom(), job), None, train, evaluate)
 
 
 def _with(args: argparse.Namespace, said: Custom, job: Job) -> Job:
@@ -289,82 +297,11 @@ def _options(words: Sequence[str]) -> Mapping[str, Any]:
     return found
 
 
-def _limited(args: argparse.Namespace, work: _Work) -> _Work:
+def _limited(args: argparse.Namespace, work: Work) -> Work:
     train = work.job.train
     if args.max_epochs is None or train is None:
         return work
     return replace(work, job=replace(work.job, train=replace(train, epochs=min(train.epochs, args.max_epochs))))
-
-
-# -- running ----------------------------------------------------------------------------------------------------------
-
-
-def _all_runs(args: argparse.Namespace, work: _Work, scratch: str) -> tuple[dict[str, Any], str, Plan]:
-    """The report of the last run, with those before it beside it."""
-    from tracekit.workload import report, run
-
-    before: list[Any] = []
-    for number in range(args.runs):
-        dropped = _drop(args, work)
-        plans = _plans(args, work, scratch)
-        _start(args, plans, run.command(plans, scratch), work)
-        results = run.results(plans)
-        told = report.report(plans, results, [folder] if (folder := run.folder(work.job.data.uri)) else [])
-        told["runs"] = [
-            *before,
-            {"au": told["au"], "seconds": told["seconds"], "warm_up": args.runs > 1 and number == 0},
-        ]
-        before = told["runs"]
-        told["cache"] = {"policy": plans[0].policy, "dropped": dropped}
-    cold = dropped or plans[0].policy == "direct" or work.train.scheme == "direct"
-    told["violations"] = report.violations(told, plans[0], runs=args.runs, cold=cold)
-    return told, report.table(results), plans[0]
-
-
-def _drop(args: argparse.Namespace, work: _Work) -> bool:
-    from tracekit.workload import run
-
-    if not args.drop_cache:
-        return False
-    why_not = run.drop_cache(work.train)
-    if why_not:
-        console.warn(f"the cache was not dropped: {why_not}")
-    return not why_not
-
-
-def _plans(args: argparse.Namespace, work: _Work, scratch: str) -> list[Plan]:
-    from tracekit.workload import run
-    from tracekit.workload.drive import Listing, Plan
-
-    uri, policy = work.job.data.uri, work.job.loader.page_cache_mode
-    whole = Plan(
-        work.job, Listing.of(uri, work.train), None if work.evaluate is None else Listing.of(uri, work.evaluate),
-        work.shape, "direct" if work.train.scheme == "direct" else policy, args.max_steps, per_host=args.ranks_per_host,
-    )  # fmt: skip
-    run.check_checkpoints(whole, args.ranks)
-    shifts = whole.job.checkpoint is not None and whole.job.checkpoint.settings.get("recovery_rank_shift")
-    if shifts and not 0 < args.ranks_per_host < args.ranks:
-        console.warn("recovery_rank_shift does nothing: all ranks are one host's; say --ranks-per-host")
-    return run.plans(whole, args.ranks, scratch)
-
-
-def _start(args: argparse.Namespace, plans: Sequence[Plan], command: Sequence[str], work: _Work) -> None:
-    """Run the ranks: as they are, or under the recorder, which sees nothing but them."""
-    for plan in plans:
-        if os.path.exists(plan.result):
-            os.unlink(plan.result)
-    if args.trace_record is None:
-        subprocess.run(command, check=False)
-        return
-    from tracekit.record.launch import Plan as Recording
-    from tracekit.verbs.record import record_program
-    from tracekit.workload import run
-
-    uris = [work.job.data.uri, *([work.job.checkpoint.uri] if work.job.checkpoint else [])]
-    folders = [run.folder(uri) for uri in uris]
-    # An object is named by its URI, whatever its place is called.
-    include = [f"{glob.escape(folder)}/*" if folder else "*://*" for folder in folders] if any(folders) else []
-    record_program(Recording(command, args.trace_record, include, force=args.force))
 
 
 def _replay(args: argparse.Namespace) -> int:

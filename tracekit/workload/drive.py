@@ -2,6 +2,7 @@
 
     tracekit.workload.drive PLAN             one rank
     tracekit.workload.drive PLAN PLAN...     a process for each, started together
+    tracekit.workload.drive --line FD PLAN   a process for it, which begins when who holds the line says so
 
 Everything that is not the workload (listing the data, drawing up the plan, the report) is done by who starts it, so that a recording
 of this process holds the workload and nothing else.
@@ -9,6 +10,7 @@ of this process holds the workload and nothing else.
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -28,7 +30,7 @@ from tracekit.workload.dataset import Dataset
 from tracekit.workload.imitate import Step, imitate
 from tracekit.workload.job import Job, Train
 from tracekit.workload.loader import Loader
-from tracekit.workload.rendezvous import LeftError, Meeting, conduct
+from tracekit.workload.rendezvous import LeftError, Line, Meeting, conduct
 from tracekit.workload.shape import Shape
 
 if TYPE_CHECKING:
@@ -273,6 +275,8 @@ def _least(*limits: int | None) -> int | None:
 
 def main(paths: Sequence[str]) -> int:
     """Run one rank, or start several together."""
+    if paths[0] == "--line":
+        return conduct("tracekit.workload.drive", paths[2:], Line(socket.socket(fileno=int(paths[1]))))
     if len(paths) > 1:
         return conduct("tracekit.workload.drive", paths)
     plan = msgspec.json.decode(Path(paths[0]).read_bytes(), type=Plan)

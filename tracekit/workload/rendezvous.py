@@ -6,6 +6,7 @@ A rank has its standard input and output for that, so that nothing of it is seen
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -51,19 +52,55 @@ class Meeting:
             raise LeftError(self._rank)
 
 
-def conduct(module: str, words: Sequence[str]) -> int:
+class Line:
+    """A line to who starts ranks elsewhere, and knows whether all of them are there.
+
+    Args:
+        end: This end of it.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._file = end.makefile("r", encoding="ascii")
+
+    def ask(self) -> bool:
+        """Say that all are there on this side, and wait: whether all are on the other, too."""
+        self.say(HERE)
+        return self.heard() == GO
+
+    def say(self, word: str) -> None:
+        """Send a word; where nobody listens any more, that is noticed when an answer is waited for."""
+        with suppress(OSError):
+            self._end.sendall(f"{word}\n".encode("ascii"))
+
+    def close(self) -> None:
+        """Give it back."""
+        self._file.close()
+        self._end.close()
+
+    def heard(self) -> str:
+        """The next word; empty where there will be none."""
+        try:
+            return self._file.readline().strip()
+        except OSError:
+            return ""
+
+
+def conduct(module: str, words: Sequence[str], line: Line | None = None) -> int:
     """Start a process for each word, and let all go on whenever all that still run are there; the worst of their statuses.
 
     Args:
         module: What each of them runs.
         words: What each is given.
+        line: Whom to ask where there are ranks elsewhere; then the environment says which rank this is.
     """
-    processes = [_started(module, word, rank, len(words)) for rank, word in enumerate(words)]
+    processes = [_started(module, word, None if line else (rank, len(words))) for rank, word in enumerate(words)]
     failed = False
     running = processes
     while running:
         there = [process for process in running if _is_there(process)]
         failed = failed or any(process.wait() != 0 for process in running if process not in there)
+        failed = failed or not (line is None or not there or line.ask())
         for process in there:
             assert process.stdin is not None
             with suppress(BrokenPipeError):  # it ended, which is seen next
@@ -76,8 +113,10 @@ def conduct(module: str, words: Sequence[str]) -> int:
     return max(statuses)
 
 
-def _started(module: str, word: str, rank: int, ranks: int) -> subprocess.Popen[str]:
-    environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank)}
+def _started(module: str, word: str, place: tuple[int, int] | None) -> subprocess.Popen[str]:
+    environment = dict(os.environ)
+    if place is not None:
+        environment |= {"RANK": str(place[0]), "WORLD_SIZE": str(place[1]), "LOCAL_RANK": str(place[0])}
     command = [*itself.command(module), word]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 

@@ -108,9 +108,15 @@ def plans(whole: Plan, ranks: int, directory: str) -> list[Plan]:
     ]
 
 
-def command(given: Sequence[Plan], directory: str) -> list[str]:
-    """The command that runs plans, which are written into a directory for it."""
-    paths = []
+def command(given: Sequence[Plan], directory: str, line: int | None = None) -> list[str]:
+    """The command that runs plans, which are written into a directory for it.
+
+    Args:
+        given: The plans.
+        directory: Where they go.
+        line: The descriptor of a line to where other ranks are known, see `rendezvous.Line`.
+    """
+    paths = [] if line is None else ["--line", str(line)]
     for plan in given:
         path = os.path.join(directory, f"plan{plan.rank}.json")
         Path(path).write_bytes(msgspec.json.encode(plan))

@@ -7,13 +7,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
+from tracekit import itself
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.storage import Storage, storage_for
 from tracekit.workload.datagen import manifest, room
@@ -225,11 +225,8 @@ class _Worker:
     """A process that makes what it is told."""
 
     def __init__(self, outlook: Outlook) -> None:
-        command = [sys.executable, "-c", "from tracekit.workload.datagen.work import main; raise SystemExit(main())"]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        command = itself.command("tracekit.workload.datagen.work")
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._tell(said(outlook.data, outlook.seed, outlook.ratio))
 
     def serve(self, next_errand: Callable[[], tuple[str, int, int] | None], tally: _Tally) -> None:

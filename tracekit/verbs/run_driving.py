@@ -1,0 +1,122 @@
+"""Having the plans of a run carried out: by processes of this machine, recorded where that is asked for, as often as asked for."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tracekit import console
+
+if TYPE_CHECKING:
+    from tracekit.workload.dataset import Dataset
+    from tracekit.workload.drive import Plan, Result
+    from tracekit.workload.job import Job
+    from tracekit.workload.shape import Shape
+
+    Driver = Callable[[argparse.Namespace, Sequence[Plan], str], Sequence[Result]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be run."""
+
+    job: Job
+    shape: Shape | None
+    train: Dataset
+    evaluate: Dataset | None = None
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Who runs it: how many ranks, where their working files are, and what has plans carried out."""
+
+    count: int
+    scratch: str
+    drive: Driver
+
+
+def all_runs(args: argparse.Namespace, work: Work, ranks: Ranks) -> tuple[dict[str, Any], str]:
+    """The report of the last run, with those before it beside it."""
+    from tracekit.workload import report, run
+
+    before: list[Any] = []
+    for number in range(args.runs):
+        dropped = args.drop_cache and drop(work.train)
+        plans = _plans(args, work, ranks)
+        results = ranks.drive(args, plans, ranks.scratch)
+        told = report.report(plans, results, [folder] if (folder := run.folder(work.job.data.uri)) else [])
+        told["runs"] = [
+            *before,
+            {"au": told["au"], "seconds": told["seconds"], "warm_up": args.runs > 1 and number == 0},
+        ]
+        before = told["runs"]
+        told["cache"] = {"policy": plans[0].policy, "dropped": dropped}
+    cold = dropped or plans[0].policy == "direct" or work.train.scheme == "direct"
+    told["violations"] = report.violations(told, plans[0], runs=args.runs, cold=cold)
+    return told, report.table(results)
+
+
+def drop(dataset: Dataset) -> bool:
+    """Take a data set out of the page cache; whether it is."""
+    from tracekit.workload import run
+
+    why_not = run.drop_cache(dataset)
+    if why_not:
+        console.warn(f"the cache was not dropped: {why_not}")
+    return not why_not
+
+
+def _plans(args: argparse.Namespace, work: Work, ranks: Ranks) -> list[Plan]:
+    from tracekit.workload import run
+    from tracekit.workload.drive import Listing, Plan
+
+    uri, policy = work.job.data.uri, work.job.loader.page_cache_mode
+    whole = Plan(
+        work.job, Listing.of(uri, work.train), None if work.evaluate is None else Listing.of(uri, work.evaluate),
+        work.shape, "direct" if work.train.scheme == "direct" else policy, args.max_steps, per_host=args.ranks_per_host,
+    )  # fmt: skip
+    run.check_checkpoints(whole, ranks.count)
+    shifts = whole.job.checkpoint is not None and whole.job.checkpoint.settings.get("recovery_rank_shift")
+    if shifts and not 0 < args.ranks_per_host < ranks.count:
+        console.warn("recovery_rank_shift does nothing: all ranks are one host's; say --ranks-per-host")
+    return run.plans(whole, ranks.count, ranks.scratch)
+
+
+def driven(args: argparse.Namespace, plans: Sequence[Plan], scratch: str) -> Sequence[Result]:
+    """Have plans carried out by processes of this machine."""
+    from tracekit.workload import run
+
+    start(plans, run.command(plans, scratch), args.trace_record, force=args.force)
+    return run.results(plans)
+
+
+def start(plans: Sequence[Plan], command: Sequence[str], trace: str | None, *, force: bool = False) -> None:
+    """Run the command that carries plans out: as it is, or under the recorder, which sees nothing but the ranks.
+
+    Args:
+        plans: What is carried out.
+        command: By what.
+        trace: The recording; None for none.
+        force: Replace one that is there.
+    """
+    for plan in plans:
+        if os.path.exists(plan.result):
+            os.unlink(plan.result)
+    if trace is None:
+        # What is inherited is meant to be: a rank may have a line to somebody else.
+        subprocess.run(command, check=False, close_fds=False)
+        return
+    from tracekit.record.launch import Plan as Recording
+    from tracekit.verbs.record import record_program
+    from tracekit.workload import run
+
+    job = plans[0].job
+    folders = [run.folder(uri) for uri in (job.data.uri, *([job.checkpoint.uri] if job.checkpoint else []))]
+    # An object is named by its URI, whatever its place is called.
+    include = [f"{glob.escape(folder)}/*" if folder else "*://*" for folder in folders] if any(folders) else []
+    record_program(Recording(command, trace, include, force=force))
