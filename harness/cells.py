@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.drive import stop
 from tracekit import itself
 from tracekit.errors import EXIT_CANNOT_RUN, EXIT_INPUT, CannotRunError
 from tracekit.metrics.view import View
@@ -182,7 +183,11 @@ def _replay(trace: str, scenario: Scenario, words: Sequence[str], output: Path) 
     ]  # fmt: skip
     with open(output.with_suffix(".log"), "w+b") as log:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
-        _, status, usage = os.wait4(child.pid, 0)
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            stop(child)
+            raise
         child.returncode = os.waitstatus_to_exitcode(status)
         log.seek(0)
         said = log.read().decode(errors="replace").strip()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from tracekit.cli import run_verbs
 
@@ -35,7 +39,33 @@ example:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `harness` with these arguments (default: the process's own); return the exit code."""
     description = "Say whether a trace is like another, with a verdict per criterion and the reason in words."
-    return run_verbs("harness", description, _EPILOG, VERBS, sys.argv[1:] if argv is None else argv)
+    with _ended_like_interrupted():
+        return run_verbs("harness", description, _EPILOG, VERBS, sys.argv[1:] if argv is None else argv)
+
+
+@contextmanager
+def _ended_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does: programs that were started are stopped, and temporary files are removed.
+
+    Whoever ignores one of them (nohup) goes on doing so; another thread than the main one is not told of signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    # Whoever asks twice gets no more than whoever asks once: what is being removed would stay.
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.output import check_output, make_directory
 
 PROGRAM_LIMIT_S = 3600
+# An interpreter that only looks for packages.
+ASK_LIMIT_S = 120
 # What is asked to stop has so long.
 STOP_LIMIT_S = 10
 # Where the program finds tracekit's marks when its interpreter has no tracekit of its own.
@@ -77,17 +79,17 @@ def _status(command: Sequence[str], environment: Mapping[str, str]) -> int:
         try:
             return process.wait(PROGRAM_LIMIT_S)
         except subprocess.TimeoutExpired:
-            _stop(process)
+            stop(process)
             raise CannotRunError(
                 f"the golden's program did not end within {PROGRAM_LIMIT_S} s and was stopped",
                 f"find out what it waits for: {shlex.join(command)}",
             ) from None
         except BaseException:
-            process.kill()
+            stop(process)
             raise
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """End a command, and what it has started: a recorder passes the signal on, which it could not do with SIGKILL."""
     process.terminate()
     try:
@@ -125,9 +127,16 @@ def missing(packages: Sequence[str], python: str = sys.executable) -> list[str]:
     if python == sys.executable:
         return [name for name in packages if importlib.util.find_spec(name) is None]
     try:
-        asked = subprocess.run([python, "-c", _ASK, *packages], capture_output=True, text=True, check=False)
+        asked = subprocess.run(
+            [python, "-c", _ASK, *packages], capture_output=True, text=True, check=False, timeout=ASK_LIMIT_S
+        )
     except OSError as error:
         raise CannotRunError(f"{python} cannot be started: {error.strerror}", "name a Python with --python") from None
+    except subprocess.TimeoutExpired:
+        raise CannotRunError(
+            f"{python} did not say within {ASK_LIMIT_S} s what it can import and was stopped",
+            "name another with --python",
+        ) from None
     if asked.returncode:
         raise CannotRunError(f"{python} is no Python that works", "name another with --python")
     return asked.stdout.split()

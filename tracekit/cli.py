@@ -87,11 +87,19 @@ def run_verbs(
         sys.stdout = None
         return 0
     except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        sys.stdout = None
-        console.complain(program, f"the output could not be written: {error.strerror}; make room, or write elsewhere")
+        if error.errno in _NO_ROOM:
+            sys.stdout = None
+        console.complain(program, _said(error))
         return EXIT_CANNOT_RUN
+
+
+def _said(error: OSError) -> str:
+    """What the operating system refused, where nobody foresaw it."""
+    why = error.strerror or str(error) or type(error).__name__
+    if error.errno in _NO_ROOM:
+        return f"the output could not be written: {why}; make room, or write elsewhere"
+    what = f"the system refused {error.filename}" if error.filename is not None else "the system refused something"
+    return f"{what}: {why}; look whether it is there and may be used, and try again"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import types
 
@@ -94,3 +95,30 @@ def test_help_names_every_verb_without_importing_it(capsys, monkeypatch):
     assert caught.value.code == 0
     assert all(name in text for name in cli.VERBS)
     assert not any(module in sys.modules for module, _ in cli.VERBS.values())
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x/y"),
+            "the system refused /x/y: Permission denied; look",
+        ),
+        (OSError(errno.EMFILE, "Too many open files"), "the system refused something: Too many open files; look"),
+        (TimeoutError(), "the system refused something: TimeoutError; look"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "the output could not be written: No space left on device; make",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(program, capsys, error, words):
+    """Whatever nobody foresaw: what, why, what to do, with status 4 and no traceback."""
+    stdout = sys.stdout
+    try:
+        assert program(lambda _: _raise(error)) == 4
+    finally:
+        sys.stdout = stdout
+    said = capsys.readouterr().err
+    assert said.startswith(f"prog: error: {words}")
+    assert said.count("\n") == 1

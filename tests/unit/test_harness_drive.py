@@ -1,6 +1,7 @@
 """Running a golden's own program: what is there is not lost by a run that fails, and one that does not end is said to be that."""
 
 import os
+import signal
 import subprocess
 import time
 
@@ -8,6 +9,7 @@ import pytest
 
 from harness import drive, golden
 from harness.cli import main
+from tracekit import itself
 from tracekit.errors import CannotRunError
 
 MAKES_DATA = """
@@ -90,3 +92,47 @@ def test_a_recorded_program_that_does_not_end_is_not_left_behind(own, tmp_path, 
     with pytest.raises(ProcessLookupError):
         os.kill(int(place.read_text()), 0)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_leaves_nothing(own, tmp_path, number):
+    """What it had started ends with it, and no temporary folder stays, beside the output or where such folders are made."""
+    place, output, scratch = (tmp_path / name for name in ("pid", "out", "tmp"))
+    scratch.mkdir()
+    made = own(f"{MAKES_DATA}    open({str(place)!r}, 'w').write(f'{{os.getpid()}} ')\n    time.sleep(600)\n")
+    command = [
+        *itself.command("harness.cli"),
+        "record-golden",
+        str(made.directory),
+        "-o",
+        str(output),
+        "--repeats",
+        "1",
+    ]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(scratch)}
+    ) as process:
+        while not (place.exists() and place.read_text().endswith(" ")) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        said = process.communicate()[1]
+    assert process.returncode == 130, said
+    assert "harness: error: interrupted" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(place.read_text()), 0)
+    assert list(output.iterdir()) == []
+    assert list(scratch.iterdir()) == []
+
+
+def test_an_interpreter_that_never_answers_is_said(own, tmp_path, monkeypatch, capsys):
+    """One that is asked for packages and hangs is stopped: one sentence, status 4."""
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(drive, "ASK_LIMIT_S", 0.05)
+    made = own(MAKES_DATA)
+    runs = str(tmp_path / "runs")
+    assert main(["record-golden", str(made.directory), "-o", runs, "--repeats", "1", "--python", str(slow)]) == 4
+    said = capsys.readouterr().err
+    assert f"{slow} did not say within 0.05 s what it can import" in said
+    assert "Traceback" not in said
