@@ -11,8 +11,8 @@ from harness import repeat
 from harness.criterion import ENVIRONMENT, ENVIRONMENT_RUNS
 from harness.envelope import Envelope
 from harness.figures import Figures
-from harness.repeat import Standard, Trial
 from harness.score import Tally
+from harness.standard import Standard, Trial
 from harness.verdict import Finding, Outcome, worst
 
 # A golden made of fewer runs is another thing than the one that is tested.

@@ -17,8 +17,8 @@ from harness.alarms import Split, splits
 from harness.criterion import ENVIRONMENT, REPEAT, Criterion
 from harness.distances import DISTANCES, Distance
 from harness.figures import Figures, Table
-from harness.repeat import Standard, Trial
 from harness.score import Tally
+from harness.standard import Standard, Trial
 from harness.verdict import Outcome
 
 LEVELS = (0.5, 1.0, 1.5, 2.0)

@@ -10,9 +10,9 @@ from pathlib import Path
 from harness import golden, paired, repeat
 from harness.criterion import PAIRED, PROFILE, REPEAT
 from harness.envelope import Envelope
-from harness.repeat import Standard
 from harness.run import Run
 from harness.source import Source
+from harness.standard import Standard
 from harness.verdict import Verdict
 from tracekit.errors import InputError, UsageError
 

@@ -12,7 +12,7 @@ from harness import paired, repeat
 from harness.catalogue import ALWAYS, DIALLED, HARMLESS, UNSEEN, Edit
 from harness.criterion import PAIRED, REPEAT
 from harness.figures import Figures
-from harness.repeat import Standard
+from harness.standard import Standard
 from harness.verdict import Finding, Outcome, Verdict
 from tracekit.trace import Trace
 

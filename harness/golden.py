@@ -19,7 +19,7 @@ from harness.contract import REQUIRED, Contract
 from harness.criteria import PROFILE_CRITERIA, named
 from harness.envelope import Envelope
 from harness.noise import Lesson
-from harness.repeat import Standard
+from harness.standard import Standard
 from tracekit.errors import InputError, UnknownNameError
 
 # 1: the first published layout.

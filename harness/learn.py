@@ -19,8 +19,9 @@ from harness.figures import Figures
 from harness.golden import Golden
 from harness.noise import IMPOSSIBLE, Lesson, lesson, log_tolerance, scalar
 from harness.provenance import provenance_of
-from harness.repeat import MOST, Standard, Trial
+from harness.repeat import MOST
 from harness.run import Run
+from harness.standard import Standard, Trial
 from harness.verdict import Finding, Outcome
 from tracekit.errors import InputError, OutputExistsError, UsageError
 from tracekit.output import check_output, make_directory, write_text

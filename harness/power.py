@@ -12,7 +12,7 @@ from harness import stats
 from harness.bootstrap import PERCENTILES, design_effect
 from harness.criterion import FAIL_CONFIDENCE, PASS_CONFIDENCE, Criterion
 from harness.noise import POWER, Lesson, lesson, log_tolerance
-from harness.repeat import Standard
+from harness.standard import Standard
 from tracekit.histogram import Histogram
 
 # 1: the first published layout of what `--json` prints.

@@ -9,8 +9,8 @@ from typing import Any
 from harness import alarms, calibration, detection
 from harness.detection import Cell
 from harness.figures import Figures
-from harness.repeat import Standard
 from harness.score import Tally, by, together
+from harness.standard import Standard
 from harness.verdict import Outcome
 from tracekit import __version__
 from tracekit.trace import Trace

@@ -9,6 +9,7 @@ from harness import compare, divergence, learn, mutations, noise, paired, power,
 from harness.envelope import Envelope
 from harness.noise import lesson
 from harness.report import json as json_report
+from harness.standard import Standard
 from tracekit.testing import training_trace
 from tracekit.trace import Op, Trace
 
@@ -29,8 +30,8 @@ def summaries():
         paired.judge(trace, mutations.halved_sizes(trace), names=names),
         paired.judge(bare, Trace.of([]), names=names),
         paired.judge(bare, bare, names=names),
-        repeat.judge(repeat.Standard("g@1", Envelope.of([trace, trace])), [trace], ["a"]),
-        repeat.judge(repeat.Standard("g@1", Envelope.of([trace])), [bare, bare], ["a", "b"]),
+        repeat.judge(Standard("g@1", Envelope.of([trace, trace])), [trace], ["a"]),
+        repeat.judge(Standard("g@1", Envelope.of([trace])), [bare, bare], ["a", "b"]),
     ]
     verdicts.append(divergence.judge(trace, {"cold": [(trace, None)], "buffered": [(trace, 4096)]}, {}, "a"))
     return [json.loads(json_report.render(verdict)) for verdict in verdicts]
@@ -73,9 +74,9 @@ def written(name):
             for a, b in pairs
         ]
     if name == "power":
-        standards = [repeat.Standard("g@1", envelope) for envelope in (several, silent)]
+        standards = [Standard("g@1", envelope) for envelope in (several, silent)]
         return [power.to_json(one, power.power(one, one.criteria("repeat"))) for one in standards]
-    lessons = {one.id: lesson(one, noise.Noise(several)) for one in repeat.Standard("g", several).criteria("repeat")}
+    lessons = {one.id: lesson(one, noise.Noise(several)) for one in Standard("g", several).criteria("repeat")}
     return [learn.Learned(several, {}, lessons, ["a warning"]).to_json()]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness import repeat
 from harness.envelope import Envelope
-from harness.repeat import Standard
+from harness.standard import Standard
 from harness.verdict import Outcome
 from tracekit import formats
 from tracekit.testing import MS, training_trace

@@ -10,11 +10,11 @@ import pytest
 from harness import cli, mutations
 from harness.envelope import Envelope
 from harness.paired import judge
-from harness.repeat import Standard
 from harness.repeat import judge as judge_repeat
 from harness.report import html
 from harness.report import json as json_report
 from harness.report.timeline import Timeline
+from harness.standard import Standard
 from tracekit import formats
 from tracekit.testing import training_trace
 

@@ -14,9 +14,10 @@ from harness import overlaps
 from harness.check import check
 from harness.envelope import Envelope
 from harness.overlaps import Overlaps
-from harness.repeat import Standard, judge
+from harness.repeat import judge
 from harness.run import Reading, Run
 from harness.soundness import Soundness
+from harness.standard import Standard
 from tracekit import formats
 from tracekit.formats import ordered
 from tracekit.metrics.view import Streams, View

@@ -9,7 +9,7 @@ import pytest
 from harness import golden, learn, paired, repeat
 from harness.cli import main
 from harness.envelope import Envelope
-from harness.repeat import Standard
+from harness.standard import Standard
 from harness.verdict import Outcome
 from tracekit import formats
 from tracekit.testing import training_trace

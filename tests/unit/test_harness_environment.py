@@ -8,8 +8,8 @@ import pytest
 from harness import compare, power, repeat
 from harness.criterion import ENVIRONMENT
 from harness.envelope import Envelope
-from harness.repeat import Standard
 from harness.report import json as json_report
+from harness.standard import Standard
 from harness.verdict import Outcome
 from tracekit.trace import Header, StringTable, Trace, Trailer
 

@@ -13,8 +13,8 @@ from harness.cli import main
 from harness.criteria import REPEAT_CRITERIA
 from harness.envelope import Envelope
 from harness.noise import IMPOSSIBLE, SILENT, Noise, lesson
-from harness.repeat import Standard
 from harness.run import Run
+from harness.standard import Standard
 from harness.verdict import Outcome
 from harness.warmup import Warmup
 from tracekit import formats

@@ -12,7 +12,7 @@ from harness.cli import main
 from harness.criteria import PROFILE_CRITERIA, REPEAT_CRITERIA
 from harness.criterion import INTENT, PROFILE
 from harness.envelope import Envelope
-from harness.repeat import Standard
+from harness.standard import Standard
 from harness.verdict import Outcome
 from tracekit import formats
 from tracekit.errors import UsageError

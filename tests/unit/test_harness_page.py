@@ -12,7 +12,6 @@ import pytest
 from harness import mutations
 from harness.envelope import Envelope
 from harness.paired import judge
-from harness.repeat import Standard
 from harness.repeat import judge as judge_repeat
 from harness.report import distributions, html, junit, markdown, outputs, rows, runtorun
 from harness.report import json as json_report
@@ -20,6 +19,7 @@ from harness.report.distributions import Curves
 from harness.report.markup import Markup, tag
 from harness.report.svg import Frame, Scale, _thinned
 from harness.report.timeline import Timeline
+from harness.standard import Standard
 from harness.verdict import Finding, Histogram, Outcome, RunByRun, Verdict
 from tracekit.errors import OutputExistsError, UsageError
 from tracekit.testing import training_trace

@@ -12,7 +12,7 @@ from harness.cli import main
 from harness.criteria import REPEAT_CRITERIA
 from harness.envelope import Envelope
 from harness.power import ops_needed, power
-from harness.repeat import Standard
+from harness.standard import Standard
 from harness.stats import repeat_half_width
 from harness.verdict import Outcome
 from tracekit.histogram import Histogram

@@ -11,9 +11,9 @@ from harness import bless, golden, mutations, repeat
 from harness.criteria import REPEAT_CRITERIA
 from harness.criterion import format_effect
 from harness.envelope import Envelope
-from harness.repeat import Standard, Trial
 from harness.report import csv, text
 from harness.report import json as json_report
+from harness.standard import Standard, Trial
 from harness.verdict import Outcome
 from tracekit import formats
 from tracekit.errors import InputError, UnknownNameError, UsageError

@@ -11,9 +11,9 @@ from harness.envelope import Envelope
 from harness.figures import Figures, Table
 from harness.findings import format_value
 from harness.paired import judge
-from harness.repeat import Standard
 from harness.repeat import judge as judge_repeat
 from harness.report import csv, text
+from harness.standard import Standard
 from tracekit.errors import InputError
 from tracekit.testing import training_trace
 from tracekit.trace import Header, Op, Trace, Trailer

@@ -9,8 +9,8 @@ from harness.criterion import PAIRED, REPEAT
 from harness.envelope import Envelope
 from harness.figures import Figures
 from harness.noise import beyond_chance
-from harness.repeat import Standard, Trial
 from harness.score import Tally, by, together
+from harness.standard import Standard, Trial
 from harness.verdict import Outcome
 from tracekit.metrics.view import View
 from tracekit.testing import training_trace
