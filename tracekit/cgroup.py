@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,13 @@ class CpuLimit:
             periods += stat.get("nr_throttled", 0)
             throttled += stat.get("throttled_time", 0) + 1000 * stat.get("throttled_usec", 0)
         return cls(cores, periods, throttled)
+
+
+def cores() -> float:
+    """How many cores this process may keep busy: those it may run on, and no more than its control groups let it have."""
+    there = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    limit = CpuLimit.now().cores
+    return there if limit is None else min(there, limit)
 
 
 def _groups() -> Iterator[Path]:

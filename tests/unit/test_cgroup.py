@@ -67,3 +67,12 @@ def test_no_groups_are_no_limit(seen) -> None:
 def test_it_can_be_read_here() -> None:
     """Whatever this machine has, reading it works."""
     assert CpuLimit.now().throttled_ns >= 0
+
+
+@pytest.mark.parametrize(("quota", "may", "cores"), [("150000", 8, 1.5), ("150000", 1, 1.0), ("max", 3, 3.0)])
+def test_cores_are_those_of_the_quota_and_of_the_affinity(tmp_path: Path, seen, monkeypatch, quota, may, cores) -> None:
+    """Whichever is fewer: a container of one and a half cores on eight keeps one and a half busy."""
+    group(tmp_path / "pod", cpu__max=f"{quota} 100000\n")
+    seen("0::/pod", V2.format(root="/", point=tmp_path))
+    monkeypatch.setattr(cgroup.os, "sched_getaffinity", lambda _: set(range(may)))
+    assert cgroup.cores() == cores

@@ -42,6 +42,13 @@ def test_pauses_double_up_to_the_longest_and_differ():
         assert len(pauses) > 1
 
 
+def test_a_store_s_own_pause_goes_first_up_to_a_minute():
+    """What it asks for with Retry-After is the least; nobody waits an hour for it."""
+    assert Policy(9).pause_ns(1, 3_000_000_000) == 3_000_000_000
+    assert Policy(9).pause_ns(1, 10) >= 50_000_000
+    assert Policy(9).pause_ns(1, 3_600_000_000_000) == 60_000_000_000
+
+
 def test_one_number_holds_status_and_kind():
     """The trace keeps the status or errno, the statement the kind; both come out as they went in."""
     gone = StoreError(404, "NoSuchBucket")

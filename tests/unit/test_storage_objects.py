@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 
 import pytest
 
 from tracekit.errors import CannotRunError, InputError
+from tracekit.storage import Access, Requests, storage_for
 from tracekit.storage.failures import error_name
 from tracekit.storage.keys import Key, StoreError
+from tracekit.storage.sdk_client import _seconds
 from tracekit.storage.store_settings import azure_settings, environment, s3_settings
 
 
@@ -20,6 +24,32 @@ def test_a_uri_names_container_and_key() -> None:
     for bad in ("s3:///key", "file:///a"):
         with pytest.raises(InputError):
             Key.of(bad)
+
+
+@pytest.mark.parametrize("name", ["a//b", "/a", "a/../b", "./a", "a\nb", "a//"])
+def test_a_key_that_obstore_would_change_is_refused(name: str) -> None:
+    """It leaves out empty parts and a slash at either end, and refuses dots: another object would be asked for."""
+    uri = f"s3://bucket/{name}"
+    with pytest.raises(InputError, match="use --client sdk"):
+        storage_for(uri).resolve(uri)
+    assert storage_for(uri, Requests("sdk")).resolve(uri) == uri
+
+
+def test_a_key_with_a_slash_behind_it_is_a_prefix_to_obstore() -> None:
+    """It can be listed, and is no object that could be opened."""
+    storage = storage_for("s3://bucket")
+    assert storage.resolve("s3://bucket/a/") == "s3://bucket/a/"
+    with pytest.raises(InputError, match="obstore cannot ask"):
+        storage.open("s3://bucket/a/", Access())
+
+
+def test_a_retry_after_is_seconds_or_a_date() -> None:
+    """What is neither asks for nothing; a date that is past asks for no time."""
+    assert [_seconds(text) for text in ("2", " 30 ", None, "soon", "-1", "Wed, 21 Oct 2015 07:28:00 GMT")] == [
+        2.0, 30.0, None, None, None, 0.0,
+    ]  # fmt: skip
+    later = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
+    assert 3000 < (_seconds(later) or 0) <= 3600
 
 
 def test_an_error_number_is_a_status_or_an_errno() -> None:

@@ -98,7 +98,7 @@ class AzureHooks:
             if op == "read" and (headers.get("x-ms-range") or headers.get("Range")):
                 begun.note("range")
         except Exception:
-            self.log.spool.lose()
+            self.log.lose()
             return None
         else:
             return begun

@@ -57,7 +57,7 @@ class BotocoreHooks:
                 if operation_model.service_model.service_name == "s3":
                     setattr(request, _NOTE, (operation_model.name, context))
             except Exception:
-                self.log.spool.lose()
+                self.log.lose()
             return original(endpoint, request, operation_model, context)
 
         return _do_get_response
@@ -118,7 +118,7 @@ class BotocoreHooks:
             if op == "read" and headers.get("Range"):
                 begun.note("range")
         except Exception:
-            self.log.spool.lose()
+            self.log.lose()
             return None
         else:
             return begun

@@ -234,16 +234,20 @@ class Wrapped(Held):
         calls: Makes ops of calls.
         plans: By method.
         given: By method, what is made of its result.
+        instead: By method, what is called in its place.
     """
 
-    __slots__ = ("_given", "_plans")
+    __slots__ = ("_given", "_instead", "_plans")
 
-    def __init__(self, it: Any, calls: Calls, plans: Any, given: Any = None) -> None:
+    def __init__(self, it: Any, calls: Calls, plans: Any, given: Any = None, instead: Any = None) -> None:
         Held.__init__(self, it, calls)
         self._plans = plans
         self._given = given or {}
+        self._instead = instead or {}
 
     def __getattr__(self, name: str) -> Any:
+        if name in self._instead:
+            return self._instead[name]
         value = getattr(self._it, name)
         if name in self._given:
             return lambda *args, **words: self._given[name](value(*args, **words))

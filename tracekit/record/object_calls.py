@@ -46,10 +46,16 @@ class Calls:
     Args:
         log: Where they go.
         name_of: `object_log.name_of`.
+        kinds: The module `object_bodies`.
+        stand_in: `callables.stand_in`.
     """
 
-    def __init__(self, log: ObjectLog, name_of: Callable[[BaseException], str]) -> None:
+    def __init__(
+        self, log: ObjectLog, name_of: Callable[[BaseException], str], kinds: Any = None, stand_in: Any = None
+    ) -> None:
         self.log = log
+        self.kinds = kinds
+        self.stand_in = stand_in
         self._name_of = name_of
 
     def begin(self, op: str, uri: str | None, offset: int | None = None, length: int = 0) -> list[Request]:

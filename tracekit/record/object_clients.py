@@ -51,10 +51,11 @@ class Clients:
 
     def _logical(self, module: str, kind: str) -> Any:
         hooks = getattr(self._modules[module], kind)
-        return hooks(self._calls(), self._modules["object_bodies"], self._modules["callables"].stand_in)
+        return hooks(self._calls())
 
     def _calls(self) -> Any:
-        return self._modules["object_calls"].Calls(self._log, self._modules["object_log"].name_of)
+        given = self._modules["object_bodies"], self._modules["callables"].stand_in
+        return self._modules["object_calls"].Calls(self._log, self._modules["object_log"].name_of, *given)
 
     def _install_arrow(self, module: Any) -> None:
         if self._arrow is None:  # one for all of pyarrow's modules: they share files

@@ -6,7 +6,7 @@ Runs inside the recorded program: standard library only.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +33,10 @@ class ObstoreHooks:
 
     Args:
         calls: Makes ops of calls.
-        kinds: The module `object_bodies`.
-        stand_in: `callables.stand_in`.
     """
 
-    def __init__(self, calls: Calls, kinds: Any, stand_in: Callable[..., Any]) -> None:
+    def __init__(self, calls: Calls) -> None:
         self.calls = calls
-        self._kinds = kinds
-        self._stand_in = stand_in
 
     def install(self, module: Any) -> None:
         """Replace the functions of obstore._obstore, which has just been executed: everything else takes them from there."""
@@ -48,7 +44,7 @@ class ObstoreHooks:
             for known in (name, name + "_async"):
                 if (original := getattr(module, known, None)) is not None:
                     made = self._putting(original) if name == "put" else self._calling(original, name)
-                    setattr(module, known, self._stand_in(original, made, "obstore"))
+                    setattr(module, known, self.calls.stand_in(original, made, "obstore"))
 
     def _calling(self, original: Any, name: str) -> Any:
         return self.calls.recorded(original, getattr(self, "_" + name), replaces=name in _REPLACED)
@@ -58,7 +54,7 @@ class ObstoreHooks:
             uri = self._uri(store, path)
             if uri is None:
                 return original(store, path, file, **words)
-            body, size = self._kinds.measured(file, self.calls.log.quietly)
+            body, size = self.calls.kinds.measured(file, self.calls.log.quietly)
 
             def plan(*_: Any, **__: Any) -> _Plan:
                 requests = self.calls.begin("write", uri, 0)
@@ -88,7 +84,7 @@ class ObstoreHooks:
         result = yield requests
         first, end = result.range
         requests[0].answered(first, end - first)
-        return self._kinds.Result(result, self.calls, requests[0])
+        return self.calls.kinds.Result(result, self.calls, requests[0])
 
     def _get_range(
         self, store: Any, path: str, *, start: int, end: int | None = None, length: int | None = None
@@ -136,13 +132,13 @@ class ObstoreHooks:
 
     def _list(self, store: Any, prefix: str | None = None, **_: Any) -> _Plan:
         requests = self.calls.begin("list", self._uri(store, prefix))
-        return self._kinds.Listing((yield requests), self.calls, requests[0])
+        return self.calls.kinds.Listing((yield requests), self.calls, requests[0])
 
     def _open_reader(self, store: Any, path: str, **_: Any) -> _Plan:
-        return self._opened(store, path, self._kinds.Reader)
+        return self._opened(store, path, self.calls.kinds.Reader)
 
     def _open_writer(self, store: Any, path: str, **_: Any) -> _Plan:
-        return self._opened(store, path, self._kinds.Writer)
+        return self._opened(store, path, self.calls.kinds.Writer)
 
     def _opened(self, store: Any, path: str, kind: Any) -> _Plan:
         uri = self._uri(store, path)

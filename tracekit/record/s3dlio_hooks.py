@@ -39,14 +39,11 @@ class S3dlioHooks:
 
     Args:
         calls: Makes ops of calls.
-        kinds: The module `object_bodies`.
-        stand_in: `callables.stand_in`.
     """
 
-    def __init__(self, calls: Calls, kinds: Any, stand_in: Callable[..., Any]) -> None:
+    def __init__(self, calls: Calls) -> None:
         self.calls = calls
-        self._kinds = kinds
-        self._stand_in = stand_in
+        self._items_have_data = False
         self._one = {
             "get": self._get, "get_async": self._get, "get_range": self._get_range, "get_range_async": self._get_range,
             "put": self._put_bytes,
@@ -54,13 +51,14 @@ class S3dlioHooks:
 
     def install(self, module: Any) -> None:
         """Replace the functions of s3dlio._pymod, which has just been executed: the package takes them from there."""
+        self._items_have_data = hasattr(getattr(module, "PyObjectItem", None), "data")
         for name, plan in self._functions().items():
             if (original := getattr(module, name, None)) is not None:
                 replacement = self.calls.recorded(original, plan)
-                setattr(module, name, self._stand_in(original, replacement, "s3dlio._pymod"))
+                setattr(module, name, self.calls.stand_in(original, replacement, "s3dlio._pymod"))
         for name in _ENDPOINTS:
             if (original := getattr(module, name, None)) is not None:
-                setattr(module, name, self._stand_in(original, self._endpoints(original), "s3dlio._pymod"))
+                setattr(module, name, self.calls.stand_in(original, self._endpoints(original), "s3dlio._pymod"))
         if (kind := getattr(module, "MultipartUploadWriter", None)) is not None:
             original = kind.from_uri
             kind.from_uri = staticmethod(self.calls.recorded(original, self._writer))
@@ -165,7 +163,7 @@ class S3dlioHooks:
         def get_item(index: int) -> _Plan:
             return self._get(names[index])
 
-        return self._kinds.Wrapped(dataset, self.calls, {"get_item": get_item})
+        return self.calls.kinds.Wrapped(dataset, self.calls, {"get_item": get_item})
 
     def _loader(self, uri: str, *_: Any, **__: Any) -> _Plan:
         requests = self._begin("list", uri)
@@ -174,9 +172,15 @@ class S3dlioHooks:
         step = {name: partial(self._handed_over, uri) for name in ("__next__", "__anext__", "collect_batch")}
 
         def going(iterator: Any) -> Any:
-            return self._kinds.Wrapped(iterator, self.calls, step)
+            return self.calls.kinds.Wrapped(iterator, self.calls, step)
 
-        return self._kinds.Wrapped(loader, self.calls, {}, dict.fromkeys(("__iter__", "__aiter__", "items"), going))
+        def named() -> Any:
+            return (item.data for item in going(loader.items()))
+
+        given = dict.fromkeys(("__iter__", "__aiter__", "items"), going)
+        # What it hands over without names are its items' data: taken from them, each is known by name.
+        instead = {"__iter__": named} if self._items_have_data and hasattr(loader, "items") else {}
+        return self.calls.kinds.Wrapped(loader, self.calls, {}, given, instead)
 
     def _handed_over(self, uri: str, *_: Any) -> _Plan:
         """What a loader gives: one object, or several. Only items say which they are."""
@@ -210,13 +214,15 @@ class S3dlioHooks:
             return self._simple("close", uri)
 
         plans = dict.fromkeys(("write", "write_chunk", "write_owned_bytes"), write)
-        return self._kinds.Wrapped(writer, self.calls, plans | dict.fromkeys(("close", "finalize", "__exit__"), close))
+        return self.calls.kinds.Wrapped(
+            writer, self.calls, plans | dict.fromkeys(("close", "finalize", "__exit__"), close)
+        )
 
     def _endpoints(self, original: Any) -> Any:
         plans = self._one | {name: partial(self._simple, name) for name in ("list", "delete")}
 
         def create(*args: Any, **words: Any) -> Any:
-            return self._kinds.Wrapped(original(*args, **words), self.calls, plans)
+            return self.calls.kinds.Wrapped(original(*args, **words), self.calls, plans)
 
         return create
 

@@ -1,6 +1,6 @@
 """What a replay that was killed had done: its working files, made into a trace without a trailer.
 
-The results are in a file a fraction of a second after ops complete, where an engine writes them at all; what is needed to read
+The results are in a file a fraction of a second after ops complete, of Python's threads (objects) about a second; what is needed to read
 them is written down before the run begins. Threads write at moments of their own, so when the process is killed a stream may
 have an op in the file and not the one before it: what lies behind such a gap is left out, and every stream is whole up to its
 end.
@@ -21,7 +21,7 @@ from tracekit.errors import InputError
 from tracekit.formats.lines import header_line
 from tracekit.formats.writer import Writer
 from tracekit.replay.compile import Program
-from tracekit.replay.engines import RESULT, RESULTS, Outcome
+from tracekit.replay.engines import FAR_RESULT, RESULT, RESULTS, Outcome
 from tracekit.replay.ops import scaled
 from tracekit.replay.ordering import in_order
 from tracekit.replay.plan import Plan
@@ -53,6 +53,8 @@ class About(msgspec.Struct):
     header: dict[str, Any]
     monotonic_ns: int
     unix_ns: int
+    far: bool = False
+    retries: int = 0
 
 
 def describe(folder: str, plan: Plan, header: Header) -> None:
@@ -61,7 +63,8 @@ def describe(folder: str, plan: Plan, header: Header) -> None:
     about = About(
         _VERSION, program.rows.name, sorted(program.names), {name: table.strings for name, table in program.tables.items()},
         program.who.tolist(), program.stream_of.tolist(), plan.pace, program.origin, plan.period, plan.options.speed,
-        header_line(header), time.monotonic_ns(), time.time_ns(),
+        header_line(header), time.monotonic_ns(), time.time_ns(), any(not file.local for file in plan.files if file.storage is not None),
+        plan.options.retries,
     )  # fmt: skip
     with open(os.path.join(folder, ABOUT), "wb") as file:
         file.write(msgspec.json.encode(about))
@@ -82,9 +85,9 @@ def recover(folder: str, writer: Writer) -> tuple[int, int]:
         InputError: If the directory is not what a replay left behind, or nothing had been done.
     """
     about = _about(folder)
-    program, results = _program(folder, about), Records(RESULT, folder, RESULTS)
+    program, results = _program(folder, about), Records(FAR_RESULT if about.far else RESULT, folder, RESULTS)
     t0 = _start(program, about, results)
-    output = Output(program, about.pace, Outcome([], t0, 0))
+    output = Output(program, about.pace, Outcome([], t0, 0), about.retries)
     named = {field.name for field in fields(Header)}
     header = Header(**{name: value for name, value in about.header.items() if name in named})
     unix_ns = about.unix_ns + t0 - about.monotonic_ns

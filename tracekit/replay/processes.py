@@ -3,32 +3,87 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from tracekit import itself
 
 _PR_SET_PDEATHSIG = 1
 _PATIENCE_S = 10.0
+_MOMENT_S = 0.0005
+_GONE = object()
+
+
+class _Line:
+    """A connection to another process, with a thread for each direction.
+
+    Python hands signals to the main thread: one that ends a run would cut a message there in two, and what comes after it could
+    not be read any more.
+
+    Args:
+        rank: Whose.
+        connection: To it.
+        inbox: Where its messages go, each with the rank; the last is `_GONE`.
+    """
+
+    def __init__(self, rank: int, connection: Connection, inbox: SimpleQueue[tuple[int, Any]]) -> None:
+        self._rank, self._connection, self._inbox = rank, connection, inbox
+        self._outbox: SimpleQueue[Any] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=work, name="wire", daemon=True) for work in (self._sending, self._receiving)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, message: Any) -> None:
+        """Send, as it is now."""
+        self._outbox.put(ForkingPickler.dumps(message))
+
+    def flush(self, patience_s: float) -> bool:
+        """Whether all that was to be sent is with the kernel, after no more than so long."""
+        sent = threading.Event()
+        self._outbox.put(sent)
+        return sent.wait(patience_s)
+
+    def close(self) -> None:
+        """The other end is gone: so are the threads, and then the connection."""
+        self._outbox.put(None)
+        for thread in self._threads:
+            thread.join(_PATIENCE_S)
+        self._connection.close()
+
+    def _sending(self) -> None:
+        while (item := self._outbox.get()) is not None:
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            with suppress(OSError):  # one that is gone is found out by its silence
+                self._connection.send_bytes(item)
+
+    def _receiving(self) -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                self._inbox.put((self._rank, self._connection.recv()))
+        self._inbox.put((self._rank, _GONE))
 
 
 class PipeWire:
     """One process's end; rank 0 has a connection to each other rank, the others have one to rank 0.
 
-    A message is sent by the thread that asks for it: rank 0 takes messages in whenever it waits, so nobody waits for long.
-
     Args:
         rank: This process.
         size: How many there are.
-        connections: By rank.
+        connections: By rank; the wire closes them.
         processes: Rank 0's: the others, to end them.
     """
 
@@ -41,31 +96,31 @@ class PipeWire:
     ) -> None:
         self.rank, self.size = rank, size
         self.gone: set[int] = set()
-        self._connections = connections
+        self._inbox: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        self._lines = {other: _Line(other, one, self._inbox) for other, one in connections.items()}
         self._processes = processes
-        self._locks = {other: threading.Lock() for other in connections}
 
     def send(self, to: int, message: Any) -> None:
         """Send; one that is gone is found out by its silence."""
-        connection = self._connections.get(to)
-        if connection is not None:
-            with self._locks[to], suppress(OSError):
-                connection.send(message)
+        line = self._lines.get(to)
+        if line is not None and to not in self.gone:
+            line.send(message)
 
     def poll(self) -> tuple[int, Any] | None:
         """The next message, from whichever rank."""
-        for rank, connection in list(self._connections.items()):
-            try:
-                if connection.poll():
-                    return rank, connection.recv()
-            except (EOFError, OSError):  # noqa: PERF203 -- one connection for each process
-                self._connections.pop(rank, None)
+        # Who asks again and again lets the thread that receives have the interpreter lock meanwhile.
+        with suppress(Empty):
+            while True:
+                rank, message = self._inbox.get(timeout=_MOMENT_S)
+                if message is not _GONE:
+                    return rank, message
                 self.gone.add(rank)
         return None
 
-    def flush(self, patience_s: float) -> bool:  # noqa: ARG002 -- what was sent is with the kernel
-        """Nothing is held back."""
-        return True
+    def flush(self, patience_s: float) -> bool:
+        """Wait until all that was sent is with the kernel; whether it is."""
+        end = time.monotonic() + patience_s
+        return all(line.flush(max(0.0, end - time.monotonic())) for line in self._lines.values())
 
     def abort(self, code: int) -> None:  # noqa: ARG002 -- this process ends by itself
         """End the others."""
@@ -77,6 +132,11 @@ class PipeWire:
             with suppress(ProcessLookupError):
                 process.send_signal(number)
 
+    def close(self) -> None:
+        """The others are gone."""
+        for line in self._lines.values():
+            line.close()
+
 
 @contextmanager
 def started(count: int, module: str, first: Any) -> Iterator[PipeWire]:
@@ -87,22 +147,28 @@ def started(count: int, module: str, first: Any) -> Iterator[PipeWire]:
         module: What `python -m` runs; it calls `joined`.
         first: What each of them is told first.
     """
-    processes, connections = [], {}
+    processes: list[subprocess.Popen[bytes]] = []
+    wire = None
+    try:
+        wire = PipeWire(0, count, dict(_begun(count, module, processes)), processes)
+        for rank in range(1, count):
+            wire.send(rank, first)
+        yield wire
+    finally:
+        for process in processes:
+            _end(process)
+        if wire is not None:
+            wire.close()
+
+
+def _begun(count: int, module: str, processes: list[subprocess.Popen[bytes]]) -> Iterator[tuple[int, Connection]]:
+    """The connection to each new process."""
     for rank in range(1, count):
         mine, theirs = socket.socketpair()
         command = [*itself.command(module), str(rank), str(count), str(theirs.fileno())]
         processes.append(subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL))
         theirs.close()
-        connections[rank] = Connection(mine.detach())
-        with suppress(OSError):  # one that has ended already is found out by its silence
-            connections[rank].send(first)
-    try:
-        yield PipeWire(0, count, connections, processes)
-    finally:
-        for process in processes:
-            _end(process)
-        for connection in connections.values():
-            connection.close()
+        yield rank, Connection(mine.detach())
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -120,9 +186,5 @@ def joined(words: Sequence[str]) -> tuple[PipeWire, Any]:
         # Whoever started us would wait for nothing any more.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     connection = Connection(descriptor)
-    return PipeWire(rank, size, {0: connection}), connection.recv()
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    first = connection.recv()
+    return PipeWire(rank, size, {0: connection}), first

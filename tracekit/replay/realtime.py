@@ -12,6 +12,8 @@ import threading
 import time
 from contextlib import suppress
 
+from tracekit.cgroup import cores
+
 _PRIORITY = 10
 # What is left to others: above this share of all cores, over a second, the priority is given back.
 _MOST_SHARE, _SPAN_NS = 0.85, 1_000_000_000
@@ -48,8 +50,7 @@ class Realtime:
         now, cpu = time.monotonic_ns(), time.process_time_ns()
         if not self._held or now - self._since < _SPAN_NS:
             return
-        cores = len(os.sched_getaffinity(0))
-        if cpu - self._cpu > _MOST_SHARE * cores * (now - self._since):
+        if cpu - self._cpu > _MOST_SHARE * cores() * (now - self._since):
             self._give_back()
             self.said = "real-time, given back for using the cores too long"
         self._since, self._cpu = now, cpu

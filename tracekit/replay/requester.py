@@ -29,7 +29,7 @@ Answer = tuple[int, int, int, int, int]
 
 
 class Requester:
-    """Asks the stores for one stream's ops. Nothing in it changes but the cache of handles: several threads may ask.
+    """Asks the stores for one stream's ops. Nothing in it changes but dictionaries: several threads may ask.
 
     Bodies are let go as they come; nothing but what the client holds of a request is in memory.
 
@@ -45,6 +45,8 @@ class Requester:
         self._kinds, self._file_of = job.kinds.data, job.files.data
         self._offsets, self._lengths = job.offsets.data, job.lengths.data
         self._handles: dict[int, ObjectHandle] = {}
+        # What stores asked to be waited for, by op; taken when the pause is made.
+        self.asked_ns: dict[int, int] = {}
 
     def weight(self, index: int) -> int:
         """The bytes that the op at `index` has in flight."""
@@ -60,6 +62,9 @@ class Requester:
         try:
             count, first_byte = self._made(index)
         except OSError as error:
+            asked_s = getattr(error, "retry_after_s", None)
+            if asked_s:
+                self.asked_ns[index] = int(asked_s * 1e9)
             return submit, clock.now(), NULL, error_number(error), NULL
         return submit, clock.now(), count, 0, first_byte or NULL
 

@@ -120,20 +120,21 @@ def _of_logs(plan: Plan, logs: Sequence[Log]) -> Records:
     records = Records(FAR_RESULT if any(log.far for log in logs) else RESULT, plan.folder)
     for job, log in zip(plan.jobs, logs, strict=True):
         if log.done:
-            records.append(_results(plan, job, log, records.dtype))
+            records.append(results_of(plan, job, log, records.dtype, 0, log.done))
     return records
 
 
-def _results(plan: Plan, job: Job, log: Log, dtype: np.dtype[Any]) -> Block:
-    block = np.zeros(log.done, dtype)
+def results_of(plan: Plan, job: Job, log: Log, dtype: np.dtype[Any], first: int, end: int) -> Block:
+    """What became of a stream's ops from one place in its log up to another, as records of `RESULT` or `FAR_RESULT`."""
+    block, mine = np.zeros(end - first, dtype), slice(first, end)
     if dtype == FAR_RESULT:
-        block["first_byte"] = log.first_byte[: log.done] if log.far else NULL
-        block["attempts"] = log.attempts[: log.done] if log.far else 0
-    turn, place = np.divmod(np.arange(log.done), len(job))
+        block["first_byte"] = log.first_byte[mine] if log.far else NULL
+        block["attempts"] = log.attempts[mine] if log.far else 0
+    turn, place = np.divmod(np.arange(first, end), len(job))
     block["row"] = turn * plan.count + job.rows[place]
     for name in ("due", "free", "stall", "submit", "complete", "error"):
-        block[name] = getattr(log, name)[: log.done]
-    block["result"], block["worker"] = log.ret[: log.done], log.queued[: log.done]
+        block[name] = getattr(log, name)[mine]
+    block["result"], block["worker"] = log.ret[mine], log.queued[mine]
     return block
 
 

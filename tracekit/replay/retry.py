@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from tracekit.storage.failures import kind_of, may_pass
 
-FIRST_NS, MOST_NS = 100_000_000, 5_000_000_000
+FIRST_NS, MOST_NS, MOST_ASKED_NS = 100_000_000, 5_000_000_000, 60_000_000_000
 # Each waits for a server's answer; more of them would be one more load on a store that asks for less.
 _THREADS = 32
 
@@ -41,10 +41,14 @@ class Policy:
         """Whether a request that failed in this way is made again, after so many attempts."""
         return attempts <= self.retries and may_pass(error)
 
-    def pause_ns(self, attempts: int) -> int:
-        """How long to wait before the next attempt: between half and all of the longest pause, so that streams part."""
+    def pause_ns(self, attempts: int, asked_ns: int = 0) -> int:
+        """How long to wait before the next attempt: between half and all of the longest pause, so that streams part.
+
+        Not less than the store asked for (`Retry-After`), up to a minute.
+        """
         longest = min(self.first_ns << (attempts - 1), self.most_ns) if attempts < _SHIFT else self.most_ns
-        return int(longest * random.uniform(0.5, 1.0))  # noqa: S311 -- no secret
+        own = int(longest * random.uniform(0.5, 1.0))  # noqa: S311 -- no secret
+        return max(own, min(asked_ns, MOST_ASKED_NS))
 
 
 _SHIFT = 32

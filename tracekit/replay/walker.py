@@ -234,7 +234,8 @@ class Walker(threading.Thread):
             shared.failed()
             return True
         shared.retried.count(self._error[place], self.requester.weight(index))
-        when = shared.clock.now() + shared.policy.pause_ns(attempts)
+        asked_ns = self.requester.asked_ns.pop(index, 0)
+        when = shared.clock.now() + shared.policy.pause_ns(attempts, asked_ns)
         if shared.plan.pace == "recorded":
             shared.deferred.later(when, partial(self._deferred, index, place))
             return True

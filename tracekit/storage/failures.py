@@ -12,8 +12,11 @@ from collections.abc import Iterable
 # Kinds that no status or errno has for its own, in the order of their thousands.
 _NAMED = (
     "short body", "slow first byte", "stalled body", "unresolved name", "TLS", "clock skew", "bucket gone", "credentials",
+    "range ignored",
 )  # fmt: skip
-SHORT_BODY, SLOW_FIRST_BYTE, STALLED_BODY, UNRESOLVED_NAME, TLS, CLOCK_SKEW, BUCKET_GONE, CREDENTIALS = _NAMED
+SHORT_BODY, SLOW_FIRST_BYTE, STALLED_BODY, UNRESOLVED_NAME, TLS, CLOCK_SKEW, BUCKET_GONE, CREDENTIALS, RANGE_IGNORED = (
+    _NAMED
+)
 _THOUSAND = 1000
 _STATUS = 300  # the first status that is no success; errno values end far below
 # What S3 and Azure call them. A clock that is wrong is refused like a wrong key, but by its own name (S3) or text (Azure).

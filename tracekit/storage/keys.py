@@ -20,8 +20,12 @@ _KINDS = {
     failures.STALLED_BODY: "the body did not come within the timeout",
     failures.UNRESOLVED_NAME: "its name cannot be resolved",
     failures.TLS: "no TLS connection: its certificate does not fit, or it does not speak TLS",
+    failures.RANGE_IGNORED: "the server answers with the whole object where a range is asked for",
     failures.CLOCK_SKEW: "this machine's clock and the server's differ too much",
 }
+
+# Between slashes: what obstore's paths leave out, or do not have.
+_NO_SEGMENTS = ("", ".", "..")
 
 
 @dataclass(frozen=True)
@@ -80,3 +84,8 @@ class StoreError(OSError):
             text = f"{_KINDS[self.kind]} (HTTP {said})" if failures.is_status(said) else _KINDS[self.kind]
         # To a HEAD there is no name in the answer, and clients put the status there.
         super().__init__(said, f"{text} {code}".rstrip() if code != str(said) else text)
+
+
+def can_name(name: str) -> bool:
+    """Whether obstore asks for exactly this key: a slash at either end or two in a row, `.`, `..` and control characters it cannot say."""
+    return not name or (name.isprintable() and not any(part in _NO_SEGMENTS for part in name.split("/")))

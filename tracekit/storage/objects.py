@@ -9,10 +9,10 @@ from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import NoReturn, Protocol
 
-from tracekit.errors import CannotRunError, TracekitError
+from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.storage import uploads
 from tracekit.storage.base import Access, Look, Window
-from tracekit.storage.keys import Key, StoreError
+from tracekit.storage.keys import Key, StoreError, can_name
 from tracekit.storage.store_settings import Requests
 
 _MISSING, _FORBIDDEN = 404, (401, 403)
@@ -99,13 +99,27 @@ class ObjectStorage:
         self._requests = requests
 
     def resolve(self, uri: str) -> str:
-        """The URI itself, once it names an object or a container."""
-        return str(Key.of(uri))
+        """The URI itself, once it names an object or a container.
+
+        Raises:
+            InputError: If it does not, or the client would ask for another.
+        """
+        key = Key.of(uri)
+        self._check(key, key.name.removesuffix("/"))  # prefixes may end with a slash
+        return str(key)
+
+    def _check(self, key: Key, name: str) -> None:
+        if self._requests.client == "obstore" and not can_name(name):
+            raise InputError(
+                f"obstore cannot ask for {str(key)!r}: its names have no empty part, no . or .. and no control characters",
+                "use --client sdk",
+            )
 
     def open(self, place: str, access: Access) -> ObjectHandle:  # noqa: ARG002 -- a page cache is not asked
         """The object; nothing is asked of the server yet."""
-        client, key = self._client(place)
-        return ObjectHandle(client, key.name)
+        key = Key.of(place)
+        self._check(key, key.name)
+        return ObjectHandle(self._client(place)[0], key.name)
 
     def touch_open(self, place: str) -> int:  # noqa: ARG002 -- the seam's signature
         """Nothing: an object store has no open."""

@@ -31,6 +31,8 @@ _TLS = re.compile(
     r"InvalidCertificate|InvalidMessage|AlertReceived|PeerIncompatible|PeerMisbehaved|NoCertificatesPresented"
 )
 _UNRESOLVED = "dns error"
+# It does not read on then.
+_WHOLE = "NotPartial"
 T = TypeVar("T")
 
 
@@ -124,6 +126,8 @@ def _translated(error: Exception, *, answered: bool = False) -> StoreError:
         return StoreError(int(status[1]), code[1] if code else "")
     if isinstance(error, FileNotFoundError):
         return StoreError(404)
+    if _WHOLE in text:
+        return StoreError(errno.EPROTO, kind=failures.RANGE_IGNORED)
     if _UNRESOLVED in text:
         return StoreError(errno.EHOSTUNREACH, kind=failures.UNRESOLVED_NAME)
     if _TLS.search(text):

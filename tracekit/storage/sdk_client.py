@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import re
+import time
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from time import monotonic_ns
 from typing import Any, TypeVar
@@ -16,7 +18,7 @@ from tracekit.storage.store_settings import Requests, azure_settings, environmen
 
 # As many as a replay has streams, within reason.
 _CONNECTIONS = 64
-_FAILED = 300
+_FAILED, _PARTIAL = 300, 206
 # Azure's SDK divides what is larger into several requests; no PUT of a blob may be larger than this.
 _WHOLE = 5000 << 20
 _UNRESOLVED = re.compile(r"Failed to resolve|NameResolution|Name or service not known|getaddrinfo")
@@ -53,6 +55,9 @@ class S3SdkClient:
         span = f"bytes={offset}-{offset + length - 1}"
         answer = asked(lambda: self._client.get_object(Bucket=self._bucket, Key=name, Range=span))
         first_byte = monotonic_ns()
+        if answer["ResponseMetadata"]["HTTPStatusCode"] != _PARTIAL:
+            answer["Body"].close()
+            raise StoreError(errno.EPROTO, kind=failures.RANGE_IGNORED)
         return asked(answer["Body"].read, answered=True), first_byte
 
     def size(self, name: str) -> int:
@@ -118,6 +123,9 @@ class AzureSdkClient:
             # The SDK would ask again, twice and unseen, for a body that breaks off: it is read before the SDK gets to it.
             if response.http_response.status_code < _FAILED:
                 first_byte, raw = monotonic_ns(), response.http_response.internal_response.raw
+                if response.http_response.status_code != _PARTIAL:
+                    raw.close()
+                    raise StoreError(errno.EPROTO, kind=failures.RANGE_IGNORED)
                 came.append((asked(lambda: bytes(raw.read(decode_content=False)), answered=True), first_byte))
 
         asked(lambda: self._container.download_blob(name, offset=offset, length=length, raw_response_hook=answered))
@@ -225,11 +233,26 @@ def _translated(error: Exception, *, answered: bool) -> StoreError:
     answer = getattr(error, "response", None)
     if isinstance(answer, dict):  # botocore.exceptions.ClientError
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return StoreError(int(status or errno.EIO), str(answer.get("Error", {}).get("Code", "")))
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
+        code = str(answer.get("Error", {}).get("Code", ""))
+        return StoreError(int(status or errno.EIO), code, retry_after_s=_seconds(headers.get("retry-after")))
     status = getattr(error, "status_code", None)
     if status and int(status) >= _FAILED:  # azure.core.exceptions.HttpResponseError
-        return StoreError(int(status), str(getattr(error, "error_code", None) or ""))
+        code, headers = str(getattr(error, "error_code", None) or ""), getattr(answer, "headers", {})
+        return StoreError(int(status), code, retry_after_s=_seconds(headers.get("Retry-After")))
     return _broken(type(error).__name__, f"{error!s} {getattr(error, 'kwargs', '')}", answered=answered)
+
+
+def _seconds(header: str | None) -> float | None:
+    """What a Retry-After asks for (RFC 9110, 10.2.3): seconds, or a date; None for nothing, and for what is neither."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
 
 
 def _broken(name: str, text: str, *, answered: bool) -> StoreError:

@@ -9,9 +9,10 @@ import sys
 import numpy as np
 
 from tracekit import formats
+from tracekit.cgroup import cores
 from tracekit.errors import UsageError
 from tracekit.replay.options import Options
-from tracekit.replay.processes import cores, joined, started
+from tracekit.replay.processes import joined, started
 from tracekit.replay.remap import Remap
 from tracekit.replay.wire import Wire
 from tracekit.trace import Trace
@@ -20,6 +21,9 @@ from tracekit.verbs import replay as verb
 
 # What one process is given where it may choose: it issues two to four times as much, with the cores to itself.
 GETS_PER_PROCESS = 3_000
+# Each reads the trace and holds a Python of some 60 MB.
+MOST = 256
+_DIGITS = 9
 
 
 def wanted(args: argparse.Namespace) -> int:
@@ -31,8 +35,13 @@ def wanted(args: argparse.Namespace) -> int:
     text = str(args.processes)
     if text == "auto":
         return _needed(args)
-    if not text.isdecimal() or not int(text):
+    if not text.isdecimal() or not text.strip("0"):
         raise UsageError(f"--processes {text!r} is no number of processes", "give 1 or more, or auto")
+    if len(text) > _DIGITS or not 1 <= int(text) <= MOST:
+        raise UsageError(
+            f"--processes {text} is more than one machine runs well ({MOST})",
+            "give fewer, or auto; mpirun takes more hosts",
+        )
     return int(text)
 
 
@@ -58,7 +67,8 @@ def _needed(args: argparse.Namespace) -> int:
     if options.pace != "asap":
         seconds = max((last - (first or 0)) / 1e9 / options.speed, 1e-3)
         busy = requests / seconds / GETS_PER_PROCESS
-    return max(1, min(cores(), len(streams), math.ceil(min(busy, cores()))))
+    most = math.ceil(cores())
+    return max(1, min(most, len(streams), math.ceil(min(busy, most))))
 
 
 def _streams(piece: Trace) -> set[tuple[int, int]]:

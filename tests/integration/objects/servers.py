@@ -18,11 +18,12 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 KEY, SECRET = "testkey", "testsecret"
 # The emulator's published account.
@@ -197,7 +198,8 @@ class RangeServer:
         body: Every object's content.
         fault: What to do with the n-th GET, from 0: None serves it; a status answers with it; `reset`, `short` and `stall`
             break off before the answer, within the body, and never answer; `chunked` does not say how long it will be; `stalled body` stops
-            half-way; `403 AccessDenied` answers with the status and S3's name for it.
+            half-way; `403 AccessDenied` answers with the status and S3's name for it, `503 SlowDown 2` with a Retry-After of two
+            seconds besides; `whole` sends all of it, whatever range was asked for.
         delay_s: How long every answer takes.
         fault_of: The same by the path and how often it was asked for before.
         hold: Called with the path of each request before it is answered; it may wait for others.
@@ -271,8 +273,14 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "stall":
             truth.ended.wait(60)
         if isinstance(fault, str) and fault[0].isdigit():
-            status, _, code = fault.partition(" ")
-            self._answer(int(status), len(_refusal(code)), _refusal(code))
+            status, code, *after = fault.split(" ")
+            headers = {"Retry-After": after[0]} if after else {}
+            self._answer(int(status), len(_refusal(code)), _refusal(code), headers=headers)
+            return
+        if fault == "whole":
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self._answer(200, len(truth.body), truth.body)
             return
         if fault in ("reset", "stall"):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -313,13 +321,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
 
-    def _answer(self, status: int, length: int, body: bytes, span: str = "") -> None:
+    def _answer(
+        self, status: int, length: int, body: bytes, span: str = "", headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(length))
         self.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
         self.send_header("ETag", '"0"')
         if span:
             self.send_header("Content-Range", span)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
         seen = Seen(self.command, self.path, self.headers.get("Range", ""), status, len(body))

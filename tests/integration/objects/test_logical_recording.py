@@ -266,16 +266,18 @@ refused(lambda: s3dlio.get(root + "none"), "read", "none", 0, 0, "404")
 refused(lambda: s3dlio.get_range(root + "x y", 5000, 10), "read", "x y", 5000, 10, "416")
 refused(lambda: s3dlio.stat(root + "none"), "stat", "none", None, 0, "404")
 
-# A loader's items say which objects they are; what it hands over without names is known by its bytes.
+# A loader's items say which objects they are, also where it hands over their bodies alone; later, its batches do not.
 names = [item.uri for item in s3dlio.create_async_loader(root + "set/", {"batch_size": 2}).items()]
 assert len(names) == 3
 did("list", "set/")
 for number in range(3):
     did("read", f"set/{number:02}", 0, 1001 + number, 1001 + number)
-assert sorted(map(len, s3dlio.create_async_loader(root + "set/", {"batch_size": 2}))) == [1001, 1002, 1003]
+bodies = list(s3dlio.create_async_loader(root + "set/", {"batch_size": 2}))
+assert sorted(map(len, bodies)) == [1001, 1002, 1003]
+assert {type(body).__name__ for body in bodies} == {"BytesView"}
 did("list", "set/")
 for number in range(3):
-    did("read", "set/", None, 1001 + number, 1001 + number)
+    did("read", f"set/{number:02}", 0, 1001 + number, 1001 + number)
 
 writer = s3dlio.MultipartUploadWriter.from_uri(root + "parts")
 writer.write(bytes(6 << 20))

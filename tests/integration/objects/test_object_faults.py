@@ -96,7 +96,7 @@ _KINDS = [
     ("403 RequestTimeTooSkewed", "clock skew", "403"), ("404 NoSuchKey", "not found", "404"),
     ("404 NoSuchBucket", "bucket gone", "404"), (416, "range", "416"), ("reset", "reset", "ECONNRESET"),
     ("short", "short body", "ECONNRESET"), ("stall", "slow first byte", "ETIMEDOUT"),
-    ("stalled body", "stalled body", "ETIMEDOUT"),
+    ("stalled body", "stalled body", "ETIMEDOUT"), ("whole", "range ignored", "EPROTO"),
 ]  # fmt: skip
 
 
@@ -104,11 +104,11 @@ _KINDS = [
 def test_each_failure_is_counted_by_its_kind(leading, client):
     """Every second request fails in another way: the trace has statuses and errnos, the statement kinds, the rest is read."""
     faults = {2 * place: fault for place, (fault, _, _) in enumerate(_KINDS)}
-    _, run = faulty(leading, faults.get, Options(client=client, timeout_s=2), count=26)
+    _, run = faulty(leading, faults.get, Options(client=client, timeout_s=2), count=28)
     assert Counter(run.run["error_kinds"]) == Counter(kind for _, kind, _ in _KINDS)
     assert Counter(run.run["errors"]) == Counter(name for _, _, name in _KINDS)
     assert Counter(op.err for op in run.trace if op.err) == Counter(run.run["errors"])
-    assert sum(op.ret == 1000 for op in run.trace) == 13
+    assert sum(op.ret == 1000 for op in run.trace) == 14
 
 
 @CLIENT

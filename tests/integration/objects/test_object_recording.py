@@ -438,6 +438,10 @@ SECRETS = """
             await (await blob.download_blob()).readall()
 
     asyncio.run(later())
+    import adlfs
+    for words in ({"sas_token": sas}, {"account_key": os.environ["AZURE_STORAGE_ACCOUNT_KEY"]}):
+        text = f"BlobEndpoint={url};AccountName={account};" + (f"SharedAccessSignature={sas}" if "sas_token" in words else f"AccountKey={words['account_key']}")
+        assert adlfs.AzureBlobFileSystem(connection_string=text).cat_file(f"{container}/x", start=0, end=2) == b"ab"
     http = {"client_options": {"allow_http": True}}
     store = S3Store(bucket, endpoint=endpoint, access_key_id=key, secret_access_key=secret, **http)
     store.get("x").bytes()
@@ -470,7 +474,7 @@ def test_no_secret_reaches_a_trace(s3, az, tmp_path):
     out, ops, trace = recorded(tmp_path, SECRETS, environment={"BUCKET": s3, "CONTAINER": az})
     text = (tmp_path / "t.jsonl").read_text()
     assert Counter((op.op, op.level) for op in ops) == {
-        ("write", "wire"): 2, ("read", "wire"): 3, ("open", "logical"): 1, ("read", "logical"): 6,
+        ("write", "wire"): 2, ("read", "wire"): 5, ("open", "logical"): 1, ("read", "logical"): 6,
     }  # fmt: skip
     signatures = out.split()
     assert len(signatures) == 3

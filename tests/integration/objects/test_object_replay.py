@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import servers
+from test_object_retries import reads
 
 from tracekit import formats
 from tracekit.replay.options import Options
@@ -200,6 +202,35 @@ def test_a_server_that_never_answers_ends_within_the_timeout(s3_environment, fol
     assert 5 <= run["errors"]["500"] <= 9
     assert run["undelivered_ops"] > 0
     assert Trace.read(tmp_path / "s.jsonl").trailer is not None
+
+
+def test_a_killed_replay_of_objects_leaves_what_it_had_done(serving, tmp_path):
+    """SIGKILL: what was on disk by then becomes a trace, of each stream its beginning; repeated and failed requests are in it."""
+    server = serving(
+        fault_of=lambda path, turn: 404 if path == "/b/2" else 503 if path == "/b/3" and not turn else None
+    )
+    ops = reads(count=2000, streams=4, gap_ns=20 * MS)
+    formats.save(ops, tmp_path / "t.jsonl")
+    words = ["replay", "t.jsonl", "-o", "r.jsonl", "--retries", "2"]
+    command = [sys.executable, "-m", "tracekit", *words]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path) as process:
+        end = time.monotonic() + 120
+        while not any(one.stat().st_size for one in tmp_path.glob("r.jsonl.*.parts/results")) or server.gets < 80:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.kill()
+    (parts,) = tmp_path.glob("r.jsonl.*.parts")
+    replayed("--recover", parts, "-o", tmp_path / "back.jsonl", expected=(0,))
+    back = Trace.read(tmp_path / "back.jsonl")
+    assert (len(back) > 0, back.trailer) == (True, None)
+    for stream in range(4):
+        mine = [op.uri for op in back if op.tid == stream]
+        assert mine == [op.uri for op in ops if op.tid == stream][: len(mine)]
+    assert {(op.layer, op.level, op.ret) for op in back if not op.err} == {("s3", "logical", 1000)}
+    assert {op.uri: op.err for op in back if op.err and op.attempts != 1 + (op.uri == "s3://b/3")} == {}
+    assert {op.err for op in back if op.uri == "s3://b/2"} <= {"404"}
+    assert all(op.t_submit <= op.t_first_byte <= op.t_complete for op in back if not op.err)
 
 
 def test_caps_hold_on_objects(s3_environment, folder, tmp_path):

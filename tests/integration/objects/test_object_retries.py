@@ -7,7 +7,8 @@ import json
 import subprocess
 import sys
 import threading
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 
 import pytest
 
@@ -116,6 +117,20 @@ def test_caps_hold_for_repeated_requests_too(serving, pace):
     assert run.run["errors"] == {}
     assert (inside["most"], run.run["peak_inflight_gate"]["ops"]) == (1, 1)
     assert run.run["requests"] == 30
+
+
+@pytest.mark.parametrize("pace", ["recorded", "think"])
+def test_a_store_that_says_how_long_is_not_asked_sooner(serving, pace):
+    """Retry-After goes before the shorter pause of our own; obstore does not tell what stood there."""
+    asked = defaultdict(list)
+    serving(
+        fault_of=lambda path, turn: "503 SlowDown 1" if path == "/b/3" and not turn else None,
+        hold=lambda path: asked[path].append(time.monotonic()),
+    )
+    run = replay(reads(), Options(pace=pace, retries=1, client="sdk"))
+    assert run.run["errors"] == {}
+    first, second = asked["/b/3"]
+    assert second - first >= 1
 
 
 def test_what_failed_in_the_recording_is_not_made_again(serving):

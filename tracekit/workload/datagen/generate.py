@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from tracekit import itself
+from tracekit.cgroup import cores
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.storage import Storage, storage_for
 from tracekit.workload.datagen import manifest, room
@@ -116,7 +118,7 @@ def generate(outlook: Outlook, processes: int = 0, report: Report = lambda *_: N
 
 
 def _worth(outlook: Outlook) -> int:
-    return max(1, min(len(os.sched_getaffinity(0)), outlook.bytes // _WORTH_A_PROCESS, len(outlook.missing)))
+    return max(1, min(math.ceil(cores()), outlook.bytes // _WORTH_A_PROCESS, len(outlook.missing)))
 
 
 def _there(storage: Storage, root: str) -> set[str]:
