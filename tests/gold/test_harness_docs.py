@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from harness import cli, criteria, validity
-from harness.paired import END_SLACK_NS, SHIFT_SLACK_NS
+from harness.measures import END_SLACK_NS, SHIFT_SLACK_NS
 from tracekit import formats
 from tracekit.testing import training_trace
 

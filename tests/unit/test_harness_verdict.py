@@ -5,7 +5,7 @@ import pytest
 from harness.criteria import CRITERIA, PAIRED_CRITERIA, REPEAT_CRITERIA, explain
 from harness.criterion import ENVIRONMENT, Criterion, format_band
 from harness.findings import Measured, finding_of, format_value, without
-from harness.paired import MEASURES
+from harness.measures import MEASURES
 from harness.verdict import Finding, Outcome, Verdict, exit_code, worst
 from tracekit.errors import UnknownNameError
 
