@@ -1,4 +1,4 @@
-"""Running a golden's own program here, under the recorder."""
+"""Making a run of a golden here, under the recorder: by the workload driver, or by the golden's own program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tracekit
-from harness.golden import Golden
+from harness.golden import Golden, find, names
 from tracekit import itself
 from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.output import check_output, make_directory
@@ -28,6 +28,57 @@ STOP_LIMIT_S = 10
 MARKS = "TRACEKIT_MARKS"
 _MARKS_FILES = ("__init__.py", "record/__init__.py", "record/context.py")
 _ASK = "import importlib.util, sys; print(*[name for name in sys.argv[1:] if importlib.util.find_spec(name) is None])"
+
+
+# How a run is made where no trace is given.
+WORKLOAD, PROGRAM = "workload", "recorded-program"
+DRIVES = (WORKLOAD, PROGRAM)
+
+
+def ways(golden: Golden) -> str:
+    """How a golden's run is made where nobody says: its profile's workload, which needs no framework, where it comes with tracekit.
+
+    Raises:
+        UsageError: As of `program_of`, where there is neither.
+    """
+    return WORKLOAD if is_profile(golden) else PROGRAM
+
+
+def is_profile(golden: Golden) -> bool:
+    """Whether the workload driver has a profile of this golden: of those that come with tracekit, by their names."""
+    from tracekit.workload import profiles
+
+    return golden.name in profiles.RECORDED and golden.name in names() and golden.directory == find(golden.name)
+
+
+def record_workload(golden: Golden, data: Path, output: Path, seed: int = 0) -> None:
+    """Record the profile's workload, driven as it was recorded from the framework, into a trace.
+
+    Args:
+        golden: The golden.
+        data: Where the profile's data set is, or is made.
+        output: The trace to write; what is there is replaced once the whole run is recorded, and not before.
+        seed: Of orders and times.
+
+    Raises:
+        UsageError: If there is no profile of that golden.
+        CannotRunError: If the run fails or does not end; its own message stands above.
+        InputError: If the trace cannot be written there.
+    """
+    if not is_profile(golden):
+        raise UsageError(
+            f"there is no workload profile {golden.name}",
+            f"leave out --drive, or use --drive {PROGRAM}, or give a TRACE",
+        )
+    make_directory(output.parent, "name another directory")
+    check_output(output, force=True)
+    with tempfile.TemporaryDirectory(prefix=".harness-", dir=output.parent) as beside:
+        recorded = Path(beside) / output.name
+        words = ["-q", "run", golden.name, "--as", "recorded", "--data", str(data), "--seed", str(seed), "-o", str(recorded)]  # fmt: skip
+        status = _status([*itself.command("tracekit.cli"), *words], os.environ)
+        if status:
+            raise CannotRunError(f"the workload of {golden.name} ended with status {status}", "see its message above")
+        recorded.replace(output)
 
 
 def record_program(

@@ -7,6 +7,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,18 @@ _DESCRIPTION = """\
 Hold one or more traces against a golden (a name, or a directory made by `harness bless`), or a replay against the
 recording it was made from. Every criterion is decided on its own; the verdict is the worst of those that gate.
 
-exit status: 0 PASS, 1 FAIL, 2 the input is not valid, 3 INCONCLUSIVE, 4 the golden's program cannot run here
+Without a TRACE a run is made here: by the workload of the golden's profile, which needs no framework, or by the program it
+was recorded from.
+
+exit status: 0 PASS, 1 FAIL, 2 the input is not valid, 3 INCONCLUSIVE, 4 workload or program cannot run here
 """
 _EPILOG = """\
 examples:
   harness check again.jsonl --golden train.jsonl                a replay against its recording
   harness check run.jsonl --golden torch-like                   a run against a golden that comes with tracekit
   harness check run1.jsonl run2.jsonl --golden my-job           several runs against a golden of your own
-  harness check --golden torch-like                             run that golden's own program here and judge it
+  harness check --golden torch-like                             drive that profile's workload here and judge it
+  harness check --golden torch-like --drive recorded-program    the same with the program it was recorded from
   harness check run.jsonl --golden my-job --html report.html    a page with pictures, for people
   harness check run.jsonl --golden my-job --json summary.json   for other programs; --json - prints it
   harness check run.jsonl --golden my-job --junit io.xml        for a CI server, a testcase per criterion
@@ -45,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "traces",
         nargs="*",
         metavar="TRACE",
-        help="what is judged; several are runs of one job; none: the golden's own program is run and recorded here",
+        help="what is judged; several are runs of one job; none: a run is made and recorded here",
     )
     parser.add_argument("--golden", metavar="NAME|DIR|TRACE", help="what it is held against")
     parser.add_argument(
@@ -81,13 +86,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="DIR",
-        help="where the golden's own program makes its data set (default: a temporary directory)",
+        help="where the run that is made here makes its data set (default: a temporary directory)",
     )
-    parser.add_argument("-o", "--output", metavar="TRACE", help="keep the trace of the golden's own program")
+    parser.add_argument("-o", "--output", metavar="TRACE", help="keep the trace of the run that is made here")
     parser.add_argument(
-        "--python", default=sys.executable, metavar="PATH", help="the interpreter that runs the golden's own program"
+        "--drive",
+        metavar="workload|recorded-program",
+        help="how that run is made: by the workload driver (default, for the goldens that come with tracekit), or by the program the "
+        "golden was recorded from",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the golden's own program")
+    parser.add_argument(
+        "--python", metavar="PATH", help="the interpreter of the recorded program (default: this one); asks for it"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the run that is made here")
     parser.add_argument(
         "--time-unit",
         default="ns",
@@ -108,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
     if args.traces:
         return _judge(args, args.traces)
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
-        return _judge(args, [_recorded_here(args, Path(scratch))])
+        trace, how = _recorded_here(args, Path(scratch))
+        return _judge(args, [trace], how)
 
 
 def _explained(args: argparse.Namespace) -> str:
@@ -152,41 +164,79 @@ def _check_arguments(args: argparse.Namespace) -> None:
     check_names(args.preset)
     choose_mode(args.mode, args.golden, max(1, len(args.traces)))
     if not args.traces and (args.remap or Path(args.golden).is_file()):
-        raise UsageError("there is no TRACE to judge", "name one; only a golden can run its own program")
+        raise UsageError("there is no TRACE to judge", "name one; only a golden can be driven")
+    _check_drive(args)
     if args.output:
         check_output(args.output, force=args.force)
     outputs.Outputs.of(args).check()
 
 
-def _recorded_here(args: argparse.Namespace, scratch: Path) -> str:
+def _check_drive(args: argparse.Namespace) -> None:
+    from harness.drive import DRIVES, PROGRAM, WORKLOAD
+    from tracekit.errors import UnknownNameError
+
+    if args.drive is None:
+        return
+    if args.drive not in DRIVES:
+        raise UnknownNameError("way to drive", args.drive, DRIVES)
+    if args.traces:
+        raise UsageError("--drive makes a run, and there is a TRACE", "leave one of them out")
+    if args.drive == WORKLOAD and args.python is not None:
+        raise UsageError("--python runs the recorded program", f"leave it out, or use --drive {PROGRAM}")
+
+
+def _recorded_here(args: argparse.Namespace, scratch: Path) -> tuple[str, str]:
+    """The trace of a run that is made here, and how it was made."""
     from harness import drive, golden
 
     standard = golden.load(args.golden)
     standard.standard()
     output = Path(args.output) if args.output else scratch / f"{standard.name}.jsonl"
     data = Path(args.data).absolute() if args.data else scratch / "data"
-    drive.program_of(standard, args.python)  # what is missing is said before anything is announced
+    how = args.drive or (drive.PROGRAM if args.python is not None else drive.ways(standard))
+    if how == drive.WORKLOAD:
+        console.say(f"driving the workload {standard.name}, as recorded from the framework, and recording it")
+        drive.record_workload(standard, data, output.absolute(), args.seed)
+        return str(output), how
+    python = args.python or sys.executable
+    drive.program_of(standard, python)  # what is missing is said before anything is announced
     console.say(f"running the program of {standard.label} and recording it")
-    drive.record_program(standard, data, output.absolute(), ["--seed", str(args.seed)], args.python)
-    return str(output)
+    drive.record_program(standard, data, output.absolute(), ["--seed", str(args.seed)], python)
+    return str(output), how
 
 
-def _judge(args: argparse.Namespace, traces: list[str]) -> int:
+def _as_driven(verdict: Verdict, args: argparse.Namespace, how: str) -> Verdict:
+    """The verdict with how its run was made."""
+    from harness.drive import WORKLOAD
+
+    made = "the workload driver made this run" if how == WORKLOAD else "the program of the golden made this run"
+    verdict = replace(verdict, notes=[f"{made} (--drive {how}, seed {args.seed})", *verdict.notes])
+    if how == WORKLOAD and args.mode == "auto":
+        reason = "a driven workload is another job of the same kind, not the framework's own"
+        verdict = replace(verdict, mode_reason=reason)
+    return verdict
+
+
+def _judge(args: argparse.Namespace, traces: list[str], how: str = "") -> int:
+    from harness import drive
     from harness.check import check
+    from harness.criterion import PROFILE
     from harness.report import json, text
     from harness.verdict import exit_code
     from tracekit.replay.options import parse_remap
 
     remap = [parse_remap(pair) for pair in args.remap]
+    driven = how == drive.WORKLOAD and args.mode == "auto"
     verdict = check(
         traces,
         args.golden,
-        mode=args.mode,
+        mode=PROFILE if driven else args.mode,
         remap=remap,
         time_unit=args.time_unit,
         skip_bad=args.skip_bad,
         presets=args.preset,
     )
+    verdict = _as_driven(verdict, args, how) if how else verdict
     wanted = outputs.Outputs.of(args)
     # Files first: whoever reads the table may stop reading.
     wanted.write(verdict, lambda: _over_time(args, traces, verdict))

@@ -232,7 +232,7 @@ def test_a_golden_whose_package_is_missing_cannot_run():
         "from harness.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    for words in (("check", "--golden", "torch-like"), ("demo",)):
+    for words in (("check", "--golden", "torch-like", "--drive", "recorded-program"), ("demo",)):
         done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=600)
         assert done.returncode == 4
         assert "torch" in done.stderr.lower()

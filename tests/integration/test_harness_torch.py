@@ -137,9 +137,11 @@ def test_an_edited_recording_replayed_fails_by_name(record, edit, criterion, tmp
 
 
 def test_a_golden_runs_its_own_program_here(data, tmp_path):
-    """Without a TRACE the golden's program is recorded and judged; the trace can be kept."""
+    """Where it is asked for, the golden's program is recorded and judged; the trace can be kept."""
     kept = tmp_path / "own.jsonl"
-    status, summary = check("--golden", "torch-like", "--data", data, "-o", kept, "--seed", "5")
+    status, summary = check(
+        "--golden", "torch-like", "--drive", "recorded-program", "--data", data, "-o", kept, "--seed", "5"
+    )
     assert (status, summary["verdict"]) == (0, "PASS")
     assert kept.exists()
 

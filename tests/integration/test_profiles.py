@@ -1,13 +1,17 @@
 """Profiles driven and recorded: they pass against the golden of the framework they imitate, and against no other."""
 
+import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from harness import golden, repeat
+from harness import drive, golden, repeat
+from harness.cli import main
 from harness.run import Run
 from harness.verdict import Outcome
+from tracekit.errors import UsageError
 from tracekit.metrics import Metrics
 from tracekit.trace import Trace
 
@@ -63,6 +67,70 @@ def test_a_profile_fails_against_the_others(name, driven):
             named = {finding.id for finding in verdict.findings if finding.gates and finding.outcome is Outcome.FAIL}
             assert verdict.outcome is Outcome.FAIL
             assert named & {"size.mean", "ops.mix"}, (name, other, named)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", NAMES)
+def test_five_runs_of_a_profile_pass_and_fail_as_they_should(name, driven):
+    """Whatever the seed, no criterion that counts fails against the profile's own golden, and one does against every other."""
+    for turn in range(5):
+        own = _judged(driven(name, turn=turn), name)
+        assert [finding.id for finding in own.findings if finding.gates and finding.outcome is Outcome.FAIL] == []
+        others = {other: _judged(driven(name, turn=turn), other).outcome for other in NAMES if other != name}
+        assert set(others.values()) == {Outcome.FAIL}, others
+
+
+def _checked(*words):
+    command = [sys.executable, "-m", "harness.cli", "check", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_golden_without_a_trace_drives_its_workload(tmp_path):
+    """No framework is asked for: the profile is driven, judged in profile mode, kept where asked, and the verdict says how it was made."""
+    kept = tmp_path / "kept.jsonl"
+    for seed in range(TURNS):
+        words = ("--golden", "jax-like", "--data", str(tmp_path / "d"), "-o", str(kept), "--force", "--seed", str(seed))
+        code, out, err = _checked(*words, "--json", "-")
+        told = json.loads(out)
+        assert [row["id"] for row in told["criteria"] if row["gates"] and row["verdict"] in {"FAIL", "ERROR"}] == []
+        assert told["mode"] == "profile"
+        assert any(
+            f"the workload driver made this run (--drive workload, seed {seed})" in note for note in told["notes"]
+        )
+        assert "driving the workload jax-like" in err
+        assert len(_reads(Trace.read(kept))) > 1000
+        if code == 0:
+            return
+    pytest.fail(f"{TURNS} runs and none was decided")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--golden", "jax-like", "--drive", "workloads"), "did you mean 'workload'?"),
+        (("--golden", "jax-like", "--drive", "workload", "--python", "p"), "--python runs the recorded program"),
+        (("t.jsonl", "--golden", "jax-like", "--drive", "workload"), "--drive makes a run, and there is a TRACE"),
+    ],
+)
+def test_wrong_ways_to_drive_are_one_sentence(words, said, capsys):
+    """What does not go together is said, with status 2, before anything runs."""
+    assert main(["check", *words]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "driving" not in told
+
+
+def test_a_golden_of_ones_own_has_no_workload(tmp_path):
+    """A copy of a shipped golden under its name is another's golden: what it is recorded from is its own program."""
+    own = tmp_path / "torch-like"
+    shutil.copytree(golden.find("torch-like"), own)
+    loaded = golden.load(str(own))
+    assert drive.ways(loaded) == drive.PROGRAM
+    assert drive.ways(golden.load("torch-like")) == drive.WORKLOAD
+    with pytest.raises(UsageError, match="there is no workload profile torch-like"):
+        drive.record_workload(loaded, tmp_path / "d", tmp_path / "o.jsonl")
 
 
 def _reads(trace):
