@@ -24,8 +24,8 @@ _DESCRIPTION = """\
 Hold one or more traces against a golden (a name, or a directory made by `harness bless`), or a replay against the
 recording it was made from. Every criterion is decided on its own; the verdict is the worst of those that gate.
 
-Without a TRACE a run is made here: by the workload of the golden's profile, which needs no framework, or by the program it
-was recorded from.
+Without a TRACE a run is made here: by the workload of the golden's profile, which needs no framework, or by the program
+that the golden was recorded from.
 
 exit status: 0 PASS, 1 FAIL, 2 the input is not valid, 3 INCONCLUSIVE, 4 workload or program cannot run here
 """

@@ -91,7 +91,19 @@ def test_its_program_does_here_what_it_did_there(name, tmp_path, goldens):
     if name not in FRAMEWORKS and any(importlib.util.find_spec(package) is None for package in needs):
         pytest.skip(f"needs {needs}")
     done = harness(
-        "check", "--golden", name, "--drive", "recorded-program", "--python", python, "--data", tmp_path / "data", "--seed", 77, "--json", "-"
+        "check",
+        "--golden",
+        name,
+        "--drive",
+        "recorded-program",
+        "--python",
+        python,
+        "--data",
+        tmp_path / "data",
+        "--seed",
+        77,
+        "--json",
+        "-",
     )
     assert done.returncode in {0, 3}, done.stdout + done.stderr
     summary = json.loads(done.stdout)

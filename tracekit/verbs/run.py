@@ -274,6 +274,8 @@ def _with(args: argparse.Namespace, said: Custom, job: Job) -> Job:
     loader = LoaderOptions.of({**base, **options})
     assert job.train is not None
     train = replace(job.train, seed=loader.seed, batch_size=loader.batch_size)
+    if {"shuffle", "random_index_mode"} & set(options):
+        train = replace(train, shuffle_files=loader.shuffle, shuffle_samples=loader.shuffle)
     changes: dict[str, Any] = {
         "epochs": args.epochs or said.epochs,
         "total_steps": said.steps,

@@ -87,11 +87,12 @@ def passes(job: Job, shape: Shape, dataset: Dataset) -> Iterator[Dealt]:
 
 def _samples(job: Job, shape: Shape, dataset: Dataset, epochs: Sequence[int]) -> Dealt:
     """Batches of samples that are read by themselves, dealt to the workers in turn."""
+    assert job.train is not None
     workers, size = max(job.loader.num_workers, 1), job.loader.batch_size
     lanes = [Lane(worker) for worker in range(workers)]
     batches: list[tuple[int, list[tuple[int, int]]]] = []
     for epoch in epochs:
-        indices = order(job.loader, len(dataset), epoch)
+        indices = _order(job, len(dataset), epoch, shuffled=job.train.shuffle_samples)
         for first in range(0, _whole(len(indices), size, drop=job.loader.drop_last), size):
             lane, number = lanes[len(batches) % workers], len(batches)
             for sample in indices[first : first + size]:
@@ -101,6 +102,13 @@ def _samples(job: Job, shape: Shape, dataset: Dataset, epochs: Sequence[int]) ->
     for lane in lanes:
         _allow(lane, job.loader.prefetch // workers, shape.read_buffer)
     return Dealt(lanes, batches, tagged=not shape.across)
+
+
+def _order(job: Job, count: int, epoch: int, *, shuffled: bool) -> Ints:
+    """The order of samples, or of shards."""
+    assert job.train is not None
+    options = job.loader.but(shuffle=shuffled and job.loader.index_mode == "none")
+    return order(options, count, epoch if job.train.seed_changes else 0)
 
 
 def _whole(count: int, size: int, *, drop: bool) -> int:
@@ -119,19 +127,19 @@ def _single(shape: Shape, dataset: Dataset, sample: int, batch: int, epoch: int)
 
 def _streams(job: Job, shape: Shape, dataset: Dataset, epochs: Sequence[int]) -> Dealt:
     """Shards dealt to the workers in turn and read from front to back; batches as samples pass by."""
+    assert job.train is not None
     workers, size = max(job.loader.num_workers, 1), job.loader.batch_size
     lanes = [Lane(worker) for worker in range(workers)]
     first_of, counts = _samples_of(dataset)
     turns = [0] * len(epochs)
     for place, epoch in enumerate(epochs):
-        shards = order(job.loader, len(dataset.places), epoch)
+        shards = _order(job, len(dataset.places), epoch, shuffled=job.train.shuffle_files)
         for position, shard in enumerate(shards):
             lane = lanes[position % workers]
             lane.items += _stream(shape, dataset, int(shard), int(first_of[shard]), int(counts[shard]))
         turns[place] = sum(len(lane.items) for lane in lanes)
-    batches = (
-        _together(lanes, size, shape, turns, epochs) if shape.together else _by_worker(lanes, size, shape, epochs[0])
-    )
+    ways = _Ways(size, job.train.shuffle_buffer, drop_last=job.loader.drop_last)
+    batches = _together(lanes, ways, turns, epochs) if shape.together else _by_worker(lanes, ways, epochs[0])
     ahead = job.loader.prefetch if shape.together else job.loader.prefetch // workers
     for lane in lanes:
         _allow(lane, ahead, shape.read_buffer)
@@ -160,26 +168,43 @@ def _stream(shape: Shape, dataset: Dataset, shard: int, first: int, count: int) 
     return items
 
 
-def _by_worker(lanes: list[Lane], size: int, shape: Shape, epoch: int) -> list[tuple[int, list[tuple[int, int]]]]:
+@dataclass(frozen=True)
+class _Ways:
+    """How batches are made of samples that pass by."""
+
+    size: int
+    buffer: int
+    drop_last: bool
+
+    def batches(self, samples: int) -> int:
+        """How many there are of so many samples."""
+        return samples // self.size if self.drop_last else -(-samples // self.size)
+
+    def needs(self, number: int, samples: int) -> int:
+        """How many samples have to have passed for a batch: those of a full buffer, too."""
+        return min(samples, self.buffer + self.size * (number + 1))
+
+
+def _by_worker(lanes: list[Lane], ways: _Ways, epoch: int) -> list[tuple[int, list[tuple[int, int]]]]:
     """Each worker makes batches of its own samples; they are handed over in turn."""
     for lane in lanes:
         count = len(lane.items)
-        for number in range(-(-count // size)):
-            lane.needs.append(min(count, shape.shuffle_buffer + size * (number + 1)))
+        lane.needs += [ways.needs(number, count) for number in range(ways.batches(count))]
     most = max(len(lane.needs) for lane in lanes)
     return [(epoch, [(lane.worker, number)]) for number in range(most) for lane in lanes if number < len(lane.needs)]
 
 
 def _together(
-    lanes: list[Lane], size: int, shape: Shape, turns: Sequence[int], epochs: Sequence[int]
+    lanes: list[Lane], ways: _Ways, turns: Sequence[int], epochs: Sequence[int]
 ) -> list[tuple[int, list[tuple[int, int]]]]:
     """Batches of what all workers read, taken from them in turn."""
     total, found = turns[-1], []
-    for number in range(-(-total // size)):
-        wanted = min(total, shape.shuffle_buffer + size * (number + 1))
+    for number in range(ways.batches(total)):
+        wanted = ways.needs(number, total)
         for lane in lanes:
             lane.needs.append(min(len(lane.items), -(-wanted // len(lanes))))
-        epoch = epochs[int(np.searchsorted(turns, min(number * size, total - 1), side="right"))]
+        first = min(number * ways.size, total - 1)
+        epoch = epochs[int(np.searchsorted(turns, first, side="right"))]
         found.append((epoch, [(lane.worker, number) for lane in lanes]))
     return found
 

@@ -14,12 +14,13 @@ _ACTS: dict[str, tuple[str, type, int]] = {
     "batch_size": ("batch_size", int, 1), "num_workers": ("num_workers", int, 0), "prefetch_factor": ("prefetch", int, 1),
     "prefetch_buffer_size": ("prefetch", int, -1), "num_parallel_calls": ("num_workers", int, -1),
     "shuffle": ("shuffle", bool, 0), "seed": ("seed", int, 0), "drop_last": ("drop_last", bool, 0),
-    "drop_remainder": ("drop_last", bool, 0), "shuffle_buffer_size": ("shuffle_buffer", int, 1),
+    "drop_remainder": ("drop_last", bool, 0),
 }  # fmt: skip
 _INERT = {
     "pin_memory": _NO_TENSOR, "return_type": _NO_TENSOR, "writable": _NO_TENSOR,
     "persistent_workers": "readers live as long as the run",
     "distributed": "ranks are started by --ranks or mpirun",
+    "shuffle_buffer_size": "a shuffle is over everything, not over a buffer",
     "deterministic": "a loader hands batches over in order",
     "reshuffle_each_iteration": "train.seed_change_epoch says it",
 }  # fmt: skip

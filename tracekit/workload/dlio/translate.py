@@ -10,7 +10,7 @@ from tracekit.errors import TracekitError
 from tracekit.uri import file_uri
 from tracekit.workload.distribution import Distribution
 from tracekit.workload.dlio import checks, frameworks
-from tracekit.workload.dlio.findings import ERROR, refuse
+from tracekit.workload.dlio.findings import ERROR, NOTE, refuse
 from tracekit.workload.dlio.settings import Settings, read
 from tracekit.workload.job import Checkpoint, DataSet, Evaluate, Job, Train
 from tracekit.workload.options import DIRECT_BYTES, LoaderOptions
@@ -141,6 +141,12 @@ def _format_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _train(settings: Settings, tuned: Mapping[str, Any]) -> Train:
+    files, samples = (settings[f"reader.{name}_shuffle"] != "off" for name in ("file", "sample"))
+    if files != samples and settings["dataset.num_samples_per_file"] > 1 and "shuffle" not in tuned:
+        kept, other = ("file", "sample") if files else ("sample", "file")
+        settings.add(
+            NOTE, f"reader.{kept}_shuffle", f"shuffles samples over all files here, whatever {other}_shuffle says"
+        )
     steps = settings["train.total_training_steps"]
     return Train(
         epochs=settings["train.epochs"],
@@ -152,7 +158,7 @@ def _train(settings: Settings, tuned: Mapping[str, Any]) -> Train:
         seed_changes=settings["train.seed_change_epoch"],
         shuffle_files=tuned.get("shuffle", settings["reader.file_shuffle"] != "off"),
         shuffle_samples=tuned.get("shuffle", settings["reader.sample_shuffle"] != "off"),
-        shuffle_buffer=tuned.get("shuffle_buffer", settings["reader.shuffle_size"]),
+        shuffle_buffer=settings["reader.shuffle_size"],
     )
 
 
