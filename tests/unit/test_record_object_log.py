@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from tracekit.record import object_ops
 from tracekit.record.object_log import ObjectLog, name_of
 
 
@@ -50,21 +49,6 @@ def test_an_exception_that_cannot_be_named_is_written_as_eio():
         name_of(error)
     begun(spool).failed(error)
     assert "'err': 'EIO'" in spool.lines[0]
-
-
-def test_what_a_full_disk_loses_is_counted_all_the_same(tmp_path):
-    """The number has its place on disk from the first request on: it is there when nothing more can be written."""
-    spool = Spool(full=True)
-    spool.directory = str(tmp_path)
-    log = ObjectLog(spool, repr)
-    for _ in range(3):
-        log.begin("s3", "read", "s3://b/k", 0, 10).done()
-    part = SimpleNamespace(token="1", pid=1, lost=2)
-    assert object_ops.chunks_of(tmp_path, part, None, 0, {}, None) == []
-    assert (part.lost, spool.lost) == (5, 0)
-    spool.token = "2"  # a forked child counts for itself
-    log.begin("s3", "read", "s3://b/k", 0, 10).done()
-    assert [object_ops._lost(tmp_path / f"{token}.lost") for token in ("1", "2", "3")] == [3, 1, 0]
 
 
 @pytest.mark.parametrize("encode", [repr, lambda _: 1 // 0])

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tracekit.record.lines import Lines
 
-SUFFIX, LOST = ".requests", ".lost"
+SUFFIX = ".requests"
 _NOTE = "_tracekit_request"
 _FIRST_FAILURE = 300
-_DEPTH, _DIGITS = 8, 20
+_DEPTH = 8
 _BROKEN = ("IncompleteRead", "RemoteDisconnected", "ClientPayload", "ContentLength")
 
 
@@ -42,7 +42,6 @@ class ObjectLog:
         # The request that the calling thread or task is about to send.
         self._sending: Any = ContextVar("tracekit_sending", default=None)
         self._followed: set[str] = set()
-        self._lost, self._room = 0, ""
         self.watched: dict[int, Any] = {}
         self.at_end: list[Callable[[], None]] = []
 
@@ -57,8 +56,6 @@ class ObjectLog:
         level: str = "wire",
     ) -> Request:
         """A request is about to be sent, or a client called that sends some (`level`: logical)."""
-        if self._room != self.spool.token:
-            self._make_room()
         return Request(self, {
             "op": op, "uri": uri, "offset": offset, "len": length, "layer": layer, "level": level, "attempts": attempt,
             "tid": get_native_id(), "at": list(self.spool.context.get()), "t0": monotonic_ns(),
@@ -92,27 +89,8 @@ class ObjectLog:
             self.lose()
 
     def lose(self) -> None:
-        """Count a request that could not be noted. The number has its place since the first one, so a full disk does not hide it."""
-        self._lost += 1
-        if not self._kept(posix.O_WRONLY):
-            self.spool.lose()
-
-    def _make_room(self) -> None:
-        self._lost, self._room = 0, self.spool.token
-        self._kept(posix.O_WRONLY | posix.O_CREAT)
-
-    def _kept(self, how: int) -> bool:
-        """Whether the number of lost requests could be written."""
-        try:
-            fd = posix.open(f"{self.spool.directory}/{self.spool.token}{LOST}", how | posix.O_CLOEXEC, 0o600)
-        except OSError:
-            return False
-        try:
-            return posix.pwrite(fd, b"%20d" % self._lost, 0) == _DIGITS
-        except OSError:
-            return False
-        finally:
-            posix.close(fd)
+        """Count a request that could not be noted."""
+        self.spool.lose()
 
     def quietly(self, look: Callable[[], Any]) -> Any:
         """What a look at files of ours gives: it is no I/O of the program's."""

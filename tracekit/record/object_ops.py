@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tracekit.interleave import Chunk
 from tracekit.record.files import Filter
-from tracekit.record.object_log import LOST, SUFFIX
+from tracekit.record.object_log import SUFFIX
 from tracekit.record.parts import Part
 from tracekit.record.samples import sample_codes
 from tracekit.trace import COLUMNS, NULL, IntArray, StringTable
@@ -55,19 +55,10 @@ def chunks_of(
         tables: The trace's string tables.
         batches: Gives ops their place in the training loop.
     """
-    part.lost += _lost(directory / f"{part.token}{LOST}")
     path = directory / f"{part.token}{SUFFIX}"
     pieces = _pieces(path) if path.exists() else iter(())
     read = partial(_columns, part=part, chosen=chosen, t0=t0, tables=tables, batches=batches)
     return [Chunk(max(piece.begins - t0, 0), partial(read, piece)) for piece in pieces]
-
-
-def _lost(path: Path) -> int:
-    """How many requests the process could not note."""
-    try:
-        return int(path.read_bytes() or 0)
-    except (OSError, ValueError):
-        return 0
 
 
 def _pieces(path: Path) -> Iterator[_Piece]:

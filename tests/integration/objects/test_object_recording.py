@@ -240,32 +240,55 @@ def test_fsspec_s_caches_are_recorded_by_what_they_fetch(s3, s3_server, tmp_path
 
 PIPE = """
     import os, sys
-    import boto3, webdataset
+    import boto3, fsspec, webdataset
+    from webdataset.gopen import gopen_schemes
     from smart_open import open as smart_open
     bucket = os.environ["BUCKET"]
-    client = boto3.client("s3")
     with webdataset.TarWriter("shard.tar") as shard:
         for index in range(5):
             shard.write({"__key__": f"{index:02}", "bin": bytes(1000 + index)})
-    client.upload_file("shard.tar", bucket, "shard.tar")
+    with smart_open(f"s3://{bucket}/shard.tar", "wb") as file, open("shard.tar", "rb") as local:
+        file.write(local.read())
     with open("fetch.py", "w") as file:
         file.write("import boto3, shutil, sys; shutil.copyfileobj(boto3.client('s3').get_object(Bucket=sys.argv[1], Key=sys.argv[2])['Body'], sys.stdout.buffer)")
-    samples = webdataset.WebDataset(f"pipe:{sys.executable} fetch.py {bucket} shard.tar", shardshuffle=False)
-    print([len(sample["bin"]) for sample in samples])
+    sizes = lambda url: [len(sample["bin"]) for sample in webdataset.WebDataset(url, shardshuffle=False)]
+    print(sizes(f"pipe:{sys.executable} fetch.py {bucket} shard.tar"))
+    gopen_schemes["s3"] = lambda url, mode="rb", bufsize=8192, **_: fsspec.open(url, mode, endpoint_url=os.environ["AWS_ENDPOINT_URL"]).open()
+    print(sizes(f"s3://{bucket}/shard.tar"))
     with smart_open(f"s3://{bucket}/shard.tar", "rb") as file:
         file.seek(2000)
         print(len(file.read(300)))
+    with smart_open(f"s3://{bucket}/shard.tar", "rb", transport_params={"defer_seek": True}) as file:
+        print(sum(len(line) for line in file))
 """
 
 
-def test_shards_through_a_pipe_and_smart_open_are_recorded(s3, tmp_path):
-    """What a child fetches for webdataset is in the trace as the child's; smart_open's range as boto3 asked for it."""
-    out, ops, trace = recorded(tmp_path, PIPE, environment={"BUCKET": s3})
-    assert out.splitlines() == [str([1000, 1001, 1002, 1003, 1004]), "300"]
-    own = next(op.pid for op in ops if op.op == "write")
+def test_shards_through_a_pipe_and_fsspec_and_smart_open_are_as_the_wire_has_them(s3, s3_server, tmp_path):
+    """What a child fetches for webdataset is the child's, what fsspec does the program's; smart_open's uploads, ranges and streams."""
+    proxy = Proxy(urlsplit(s3_server).port)
+    with proxy.serving() as port:
+        there = {"BUCKET": s3, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        out, ops, trace = recorded(tmp_path, PIPE, environment=there)
+    size = (tmp_path / "shard.tar").stat().st_size
+    samples = str([1000, 1001, 1002, 1003, 1004])
+    assert out.splitlines() == [samples, samples, "300", str(size)]
+    passed = [one for one in proxy.passed if one.path.strip("/").partition("/")[0] == s3]
+    assert Counter(METHODS.get(op.op, "HEAD") for op in ops) == Counter(one.method for one in passed)
+    assert Counter(op.err for op in ops if op.err) == Counter(str(one.status) for one in passed if one.status >= 300)
+    # Where a range has no end, the answer says which it is.
+    asked = Counter(
+        f"{one.range}{size - 1}" if one.range.endswith("-") else one.range
+        for one in passed
+        if one.method == "GET" and one.range
+    )
+    ranged = [op for op in ops if op.op == "read" and "range" in (op.flags or "").split(",")]
+    assert Counter(f"{op.offset}-{op.offset + op.len - 1}" for op in ranged) == asked
+    gets = [one for one in passed if one.method == "GET" and "list-type" not in one.query]
+    assert sum(op.op == "read" for op in ops) == len(gets)
+    own = next(op.pid for op in ops if op.op in ("write", "open"))
     (whole,) = (op for op in ops if op.op == "read" and op.pid != own)
-    assert (whole.offset, whole.ret) == (0, whole.len)
-    assert [op.offset for op in ops if op.op == "read" and op.pid == own][-1] == 2000
+    assert (whole.offset, whole.len, whole.ret) == (0, size, size)
+    assert sum(op.len for op in ops if op.op == "write") == size
     assert {op.level for op in ops} == {"wire"}
     assert trace.trailer.lost == 0
 
