@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -569,6 +570,27 @@ def test_without_permission_the_priority_stays_normal_and_that_is_said(tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("normal: real-time priority was refused")
+
+
+@needs_ring
+def test_helpers_of_a_ring_have_its_priority(files):
+    """A stream waits for the thread that opens its file as for the one that reads: all five have the priority, or none."""
+    ops = [
+        Op(files[n % 4], None if n % 2 else 0, 0 if n % 2 else 4096, n * MS, op="stat" if n % 2 else "read",
+           t_complete=n * MS + 1000, pid=1, tid=n % 2)
+        for n in range(400)
+    ]  # fmt: skip
+    seen = []
+
+    def look(_):
+        with suppress(ProcessLookupError):  # a thread that ended meanwhile
+            policies = [os.sched_getscheduler(int(tid)) for tid in os.listdir("/proc/self/task")]
+            seen.append(policies.count(os.SCHED_FIFO))
+
+    plan = make_plan(Trace.of(ops), Options(engine="uring"))
+    priority = engines.choose("uring", plan).engine.run(plan, Control(look)).priority
+    # The calling thread has it too, with another flag; and towards the end of the run threads go one by one.
+    assert max(seen) == (5 if priority == "real-time" else 0) or "taken away" in priority
 
 
 @native_engines

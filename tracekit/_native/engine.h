@@ -300,6 +300,11 @@ int64_t tk_issue_op(tk_issue *issue, tk_handles *handles, int32_t group, int64_t
 int64_t tk_delivered(const tk_issue *issue, const tk_op *op, int64_t result);
 
 /* -- engine.c -- */
+enum { TK_HELPERS = 4 };
+typedef struct {
+    _Atomic int32_t tid; /* 0: there is none */
+    int64_t cpu;         /* supervisor: CPU time at its last look */
+} tk_helper;
 struct tk_worker {
     tk_run *run;
     pthread_t thread;
@@ -338,6 +343,7 @@ struct tk_run {
     enum tk_how how;
     tk_worker *workers;
     int32_t worker_count;
+    tk_helper helpers[TK_HELPERS]; /* uring */
     int64_t max_errors;     /* -1: never stop */
     int64_t start_at;       /* the earliest start */
     tk_lock lock;           /* native: guards `streams` */

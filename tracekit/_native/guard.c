@@ -13,11 +13,21 @@
 enum { WINDOW_NS = 100000000 };
 enum { PRIORITY = 1 };
 
+/* One thread after the other, a ring's helpers last: its id, 0 where there is none, and where its CPU time is kept. */
+static int32_t thread_at(tk_run *run, int at, int64_t **cpu)
+{
+    bool worker = at < run->worker_count;
+    tk_helper *helper = worker ? NULL : &run->helpers[at - run->worker_count];
+    *cpu = worker ? &run->workers[at].cpu : &helper->cpu;
+    return atomic_load(worker ? &run->workers[at].tid : &helper->tid);
+}
+
 static int set_policy(tk_run *run, int policy, int priority)
 {
     struct sched_param parameter = {.sched_priority = priority};
-    for (int i = 0; i < run->worker_count; i++) {
-        int32_t tid = atomic_load(&run->workers[i].tid);
+    int64_t *cpu;
+    for (int i = 0; i < run->worker_count + TK_HELPERS; i++) {
+        int32_t tid = thread_at(run, i, &cpu);
         if (tid && sched_setscheduler(tid, policy, &parameter) < 0 && errno != ESRCH)
             return errno;
     }
@@ -46,11 +56,12 @@ void tk_guard_lower(tk_guard *guard)
         sched_setscheduler(0, guard->policy, &guard->parameter);
 }
 
-static int64_t cpu_time(pthread_t thread)
+/* By the thread's number, because a helper may be gone at any time; 0 then. */
+static int64_t cpu_time(int32_t tid)
 {
-    clockid_t clock;
+    clockid_t clock = (clockid_t)((~(unsigned)tid << 3) | 6); /* as pthread_getcpuclockid makes it: scheduled time of a thread */
     struct timespec used;
-    if (pthread_getcpuclockid(thread, &clock) || clock_gettime(clock, &used))
+    if (tid == 0 || clock_gettime(clock, &used))
         return 0;
     return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
 }
@@ -60,9 +71,9 @@ void tk_guard_look(tk_run *run, tk_guard *guard)
     int64_t now = tk_now_ns(), span = now - guard->checked, most = 0, sum = 0;
     if (!guard->wanted || span < WINDOW_NS)
         return;
-    for (int i = 0; i < run->worker_count; i++) {
-        int64_t cpu = cpu_time(run->workers[i].thread), used = cpu - run->workers[i].cpu;
-        run->workers[i].cpu = cpu;
+    for (int i = 0; i < run->worker_count + TK_HELPERS; i++) {
+        int64_t *before, cpu = cpu_time(thread_at(run, i, &before)), used = cpu > *before ? cpu - *before : 0;
+        *before = cpu;
         most = used > most ? used : most;
         sum += used;
     }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void tk_queue_append(tk_queue *line, tk_flight *one)
@@ -45,9 +46,19 @@ static void help(tk_helpers *helpers, tk_flight *one)
     one->result.complete = tk_now_ns();
 }
 
+/* The supervisor gives helpers the priority of the ring's thread: a stream waits for them as it does for that. */
+static void introduce(tk_helpers *helpers)
+{
+    tk_helper *place = &helpers->run->helpers[atomic_fetch_add(&helpers->places, 1)];
+    atomic_store(&place->tid, (int32_t)syscall(SYS_gettid));
+    atomic_fetch_add(&helpers->here, 1);
+    tk_futex_wake(&helpers->here, 1);
+}
+
 static void *helper_main(void *argument)
 {
     tk_helpers *helpers = argument;
+    introduce(helpers);
     pthread_mutex_lock(&helpers->lock);
     for (;;) {
         tk_flight *one = tk_queue_take(&helpers->to_do);
@@ -69,7 +80,7 @@ static void *helper_main(void *argument)
     return NULL;
 }
 
-/* 0, or the errno of what could not be started. */
+/* They are there when this returns. 0, or the errno of what could not be started. */
 int tk_helpers_start(tk_helpers *helpers)
 {
     helpers->bell = eventfd(0, EFD_CLOEXEC);
@@ -80,6 +91,8 @@ int tk_helpers_start(tk_helpers *helpers)
         if (error)
             return error;
     }
+    for (uint32_t here; (here = atomic_load(&helpers->here)) < TK_HELPERS;)
+        tk_futex_wait(&helpers->here, here, 0);
     return 0;
 }
 

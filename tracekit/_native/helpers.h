@@ -19,11 +19,11 @@ typedef struct {
     tk_flight *first, *last;
 } tk_queue;
 
-enum { TK_HELPERS = 4 };
 typedef struct {
     tk_run *run;
     pthread_t threads[TK_HELPERS];
     int count;
+    _Atomic uint32_t places, here; /* threads that have begun; futex: and are known to the run */
     pthread_mutex_t lock; /* guards the two lists below */
     pthread_cond_t work;
     tk_queue to_do, done;
