@@ -24,8 +24,7 @@ enum { READ_NS = 1500, BYTES_PER_NS = 8 };
 enum { ALONE_NS = 20000, CROWD_NS = 20000, COMING_NS = 30000 };
 /* After so many ops in a row that did not block the watch is taken up. */
 enum { QUICK_OPS = 4096 };
-/* How much a worker takes at once where more is due than one op for each: the lock and what it guards then go from core to core
-   once for several ops. */
+/* How much a worker takes at once in a burst: the lock and what it guards then go from core to core once for several ops. */
 enum { HAND_NS = TK_HAND * READ_NS };
 
 enum next { OVER, CLAIMED, WATCH, HELP, IDLE };
@@ -121,11 +120,11 @@ static void want_help(tk_run *run, step *next, int64_t at, int count)
     atomic_store_explicit(&run->post.help_at, at, memory_order_relaxed);
 }
 
-/* Take what is due, and its equal share of what has piled up. When that will be done. */
+/* Take what is due, and several where so much has piled up that every core has as many. When that will be done. */
 static int64_t take_in_hand(tk_run *run, tk_hand *hand, int64_t now)
 {
     tk_heap *heap = &run->streams.heap;
-    int64_t share = load_until(heap, 0, now, HAND_NS * (int64_t)run->cores) / run->cores;
+    int64_t enough = HAND_NS * (int64_t)run->cores, share = load_until(heap, 0, now, enough) >= enough ? HAND_NS : 0;
     int64_t ends = heap->entries[0].key > now ? heap->entries[0].key : now, begun = ends;
     hand->count = hand->next = 0;
     do {
