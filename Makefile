@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes that run tests side by side.
+JOBS ?= 2
 SOURCES := $(shell git ls-files pyproject.toml README.md 'tracekit/*' 'harness/*' 'golden/*' 2>/dev/null)
 C_SOURCES := $(wildcard tracekit/_native/*.c)
 
@@ -20,8 +22,16 @@ help:
 demo: $(VENV)/.installed $(VENV)/.torch
 	$(BIN)/harness demo
 
+# What measures nothing runs side by side; what looks at times or at the whole machine follows alone, also when something has
+# failed before.
 test: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests $(VENV)/.azurite $(VENV)/.goldens
-	TRACEKIT_TESTS_USE_INSTALLED=1 $(BIN)/pytest -m "not long" $(PYTEST_ARGS)
+	@export TRACEKIT_TESTS_USE_INSTALLED=1; ran=; failed=; \
+	part() { \
+	  echo "== tests $$1: $$2"; $(BIN)/pytest -m "not long and $$2" $$3 $(PYTEST_ARGS); \
+	  case $$? in 0) ran=yes;; 5) echo "none of them asked for";; *) failed=yes;; esac; }; \
+	part "side by side" "not serial" "-n $(JOBS) --dist loadfile --no-loadscope-reorder"; \
+	part "one by one" "serial"; \
+	test -z "$$failed" -a -n "$$ran"
 
 check-long: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests $(VENV)/.azurite $(VENV)/.peers
 	TRACEKIT_TESTS_USE_INSTALLED=1 $(BIN)/pytest -m long $(PYTEST_ARGS)

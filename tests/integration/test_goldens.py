@@ -81,6 +81,7 @@ def test_each_golden_fails_the_runs_of_the_others(goldens):
                 assert tally.named
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("name", LIVE)
 def test_its_program_does_here_what_it_did_there(name, tmp_path, goldens):
     """The golden's own program, recorded on this machine with another seed: nothing that counts fails."""

@@ -10,6 +10,8 @@ import pytest
 
 import golden
 
+pytestmark = pytest.mark.serial
+
 READER = """
 import sys, threading
 def read(names):

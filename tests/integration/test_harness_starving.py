@@ -69,6 +69,7 @@ def finding(verdict, name):
     return next(found for found in verdict.findings if found.id == name)
 
 
+@pytest.mark.serial
 def test_a_real_loader_that_starves_fails_and_one_that_is_fed_passes(recorded):
     """The same reads with 100 ms of compute per step and with none: only the second keeps its consumer waiting.
 

@@ -93,6 +93,7 @@ def test_spawned_workers_are_the_same_job(record):
     assert check(record("spawn", "--start-method", "spawn"), "--golden", "torch-like")[0] == 0
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("time", range(3))
 def test_a_faithful_replay_passes(record, time, tmp_path):
     """Recorded pace, judged op by op: PASS, sizes, bytes per step and throughput within ±10 %."""
@@ -105,6 +106,7 @@ def test_a_faithful_replay_passes(record, time, tmp_path):
     assert all(0.9 <= effects[name] <= 1.1 for name in ("size.mean", "step.bytes", "throughput", "time.duration"))
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize(
     ("options", "criterion"),
     [
@@ -146,6 +148,7 @@ def test_a_golden_runs_its_own_program_here(data, tmp_path):
     assert kept.exists()
 
 
+@pytest.mark.serial
 def test_the_demonstration_comes_out_as_it_should(tmp_path):
     """It records, replays, passes the good replay, fails the hasty one by name, and leaves traces and summaries."""
     done = run("-m", "harness.cli", "demo", "--dir", tmp_path / "demo")

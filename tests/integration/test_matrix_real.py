@@ -12,6 +12,8 @@ from tracekit.storage import direct, restore
 from tracekit.trace import Header, Op, Trace, Trailer
 from tracekit.uri import file_uri
 
+pytestmark = pytest.mark.serial
+
 MIB = 1 << 20
 FILES, FILE_BYTES, READ = 6, 4 * MIB, 128 * 1024
 

@@ -15,6 +15,8 @@ from tracekit.errors import UsageError
 from tracekit.metrics import Metrics
 from tracekit.trace import Trace
 
+pytestmark = pytest.mark.serial
+
 NAMES = golden.names()
 KIB = 1024
 # A busy machine may leave a verdict open; what is asked for is that it comes out, not that it does at once.

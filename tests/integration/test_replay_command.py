@@ -138,6 +138,7 @@ def test_json_on_stdout_is_the_statement_of_the_trailer(data: list[Path], tmp_pa
     assert json.loads(done.stdout) == trailer.run
 
 
+@pytest.mark.serial
 def test_a_degraded_run_can_be_accepted(data: list[Path], tmp_path: Path) -> None:
     """With a busy process on every core the run is DEGRADED, exit 3; --accept-degraded ends with 0 where it was delivered."""
     path = saved(recording(data, 60, 5 * MS), tmp_path)

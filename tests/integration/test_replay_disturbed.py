@@ -19,6 +19,8 @@ from tracekit import formats
 from tracekit.trace import Op, Trace
 from tracekit.uri import file_uri
 
+pytestmark = pytest.mark.serial
+
 MS = 1_000_000
 COMMAND = [sys.executable, "-m", "tracekit", "replay"]
 DIRECT = ("--cache", "direct", "--engine", "native")

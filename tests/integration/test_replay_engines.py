@@ -496,6 +496,7 @@ def test_the_python_threads_do_not_pretend_to_keep_global_order(files):
     assert engines.choose("auto", plan).engine.name == "native"
 
 
+@pytest.mark.serial
 @native_engines
 def test_priority_goes_when_a_core_is_used_up(files, engine):
     """A run that keeps a core busy throughout loses real-time priority before the kernel stops it for 50 ms."""
