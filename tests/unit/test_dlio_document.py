@@ -195,7 +195,9 @@ def test_what_comes_from_the_command_line_says_so():
 @given(st.text(max_size=30))
 def test_no_text_ends_in_a_traceback(text):
     """Any text after `=` is a value or a usage error."""
+    said = ""
     try:
         overrides.value_of(text)
-    except UsageError:
-        pass
+    except UsageError as error:
+        said = str(error)
+    assert "\n" not in said

@@ -269,7 +269,8 @@ def test_a_pass_that_is_forgotten_ends_its_threads(folder):
     del run
     gc.collect()
     for thread in threads:
-        thread.join()
+        thread.join(600)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_decoding_is_time_of_the_workers(folder):

@@ -44,15 +44,15 @@ def spool(tmp_path):
     return tmp_path / "spool"
 
 
-def _read_all(spool: Path) -> list[int]:
-    """Read in a process of its own that spools there: the inodes of its chunks. Every read is in them."""
+def _read_all(spool: Path) -> tuple[int, set[int]]:
+    """Read in a process of its own that spools there: how many reads are in its chunks, and their inodes."""
     head = SPOOL.format(spool=str(spool), tsc=time_stamp_counter()[0])
     subprocess.run(
         [sys.executable, "-c", head + PROGRAM.format(reads=READS)], cwd=spool.parent, check=True, timeout=600
     )
     paths = list(spool.glob("*.ops"))
-    assert sum(chunks._Chunk.read(path).kinds.tolist().count(1) for path in paths) == READS
-    return [path.stat().st_ino for path in paths]
+    reads = sum(chunks._Chunk.read(path).kinds.tolist().count(1) for path in paths)
+    return reads, {path.stat().st_ino for path in paths}
 
 
 def _asked_for(place: Path) -> set[int]:
@@ -70,7 +70,9 @@ def test_chunks_that_lie_ready_are_taken(spool):
     """A process that fills its chunks goes on in spare ones, of which nothing is left at the end, and loses no read."""
     with spares.kept(str(spool)):
         ready = _asked_for(spool / "spares")
-        assert ready & set(_read_all(spool))
+        reads, used = _read_all(spool)
+    assert reads == READS
+    assert ready & used
     assert sorted({path.suffix for path in spool.iterdir()}) == [".ops"]
 
 
@@ -95,14 +97,14 @@ def test_without_a_spare_of_the_right_size_a_process_makes_its_own(spool, ready)
     (spool / "spares").mkdir()
     for number in range(spares.COUNT if ready else 0):
         (spool / "spares" / str(number)).write_bytes(ready)
-    _read_all(spool)
+    assert _read_all(spool)[0] == READS
 
 
 def test_a_kernel_without_watches_keeps_none(spool, monkeypatch):
     """Where there is no inotify instance to be had, the body runs without spares."""
     monkeypatch.setattr(spares, "_watch", lambda _place: None)
     with spares.kept(str(spool)):
-        _read_all(spool)
+        assert _read_all(spool)[0] == READS
     assert not list(spool.glob("spares/*"))
 
 
