@@ -24,7 +24,7 @@ LIVE = [name for name in NAMES if name != "torch-like"]
 def harness(*words):
     """`harness …` to its end."""
     command = [sys.executable, "-m", "harness.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=840, check=False)
 
 
 @pytest.fixture(scope="module")

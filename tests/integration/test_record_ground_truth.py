@@ -224,11 +224,11 @@ def test_dataloader_ids_are_right(tmp_path, how):
 @needs_torch
 @needs_strace
 @pytest.mark.torch
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_dataloader_matches_strace(tmp_path, context):
+@pytest.mark.parametrize(("context", "workers"), [("fork", "fresh"), ("spawn", "persistent")])
+def test_dataloader_matches_strace(tmp_path, context, workers):
     """Every read strace sees a DataLoader's workers do on the data is in the trace, and nothing else."""
     data = _numbered_files(tmp_path)
-    truth, trace = _both(tmp_path, LOADER, data, context, "2", "fresh")
+    truth, trace = _both(tmp_path, LOADER, data, context, "2", workers)
     assert sum(truth.values()) == 2 * 23 * 3
     assert _recorded(trace, data) == truth
 

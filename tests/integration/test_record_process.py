@@ -251,7 +251,7 @@ def test_sigkill_loses_at_most_the_op_in_flight(tmp_path):
         command = [*RECORD, "--force", "-o", "trace.jsonl", "--", sys.executable, "program.py", "data", "count"]
         process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         count = tmp_path / "count"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 6000
         while not (count.exists() and count.stat().st_size == 8) and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(chance.random() * 0.3)
@@ -358,7 +358,7 @@ open('alive', 'w').close()"
     assert [process.get("running") for process in trace.trailer.processes] == [None, True]
     assert sum(op.op == "read" and op.ret == 5000 for op in trace) == 1
     assert "still running" in done.stderr
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (tmp_path / "alive").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -74,7 +74,7 @@ def saved(trace: Trace, tmp_path: Path, name: str = "t.jsonl") -> Path:
     return path
 
 
-def replay(*arguments: object, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def replay(*arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run the command."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False
@@ -177,7 +177,7 @@ def on_a_terminal(command: list[str], columns: int, **environment: str) -> str:
             break
         shown += piece
     os.close(leader)
-    assert process.wait(60) in (0, 3), shown
+    assert process.wait(600) in (0, 3), shown
     return shown.decode()
 
 
@@ -539,7 +539,7 @@ def test_a_replay_can_be_replayed(data: list[Path], tmp_path: Path) -> None:
 
 def _wait_for_results(folder: Path) -> Path:
     """The working files of a replay that has begun to issue ops."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while not (found := [path.parent for path in folder.glob("*.parts/results")]):
         assert time.monotonic() < end, "the replay did not begin"
         time.sleep(0.01)
@@ -548,7 +548,7 @@ def _wait_for_results(folder: Path) -> Path:
 
 def _wait_for_records(results: Path, count: int) -> None:
     """Wait until so many records are written, and then for more of them twice."""
-    end, seen = time.monotonic() + 60, {64 * count}
+    end, seen = time.monotonic() + 600, {64 * count}
     while len(seen) < 4:
         assert time.monotonic() < end, "the replay does not go on"
         seen.add(max(64 * count, results.stat().st_size))

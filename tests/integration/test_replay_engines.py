@@ -452,9 +452,13 @@ def test_a_worker_that_waits_is_called_back_for_what_is_due_earlier(files, monke
     rows = [Op(files[0], 0, 4096, 0, t_complete=1000, pid=1, tid=1)]
     rows += [Op(files[0], 0, 4096, t, t_complete=t + 1000, pid=1, tid=2) for t in (0, 400 * MS)]
     rows += [Op(files[1], 0, 4096, 20 * MS, t_complete=20 * MS + 1000, pid=1, tid=tid) for tid in (3, 4, 5)]
-    done = replay(Trace.of(rows).sorted(), Options(engine="native", pace="think")).trace
-    freed = done.col("tid") >= 3
-    assert (done.col("t_submit")[freed] < 200 * MS).all()
+    # A busy machine may keep them waiting for as long; behind a thread asleep they would be late every time.
+    for _ in range(5):
+        done = replay(Trace.of(rows).sorted(), Options(engine="native", pace="think")).trace
+        freed = done.col("t_submit")[done.col("tid") >= 3]
+        if (freed < 200 * MS).all():
+            break
+    assert (freed < 200 * MS).all()
 
 
 @native_engines

@@ -332,11 +332,12 @@ long in_a_thread(const char *path)
 
 static int blocked[2];
 static void cleanup(void *done) { *(int *)done = 1; }
-static int cleaned;
+static int cleaned, waiting;
 static void *read_for_ever(void *path)
 {
     long total = by_read(path);
     pthread_cleanup_push(cleanup, &cleaned);
+    __atomic_store_n(&waiting, 1, __ATOMIC_RELEASE);
     total += read(blocked[0], buffer, 1);
     pthread_cleanup_pop(0);
     return (void *)total;
@@ -345,11 +346,13 @@ long in_a_cancelled_thread(const char *path)
 {
     pthread_t thread;
     void *result;
-    cleaned = 0;
+    cleaned = waiting = 0;
     if (pipe(blocked))
         return -1;
     pthread_create(&thread, NULL, read_for_ever, (void *)path);
-    usleep(50000);
+    while (!__atomic_load_n(&waiting, __ATOMIC_ACQUIRE))
+        usleep(1000);
+    usleep(50000); /* by now it is most likely in the read that never returns */
     pthread_cancel(thread);
     pthread_join(thread, &result);
     close(blocked[0]);
