@@ -159,6 +159,55 @@ def emit_lines(columns: int, texts: int, start: int, stop: int, out: int, room: 
         ValueError: If an address is missing, or a row has a code that is not in its column's table.
     """
 
+def tally_follow(
+    count: int, group: int, uri: int, offset: int, end: int, last_uri: int, last_end: int, gap: int, before: int, /
+) -> None:
+    """What comes before each of `count` reads in its group; addresses of int64 arrays, the last of bytes.
+
+    The caller keeps every array alive during the call, and sees to it that groups are from 0 and within `last_uri` and
+    `last_end`, which hold -1 for a group without a read. What is written is described in tracekit.metrics.following.
+    """
+
+def tally_runs(count: int, uri: int, follows: int, lasting: int, lengths: int, /) -> int:
+    """Write the lengths of the runs that end within `count` reads; how many did. `lasting` has each file's length so far."""
+
+def tally_histogram(count: int, values: int, counts: int, /) -> tuple[int, int, int, int]:
+    """Count int64 values into `tally_buckets` counts.
+
+    Returns:
+        (smallest, largest, high, low): the ends, and the sum as high * 2^64 + low.
+
+    Raises:
+        ValueError: If a value is below 0.
+    """
+
+def tally_buckets() -> int:
+    """How many counts `tally_histogram` needs room for."""
+
+def groups(keys: int, width: int, /) -> object:
+    """A new table of rows of `width` int64 columns, of which the first `keys` are the key and the others sums.
+
+    Raises:
+        ValueError: If there is no key or more than 4, or more than 8 columns.
+        MemoryError: If there is no room.
+    """
+
+def groups_add(groups: object, columns: int, start: int, count: int, most: int, /) -> tuple[int, int]:
+    """Add rows whose columns' addresses stand at `columns`, from row `start` on, as long as there are at most `most` keys.
+
+    Returns:
+        (taken, keys): how many rows were added, and how many keys there are now.
+
+    Raises:
+        MemoryError: If the table cannot grow.
+    """
+
+def groups_columns(groups: object, columns: int, /) -> None:
+    """Copy the rows, in order of first appearance, to the columns whose addresses stand at `columns`."""
+
+def groups_clear(groups: object, /) -> None:
+    """Forget all rows."""
+
 def people() -> object:
     """A new table of those who issue ops: each combination of pid, tid, worker and rank has a number."""
 

@@ -13,10 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+try:
+    from tracekit import _core
+except ImportError:
+    _core = None  # type: ignore[assignment]
 
 SUB_BITS = 7
 _HALF = 1 << SUB_BITS
@@ -82,6 +87,9 @@ class Histogram:
         Raises:
             ValueError: If a value or weight is negative or no integer, or their lengths differ.
         """
+        if weights is None and _is_plain(values):
+            self._take(*_counted(values))
+            return
         data = _integers(values, "values")
         if weights is None:
             self._take(data, np.bincount(bucket_of(data)), len(data), _exact_sum(data))
@@ -227,6 +235,23 @@ class Histogram:
         low, high = int(seen.min()), int(seen.max())
         self.minimum = low if self.minimum is None else min(self.minimum, low)
         self.maximum = high if self.maximum is None else max(self.maximum, high)
+
+
+def _is_plain(values: ArrayLike) -> TypeGuard[Counts]:
+    """Whether the core takes them as they are."""
+    if _core is None:
+        return False
+    if not isinstance(values, np.ndarray):
+        return False
+    return values.dtype == np.int64 and values.ndim == 1 and len(values) > 0
+
+
+def _counted(values: Counts) -> tuple[Counts, Counts, int, int]:
+    """The smallest and the largest of some values, their counts by bucket, how many they are, and their sum."""
+    data, counts = np.ascontiguousarray(values), np.zeros(_core.tally_buckets(), np.int64)
+    low, high, upper, lower = _core.tally_histogram(len(data), data.ctypes.data, counts.ctypes.data)
+    ends = np.array([low, high], np.int64)
+    return ends, counts[: int(bucket_of(ends)[1]) + 1], len(data), (upper << 64) + lower
 
 
 def _integers(values: ArrayLike, what: str) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracekit.metrics import Metrics, Stream, groups
+from tracekit.metrics import Metrics, Stream, groups, held
 from tracekit.metrics.arrivals import Windows, windows
 from tracekit.metrics.groups import Groups
 from tracekit.metrics.keys import codes_of, sorted_order
@@ -111,13 +111,12 @@ def test_groups_are_those_of_a_dict_also_from_a_file(rows, cuts, most):
 
 def test_many_small_pieces_are_put_together():
     """Sums of a thousand pieces of one row are kept in some dozens of arrays, and are right."""
-    grouping = Groups(1)
+    sorted_runs = held.Sorted(1, 1 << 20)
     for number in range(1000):
-        grouping.add([np.array([number % 7])], [np.array([1])])
+        assert list(sorted_runs.add([np.array([number % 7]), np.array([1])])) == []
 
-    assert len(grouping._runs) <= groups._MOST_RUNS + 1
-    ((_, (sums,)),) = grouping.rows()
-    assert sums.tolist() == [143] * 6 + [142]
+    assert len(sorted_runs._runs) <= held._MOST_RUNS + 1
+    assert sorted_runs.rows()[1].tolist() == [143] * 6 + [142]
 
 
 MARKS = st.tuples(st.integers(0, 12), st.integers(0, 4), st.sampled_from([None, 0, 1]), st.sampled_from([None, 1, 2]))

@@ -17,6 +17,15 @@ PyObject *tk_door_fetch_layout(PyObject *self, PyObject *unused);
 PyObject *tk_door_crc32c(PyObject *self, PyObject *arguments);
 PyObject *tk_door_emit_lines(PyObject *self, PyObject *arguments);
 
+PyObject *tk_door_tally_follow(PyObject *self, PyObject *arguments);
+PyObject *tk_door_tally_runs(PyObject *self, PyObject *arguments);
+PyObject *tk_door_tally_histogram(PyObject *self, PyObject *arguments);
+PyObject *tk_door_tally_buckets(PyObject *self, PyObject *unused);
+PyObject *tk_door_groups(PyObject *self, PyObject *arguments);
+PyObject *tk_door_groups_add(PyObject *self, PyObject *arguments);
+PyObject *tk_door_groups_columns(PyObject *self, PyObject *arguments);
+PyObject *tk_door_groups_clear(PyObject *self, PyObject *capsule);
+
 PyObject *tk_door_people(PyObject *self, PyObject *unused);
 PyObject *tk_door_people_known(PyObject *self, PyObject *capsule);
 PyObject *tk_door_compile_rows(PyObject *self, PyObject *arguments);

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from tracekit.analysis.groups import Groups, Sums
 from tracekit.analysis.pieces import pieces
 from tracekit.analysis.prefixes import Prefixes
+from tracekit.metrics.following import Followers
 from tracekit.metrics.schema import metric
 from tracekit.metrics.view import Places, View
-from tracekit.trace import NULL, Trace, Trailer
+from tracekit.trace import NULL, Mask, Trace, Trailer
 
 Ints = NDArray[np.int64]
 
@@ -35,12 +36,11 @@ class Files:
 
     def __init__(self) -> None:
         self.sums = Sums()
-        self._end = np.zeros(0, np.int64)
+        self._followers = Followers()
 
     def update(self, view: View, names: int) -> None:
         """Count the data ops of the next piece in order of time; its codes of files are below `names`."""
         self.sums.grow(names)
-        self._end = np.concatenate([self._end, np.full(max(0, names - len(self._end)), NULL)])
         uri, moved, reads, timed = view.col("uri"), view.moved, view.reads, view.timed
         self.sums.add("ops", uri)
         read_uri, read_moved = (uri, moved) if reads.all() else (uri[reads], moved[reads])
@@ -59,21 +59,14 @@ class Files:
         if not placed.all():
             uri, offset, moved = uri[placed], offset[placed], moved[placed]
         self.sums.highest("extent", uri, offset + moved)
-        self._follow(view.places_by_file)
+        self._follow(view.places)
 
     def _follow(self, places: Places) -> None:
         """Which reads start where the one of the same file before them ended, also that of an earlier piece."""
-        uri, offset, end = places.uri, places.offset, places.end
-        if not len(uri):
-            return
-        first = np.concatenate([[True], uri[1:] != uri[:-1]])
-        before = np.concatenate([[NULL], end[:-1]])
-        before[first] = self._end[uri[first]]
-        known = before != NULL
-        self.sums.add("followed", uri[known])
-        self.sums.add("sequential", uri[known & (before == offset)])
-        last = np.concatenate([uri[1:] != uri[:-1], [True]])
-        self._end[uri[last]] = end[last]
+        if len(places.uri):
+            followed = self._followers.take(places.uri, places)
+            self.sums.add("followed", _chosen(places.uri, followed.same))
+            self.sums.add("sequential", _chosen(places.uri, followed.goes_on))
 
     def groups(self, names: Sequence[str], sizes: Mapping[str, int]) -> Groups:
         """Every file that was read or written, the one with the most bytes first."""
@@ -106,6 +99,10 @@ class Files:
             total / int(there) if there else None,
             bool(known) and all(size is not None for size in known),
         )
+
+
+def _chosen(values: Ints, chosen: Mask) -> Ints:
+    return values if bool(chosen.all()) else values[chosen]
 
 
 def by_file(trace: Trace) -> Groups:

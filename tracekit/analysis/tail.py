@@ -76,7 +76,8 @@ class Slowest:
 
     def __init__(self, threads: Threads, most: int = _MOST_KEPT) -> None:
         self._most = most
-        self._kept = {name: np.zeros(0, np.int64) for name in _KEPT}
+        self._kept: dict[str, list[Ints]] = {name: [np.zeros(0, np.int64)] for name in _KEPT}
+        self._count = 0
         # The largest service time that was not kept.
         self._dropped = -1
         self._sizes = np.zeros(_SIZE_CLASSES, np.int64)
@@ -101,31 +102,38 @@ class Slowest:
         self._windows.add(columns["start"])
         slow = columns["service"] > self._dropped
         for name, array in columns.items():
-            self._kept[name] = np.concatenate([self._kept[name], array[slow]])
-        if len(self._kept["service"]) > self._most:
+            self._kept[name].append(array[slow])
+        self._count += len(self._kept["service"][-1])
+        if self._count > self._most:
             self._prune()
 
+    def _joined(self) -> dict[str, Ints]:
+        return {name: np.concatenate(parts) for name, parts in self._kept.items()}
+
     def _prune(self) -> None:
-        service = self._kept["service"]
+        kept = self._joined()
+        service = kept["service"]
         edge = int(np.partition(service, len(service) - self._most // 2)[len(service) - self._most // 2])
         keep = service >= edge
         # So many may be equally slow that they all have to go.
         if int(keep.sum()) > self._most * 3 // 4:
             keep = service > edge
         self._dropped = max(self._dropped, int(service[~keep].max()))
-        self._kept = {name: array[keep] for name, array in self._kept.items()}
+        self._kept = {name: [array[keep]] for name, array in kept.items()}
+        self._count = int(keep.sum())
 
     def tail(self, uris: Sequence[str], *, share: float = 0.01, most: int = 10) -> Tail | None:
         """The slow ops and their classes; None where fewer than a hundred ops have a service time."""
         ops = int(self._sizes.sum())
         if ops < _FEWEST_OPS:
             return None
-        service = self._kept["service"]
+        kept = self._joined()
+        service = kept["service"]
         # Counted from the slowest: the rank that np.quantile(method="higher") takes.
         rank = ops - 1 - int(np.ceil((ops - 1) * (1 - share)))
         edge = int(np.sort(service)[::-1][rank]) if rank < len(service) else 0
         threshold = max(edge, self._dropped + 1)
-        slow = {name: array[service >= threshold] for name, array in self._kept.items()}
+        slow = {name: array[service >= threshold] for name, array in kept.items()}
         count = len(slow["service"])
         part = _Parts(count / ops if count else 1.0, most)
         pairs = self._streams.pairs

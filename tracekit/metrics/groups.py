@@ -15,15 +15,10 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.metrics.keys import grouped
-
-Ints = NDArray[np.int64]
-Rows = list[Ints]
+from tracekit.metrics.held import Held, Ints, Rows, held, together
 
 # A million rows of two keys and two sums are 32 MiB, and several times as much while they are sorted.
 MOST_ROWS = 1 << 20
-# Small runs are put together before there are so many that they themselves take memory.
-_MOST_RUNS = 64
 _PARTITIONS = 64
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -41,7 +36,7 @@ class Groups:
         self._keys = keys
         self._hashed = keys if hashed is None else hashed
         self._most = most
-        self._runs: list[Rows] = []
+        self._held: Held | None = None
         self._away: _Away | None = None
         self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(_PARTITIONS)]
 
@@ -49,44 +44,35 @@ class Groups:
         """Add values to the sums of their keys; every call gives as many values."""
         if not len(keys[0]):
             return
-        grouped_keys, sums = grouped(keys, values)
-        self._runs.append([*grouped_keys, *sums])
-        if sum(map(_count, self._runs)) > self._most:
-            self._runs = [self._together(self._runs)]
-            if 2 * _count(self._runs[0]) > self._most:
-                self._put_away(self._runs.pop())
-        elif len(self._runs) > _MOST_RUNS:
-            self._runs = [self._together(self._runs)]
+        if self._held is None:
+            self._held = held(self._keys, len(keys) + len(values), self._most)
+        for rows in self._held.add([*keys, *values]):
+            self._put_away(rows)
 
     def rows(self) -> Iterator[tuple[Rows, Rows]]:
-        """The distinct keys and their sums, in pieces that memory can hold; keys that hash alike are in one piece."""
+        """The distinct keys in their order, and their sums, in pieces that memory can hold; keys that hash alike are in one piece."""
+        rows = [] if self._held is None else self._held.rows()
         if self._away is None:
-            if self._runs:
-                yield self._divided(self._together(self._runs))
+            if rows:
+                yield self._divided(together(self._keys, [rows]))
             return
-        if self._runs:
-            self._put_away(self._together(self._runs))
-            self._runs = []
+        if rows:
+            self._put_away(rows)
+            self._held = None
         for pieces in self._pieces:
             if pieces:
-                yield self._divided(self._together([self._away.rows(*piece) for piece in pieces]))
+                yield self._divided(together(self._keys, [self._away.rows(*piece) for piece in pieces]))
 
     def __deepcopy__(self, memo: object) -> Groups:
         twin = Groups(self._keys, self._hashed, self._most)
-        twin._runs = list(self._runs)
+        if self._held is not None and (rows := self._held.rows()):
+            twin.add(*self._divided(rows))
         # What was put away is never changed, only added to: two can share it.
         twin._away, twin._pieces = self._away, [list(pieces) for pieces in self._pieces]
         return twin
 
     def _divided(self, rows: Rows) -> tuple[Rows, Rows]:
         return rows[: self._keys], rows[self._keys :]
-
-    def _together(self, runs: Sequence[Rows]) -> Rows:
-        if len(runs) == 1:
-            return runs[0]
-        columns = [np.concatenate(parts) for parts in zip(*runs, strict=True)]
-        keys, sums = grouped(columns[: self._keys], columns[self._keys :])
-        return [*keys, *sums]
 
     def _put_away(self, rows: Rows) -> None:
         self._away = self._away or _Away(len(rows))
@@ -125,10 +111,6 @@ class _Away:
         self._file.seek(first * self._width * 8)
         table = np.frombuffer(self._file.read(count * self._width * 8), np.int64).reshape(count, self._width)
         return [np.ascontiguousarray(column) for column in table.T]
-
-
-def _count(rows: Rows) -> int:
-    return len(rows[0])
 
 
 def partition(keys: Sequence[Ints]) -> NDArray[np.uint8]:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracekit.histogram import Histogram
+from tracekit.metrics.following import Followed, Followers, Runs
 from tracekit.metrics.groups import Groups
-from tracekit.metrics.keys import changes, sorted_order
 from tracekit.metrics.schema import metric
 from tracekit.metrics.slots import Slots
 from tracekit.metrics.view import Ints, Places, View
-from tracekit.trace import NULL, Mask
 
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -59,8 +58,8 @@ class OrderTally:
 
     def __init__(self) -> None:
         self._files = _Files()
-        self._in_uri, self._in_stream = _Followers(), _Followers()
-        self._runs = _Runs()
+        self._in_uri, self._in_stream = _Sequence(), _Sequence()
+        self._runs, self._run_lengths = Runs(), Histogram()
         self._seeks, self._stream_seeks = Histogram(), Histogram()
         self._places = Groups(2)
         self._reads = 0
@@ -74,16 +73,15 @@ class OrderTally:
         if not len(places.uri):
             return
         self._reads += len(places.uri)
-        self._add(view.places_by_file)
+        followed = self._in_uri.take(places.uri, places)
+        # A file's reads have one of the same file before them, or none.
+        self._seeks.add(np.abs(followed.gap[followed.same]))
+        self._run_lengths.add(self._runs.take(places.uri, followed.goes_on))
+        self._places.add([places.uri, places.offset], [])
         if view.streams is not None:
             streams = view.streams if len(places.uri) == len(view.streams) else view.streams[view.placed]
-            self._stream_seeks.add(np.abs(self._in_stream.take(streams, places)))
-
-    def _add(self, places: Places) -> None:
-        gap, has_before, _ = self._in_uri.take_sorted(places.uri, places)
-        self._seeks.add(np.abs(gap))
-        self._runs.take(places.uri, has_before, gap == 0)
-        self._places.add([places.uri, places.offset], [])
+            followed = self._in_stream.take(streams, places)
+            self._stream_seeks.add(np.abs(followed.gap[followed.same]))
 
     def result(self) -> Order:
         """What has come so far."""
@@ -93,7 +91,7 @@ class OrderTally:
             sequential_in_stream=self._in_stream.share if self._told & {"pid", "tid"} else None,
             seek_in_uri_hist=self._seeks,
             seek_in_stream_hist=self._stream_seeks if self._told & {"pid", "tid"} else Histogram(),
-            run_ops_hist=self._runs.result(),
+            run_ops_hist=self._run_lengths + Histogram.of(self._runs.open),
             reaccess_share=self._reaccess(),
             top1_file_share=self._files.top_share(),
             first_touch_jump_hist=Histogram.of(jumps),
@@ -111,76 +109,24 @@ class OrderTally:
         return 1 - sum(len(keys[0]) for keys, _ in self._places.rows()) / self._reads
 
 
-class _Followers:
-    """How often an op starts where the one before it in its group (a file, a stream) ended."""
+class _Sequence:
+    """How often a read starts where the one before it in its group (a file, a stream) ended."""
 
     def __init__(self) -> None:
-        self._uri, self._end = Slots(NULL), Slots(NULL)
+        self._followers = Followers()
         self._follow = self._all = 0
 
     @property
     def share(self) -> float | None:
-        """The share of ops that do, of those that have one before; None where there is none."""
+        """The share of reads that do, of those that have one before; None where there is none."""
         return self._follow / self._all if self._all else None
 
-    def take(self, group: Ints, places: Places) -> Ints:
-        """Take in ops in order of time; how far from its end those start that have one of the same file before them."""
-        if bool((group == group[0]).all()):
-            gap, _, same = self.take_sorted(group, places)
-        else:
-            order = sorted_order(group)
-            gap, _, same = self.take_sorted(group[order], places.taken(order))
-        return gap[same]
-
-    def take_sorted(self, group: Ints, places: Places) -> tuple[Ints, Mask, Mask]:
-        """Take in ops sorted by group, in order of time within each.
-
-        How far from the end of the one before them ops start that have one; which have; and of those, which are of its file.
-        """
-        uri, offset, end = places.uri, places.offset, places.end
-        first = changes(group)
-        last = np.append(first[1:], True)
-        before_uri, before_end = np.empty_like(uri), np.empty_like(end)
-        before_uri[1:], before_end[1:] = uri[:-1], end[:-1]
-        heads, tails = group[first], group[last]
-        before_uri[first], before_end[first] = self._uri.room(group)[heads], self._end.room(group)[heads]
-        self._uri.values[tails], self._end.values[tails] = uri[last], end[last]
-        known = before_end != NULL
-        gap, same = (offset - before_end)[known], (uri == before_uri)[known]
-        self._follow += int((same & (gap == 0)).sum())
-        self._all += len(gap)
-        return gap, known, same
-
-
-class _Runs:
-    """Lengths of maximal runs of reads that each continue the one before, within files."""
-
-    def __init__(self) -> None:
-        self._open = Slots()
-        self._lengths = Histogram()
-
-    def take(self, uri: Ints, has_before: Mask, follows: Mask) -> None:
-        """Take in reads sorted by file; `follows` says it of those that have one before."""
-        starts = np.ones(len(uri), np.bool_)
-        starts[has_before] = ~follows
-        first = changes(uri)
-        # Runs of this piece: they begin where one starts, and at each file.
-        begins = np.flatnonzero(starts | first)
-        lengths = np.diff(np.append(begins, len(uri)))
-        of_file = uri[begins]
-        goes_on = ~starts[begins]
-        open_before = self._open.room(uri)
-        lengths[goes_on] += open_before[of_file[goes_on]]
-        heads = first[begins]
-        over = heads & ~goes_on
-        ended = open_before[of_file[over]]
-        last = np.append(heads[1:], True)
-        self._lengths.add(np.concatenate([ended[ended > 0], lengths[~last]]))
-        open_before[of_file[last]] = lengths[last]
-
-    def result(self) -> Histogram:
-        """All runs, those included that go on."""
-        return self._lengths + Histogram.of(self._open.values[self._open.values > 0])
+    def take(self, group: Ints, places: Places) -> Followed:
+        """Take in the next reads; what comes before each."""
+        followed = self._followers.take(group, places)
+        self._follow += int(np.count_nonzero(followed.goes_on))
+        self._all += int(np.count_nonzero(followed.before))
+        return followed
 
 
 class _Files:

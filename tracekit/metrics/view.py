@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.metrics.keys import codes_of, sorted_order
+from tracekit.metrics.keys import codes_of
 from tracekit.trace import NULL, IntArray, Mask, Trace
 
 Ints = NDArray[np.int64]
@@ -143,11 +143,6 @@ class View:
             columns = [column[self.placed] for column in columns]
         uri, offset, moved = columns
         return Places(uri, offset, offset + moved)
-
-    @cached_property
-    def places_by_file(self) -> Places:
-        """The same by file, and in order of time within each."""
-        return self.places.taken(sorted_order(self.places.uri))
 
     @cached_property
     def timed(self) -> Mask:
