@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,27 @@ def test_checkpoints_are_described():
     assert found.checkpoints.bytes.value == 2 << 20
     assert yaml.safe_load(text.workload(found))["checkpoint"]["model_size"] == 2 << 20
     assert any("checkpoint" in sentence for sentence in found.unsaid())
+
+
+def test_evaluation_is_told_from_training():
+    """Steps that read a folder called val: training is described without them, and DLIO's part has them."""
+    trace = _map_style([list(range(48)), list(range(16)), list(range(48)), list(range(16))], prefix="file:///d/train/")
+    moved = [
+        replace(op, uri=op.uri.replace("train", "val" if op.epoch % 2 else "train"), epoch=op.epoch // 2)
+        for op in trace
+    ]
+    marks = [Mark(mark.mark, mark.t, mark.t_end, mark.step, mark.epoch // 2, mark.pid) for mark in trace.marks]
+    found = describe(Trace.of(moved, marks=marks), "t")
+    assert (found.own["files"]["count"].value, found.own["epochs"].value, found.mode) == (48, 2, "profile")
+    tree = yaml.safe_load(text.workload(found))
+    assert (tree["workflow"]["evaluation"], tree["dataset"]["num_files_eval"], tree["reader"]["batch_size_eval"]) == (
+        True,
+        16,
+        4,
+    )
+    assert (tree["evaluation"]["eval_after_epoch"], tree["evaluation"]["epochs_between_evals"]) == (1, 1)
+    assert tree["evaluation"]["eval_time"] == pytest.approx(0.005)
+    assert any("evaluation" in sentence for sentence in found.unsaid())
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,11 @@ TRAINING = {
 
 
 def _dataset(profile):
-    # Samples that do not go into batches, so that the last one tells.
-    recipe = (
-        replace(profile.recipe, samples=profile.recipe.samples + 1) if profile.recipe.samples > 1 else profile.recipe
-    )
-    names = recipe.names()[: 29 if recipe.samples > 1 else 90]
-    sizes = [recipe.size(number) for number in range(len(names))]
-    return madedata.dataset(recipe, Dataset(MemoryStorage({}), [f"m/{name}" for name in names], sizes))
+    """Files of samples of 9,000 bytes that do not go into batches, so that the last one tells."""
+    samples = profile.recipe.samples + 1 if profile.recipe.samples > 1 else 1
+    count = 29 if samples > 1 else 90
+    files = Dataset(MemoryStorage({}), [f"m/{number:03d}" for number in range(count)], [9000 * samples] * count)
+    return madedata.cut(files, samples)
 
 
 def _dealt(profile, dataset, **changes):

@@ -17,6 +17,7 @@ from tracekit.workload.distil.found import EXACT, HIGH, LOW, MEDIUM, UNKNOWN, Fo
 from tracekit.workload.distil.items import Items
 from tracekit.workload.distil.observed import Observed, observe
 from tracekit.workload.distil.order import order, same_every_epoch
+from tracekit.workload.distil.phases import Evaluation, apart
 from tracekit.workload.distil.visits import Visits, visits
 from tracekit.workload.distil.writes import Checkpoints, checkpoints
 
@@ -36,6 +37,7 @@ class Description:
         own: Our description, by section and key.
         same_order: Whether each epoch has an order of its own.
         checkpoints: What it writes; None for nothing.
+        evaluation: Its evaluation; None where nothing is seen of one.
         places: Where its files were.
         ranks: Processes that trained.
         left_out: Files that were read and are not the data set.
@@ -46,6 +48,7 @@ class Description:
     own: Tree
     same_order: Found
     checkpoints: Checkpoints | None
+    evaluation: Evaluation | None
     places: str
     ranks: int
     left_out: Sequence[str]
@@ -57,13 +60,16 @@ class Description:
         sure = all(found.confidence in (EXACT, HIGH) for name, found in shape.items() if name in _REQUESTS)
         # Jumps among records are drawn. Threads of the consumer that feed the same batches wake each other here, and meet less often.
         drawn = "random_index_mode" in self.own["loader"] or "together" in shape or shape["unit"].value == "record"
-        return REPEAT if sure and not drawn and self.ranks == 1 else PROFILE
+        alone = self.ranks == 1 and self.evaluation is None
+        return REPEAT if sure and not drawn and alone else PROFILE
 
     def unsaid(self) -> list[str]:
         """What the recording does not say, one sentence each."""
         told = [f"{path}: {found.how}" for path, found in paths(self.own) if found.confidence == UNKNOWN]
         if self.checkpoints is not None:
             told.append("checkpoints are described for DLIO and are not written by tracekit run; tracekit checkpoint measures them")  # fmt: skip
+        if self.evaluation is not None:
+            told.append("evaluation is described for DLIO; tracekit run drives the training alone, so what counts all reads of the recording will differ")  # fmt: skip
         return told
 
 
@@ -98,6 +104,7 @@ class _Describing:
     """What is derived one from the other, once."""
 
     def __init__(self, observed: Observed) -> None:
+        observed, self.evaluation = apart(observed)
         self.observed = observed
         self.visits: Visits = visits(observed.own)
         self.unit = item.unit_of(observed, self.visits)
@@ -161,7 +168,7 @@ class _Describing:
         where = os.path.commonpath([os.path.dirname(uri.partition("://")[2]) for uri in self.uris])
         about = f"{len(whole):,} ops, {len(observed.steps):,} steps"
         return Description(
-            observed.source, about, own, same_every_epoch(self.items), checkpoints(observed), where, observed.steps.ranks,
+            observed.source, about, own, same_every_epoch(self.items), checkpoints(observed), self.evaluation, where, observed.steps.ranks,
             observed.left_out,
         )  # fmt: skip
 

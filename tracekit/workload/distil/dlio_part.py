@@ -44,6 +44,7 @@ def dlio(description: Description) -> Tree:
     tree["train"] |= _time("computation_time", own["compute"])
     if own["decode"].value != "0":
         tree["reader"] |= _time("preprocess_time", own["decode"])
+    _add_evaluation(tree, description)
     written = _checkpoint(description)
     if written:
         tree["workflow"]["checkpoint"] = Found(True, HIGH, "it writes between steps")
@@ -105,6 +106,16 @@ def _time(name: str, found: Found) -> Tree:
         for key, value in numbers.items()
         if value
     } or {name: Found(0.0, found.confidence, found.how)}
+
+
+def _add_evaluation(tree: Tree, description: Description) -> None:
+    found = description.evaluation
+    if found is None:
+        return
+    tree["workflow"]["evaluation"] = Found(True, HIGH, "steps read a folder of their own", found.steps.value)
+    tree["dataset"]["num_files_eval"] = found.files
+    tree["reader"]["batch_size_eval"] = found.batch_size
+    tree["evaluation"] = {"eval_after_epoch": found.first, "epochs_between_evals": found.every} | _time("eval_time", found.compute)  # fmt: skip
 
 
 def _checkpoint(description: Description) -> Tree:
