@@ -178,7 +178,7 @@ def _never_too_far_ahead(trace, prefetch):
     ("name", "workers"),
     [
         pytest.param("tf-like", 4, marks=pytest.mark.long),
-        ("jax-like", 2),
+        pytest.param("jax-like", 2, marks=pytest.mark.long),
         pytest.param("webdataset-like", 4, marks=pytest.mark.long),
     ],
 )
