@@ -94,7 +94,7 @@ def seaweed(directory: Path) -> Iterator[str]:
         f"-s3.port={ports['s3']}", f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0",
     ]  # fmt: skip
     endpoint = f"http://127.0.0.1:{ports['s3']}"
-    with _running(command, directory / "log", lambda: _answers(endpoint)):
+    with _running(command, directory / "log", lambda: answers(endpoint)):
         yield endpoint
 
 
@@ -106,7 +106,7 @@ def azure(directory: Path) -> Iterator[str]:
     words = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(directory), "--silent"]
     command = [*(azurite() or []), *words, "--skipApiVersionCheck", "--loose", "--disableTelemetry"]
     base = f"http://127.0.0.1:{port}"
-    with _running(command, directory / "log", lambda: _answers(base)):
+    with _running(command, directory / "log", lambda: answers(base)):
         yield f"{base}/{ACCOUNT}"
 
 
@@ -127,7 +127,8 @@ def _running(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterat
         process.wait()
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a server answers there, whatever it says."""
     try:
         urllib.request.urlopen(url, timeout=2).close()
     except urllib.error.HTTPError:
