@@ -23,7 +23,7 @@ PROGRAM_LIMIT_S = 3600
 # An interpreter that only looks for packages.
 ASK_LIMIT_S = 120
 # What is asked to stop has so long.
-STOP_LIMIT_S = 10
+STOP_LIMIT_S = 60
 # Where the program finds tracekit's marks when its interpreter has no tracekit of its own.
 MARKS = "TRACEKIT_MARKS"
 _MARKS_FILES = ("__init__.py", "record/__init__.py", "record/context.py")
