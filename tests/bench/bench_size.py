@@ -2,7 +2,8 @@
 
 Four programs are recorded with the native engine as they run: a loop of reads, a DataLoader with two workers in blocks of
 8 KiB, random rows of a chunked HDF5 data set, whole files and ranges through NumPy. Whole recordings count: header, trailer,
-every column. Rates are of CPU time, of writing what is in memory and of reading all of it.
+every column. Rates are of CPU time, of writing what is in memory and of reading all of it. With names of files as arguments, these are
+read (other tools' too) and written in each format instead.
 """
 
 from __future__ import annotations
@@ -60,10 +61,30 @@ for epoch in range(6):
 FORMATS = ("jsonl", "jsonl.zst", "parquet", "tkc")
 
 
+def sizes_of(names: list[str]) -> None:
+    """Print what other people's traces take once they are imported."""
+    from tracekit import formats
+
+    print("| file | ops | " + " | ".join(f"`.{form}`" for form in FORMATS) + " |")
+    with tempfile.TemporaryDirectory() as directory:
+        for name in names:
+            trace = formats.load(name)
+            out = [os.path.join(directory, f"t.{form}") for form in FORMATS]
+            for path in out:
+                formats.save(trace, path)
+            sizes = [os.path.getsize(path) / len(trace) for path in out]
+            print(
+                f"| {os.path.basename(name)} | {len(trace):,} | " + " | ".join(f"{size:.1f}" for size in sizes) + " |"
+            )
+
+
 def main() -> None:
     """Print the table."""
     from tracekit import Trace, formats
 
+    if sys.argv[1:]:
+        sizes_of(sys.argv[1:])
+        return
     print("| recording | ops | " + " | ".join(f"`.{form}`" for form in FORMATS) + " |")
     rates: dict[str, list[float]] = {form: [0.0, 0.0, 0.0] for form in FORMATS}
     with tempfile.TemporaryDirectory() as directory:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tracekit import Op, Trace
+from tracekit import Op, Trace, formats
 from tracekit.errors import InputError
 from tracekit.formats import darshan_log, fio, foreign
 from tracekit.formats.darshan import Darshan
@@ -164,6 +164,19 @@ def test_real_darshan_logs():
     assert trace.header.clock["t0_unix_ns"] // 10**9 == report.metadata["job"]["start_time_sec"]
     with pytest.raises(foreign.InputError, match="has no DXT records, only counters"):
         Darshan(str(examples / "noposix.darshan"))
+
+
+def test_real_traces_take_ten_bytes_an_op_in_parquet(shared, tmp_path):
+    """Whole files, footer included, with every column that the sources fill."""
+    darshan = pytest.importorskip("darshan", reason="darshan is not installed")
+    dxt = Path(darshan.__file__).parent / "examples" / "example_logs" / "dxt.darshan"
+    for number, path in enumerate(
+        [shared / "dftracer" / "test-trace.pfw.gz", shared / "dftracer" / "test.pfw.gz", dxt]
+    ):
+        trace = formats.load(path)
+        formats.save(trace, tmp_path / f"{number}.parquet")
+        assert (tmp_path / f"{number}.parquet").stat().st_size <= 10 * len(trace), path.name
+        assert list(formats.load(tmp_path / f"{number}.parquet")) == list(trace)
 
 
 @pytest.mark.parametrize("name", ["dxt", "ior_hdf5_example", "noposix"])

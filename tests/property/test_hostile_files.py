@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 import random
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +16,7 @@ import pytest
 
 from tracekit import formats
 from tracekit.errors import InputError, TracekitError
-from tracekit.formats import foreign, registry
+from tracekit.formats import darshan_log, foreign, registry
 from tracekit.formats.blkparse import Blkparse
 from tracekit.formats.darshan import Darshan
 from tracekit.formats.dftracer import Dftracer
@@ -202,23 +204,44 @@ def test_a_bomb_is_read_in_bounded_memory(tmp_path, kind, unit, times):
     assert int(grown) < 300_000
 
 
-@pytest.mark.parametrize("logs", [2, pytest.param(40, marks=pytest.mark.long)])
-def test_damaged_darshan_logs(tmp_path, logs):
+@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.long)])
+def test_damaged_darshan_logs(tmp_path, seconds):
     """Logs cut short and with wrong bytes give ops or one sentence, though many of them end the darshan package's process."""
     darshan = pytest.importorskip("darshan", reason="darshan is not installed")
     data = (Path(darshan.__file__).parent / "examples" / "example_logs" / "dxt.darshan").read_bytes()
     keep = tmp_path / "keep"
     keep.write_text("what must not be removed")
-    rng, outcomes = random.Random(20_26), []
-    for number in range(logs):
-        damaged = bytearray(data[: rng.randrange(len(data))] if number == 0 else data)
-        for _ in range(10 * (number > 0)):
+    seed = random.randrange(2**32) if seconds else 20_26
+    rng, outcomes, until = random.Random(seed), [], time.monotonic() + seconds
+    while len(outcomes) < 2 or time.monotonic() < until:
+        number = len(outcomes)
+        damaged = bytearray(data[: rng.randrange(len(data))] if number % 8 == 0 else data)
+        for _ in range(rng.randint(1, 10) * (number % 8 > 0)):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         (tmp_path / "f").write_bytes(damaged)
         outcomes.append(imported(Darshan, tmp_path / "f", skip_bad=True))
 
-    assert len(outcomes) == logs
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "keep"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "keep"], seed
+
+
+def test_a_darshan_log_of_endless_segments_is_refused(monkeypatch):
+    """However much a few compressed bytes become: what is handed on is bounded, and one sentence says so."""
+
+    class Log:
+        modules, start, version, command = ("DXT_POSIX",), 0, "3", "a"
+
+        def names(self):
+            return {1: "/a"}
+
+        def records(self, module):
+            while True:
+                yield 1, 0, "h", 1, 0, bytes(darshan_log.SEGMENT_BYTES)
+
+    monkeypatch.setattr(darshan_log, "_MOST_BYTES", 100 * darshan_log.SEGMENT_BYTES)
+    sink = io.BytesIO()
+    with pytest.raises(ValueError, match="more than 100 segments"):
+        darshan_log._write(Log(), sink)
+    assert len(sink.getvalue()) < 20_000
 
 
 def test_darshan_times_that_are_none_are_left_out(monkeypatch, tmp_path):

@@ -16,6 +16,7 @@ import importlib.util
 import json
 import os
 import re
+import resource
 import struct
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ _MODULES = ("DXT_POSIX", "DXT_MPIIO")
 _STRUCTS = ("darshan_mod_info", "darshan_job", "darshan_base_record", "darshan_name_record", "dxt_file_record")
 _FUNCTIONS = ("open", "get_job", "get_exe", "get_modules", "get_record", "get_name_records")
 _EXE_BYTES = 4096
+# What a log can make of a few megabytes is bounded: two GiB of segments are 67 million.
+_MOST_BYTES = 2 << 30
+_MEMORY_BYTES = 4 << 30
 
 Record = tuple[int, int, str, int, int, bytes]
 
@@ -47,6 +51,9 @@ def main(path: str, out: str) -> int:
         except Exception:
             library = None
         try:
+            if library:
+                # Not with the whole package, whose libraries reserve memory for each processor.
+                resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, resource.RLIM_INFINITY))
             _write(_Quick(library, path) if library else _Whole(path), file)
         except Exception as error:
             file.seek(0)
@@ -62,8 +69,11 @@ def _write(log: Any, file: Any) -> None:
     file.write(json.dumps(first).encode() + b"\n")
     if module is None:
         return
-    names = log.names()
+    names, room = log.names(), _MOST_BYTES
     for number, rank, host, writes, reads, segments in log.records(module):
+        room -= len(segments)
+        if room < 0:
+            raise ValueError(f"it has more than {_MOST_BYTES // SEGMENT_BYTES:,} segments")
         # A record without a name was left out when the log was made; the package does not give it either.
         if number in names:
             about = {"name": names[number], "rank": rank, "host": host, "write": writes, "read": reads}

@@ -52,6 +52,8 @@ _MARK_KEYS = tuple(MarkLine.__struct_fields__)
 _PLAIN_BYTES = 1 << 20
 _METADATA_LIMIT = 1 << 30
 _LEVEL = 3
+# A file of a few thousand ops, of which the footer is a tenth: what is left can be packed harder in no time.
+_SMALL_ROWS, _SMALL_LEVEL = 1 << 14, 15
 # Columns of times grow with the row; the rest is tried out on the first rows there are.
 _DELTA = "DELTA_BINARY_PACKED"
 _CHOICES = ("dictionary", _DELTA, "BYTE_STREAM_SPLIT")
@@ -337,7 +339,8 @@ class TableWriter(Writer):
         table = pa.concat_tables(self._waiting) if self._waiting else arrow.schema().empty_table()
         table = table.unify_dictionaries().combine_chunks()
         if self._writer is None:
-            self._writer = _writer(self._sink, table.schema, _encodings(table))
+            level = _SMALL_LEVEL if table.num_rows <= _SMALL_ROWS else _LEVEL
+            self._writer = _writer(self._sink, table.schema, _encodings(table), level)
         if table.num_rows:
             self._writer.write_table(table, row_group_size=ROW_GROUP)
         self._waiting, self._rows = [], 0
@@ -356,7 +359,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _writer(sink: Any, schema: pa.Schema, encodings: Mapping[str, str]) -> pq.ParquetWriter:
+def _writer(sink: Any, schema: pa.Schema, encodings: Mapping[str, str], level: int = _LEVEL) -> pq.ParquetWriter:
     import pyarrow.parquet as pq
 
     others = {name: encoding for name, encoding in encodings.items() if encoding != "dictionary"}
@@ -364,7 +367,7 @@ def _writer(sink: Any, schema: pa.Schema, encodings: Mapping[str, str]) -> pq.Pa
         sink,
         schema,
         compression="zstd",
-        compression_level=_LEVEL,
+        compression_level=level,
         use_dictionary=[name for name in schema.names if name not in others],
         column_encoding=others or None,
         dictionary_pagesize_limit=_DICTIONARY_LIMIT,
