@@ -592,10 +592,14 @@ def test_helpers_of_a_ring_have_its_priority(files):
             policies = [os.sched_getscheduler(int(tid)) for tid in os.listdir("/proc/self/task")]
             seen.append(policies.count(os.SCHED_FIFO))
 
-    plan = make_plan(Trace.of(ops), Options(engine="uring"))
-    priority = engines.choose("uring", plan).engine.run(plan, Control(look)).priority
-    # The calling thread has it too, with another flag; and towards the end of the run threads go one by one.
-    assert max(seen) == (5 if priority == "real-time" else 0) or "taken away" in priority
+    # The calling thread has it too, with another flag; towards the end of the run threads go one by one, and a busy machine may
+    # let nobody look before.
+    for _ in range(5):
+        plan = make_plan(Trace.of(ops), Options(engine="uring"))
+        priority = engines.choose("uring", plan).engine.run(plan, Control(look)).priority
+        if priority != "real-time" or 5 in seen:
+            break
+    assert "taken away" in priority or (5 in seen if priority == "real-time" else not any(seen))
 
 
 @native_engines
