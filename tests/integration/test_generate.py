@@ -111,6 +111,17 @@ def test_a_killed_run_leaves_whole_files_only_and_is_gone_on_with(tmp_path):
     assert {path.name for path in folder.iterdir()} == set(whole)
 
 
+def test_halves_of_indices_are_swept_up(tmp_path):
+    """What a killed run left of an index beside the data goes with the next run, like what it left of the data."""
+    data = data_of(tmp_path / "d", format="tfrecord", files_train=2)
+    generate(survey(data, 5), 1)
+    folder = tmp_path / "d" / "index" / "train"
+    (folder / "img_1_of_2.tfrecord.idx.0123abcd.part").write_bytes(b"half")
+    (tmp_path / "d" / "train" / "img_1_of_2.tfrecord").unlink()
+    generate(survey(data, 5), 1)
+    assert sorted(path.name for path in folder.iterdir()) == ["img_0_of_2.tfrecord.idx", "img_1_of_2.tfrecord.idx"]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -63,6 +63,19 @@ def test_a_trillion_parameters_take_fourteen_bytes_each():
     assert total == pytest.approx(14 * parameters, rel=0.001)
 
 
+@pytest.mark.parametrize("zero", [0, 1, 3])
+@pytest.mark.parametrize("ranks", [1, 3, 4, 6, 13, 24])
+def test_the_bytes_of_all_ranks_are_those_of_each(ranks, zero):
+    """The sum by kinds of ranks is the sum over ranks, for whole replicas and parts of them; a billion ranks take no longer."""
+    for settings in (
+        llama(5, 64, 128, 8, 8, 2, 1 if zero == 3 else 3, zero), {"model_size_bytes": 500}, {"model_size_bytes": 500, "type": "all_ranks"},
+        {"num_layers": 3, "layer_parameters": (7, 9), "optimization_groups": (5,), "model_size_bytes": 11, "parallelism.tensor": 2},
+    ):  # fmt: skip
+        model = Model(settings, ranks)
+        assert model.total_bytes() == sum(shard.size for rank in range(ranks) for shard in model.shards(rank))
+    assert Model({"type": "all_ranks"}, 10**9).total_bytes() == 10240 * 10**9
+
+
 @pytest.mark.parametrize("pipeline", [1, 2, 3, 4, 5])
 def test_every_layer_is_kept_once(pipeline):
     """However the layers are dealt to stages: the embedding is with the first, the head with the last, none is missing or twice."""

@@ -391,3 +391,14 @@ def test_every_format_has_its_suffix():
     assert suffix_of(DataSet("x", "webdataset")) == "tar"
     assert suffix_of(DataSet("x", "csv", compression="xz")) == "csv.xz"
     assert {FORMATS[name].suffix for name in ("npy", "npz", "hdf5", "jpeg")} == {"npy", "npz", "hdf5", "jpeg"}
+
+
+@pytest.mark.parametrize(
+    ("fmt", "packing"),
+    [("csv", "gzip"), ("csv", "bz2"), ("csv", "xz"), ("csv", "zip"), ("parquet", "zstd"), ("parquet", "gzip")],
+)
+def test_the_level_of_compression_acts(tmp_path, fmt, packing):
+    """Files of another `compression_level` are other files, for every compression that has levels."""
+    made_of = {"ratio": 3.0, "compression": packing, "samples_per_file": 2, "record_bytes": Distribution.fixed(30_000)}
+    files = [made(tmp_path / str(level), fmt, compression_level=level, **made_of)[0].read_bytes() for level in (1, 9)]
+    assert files[0] != files[1]

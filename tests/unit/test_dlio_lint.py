@@ -91,6 +91,8 @@ WRONG = [
     ({"framework": "workflow: {evaluation: True}"}, "workflow.evaluation: there is no file to evaluate on"),
     ({"framework": "storage: {storage_type: aistore}"}, "aistore is not a storage of tracekit; use its S3 gateway"),
     ({"framework": "train_: 5"}, "w.yaml:1: train_: there is no such key"),
+    ({"computation_time": "  computation_time: {type: gamma, shape: 0, scale: 1}"}, "train.computation_time: the shape of a distribution of kind gamma is 0; write a number above 0"),
+    ({"computation_time": "  computation_time: {type: exponential, scale: 0.0}"}, "the scale of a distribution of kind exponential is 0"),
     ({"framework": "metric: {au: 900}"}, "w.yaml:1: metric.au: 900 is more than all of the time"),
     ({"framework": "metric: 5"}, "w.yaml:1: metric: 5 stands where a section with keys is meant"),
     ({"framework": "model: {parallelism: {zero_stage: 4}}"}, "model.parallelism.zero_stage: there is no stage 4"),
@@ -370,3 +372,19 @@ def test_a_folder_of_that_name_hides_no_workload(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "minimal").mkdir()
     assert shipped.path_of("minimal").endswith("minimal.yaml")
+
+
+def test_a_floor_of_the_model_acts_where_the_file_has_no_aim(workload):
+    """Without `metric.au` the job has no aim of its own, so that MLPerf Storage's floor for its model is asked for."""
+    text = DL_DRIVER.replace("metric: {au: 90}\n", "")
+    assert load(workload(text))[0].au_target is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "uri"),
+    [("direct_fs", "/d", "direct:///d"), ("direct_fs", "s3://b/d", "s3://b/d"), ("local_fs", "/d", "/d")],
+)
+def test_a_plain_place_keeps_the_file_s_way_of_reading(workload, kind, data, uri):
+    """`--data` with a path says where, not how: `direct_fs` stays past the page cache."""
+    text = DL_DRIVER + f"storage: {{storage_type: {kind}, storage_root: /}}\n"
+    assert load(workload(text), (), data)[0].data.uri == uri

@@ -48,7 +48,7 @@ exit codes: 0 done, 1 the norms that were asked for are not kept, 2 bad input, 4
 """
 FORMATS = ("text", "json", "csv")
 # Options of the loader that a framework's requests leave nothing to do.
-_IDLE = {"reader_mode", "loading_mode", "target_request_bytes", "max_bytes_in_flight", "pool"}
+_IDLE = {"reader_mode", "loading_mode", "target_request_bytes", "pool"}
 # What says nothing about the replay of a trace.
 _NOT_REPLAYED = {
     "workload": "WORKLOAD", "profile": "--profile", "dlio_config": "--dlio-config", "form": "--as", "data": "--data", "option": "-O",

@@ -118,6 +118,11 @@ class Batch(Sequence[Sample]):
         # Seconds its requests took, and its samples to decode, added up over threads.
         self.io_s = self.decode_s = 0.0
 
+    def took(self, *, io_s: float = 0.0, decode_s: float = 0.0) -> None:
+        """Add what requests and samples took. For loaders, one thread at a time."""
+        self.io_s += io_s
+        self.decode_s += decode_s
+
     def __len__(self) -> int:
         return len(self.indices)
 

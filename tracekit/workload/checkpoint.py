@@ -154,8 +154,7 @@ def drive(checkpoint: Checkpoint, ranks: int, writes: int, reads: int, per_host:
 
 def total_bytes(checkpoint: Checkpoint, ranks: int) -> int:
     """Bytes of one checkpoint of all ranks, uncompressed."""
-    model = model_of(checkpoint, ranks)
-    return sum(shard.size for rank in range(ranks) for shard in model.shards(rank))
+    return model_of(checkpoint, ranks).total_bytes()
 
 
 def check(checkpoint: Checkpoint, ranks: int, writes: int) -> None:

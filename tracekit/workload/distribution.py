@@ -28,7 +28,7 @@ KINDS: Mapping[str, Mapping[str, float | None]] = {
     "poisson": {"lam": None},
 }
 # What must be above 0, and not only not below it.
-_POSITIVE = {"gamma": ("shape", "scale"), "exponential": ("scale",), "lognormal": ("mean",)}
+POSITIVE = {"gamma": ("shape", "scale"), "exponential": ("scale",), "lognormal": ("mean",)}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Distribution:
     def _number(self, name: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise UsageError(f"the {name} of a {self.kind} distribution is {value!r}", "write a number")
-        if value < 0 or (value == 0 and name in _POSITIVE.get(self.kind, ())):
+        if value < 0 or (value == 0 and name in POSITIVE.get(self.kind, ())):
             raise UsageError(f"the {name} of a {self.kind} distribution is {value}", "write a number above 0")
         return float(value)
 

@@ -6,6 +6,7 @@ two requests that the framework would not have there. Reads leave the interprete
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -16,8 +17,9 @@ from typing import Any
 import numpy as np
 
 import tracekit
-from tracekit.errors import CannotRunError
+from tracekit.errors import CannotRunError, InputError
 from tracekit.storage import Access, Buffer, Handle
+from tracekit.storage.objects import ObjectHandle
 from tracekit.units import format_bytes
 from tracekit.workload.compute import Pace
 from tracekit.workload.dataset import Dataset
@@ -25,6 +27,10 @@ from tracekit.workload.job import Job
 from tracekit.workload.lanes import Dealt, Item, Lane, passes
 from tracekit.workload.options import DIRECT_BYTES
 from tracekit.workload.shape import Shape
+
+# Parts that one call takes (IOV_MAX), and the least that memory for requests is.
+_MOST_VIEWS = 1024
+_LEAST_BUFFER = 64 << 10
 
 
 @dataclass(slots=True)
@@ -80,10 +86,10 @@ def _look(shape: Shape, dataset: Dataset, opened: ExitStack) -> None:
             dataset.storage.stat(place)
     if shape.looks == "index":
         buffer = Buffer(shape.index + 2 * DIRECT_BYTES)
-        for place, size in zip(dataset.places, dataset.sizes.tolist(), strict=True):
-            handle = dataset.storage.open(place, Access())
+        for file, size in enumerate(dataset.sizes.tolist()):
+            handle = dataset.storage.open(dataset.places[file], Access())
             opened.callback(handle.close)
-            _read(handle, max(0, size - shape.index), min(shape.index, size), buffer)
+            _read(handle, max(0, size - shape.index), min(shape.index, size), buffer, dataset, file)
 
 
 @dataclass
@@ -110,6 +116,7 @@ class _Readers:
         self.decode = job.train.preprocess_seconds
         self.seed, self.batch_size = job.loader.seed, job.loader.batch_size
         self.largest = _largest(dealt.lanes, shape)
+        self.share = job.loader.max_bytes_in_flight // max(1, len(dealt.lanes) * shape.threads)
         self.failed: BaseException | None = None
         self.closed = False
 
@@ -169,7 +176,7 @@ class _Readers:
         # Times of a worker are its own, whoever else works.
         pace = Pace(self.decode, np.random.default_rng([self.seed, lane.worker]))
         try:
-            buffer = _buffer(self.largest)
+            buffer = _buffer(self.largest, self.share)
             while (number := self._take(lane)) is not None:
                 self._item(lane, number, handles, buffer, pace)
         except BaseException as error:  # whatever it is, the consumer must not wait for ever
@@ -219,13 +226,14 @@ class _Readers:
         return min(number * len(self.dealt.lanes) // self.batch_size, len(self.steps) - 1)
 
 
-def _buffer(largest: int) -> Buffer:
+def _buffer(largest: int, share: int) -> Buffer:
+    """Memory for requests: for the largest, or what the cap leaves to each thread."""
+    size = min(largest + 2 * DIRECT_BYTES, max(share // DIRECT_BYTES * DIRECT_BYTES, _LEAST_BUFFER))
     try:
-        return Buffer(largest + 2 * DIRECT_BYTES)
+        return Buffer(size)
     except (OSError, MemoryError, OverflowError):
         raise CannotRunError(
-            f"there is no memory for a request of {format_bytes(largest)}",
-            "this profile reads a sample in one: name smaller ones",
+            f"there is no memory for requests of {format_bytes(size)}", "lower max_bytes_in_flight"
         ) from None
 
 
@@ -248,7 +256,7 @@ class _Handles:
         dataset = self._readers.dataset
         try:
             handle = self._of(item, buffer)
-            moved = sum(_read(handle, offset, length, buffer) for offset, length in item.requests)
+            moved = sum(_read(handle, offset, length, buffer, dataset, item.file) for offset, length in item.requests)
         except OSError as error:
             raise CannotRunError(
                 f"{dataset.uri(item.file)} cannot be read: {error.strerror}", "check that it is there and may be read"
@@ -270,7 +278,7 @@ class _Handles:
                 handle = self._open[item.file] = self._new(item.file)
                 index = self._readers.shape.index
                 size = int(self._readers.dataset.sizes[item.file])
-                _read(handle, max(0, size - index), min(index, size), buffer)
+                _read(handle, max(0, size - index), min(index, size), buffer, self._readers.dataset, item.file)
         return handle
 
     def _new(self, file: int) -> Handle:
@@ -287,6 +295,40 @@ class _Handles:
                 self._open.clear()
 
 
-def _read(handle: Handle, offset: int, length: int, buffer: Buffer) -> int:
+def _read(handle: Handle, offset: int, length: int, buffer: Buffer, dataset: Dataset, file: int) -> int:
+    """Make a request; the bytes that came.
+
+    Args:
+        handle: Of whom.
+        offset: Where it begins.
+        length: What is asked for, beyond the end too where a framework does.
+        buffer: Takes the bytes.
+        dataset: Where the file is from.
+        file: Its number there.
+
+    Raises:
+        InputError: If it is shorter than it was listed.
+    """
+    there, done = min(length, max(0, int(dataset.sizes[file]) - offset)), 0
+    while True:
+        got = _request(handle, offset + done, length - done, buffer)
+        done += got
+        if done >= there:
+            return done
+        if got <= 0:
+            raise InputError(
+                f"{dataset.uri(file)} gave {done} of {there} bytes at {offset}: it is shorter than when it was listed",
+                "run again with the data as it is now",
+            )
+
+
+def _request(handle: Handle, offset: int, length: int, buffer: Buffer) -> int:
     at, span = handle.span(offset, length)
-    return handle.delivered(offset, length, handle.pread(buffer, span, at))
+    if span <= buffer.size:
+        return handle.delivered(offset, length, handle.pread(buffer, span, at))
+    if isinstance(handle, ObjectHandle):
+        return handle.skim(span, at)[0]
+    # One request as the framework makes it, into the same memory again and again: nobody looks at it.
+    whole, rest = divmod(span, buffer.size)
+    views = [buffer.view] * whole + [buffer.view[:rest]] * bool(rest)
+    return handle.delivered(offset, length, os.preadv(handle.fileno(), views[:_MOST_VIEWS], at))

@@ -246,7 +246,7 @@ class _Pass:
     def _hand_over(self) -> _Work:
         work, before = self.begun.popleft(), self.given
         rows = work.whole.rows
-        work.batch.io_s = float((rows["completed"] - rows["submitted"]).sum()) / 1e9
+        work.batch.took(io_s=float((rows["completed"] - rows["submitted"]).sum()) / 1e9)
         self.given = work
         self.delivered += 1
         if before is not None:
@@ -261,7 +261,7 @@ class _Pass:
         self._begin()
         while self.tasks:
             work, which = self.tasks.popleft()
-            work.batch.decode_s += self._do(0, work, which)
+            work.batch.took(decode_s=self._do(0, work, which))
             work.pending -= 1
 
     def stop(self) -> None:
@@ -290,7 +290,7 @@ class _Pass:
                 self._fail(error)
                 return
             with self.changed:
-                work.batch.decode_s += decoded
+                work.batch.took(decode_s=decoded)
                 work.pending -= 1
                 if not work.pending:
                     self.changed.notify_all()

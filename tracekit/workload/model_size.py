@@ -86,6 +86,21 @@ class Model:
         heads, shared = self._number("transformer.num_attention_heads", 32), self._number("transformer.num_kv_heads", 8)
         return hidden // heads * shared
 
+    def total_bytes(self) -> int:
+        """What all ranks keep: ranks of one stage keep as much as each other, so each kind of rank is looked at once."""
+        everyone = self.layers or self.settings.get("type") == "all_ranks"
+        total = self._whole(0) * (self.ranks if everyone else min(self.ranks, 1))
+        full, rest = divmod(self.ranks, self.group)
+        for stage in range(min(self.pipeline, -(-self.ranks // self.tensor)) if self.layers else 0):
+            before = stage * self.tensor
+            first = min(max(self.ranks - before, 0), self.tensor)
+            others = full * self.tensor + min(max(rest - before, 0), self.tensor) - first
+            for rank, count in ((before, first), (self.group + before, others)):
+                if count:
+                    kept = sum(shard.size for shard in self._shards(rank)) - self._whole(rank)
+                    total += count * kept
+        return total
+
     def shards(self, rank: int) -> list[Shard]:
         """What a rank keeps; nothing where others keep all of it."""
         return list(self._shards(rank))

@@ -27,20 +27,25 @@ def npz(plan: Plan, content: Content) -> Iterator[memoryview]:
     """An NPZ file with the samples as `x` and a label for each as `y`."""
     sink = Sink()
     method = zipfile.ZIP_DEFLATED if plan.data.compression == "zip" else zipfile.ZIP_STORED
-    level = min(plan.data.compression_level, 9) if method == zipfile.ZIP_DEFLATED else None
     # The epoch of ZIP, so that the same data set is the same bytes.
-    with zipfile.ZipFile(sink, "w", method, compresslevel=level) as archive:
+    with zipfile.ZipFile(sink, "w", method) as archive:
         for name, pieces in (("x.npy", npy(plan, content)), ("y.npy", _labels(plan))):
-            entry = zipfile.ZipInfo(name)
-            entry.compress_type = method
-            # The archive's own level is not for entries that are made like this.
-            setattr(entry, "_compresslevel", level)  # noqa: B010 -- no public name before Python 3.13
+            entry = deflated(name, plan) if method == zipfile.ZIP_DEFLATED else zipfile.ZipInfo(name)
             with archive.open(entry, "w", force_zip64=True) as member:
                 for piece in pieces:
                     member.write(piece)
                     yield from sink.take()
             yield from sink.take()
     yield from sink.take()
+
+
+def deflated(name: str, plan: Plan) -> zipfile.ZipInfo:
+    """A member of an archive that is compressed as the plan says."""
+    entry = zipfile.ZipInfo(name)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    # The archive's own level is not for entries that are made like this.
+    setattr(entry, "_compresslevel", min(plan.data.compression_level, 9))  # noqa: B010 -- no public name before Python 3.13
+    return entry
 
 
 def array_of(plan: Plan) -> tuple[np.dtype[Any], tuple[int, ...]]:

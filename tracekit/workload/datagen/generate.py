@@ -20,7 +20,7 @@ from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.storage import Storage, storage_for
 from tracekit.workload.datagen import manifest, room
 from tracekit.workload.datagen.layout import TRAIN, VALID, Plan, plans
-from tracekit.workload.datagen.registry import suffix_of
+from tracekit.workload.datagen.registry import format_of, suffix_of
 from tracekit.workload.datagen.work import Maker, said
 from tracekit.workload.job import DataSet
 
@@ -162,7 +162,9 @@ def _begin(storage: Storage, outlook: Outlook) -> None:
 
 def _sweep(outlook: Outlook) -> None:
     """Remove what a process that was killed left half-written."""
-    for folder in {os.path.dirname(f"{outlook.root}/{plan.name}") for plan in outlook.missing}:
+    patterns = ("{name}", *format_of(outlook.data).beside)
+    names = (pattern.format(name=plan.name) for plan in outlook.missing for pattern in patterns)
+    for folder in {os.path.dirname(f"{outlook.root}/{name}") for name in names}:
         with suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
                 if _PART.search(entry.name) and entry.name.startswith(outlook.data.file_prefix):

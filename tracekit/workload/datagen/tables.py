@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.workload.datagen.arrays import deflated
 from tracekit.workload.datagen.content import Content
 from tracekit.workload.datagen.layout import Plan
 from tracekit.workload.datagen.sink import Sink
@@ -28,9 +29,9 @@ def csv(plan: Plan, content: Content) -> Iterator[bytes]:
         case "gzip":
             return _packed(rows, zlib.compressobj(min(plan.data.compression_level, 9), zlib.DEFLATED, 31))
         case "bz2":
-            return _packed(rows, bz2.BZ2Compressor())
+            return _packed(rows, bz2.BZ2Compressor(min(max(plan.data.compression_level, 1), 9)))
         case "xz":
-            return _packed(rows, lzma.LZMACompressor(preset=1))
+            return _packed(rows, lzma.LZMACompressor(preset=min(plan.data.compression_level, 9)))
         case "zip":
             return _zipped(rows, plan)
     return rows
@@ -54,7 +55,7 @@ def _packed(rows: Iterator[bytes], packer: Any) -> Iterator[bytes]:
 def _zipped(rows: Iterator[bytes], plan: Plan) -> Iterator[bytes]:
     sink = Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open(zipfile.ZipInfo(plan.basename.removesuffix(".zip")), "w", force_zip64=True) as member:
+        with archive.open(deflated(plan.basename.removesuffix(".zip"), plan), "w", force_zip64=True) as member:
             for row in rows:
                 member.write(row)
                 yield from map(bytes, sink.take())
@@ -69,7 +70,11 @@ def parquet(plan: Plan, content: Content) -> Iterator[memoryview]:
     sink = Sink()
     codec = plan.data.compression if plan.data.compression != "none" else "NONE"
     schema = pa.schema([(name, _arrow_type(kind, width)) for name, kind, width in columns(plan)])
-    writer = pq.ParquetWriter(sink, schema, compression=codec, use_dictionary=False, write_statistics=False)
+    # Snappy and LZ4 have no levels.
+    level = plan.data.compression_level if codec in ("gzip", "zstd") else None
+    writer = pq.ParquetWriter(
+        sink, schema, compression=codec, compression_level=level, use_dictionary=False, write_statistics=False
+    )
     rows, left, at = _rows_at_once(plan), plan.data.samples_per_file, 0
     while left > 0:
         count = min(rows, left)

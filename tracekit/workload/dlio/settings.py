@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracekit.workload.distribution import POSITIVE
 from tracekit.workload.dlio import document, overrides
 from tracekit.workload.dlio.dialects import Canonical, canonical
 from tracekit.workload.dlio.document import Node
@@ -279,6 +280,9 @@ def _time(key: Key, node: Node) -> Read:
             if problem:
                 return f"{word}: {problem}", way_out, None
             found[word] = value
+    zero = [word for word in POSITIVE.get(name, ()) if found[word] == 0]
+    if zero:
+        return f"the {zero[0]} of a distribution of kind {name} is 0", "write a number above 0", None
     if name == "uniform" and found["min"] > found["max"]:
         return f"min {found['min']} is above max {found['max']}", "exchange them", None
     return "", "", found

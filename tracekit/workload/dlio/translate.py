@@ -43,7 +43,7 @@ def load(path: str, overrides: Sequence[str] = (), data: str | None = None) -> t
 def translated(settings: Settings, data: str | None = None) -> Job:
     """The job of settings without errors; what only the translation finds is added to their findings."""
     tuned = frameworks.tuning(settings)
-    where = data or _uri(settings, settings["dataset.data_folder"])
+    where = _uri(settings, settings["dataset.data_folder"]) if data is None else _schemed(settings, data)
     training = settings["workflow.train"]
     try:
         loader = _loader(settings, tuned)
@@ -61,7 +61,8 @@ def translated(settings: Settings, data: str | None = None) -> Job:
         if settings["workflow.evaluation"] and settings["evaluation.epochs_between_evals"]
         else None,
         checkpoint=_checkpoint(settings) if settings["workflow.checkpoint"] else None,
-        au_target=settings["metric.au"],
+        # DLIO's default is no aim of the file's: models have floors of their own, see `report.AU_FLOORS`.
+        au_target=settings.values.get("metric.au"),
         exclude_start_steps=settings["output.metric.exclude_start_steps"],
         exclude_end_steps=settings["output.metric.exclude_end_steps"],
     )
@@ -106,6 +107,13 @@ def _uri(settings: Settings, folder: str) -> str:
     if _SCHEMES.get(kind) == "s3":
         return f"s3://{root.strip('/')}/{folder.strip('/')}"
     return file_uri(os.path.join(root, folder), _SCHEMES.get(kind, "file"))
+
+
+def _schemed(settings: Settings, data: str) -> str:
+    """A place given instead of the file's: a plain path keeps the file's way of reading."""
+    if "://" in data or _SCHEMES.get(settings["storage.storage_type"]) != "direct":
+        return data
+    return file_uri(os.path.abspath(data), "direct")
 
 
 def _data(settings: Settings, where: str) -> DataSet:
