@@ -3,9 +3,8 @@
     python tests/bench/bench_objects.py [ROUNDS [rate] [processes] [cadence]]
 
 `rate` replays as fast as possible with 8 streams through obstore and through boto3, interleaved; `processes` does so with one and two
-processes; `cadence` replays a Poisson schedule of 1,000 GET/s by 32 streams and of 5,000 GET/s by 32 and by 128, and says what of the lateness is the
-replayer's own, and what is because a stream's request before was still running: of 32 streams at 5,000 GET/s each has one every 6.4 ms,
-so answers that take 0.3 ms hold up one op in twenty, however quick the replayer is. The server (range_server.c, with real-time
+processes; `cadence` replays a Poisson schedule of 1,000 and 5,000 GET/s by 32 streams, the latter by one and by two processes, and says what of the
+lateness is the replayer's own. The server (range_server.c, with real-time
 priority where that is permitted, as another machine's would be undisturbed) runs on the same cores, so its share is in every figure.
 """
 
@@ -20,10 +19,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tracekit import formats
+from tracekit import formats, itself
 from tracekit.replay.options import Options
 from tracekit.replay.session import replay
 from tracekit.trace import Op, Trace
@@ -89,23 +89,31 @@ def rate(rounds: int) -> None:
 
 
 def cadence(rounds: int) -> None:
-    """Lateness of a schedule."""
-    for per_second, streams in ((1_000, 32), (5_000, 32), (5_000, 128)):
-        runs = [
-            replay(trace(per_second * 3, per_second, streams), Options(client="obstore")).run for _ in range(rounds)
-        ]
+    """Lateness of a schedule, the parts interleaved."""
+    parts = ((1_000, 1), (5_000, 1), (5_000, 2))
+    found: dict[tuple[int, int], list[dict[str, Any]]] = {part: [] for part in parts}
+    for per_second in (1_000, 5_000):
+        formats.save(trace(per_second * 3, per_second, 32), f"{per_second}.jsonl")
+    for _ in range(rounds):
+        for (per_second, count), runs in found.items():
+            runs.append(_replayed(f"{per_second}.jsonl", "--processes", str(count)))
+    for (per_second, count), runs in found.items():
         p50, p99 = ([run["lateness_us"][level] for run in runs] for level in ("p50", "p99"))
-        causes = {
-            cause: statistics.median(run["lateness_by_cause_us"][cause]["p99"] for run in runs)
-            for cause in ("replayer", "dependency")
-        }
-        service = statistics.median(run["service_us"]["p50"] for run in runs)
+        own = statistics.median(run["lateness_by_cause_us"]["replayer"]["p99"] for run in runs)
+        answer = statistics.median(run["service_us"]["p50"] for run in runs)
         cpu = statistics.median(run["own_cpu_s"] / run["ops"] * 1e6 for run in runs)
         print(
-            f"{per_second:6,} GET/s  {streams:3} streams  lateness p50 {statistics.median(p50):6,.0f}  p99 {statistics.median(p99):8,.0f} µs "
-            f"({min(p99):,.0f} to {max(p99):,.0f}); p99 of the replayer's own {causes['replayer']:,.0f}, of dependency {causes['dependency']:,.0f}; "
-            f"an answer takes {service:,.0f} µs, {cpu:,.0f} µs of CPU a GET; {', '.join(sorted({run['verdict'] for run in runs}))}"
+            f"{per_second:6,} GET/s by {count}  lateness p50 {statistics.median(p50):6,.0f}  p99 {statistics.median(p99):8,.0f} µs "
+            f"({min(p99):,.0f} to {max(p99):,.0f}), the replayer's own {own:,.0f}; an answer takes {answer:,.0f} µs, "
+            f"{cpu:,.0f} µs of CPU a GET; {', '.join(sorted({run['verdict'] for run in runs}))}"
         )
+
+
+def _replayed(*words: str) -> dict[str, Any]:
+    """The statement of a replay by the command."""
+    command = [*itself.command("tracekit"), "replay", *words, "-o", "r.jsonl", "--force", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return dict(json.loads(done.stdout))
 
 
 def processes(rounds: int) -> None:
@@ -114,10 +122,7 @@ def processes(rounds: int) -> None:
     found: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(rounds):
         for count, rates in found.items():
-            words = ["t.jsonl", "-o", "r.jsonl", "--force", "--pace", "asap", "--json", "--processes", str(count)]
-            command = [sys.executable, "-m", "tracekit", "replay", *words]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            run = json.loads(done.stdout)
+            run = _replayed("t.jsonl", "--pace", "asap", "--processes", str(count))
             rates.append(run["ops"] / run["duration_s"])
     for count, rates in found.items():
         print(f"{count} processes {statistics.median(rates):10,.0f} GET/s ({min(rates):,.0f} to {max(rates):,.0f})")
