@@ -32,8 +32,10 @@ def _failed(run, recording, mode):
     verdict = check.check([str(run)], str(recording), mode=mode)
     assert verdict.outcome is not Outcome.ERROR
     failed = {finding.id for finding in verdict.findings if finding.gates and finding.outcome is Outcome.FAIL}
-    # Whether reads of two threads meet is up to who has the cores.
-    return failed - {"depth.ceiling"}
+    # Whether reads of two threads meet is up to who has the cores, and in which order four files are first touched says nothing: the
+    # golden of records in four files leaves that undecided, too.
+    few = "order.first-touch" in failed and len(Trace.read(str(recording)).uris) < 16
+    return failed - ({"depth.ceiling", "order.first-touch"} if few else {"depth.ceiling"})
 
 
 def _driven(workload, folder, seed, *more):
