@@ -35,7 +35,10 @@ _KNOWN = (
     "idx", "thread", "op", "client_id", "n_objects", "bytes", "endpoint", "file", "error", "start", "first_byte", "last_byte",
     "end", "duration_ns", "cat",
 )  # fmt: skip
+_USED = ("thread", "op", "bytes", "endpoint", "file", "error", "start", "first_byte", "end", "duration_ns")
 _BLOCK_BYTES = 1 << 22
+# Names are looked up for each block anew; so many are remembered.
+_MOST_NAMES = 1 << 17
 
 
 class OpLog(Foreign):
@@ -48,6 +51,10 @@ class OpLog(Foreign):
         "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "err", "t_first_byte", "tid", "level",
     )  # fmt: skip
     OPTIONS: ClassVar[Mapping[str, str]] = {"bucket": "the bucket of a warp log, which does not name it"}
+
+    def begin(self) -> None:
+        """No name is known."""
+        self._names: dict[tuple[str, str], int] = {}
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Not used: this format is read as columns."""
@@ -90,28 +97,38 @@ class OpLog(Foreign):
             return "skip"
 
         stream = io.BufferedReader(_Joined(_utf8(blocks(self))), _BLOCK_BYTES)
-        self._check_header(stream.peek(1 << 12))
+        used = self._header(stream.peek(1 << 12))
         reader = csv.open_csv(
             pa.PythonFile(stream, "r"),
             read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
             parse_options=csv.ParseOptions(delimiter="\t", invalid_row_handler=wrong),
             convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(_KNOWN, pa.binary()), check_utf8=False, strings_can_be_null=False
+                column_types=dict.fromkeys(_KNOWN, pa.binary()),
+                check_utf8=False,
+                strings_can_be_null=False,
+                include_columns=used,
             ),
         )
-        twice = next((name for name in _KNOWN if reader.schema.names.count(name) > 1), None)
-        if twice is not None:
-            raise InputError(
-                f"{self.path}:1: the header names the column {twice} more than once", f"is it a log of {self.TOOL}?"
-            )
+        self._check_once(reader.schema.names)
         yield from reader
 
-    def _check_header(self, start: bytes) -> None:
+    def _header(self, start: bytes) -> list[str]:
+        """The columns that are looked at, of those that the file's first line names; none where it is too long to say."""
         names = [name.strip() for name in start.split(b"\n", 1)[0].decode("utf-8", "replace").split("\t")]
         missing = [name for name in _NEEDED if name not in names]
         if missing:
             raise InputError(
                 f"{self.path}:1: the header has no column {', '.join(missing)}", f"is it a log of {self.TOOL}?"
+            )
+        self._check_once(names)
+        exact = start.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace").split("\t")
+        return [name for name in _USED if name in exact] if b"\n" in start and exact == names else []
+
+    def _check_once(self, names: list[str]) -> None:
+        twice = next((name for name in _KNOWN if names.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(
+                f"{self.path}:1: the header names the column {twice} more than once", f"is it a log of {self.TOOL}?"
             )
 
     def _columns(self, batch: Any) -> dict[str, IntArray]:
@@ -161,8 +178,16 @@ class OpLog(Foreign):
     def _uris(self, batch: Any) -> IntArray:
         (ends, endpoints), (places, files) = (_coded(batch, name) for name in ("endpoint", "file"))
         pairs, codes = np.unique(ends * len(files) + places, return_inverse=True)
-        uris = [self._uri(endpoints[pair // len(files)], files[pair % len(files)]) for pair in pairs.tolist()]
-        return self.table("uri").encode(uris)[codes]
+        known, found = self._names, list[int]()
+        if len(known) > _MOST_NAMES:
+            known.clear()
+        for pair in pairs.tolist():
+            key = endpoints[pair // len(files)], files[pair % len(files)]
+            code = known.get(key)
+            if code is None:
+                code = known[key] = self.table("uri").code(self._uri(*key))
+            found.append(code)
+        return np.array(found, np.int32)[codes]
 
     def _uri(self, endpoint: str, file: str) -> str:
         scheme = endpoint.partition("://")[0]
