@@ -15,7 +15,7 @@ help:
 	@echo "make demo        generate data, record a training loop, replay it, judge it (under two minutes after set-up)"
 	@echo "make test        the whole test suite, against the built wheel"
 	@echo "make check       ruff, mypy --strict, import-linter, C warnings as errors"
-	@echo "make check-long  soaks, kill storms, peers: before a capability is called done"
+	@echo "make check-long  soaks, kill storms, peers, other examples for the properties: before a capability is called done"
 	@echo "make bench       the benchmarks behind docs/performance.md"
 	@echo "make docs        the HTML documentation in docs/_build"
 
@@ -34,7 +34,8 @@ test: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests $(VENV)/.azurite $(VENV)/
 	test -z "$$failed" -a -n "$$ran"
 
 check-long: $(VENV)/.installed $(VENV)/.torch $(VENV)/.tests $(VENV)/.azurite $(VENV)/.peers
-	TRACEKIT_TESTS_USE_INSTALLED=1 $(BIN)/pytest -m long $(PYTEST_ARGS)
+	TRACEKIT_TESTS_USE_INSTALLED=1 TRACEKIT_TESTS_EXPLORE=1 $(BIN)/pytest -m long $(PYTEST_ARGS)
+	TRACEKIT_TESTS_USE_INSTALLED=1 TRACEKIT_TESTS_EXPLORE=1 $(BIN)/pytest -m "not long" tests/property
 
 check: $(VENV)/.installed $(VENV)/.checks
 	$(BIN)/ruff check .

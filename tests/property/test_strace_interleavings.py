@@ -133,6 +133,8 @@ class Machine:
             able.append(self._thread)
             if not process.closing:
                 able.append(self._fork)
+        if not self.lines:
+            able = [self._open]  # a file without any op is refused
         thread.running = self.random.choice(able)(thread, process, free, quiet)
         next(thread.running)
 
