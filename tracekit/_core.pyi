@@ -119,7 +119,7 @@ def fetch(names: bytes, ranges: int, count: int, advice: int, /) -> None:
         names: Paths, each ended by a NUL.
         ranges: Address of `count` records as in tracekit.workload.fetch; what came of each is written into it.
         count: How many there are.
-        advice: One of posix_fadvise's for every file, or -1.
+        advice: One of posix_fadvise's for every file, -1 for none, or -2 for O_DIRECT (ranges and memory are whole blocks then).
 
     Raises:
         ValueError: If a range has no name or lies below 0.

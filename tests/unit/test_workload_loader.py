@@ -64,6 +64,7 @@ def test_direct_reads_give_the_same(folder):
     loader = create_async_loader(f"direct://{folder}", options)
     assert _by_name(loader) == EXPECTED
     assert next(iter(loader))[0].uri.startswith("direct://")
+    assert loader.fetcher.name == "core"
 
 
 def test_records_inside_files_are_samples(tmp_path):

@@ -17,7 +17,8 @@ typedef struct {
 } tk_range;
 
 /* Read them in order; a range is asked for again where the system gave less, until the file ends. `advice` is one of
-   posix_fadvise's, or -1 for none. */
+   posix_fadvise's, -1 for none, or TK_FETCH_DIRECT for O_DIRECT: then ranges and memory are whole blocks. */
+#define TK_FETCH_DIRECT (-2)
 void tk_fetch(const char *names, tk_range *ranges, int64_t count, int advice);
 
 #endif

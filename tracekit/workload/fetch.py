@@ -28,7 +28,7 @@ RANGE = np.dtype(
     [("name", "<i8"), ("offset", "<i8"), ("length", "<i8"), ("address", "<u8"), ("submitted", "<i8"), ("completed", "<i8"), ("result", "<i8")]
 )  # fmt: skip
 Rows = NDArray[Any]
-_ADVICE = {"default": -1, "random": os.POSIX_FADV_RANDOM, "sequential": os.POSIX_FADV_SEQUENTIAL}
+_ADVICE = {"default": -1, "random": os.POSIX_FADV_RANDOM, "sequential": os.POSIX_FADV_SEQUENTIAL, "direct": -2}
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,6 @@ def choose(dataset: Dataset, policy: str) -> Fetcher:
     reason = ""
     if not dataset.storage.local or any("://" in place for place in dataset.places[:1]):
         reason = "objects are read by their clients"
-    elif policy == "direct":
-        reason = "O_DIRECT is read through the storage seam"
     elif tracekit.recording():
         reason = "the core's own reads are not recorded"
     elif core is None:
