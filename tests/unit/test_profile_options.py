@@ -16,8 +16,8 @@ OPTIONS = {
     "loading_mode": "discard", "target_request_bytes": 4096, "max_bytes_in_flight": 1 << 30, "random_index_mode": "zipfian(1.2)",
     "page_cache_mode": "random", "shard_rank": 1, "shard_world_size": 2, "pool": PoolConfig(pool_size=2),
 }  # fmt: skip
-# What is done elsewhere: the policy is a plan's, and seeds draw nothing where nothing is shuffled.
-ELSEWHERE = {"page_cache_mode"}
+# What acts while reading, and not on what is dealt: the policy is a plan's, and the cap cuts requests as they are made.
+ELSEWHERE = {"page_cache_mode", "max_bytes_in_flight"}
 TRAINING = {
     "shuffle_files": {"tf-like", "webdataset-like"}, "shuffle_samples": {"torch-like", "jax-like", "imagenet-like"},
     "shuffle_buffer": {"tf-like", "webdataset-like"}, "seed_changes": set(profiles.PRESETS), "epochs": set(profiles.PRESETS),
