@@ -127,6 +127,7 @@ def once(name: str, uri: str, order: int) -> dict[str, float] | str:
 
 def dlio(venv: str, folder: str, files: int, size: int) -> dict[str, float] | str:
     """One epoch of DLIO's training loop without computing, on the same files."""
+    Path(folder, "valid").mkdir(exist_ok=True)  # it lists that, too
     words = {
         "workflow.generate_data": False, "workflow.train": True, "workflow.evaluation": False, "dataset.data_folder": folder,
         "dataset.format": "npy", "dataset.num_files_train": files, "dataset.num_files_eval": 0, "dataset.num_samples_per_file": 1,
