@@ -109,7 +109,7 @@ def generate(uri: str, files: int, size: int) -> None:
         "++dataset.format=npy", f"++dataset.num_files_train={files}", "++dataset.num_files_eval=0", "++dataset.num_samples_per_file=1",
         f"++dataset.record_length_bytes={size}", f"++dataset.num_subfolders_train={folders}", "++reader.batch_size=1",
     ]  # fmt: skip
-    command = [sys.executable, "-m", "tracekit", "generate", "minimal", "-q", "--data", uri, *words]
+    command = [sys.executable, "-I", "-m", "tracekit", "generate", "minimal", "-q", "--data", uri, *words]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise SystemExit(f"the data cannot be made:\n{ended.stderr}")
@@ -118,7 +118,7 @@ def generate(uri: str, files: int, size: int) -> None:
 def once(name: str, uri: str, order: int) -> dict[str, float] | str:
     """One pass of a loader in a process of its own; why there is none, in words."""
     settings = f"BATCH, WORKERS, URI, ORDER, LOCAL = {BATCH}, {WORKERS}, {uri!r}, {order}, {uri.startswith(('file', 'direct'))}\n"
-    command = [sys.executable, "-c", settings + PROGRAMS[name]]
+    command = [sys.executable, "-I", "-c", settings + PROGRAMS[name]]  # -I: what is installed, not the working directory
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         return (ended.stderr.strip().splitlines() or ["it ended without a word"])[-1]
