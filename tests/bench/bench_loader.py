@@ -118,7 +118,12 @@ def generate(uri: str, files: int, size: int) -> None:
 def once(name: str, uri: str, order: int) -> dict[str, float] | str:
     """One pass of a loader in a process of its own; why there is none, in words."""
     settings = f"BATCH, WORKERS, URI, ORDER, LOCAL = {BATCH}, {WORKERS}, {uri!r}, {order}, {uri.startswith(('file', 'direct'))}\n"
-    command = [sys.executable, "-I", "-c", settings + PROGRAMS[name]]  # -I: what is installed, not the working directory
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        settings + PROGRAMS[name],
+    ]  # -I: what is installed, not the working directory
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         return (ended.stderr.strip().splitlines() or ["it ended without a word"])[-1]
