@@ -165,6 +165,21 @@ def test_checkpoints_are_described():
     assert any("checkpoint" in sentence for sentence in found.unsaid())
 
 
+def test_what_is_beside_the_data_is_said(tmp_path, capsys):
+    """Reads and writes of other files, which a check would count against the run, are counted and named with the way out."""
+    path, stray = tmp_path / "t.jsonl", tmp_path / "stray.jsonl"
+    trace = training_trace()
+    formats.save(trace, path)
+    locks = [Op(f"file:///tmp/lock{n}", 0, 4, n, op="write", ret=4, pid=1, tid=1) for n in range(3)]
+    formats.save(Trace.of([*trace, *locks], marks=trace.marks), stray)
+    assert main(["distil", str(path), "-o", str(tmp_path / "a.yaml")]) == 0
+    assert "of other files" not in capsys.readouterr().err
+    assert main(["distil", str(stray), "-o", str(tmp_path / "b.yaml")]) == 0
+    said = capsys.readouterr().err
+    assert "3 reads and writes of other files are not in the workload" in said
+    assert "--include" in said
+
+
 def test_evaluation_is_told_from_training():
     """Steps that read a folder called val: training is described without them, and DLIO's part has them."""
     trace = _map_style([list(range(48)), list(range(16)), list(range(48)), list(range(16))], prefix="file:///d/train/")

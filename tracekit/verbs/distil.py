@@ -76,5 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output is not None:
         for sentence in found.unsaid():
             console.say(f"not in the recording: {sentence}")
+        if sentence := text.beside(found):
+            console.say(sentence)
         console.say(f"next: {text.following(found, args.output)}")
     return EXIT_PASS

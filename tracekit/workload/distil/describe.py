@@ -41,6 +41,7 @@ class Description:
         places: Where its files were.
         ranks: Processes that trained.
         left_out: Files that were read and are not the data set.
+        beside: Reads and writes of files that are not the data set.
     """
 
     source: str
@@ -52,6 +53,7 @@ class Description:
     places: str
     ranks: int
     left_out: Sequence[str]
+    beside: int
 
     @property
     def mode(self) -> str:
@@ -169,7 +171,7 @@ class _Describing:
         about = f"{len(whole):,} ops, {len(observed.steps):,} steps"
         return Description(
             observed.source, about, own, same_every_epoch(self.items), checkpoints(observed), self.evaluation, where, observed.steps.ranks,
-            observed.left_out,
+            observed.left_out, observed.beside,
         )  # fmt: skip
 
     def _files(self) -> dict[str, Found]:

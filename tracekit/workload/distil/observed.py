@@ -63,6 +63,7 @@ class Observed:
         own: Those of the rank whose steps are looked at.
         steps: Its steps.
         left_out: Files that were read and are not the data set.
+        beside: Reads and writes of files that are not the data set.
     """
 
     source: str
@@ -71,6 +72,7 @@ class Observed:
     own: Trace
     steps: Steps
     left_out: Sequence[str]
+    beside: int = 0
 
     @property
     def tagged(self) -> bool:
@@ -99,7 +101,8 @@ def observe(trace: Trace, source: str) -> Observed:
     _check(data, source)
     named = {reads.uris[code] for code in np.unique(reads.col("uri")).tolist()}
     kept = {data.uris[code] for code in np.unique(data.col("uri")).tolist()}
-    return Observed(source, whole, data, _of_rank(data, steps), steps, sorted(named - kept))
+    beside = len(reads) - len(data) + int(whole.mask("op", "write").sum())
+    return Observed(source, whole, data, _of_rank(data, steps), steps, sorted(named - kept), beside)
 
 
 def _check(data: Trace, source: str) -> None:

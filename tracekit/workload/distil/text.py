@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from tracekit import __version__
+from tracekit.units import counted
 from tracekit.workload.custom import SECTION
 from tracekit.workload.distil.describe import Description, Tree, paths
 from tracekit.workload.distil.dlio_part import dlio
@@ -62,7 +64,20 @@ def to_json(description: Description) -> dict[str, Any]:
         "keys": {path: found.to_json() for path, found in paths(whole)},
         "unknown": description.unsaid(),
         "left_out": list(description.left_out),
+        "beside": description.beside,
     }
+
+
+def beside(description: Description) -> str:
+    """What a check of the run against the recording would count and the workload does not do; empty where there is nothing."""
+    if not description.beside:
+        return ""
+    what = counted(description.beside, "read or write", "reads and writes")
+    pattern = shlex.quote(os.path.join(description.places, "*"))
+    return (
+        f"{what} of other files are not in the workload, and harness check would count them against its run: to judge the data "
+        f"alone, record with --include {pattern}"
+    )
 
 
 def following(description: Description, file: str) -> str:
