@@ -31,7 +31,7 @@ static char *append_text(char *at, const char *text)
     return at;
 }
 
-static char *append_number(char *at, uint64_t number)
+char *tk_append_number(char *at, uint64_t number)
 {
     char digits[24];
     int count = 0;
@@ -48,14 +48,14 @@ static char *begin_name(char *path, int pid, uint64_t start)
 {
     char *at = append_text(path, directory);
     at = append_text(at, "/");
-    at = append_number(at, (uint64_t)pid);
+    at = tk_append_number(at, (uint64_t)pid);
     at = append_text(at, ".");
-    return append_number(at, start);
+    return tk_append_number(at, start);
 }
 
 void tk_part_name(char *path, int pid, uint64_t start, uint32_t number)
 {
-    append_text(append_number(append_text(begin_name(path, pid, start), "."), number), ".ops");
+    append_text(tk_append_number(append_text(begin_name(path, pid, start), "."), number), ".ops");
 }
 
 /* The file that holds the process's head and lines, with or without the first chunk before them. */

@@ -16,6 +16,9 @@ int tk_part_place(const char *directory);
 /* The name of a process's chunk; `path` has TK_PART_PATH bytes. */
 void tk_part_name(char *path, int pid, uint64_t start, uint32_t number);
 
+/* Write the digits of a number and a zero byte behind them; where that stands. */
+char *tk_append_number(char *at, uint64_t number);
+
 /* The calling process's head, with the first chunk before it where there is room for both; NULL when it cannot be had. */
 struct tk_process *tk_new_process(void);
 

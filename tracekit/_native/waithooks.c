@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "hooks.h"
+#include "partfile.h"
 #include "recorder.h"
 #include "spool.h"
 
@@ -23,18 +24,6 @@ static __thread int waiting __attribute__((tls_model("initial-exec")));
 #else
 static __thread int waiting;
 #endif
-
-static char *number_text(char *at, unsigned long number)
-{
-    char digits[24];
-    int count = 0;
-    do
-        digits[count++] = (char)('0' + number % 10);
-    while (number /= 10);
-    while (count)
-        *at++ = digits[--count];
-    return at;
-}
 
 int64_t tk_bytes_read(const char *path)
 {
@@ -58,7 +47,7 @@ static int64_t bytes_read(int pid)
 {
     char path[64];
     memcpy(path, "/proc/", 6);
-    memcpy(number_text(path + 6, (unsigned long)pid), "/io", 4);
+    memcpy(tk_append_number(path + 6, (uint64_t)pid), "/io", 4);
     return tk_bytes_read(path);
 }
 
