@@ -56,7 +56,7 @@ def start(modules: dict[str, Any], settings: dict[str, Any]) -> Any:
     sys.addaudithook(_launch_watcher(spool, settings, followed=engine.core is not None))
     if engine.way == "got":
         sys.addaudithook(_library_watcher(engine.core))
-    os.register_at_fork(after_in_child=_guarded(spool.after_fork))
+    os.register_at_fork(after_in_child=guarded(spool.after_fork))
     return holder
 
 
@@ -134,7 +134,7 @@ def _watch_imports(modules: dict[str, Any], spool: Any, special: dict[str, Any],
     imports = modules["imports"]
     after = {name: imports.note_framework(spool, name) for name in imports.FRAMEWORKS}
     after |= special
-    note_rank = _guarded(lambda: spool.line(rank=rank()) if rank() >= 0 else None)
+    note_rank = guarded(lambda: spool.line(rank=rank()) if rank() >= 0 else None)
 
     def watch_loaders(module: Any) -> None:
         hooks, patch = modules["torch_hooks"], modules["callables"].patch
@@ -227,11 +227,13 @@ def _text(value: Any) -> str:
     return os.fsdecode(value)
 
 
-def _guarded(call: Any) -> Any:
-    def guarded(*args: Any) -> Any:
+def guarded(call: Any) -> Any:
+    """The same function, whose failures are nobody's."""
+
+    def tried(*args: Any) -> Any:
         try:
             return call(*args)
         except Exception:
             return None
 
-    return guarded
+    return tried

@@ -76,20 +76,10 @@ def _finish_at_end(modules: dict[str, Any], log: Any) -> None:
     atexit.register(log.finish)
     original = os._exit
 
-    finish = _guarded(log.finish)
+    finish = modules["bootstrap"].guarded(log.finish)
 
     def leave(*args: Any, **words: Any) -> Any:
         finish()
         return original(*args, **words)
 
     os._exit = modules["callables"].stand_in(original, leave, "os")
-
-
-def _guarded(call: Any) -> Any:
-    def guarded(*args: Any) -> Any:
-        try:
-            return call(*args)
-        except Exception:
-            return None
-
-    return guarded
