@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from memory_wire import wires
 
 from tracekit.replay.ranks import Ranks
 from tracekit.trace import Trace
@@ -146,27 +147,6 @@ def _pid_of(mark: str, rank: int) -> int:
     raise AssertionError(f"rank {rank} did not begin")
 
 
-class _MemoryWire:
-    """One end of a wire between threads."""
-
-    def __init__(self, rank: int, boxes: list[deque[tuple[int, Any]]]) -> None:
-        self.rank, self.size, self._boxes = rank, len(boxes), boxes
-        self.aborted: int | None = None
-        self.gone: set[int] = set()
-
-    def send(self, to: int, message: Any) -> None:
-        self._boxes[to].append((self.rank, message))
-
-    def poll(self) -> tuple[int, Any] | None:
-        return self._boxes[self.rank].popleft() if self._boxes[self.rank] else None
-
-    def flush(self, patience_s: float) -> bool:
-        return True
-
-    def abort(self, code: int) -> None:
-        self.aborted = code
-
-
 def _arguments(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     verb.configure(parser)
@@ -175,8 +155,7 @@ def _arguments(*words: str) -> argparse.Namespace:
 
 def test_a_rank_that_falls_silent_is_lost(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One that took its plan and says nothing more: the report names it first, who waited for it ends, and all are ended."""
-    boxes: list[deque[tuple[int, Any]]] = [deque(), deque()]
-    wire, other = _MemoryWire(0, boxes), _MemoryWire(1, boxes)
+    wire, other = wires(2)
     other.send(0, ("host", "elsewhere"))
     with Ranks(wire, patience_s=3.0) as ranks:
         assert run_ranks._lead(ranks, _arguments("custom", "--data", data, "--format", "json")) == 4
@@ -190,9 +169,9 @@ def test_a_rank_that_falls_silent_is_lost(data: str, capsys: pytest.CaptureFixtu
 
 def test_two_ranks_over_a_wire(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What a follower is told and answers makes the report whole; then it ends by itself."""
-    boxes: list[deque[tuple[int, Any]]] = [deque(), deque()]
+    ends = wires(2)
     args, codes = _arguments("custom", "--data", data, "-O", "batch_size=2", "--format", "csv", "--drop-cache"), {}
-    with Ranks(_MemoryWire(0, boxes), patience_s=300) as first, Ranks(_MemoryWire(1, boxes), patience_s=300) as second:
+    with Ranks(ends[0], patience_s=300) as first, Ranks(ends[1], patience_s=300) as second:
         follower = threading.Thread(target=lambda: codes.update({1: run_ranks._follow(second, args)}))
         follower.start()
         codes[0] = run_ranks._lead(first, args)

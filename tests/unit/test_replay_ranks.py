@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from memory_wire import wires
 
 from tracekit.errors import CannotRunError, InputError, TracekitError, UsageError
 from tracekit.replay import clocks
@@ -40,37 +43,6 @@ MS = 1_000_000
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranks that are threads hand the interpreter's lock to one another with every question."""
     monkeypatch.setattr(clocks, "ROUNDS", 6)
-
-
-class MemoryWire:
-    """One end of a wire between threads."""
-
-    def __init__(self, rank: int, boxes: list[deque[tuple[int, Any]]]) -> None:
-        self.rank, self.size, self._boxes = rank, len(boxes), boxes
-        self.aborted: int | None = None
-        self.gone: set[int] = set()
-
-    def send(self, to: int, message: Any) -> None:
-        """At once."""
-        self._boxes[to].append((self.rank, message))
-
-    def poll(self) -> tuple[int, Any] | None:
-        """What is there."""
-        return self._boxes[self.rank].popleft() if self._boxes[self.rank] else None
-
-    def flush(self, patience_s: float) -> bool:
-        """Nothing is ever under way."""
-        return True
-
-    def abort(self, code: int) -> None:
-        """Remember it."""
-        self.aborted = code
-
-
-def wires(size: int) -> list[MemoryWire]:
-    """All ends of one wire."""
-    boxes: list[deque[tuple[int, Any]]] = [deque() for _ in range(size)]
-    return [MemoryWire(rank, boxes) for rank in range(size)]
 
 
 def beside(work: Callable[[], Any]) -> threading.Thread:
