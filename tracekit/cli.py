@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import errno
 import importlib
 import signal
 import sys
@@ -16,7 +15,15 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from tracekit import __version__, console
-from tracekit.errors import EXIT_CANNOT_RUN, EXIT_INPUT, EXIT_INTERRUPTED, TracekitError, UnknownNameError, UsageError
+from tracekit.errors import (
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    NO_ROOM,
+    TracekitError,
+    UnknownNameError,
+    UsageError,
+    refusal,
+)
 
 VERBS = {
     "record": ("tracekit.verbs.record", "run a program and write a trace of its I/O"),
@@ -32,7 +39,6 @@ VERBS = {
     "doctor": ("tracekit.verbs.doctor", "say what works on this machine and why the rest does not"),
 }
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _EPILOG = """\
 example:
   tracekit record -o train.jsonl -- python train.py     write what the program reads
@@ -87,19 +93,11 @@ def run_verbs(
         sys.stdout = None
         return 0
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             sys.stdout = None
-        console.complain(program, _said(error))
-        return EXIT_CANNOT_RUN
-
-
-def _said(error: OSError) -> str:
-    """What the operating system refused, where nobody foresaw it."""
-    why = error.strerror or str(error) or type(error).__name__
-    if error.errno in _NO_ROOM:
-        return f"the output could not be written: {why}; make room, or write elsewhere"
-    what = f"the system refused {error.filename}" if error.filename is not None else "the system refused something"
-    return f"{what}: {why}; look whether it is there and may be used, and try again"
+        refused = refusal(error)
+        console.complain(program, f"{refused} [{refused.slug}]")
+        return refused.exit_code
 
 
 @contextmanager

@@ -17,6 +17,7 @@ what is wrong, where, and after a semicolon what to do.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -28,6 +29,7 @@ EXIT_CANNOT_RUN = 4
 EXIT_INTERRUPTED = 130
 EXIT_RECORDER = 125
 EXIT_NOT_FOUND = 127
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class TracekitError(Exception):
@@ -127,6 +129,15 @@ class CannotRunError(TracekitError):
 
     slug = "cannot-run"
     exit_code = EXIT_CANNOT_RUN
+
+
+def refusal(error: OSError) -> CannotRunError:
+    """What the operating system refused, where nobody foresaw it, as one sentence."""
+    why = error.strerror or str(error) or type(error).__name__
+    if error.errno in NO_ROOM:
+        return CannotRunError(f"the output could not be written: {why}", "make room, or write elsewhere")
+    what = f"the system refused {error.filename}" if error.filename is not None else "the system refused something"
+    return CannotRunError(f"{what}: {why}", "look whether it is there and may be used, and try again")
 
 
 class RecorderError(TracekitError):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 
 import pytest
 
-from tracekit.errors import RecorderError
+from tracekit import cli
+from tracekit.errors import EXIT_RECORDER, RecorderError
 from tracekit.record import finish, launch
 from tracekit.verbs import record
 
@@ -72,3 +74,16 @@ def test_help_names_every_option_and_the_rule():
         "125",
     ):
         assert word in " ".join(text.split())
+
+
+def test_what_the_system_refuses_ends_in_the_recorders_own_status(monkeypatch, capsys):
+    """4 could be the program's status: what nobody foresaw is 125 like every other failure of record itself."""
+
+    def refuse(_args):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(record, "_record", refuse)
+    assert cli.main(["record", "--", "true"]) == EXIT_RECORDER
+    said = capsys.readouterr().err
+    assert said.startswith("tracekit: error: the system refused something: Too many open files; look")
+    assert said.endswith("[recorder]\n")

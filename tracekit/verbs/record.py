@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from tracekit import console
-from tracekit.errors import EXIT_NOT_FOUND, EXIT_RECORDER, RecorderError, TracekitError, UsageError
+from tracekit.errors import EXIT_NOT_FOUND, EXIT_RECORDER, RecorderError, TracekitError, UsageError, refusal
 from tracekit.record import launch
 from tracekit.record.engine import ENGINES
 from tracekit.record.residence import CHOICES, look_below
@@ -109,6 +109,11 @@ def run(args: argparse.Namespace) -> int:
         raise
     except TracekitError as error:
         raise RecorderError(error.cause, error.way_out) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        refused = refusal(error)
+        raise RecorderError(refused.cause, refused.way_out) from error
 
 
 def _refuse(message: str) -> NoReturn:
