@@ -15,6 +15,7 @@ from harness.source import Source
 from harness.standard import Standard
 from harness.verdict import Verdict
 from tracekit.errors import InputError, UsageError
+from tracekit.formats import pipes
 
 MODES = ("auto", PAIRED, REPEAT, PROFILE)
 
@@ -102,13 +103,13 @@ def choose_mode(mode: str, against: str, runs: int) -> str:
 
 
 def is_trace_file(against: str) -> bool:
-    """Whether what a golden is asked for by is a trace: an existing file, or a name that ends like one.
+    """Whether what a golden is asked for by is a trace: an existing file, a pipe, or a name that ends like one.
 
     Raises:
         InputError: If it looks like a trace and is not there.
     """
     path = Path(against)
-    if path.is_file():
+    if path.is_file() or pipes.once(against):
         return True
     looks_like_one = path.name.endswith((".jsonl", ".jsonl.zst"))
     if looks_like_one and not path.is_dir():

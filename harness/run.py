@@ -12,6 +12,7 @@ from harness.figures import Beside, Figures, histograms
 from harness.soundness import Soundness, SoundnessTally
 from harness.warmup import NONE, Warmup
 from tracekit import formats
+from tracekit.formats import pipes
 from tracekit.histogram import Histogram
 from tracekit.metrics import Stream
 from tracekit.metrics.levels import Levels, Tally
@@ -65,10 +66,8 @@ class Run:
             warmup: What is left out of the figures, where it can be told; `Run.warmup` says whether it could.
         """
         found = None
-        if warmup != NONE and os.fspath(path) == "-":
-            # It can be read once only.
-            return cls.of(formats.load(path, time_unit=time_unit, skip_bad=skip_bad), warmup)
         if warmup != NONE:
+            pipes.keep(path)
             found = Warmup.of(warmup, formats.chunks(path, time_unit=time_unit, skip_bad=skip_bad))
         start = partial(_begun, warmup=found)
         return formats.fold(path, start, time_unit=time_unit, skip_bad=skip_bad).run()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from harness.report import outputs
 from tracekit import console
 from tracekit.errors import UsageError
+from tracekit.formats import pipes
 from tracekit.output import check_output
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _explained(args: argparse.Namespace) -> str:
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
-    from harness.check import MODES, choose_mode
+    from harness.check import MODES, choose_mode, is_trace_file
     from harness.presets import check_names
     from tracekit.errors import UnknownNameError
 
@@ -163,7 +164,9 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise UnknownNameError("mode", args.mode, MODES)
     check_names(args.preset)
     choose_mode(args.mode, args.golden, max(1, len(args.traces)))
-    if not args.traces and (args.remap or Path(args.golden).is_file()):
+    if [*args.traces, args.golden].count(pipes.STDIN) > 1:
+        raise UsageError("standard input can be one trace only", "save the others in files, and name those")
+    if not args.traces and (args.remap or is_trace_file(args.golden)):
         raise UsageError("there is no TRACE to judge", "name one; only a golden can be driven")
     _check_drive(args)
     if args.output:
@@ -226,6 +229,11 @@ def _judge(args: argparse.Namespace, traces: list[str], how: str = "") -> int:
     from tracekit.replay.options import parse_remap
 
     remap = [parse_remap(pair) for pair in args.remap]
+    wanted = outputs.Outputs.of(args)
+    if wanted.html:
+        # The page reads them again.
+        for trace in [*traces, args.golden]:
+            pipes.keep(trace)
     driven = how == drive.WORKLOAD and args.mode == "auto"
     verdict = check(
         traces,
@@ -237,7 +245,6 @@ def _judge(args: argparse.Namespace, traces: list[str], how: str = "") -> int:
         presets=args.preset,
     )
     verdict = _as_driven(verdict, args, how) if how else verdict
-    wanted = outputs.Outputs.of(args)
     # Files first: whoever reads the table may stop reading.
     wanted.write(verdict, lambda: _over_time(args, traces, verdict))
     console.show(json.render(verdict).rstrip("\n") if args.json == "-" else text.render(verdict))
@@ -263,14 +270,15 @@ def _annotate(verdict: Verdict) -> None:
 def _say_next(args: argparse.Namespace, failed: str) -> None:
     for what, where in outputs.Outputs.of(args).written():
         console.say(f"{what}: {where}")
+    from_files = not any(map(pipes.once, [*args.traces, args.golden]))
     if failed:
         console.say(f"next: harness check --explain {failed}")
-    elif args.json:
+    elif args.json and not pipes.once(args.golden):
         console.say(
             f"next: harness show {shlex.quote(args.golden)}"
             if not Path(args.golden).is_file()
             else f"next: tracekit stats {shlex.quote(args.golden)}"
         )
-    else:
+    elif from_files:
         words = [*args.traces, "--golden", args.golden, "--json", "summary.json"]
         console.say(f"next: harness check {shlex.join(words)}")

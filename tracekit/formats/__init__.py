@@ -1,6 +1,7 @@
 """Trace files: one module per format, chosen by suffix (the table is in `registry`).
 
-`.jsonl` and `.jsonl.zst` are the trace format itself (docs/trace.md). `-` is standard input or output, as `.jsonl`.
+`.jsonl` and `.jsonl.zst` are the trace format itself (docs/trace.md). `-` is standard input or output, as `.jsonl`; a pipe may stand
+for a file that is read (see `pipes`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from tracekit.errors import InputError, UsageError
-from tracekit.formats import ordered, registry, several
+from tracekit.formats import ordered, pipes, registry, several
 from tracekit.formats.writer import Writer
 from tracekit.output import check_output
 from tracekit.trace import Mark, Trace, merge
@@ -96,7 +97,7 @@ def fold(
     def read(ops: int) -> Iterator[Trace]:
         return chunks(path, ops=ops, time_unit=time_unit, skip_bad=skip_bad, form=form, options=options)
 
-    return ordered.fold(read, start, again=os.fspath(path) != "-")
+    return ordered.fold(read, start, again=pipes.place(path) != pipes.STDIN)
 
 
 def _pieces(
@@ -161,8 +162,8 @@ def _format_of(path: str, form: str | None) -> registry.Format:
 
 
 def _readable(path: str | os.PathLike[str]) -> str:
-    text = os.fspath(path)
-    if text == "-":
+    text = pipes.place(path)
+    if text == pipes.STDIN:
         return text
     try:
         with open(text, "rb") as file:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracekit import console
 from tracekit.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_PASS, UsageError
+from tracekit.formats import pipes
 from tracekit.units import counted, parse_bytes
 from tracekit.verbs import replay_text
 from tracekit.verbs.replay_parts import parts_of, recover_parts
@@ -367,14 +368,14 @@ def output_name(args: argparse.Namespace) -> str:
         UsageError: If that is the trace being replayed.
     """
     output = str(args.output) if args.output else _default_output(args.trace)
-    if output != "-" and args.trace != "-" and os.path.realpath(output) == os.path.realpath(args.trace):
+    if output != "-" and not pipes.once(args.trace) and os.path.realpath(output) == os.path.realpath(args.trace):
         raise UsageError(f"{output} is the trace being replayed", "name another file with -o")
     return output
 
 
 def _default_output(trace: str) -> str:
-    """`NAME.replay.jsonl` beside the trace; `replay.jsonl` here for one from standard input."""
-    if trace == "-":
+    """`NAME.replay.jsonl` beside the trace; `replay.jsonl` here for one from a pipe."""
+    if pipes.once(trace):
         return "replay.jsonl"
     for suffix in _SUFFIXES:
         if trace.endswith(suffix):
@@ -401,5 +402,5 @@ def tell(args: argparse.Namespace, header: Header, trailer: Trailer, output: str
     replay_text.tell_verdict(trailer.run)
     target = console.paint(output, "path", sys.stderr)
     console.say(f"wrote {target} ({counted(trailer.ops, 'op')})")
-    if output != "-" and args.trace != "-":
+    if output != "-" and not pipes.once(args.trace):
         console.say(f"next: harness check {shlex.quote(output)} --golden {shlex.quote(args.trace)}")

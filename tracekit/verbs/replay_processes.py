@@ -11,6 +11,7 @@ import numpy as np
 from tracekit import formats
 from tracekit.cgroup import cores
 from tracekit.errors import UsageError
+from tracekit.formats import pipes
 from tracekit.replay.options import Options
 from tracekit.replay.processes import joined, started
 from tracekit.replay.remap import Remap
@@ -48,7 +49,7 @@ def wanted(args: argparse.Namespace) -> int:
 def _needed(args: argparse.Namespace) -> int:
     """As many as the trace's requests for objects keep busy; one where it has none, since threads do for files."""
     options: Options = verb.options_of(args)
-    if args.trace == "-":
+    if pipes.once(args.trace):
         return 1
     remap, requests, first, last, streams = Remap(options.remap), 0, None, 0, set[tuple[int, int]]()
     far: list[bool] = []

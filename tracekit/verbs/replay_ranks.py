@@ -12,6 +12,7 @@ from functools import partial
 
 from tracekit import console, formats
 from tracekit.errors import EXIT_CANNOT_RUN, EXIT_PASS, UsageError
+from tracekit.formats import pipes
 from tracekit.replay.joint import write_joined
 from tracekit.replay.options import Options
 from tracekit.replay.preflight import PreflightError
@@ -57,8 +58,8 @@ def _rest(args: argparse.Namespace, folder: str | None) -> dict[str, str | None]
 
 def _job(args: argparse.Namespace, size: int, folder: str | None) -> Job:
     options: Options = verb.options_of(args)
-    if args.trace == "-":
-        raise UsageError("several ranks cannot all read standard input", "name the trace's file")
+    if pipes.once(args.trace):
+        raise UsageError("several ranks cannot all read a pipe", "name the trace's file")
     read = partial(formats.chunks, args.trace, ops=verb.PIECE, time_unit=args.time_unit, skip_bad=args.skip_bad)
     with tempfile.TemporaryDirectory(dir=folder) as division:
         return plan_job(read, options, size, division)
