@@ -14,8 +14,8 @@ from harness.run import Run
 from harness.source import Source
 from harness.standard import Standard
 from harness.verdict import Verdict
+from tracekit import pipes
 from tracekit.errors import InputError, UsageError
-from tracekit.formats import pipes
 
 MODES = ("auto", PAIRED, REPEAT, PROFILE)
 

@@ -11,8 +11,7 @@ from typing import Protocol
 from harness.figures import Beside, Figures, histograms
 from harness.soundness import Soundness, SoundnessTally
 from harness.warmup import NONE, Warmup
-from tracekit import formats
-from tracekit.formats import pipes
+from tracekit import formats, pipes
 from tracekit.histogram import Histogram
 from tracekit.metrics import Stream
 from tracekit.metrics.levels import Levels, Tally

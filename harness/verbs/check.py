@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.report import outputs
-from tracekit import console
+from tracekit import console, pipes
 from tracekit.errors import UsageError
-from tracekit.formats import pipes
 from tracekit.output import check_output
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import os
@@ -402,10 +403,40 @@ def test_a_truncated_zst_keeps_what_came_before(tmp_path):
     assert not trace.is_complete
 
 
+@pytest.mark.parametrize("name", ["t.jsonl.gz", "t.jsonl", "t"])
+def test_what_gzip_made_is_read(tmp_path, name):
+    """Under any name, in one member or in several that were put together."""
+    formats.save(training_trace(), tmp_path / "plain.jsonl")
+    lines = (tmp_path / "plain.jsonl").read_bytes()
+    path = tmp_path / name
+    for packed in (gzip.compress(lines), gzip.compress(lines[:9_999]) + gzip.compress(lines[9_999:])):
+        path.write_bytes(packed)
+        assert list(formats.load(path)) == list(training_trace())
+
+
+def test_a_gzip_file_cut_short_keeps_what_came_before(tmp_path):
+    """And says that it is damaged."""
+    chance = np.random.default_rng(1)
+    lines = [f'{{"uri":"/a","offset":{offset},"len":1,"t_submit":1}}\n' for offset in chance.integers(0, 2**40, 60_000)]
+    packed = gzip.compress("".join(lines).encode())
+    (tmp_path / "cut.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    trace = formats.load(tmp_path / "cut.jsonl.gz")
+
+    assert 0 < len(trace) < 60_000
+    assert any("damaged or cut short" in warning for warning in trace.warnings)
+
+
+def test_a_gzip_file_that_is_none(tmp_path):
+    """What begins like one and is none is said to be so."""
+    (tmp_path / "t.jsonl.gz").write_bytes(b"\x1f\x8b\x08nonsense" * 9)
+    with pytest.raises(InputError, match="cannot be read as a gzip file"):
+        formats.load(tmp_path / "t.jsonl.gz")
+
+
 def test_other_compressions_are_not_mistaken(tmp_path):
-    """A gzip file under a plain name is no trace."""
+    """A bzip2 file under a plain name is no trace."""
     path = tmp_path / "t.jsonl"
-    path.write_bytes(gzip.compress(GOOD.encode()))
+    path.write_bytes(bz2.compress(GOOD.encode()))
     with pytest.raises(TraceFormatError, match=":1: the line is not"):
         formats.load(path)
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
+from tracekit import pipes
 from tracekit.errors import InputError, UsageError
-from tracekit.formats import ordered, pipes, registry, several
+from tracekit.formats import ordered, registry, several
 from tracekit.formats.writer import Writer
 from tracekit.output import check_output
 from tracekit.trace import Mark, Trace, merge

@@ -23,7 +23,7 @@ from tracekit.trace import Trace
 # Small enough that the rows of a block stay in the processor's cache while they become columns.
 _BLOCK_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_MAGICS = {"zstd": b"\x28\xb5\x2f\xfd", "gzip": b"\x1f\x8b"}
 
 
 def load(path: str, *, time_unit: int, skip_bad: bool) -> Trace:
@@ -91,20 +91,23 @@ def _cut(columns: Columns, part: slice) -> Columns:
 def _source(path: str) -> AbstractContextManager[IO[bytes]]:
     if path == "-":
         return nullcontext(sys.stdin.buffer)
-    if path.endswith(".zst") or _begins_as_zstd(path):
-        return _zstd_source(path)
-    return open(path, "rb")
+    packing = _packing(path)
+    return _unpacked(path, packing) if packing else open(path, "rb")
 
 
-def _begins_as_zstd(path: str) -> bool:
+def _packing(path: str) -> str:
+    """How a file is compressed, by its suffix and by how it begins; empty where it is not."""
+    if path.endswith(".zst"):
+        return "zstd"
     with open(path, "rb") as file:
-        return file.read(4) == _ZSTD_MAGIC
+        begin = file.read(4)
+    return next((name for name, magic in _MAGICS.items() if begin.startswith(magic)), "")
 
 
-def _zstd_source(path: str) -> AbstractContextManager[IO[bytes]]:
+def _unpacked(path: str, packing: str) -> AbstractContextManager[IO[bytes]]:
     import pyarrow as pa
 
-    source: AbstractContextManager[IO[bytes]] = pa.CompressedInputStream(pa.OSFile(path), "zstd")
+    source: AbstractContextManager[IO[bytes]] = pa.CompressedInputStream(pa.OSFile(path), packing)
     return source
 
 
@@ -148,6 +151,8 @@ def _read(file: IO[bytes], path: str, reader: Reader, room: memoryview, *, first
         return int(file.readinto(room))  # type: ignore[attr-defined]
     except OSError as error:
         if first:
-            raise InputError(f"{path} cannot be read as a zstd file ({error})", "name a trace file") from None
+            raise InputError(
+                f"{path} cannot be read as a {_packing(path)} file ({error})", "name a trace file"
+            ) from None
         reader.warnings.append(f"{path}: the compressed data is damaged or cut short; what came before it was read")
         return 0

@@ -13,9 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tracekit import console
+from tracekit import console, pipes
 from tracekit.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_PASS, UsageError
-from tracekit.formats import pipes
 from tracekit.units import counted, parse_bytes
 from tracekit.verbs import replay_text
 from tracekit.verbs.replay_parts import parts_of, recover_parts

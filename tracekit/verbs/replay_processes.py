@@ -8,10 +8,9 @@ import sys
 
 import numpy as np
 
-from tracekit import formats
+from tracekit import formats, pipes
 from tracekit.cgroup import cores
 from tracekit.errors import UsageError
-from tracekit.formats import pipes
 from tracekit.replay.options import Options
 from tracekit.replay.processes import joined, started
 from tracekit.replay.remap import Remap

@@ -10,9 +10,8 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
-from tracekit import console, formats
+from tracekit import console, formats, pipes
 from tracekit.errors import EXIT_CANNOT_RUN, EXIT_PASS, UsageError
-from tracekit.formats import pipes
 from tracekit.replay.joint import write_joined
 from tracekit.replay.options import Options
 from tracekit.replay.preflight import PreflightError
