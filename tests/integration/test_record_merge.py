@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tracekit import Trace
-from tracekit.record.chunks import Clock
 from tracekit.record.launch import Run
 from tracekit.record.merge import Merge, merge_parts
+from tracekit.record.ticks import Clock
 
 BENCH = Path(__file__).parents[1] / "bench" / "bench_merge.py"
 

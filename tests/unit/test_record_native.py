@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from tracekit.errors import RecorderError
-from tracekit.record import chunks, engine, looks, native, spool
+from tracekit.record import chunkfile, chunks, engine, looks, native, spool
 from tracekit.record.coverage import coverage_of
 from tracekit.record.files import Filter
 from tracekit.record.gather import gather
 from tracekit.record.parts import NO_OPS, Part
 from tracekit.record.tally import Tally
+from tracekit.record.ticks import Clock
 from tracekit.trace import Op, Trace
 
 READ, OPEN, STAT, CLOSE, FILE, CWD, THREAD, CONTEXT, EXEC = 1, 3, 5, 4, 32, 33, 34, 35, 36
@@ -49,7 +50,7 @@ class Chunk:
 
 
 def _native(tmp_path, *written, clock=None, chosen=None, beyond=0):
-    process = chunks.Native(42, 1, 55, 0, 0, 0, 0, 0)
+    process = chunkfile.Native(42, 1, 55, 0, 0, 0, 0, 0)
     paths = []
     for number, chunk in enumerate(written):
         paths.append(tmp_path / f"42.55.{number}.ops")
@@ -100,7 +101,7 @@ def test_a_reservation_that_did_not_fit_is_no_record(tmp_path):
     chunk.record(READ, file=1, ret=7)
     path = tmp_path / "42.55.0.ops"
     chunk.save(path, beyond=1)
-    process = chunks.Native(42, 1, 55, 0, 0, 0, 0, 0)
+    process = chunkfile.Native(42, 1, 55, 0, 0, 0, 0, 0)
     _read(process, [path])
     assert process.slots["ret"].tolist() == [0, 6, 7]
 
@@ -184,27 +185,27 @@ def test_durations_keep_their_size(ticks):
 
 def test_the_clock_goes_through_its_anchors():
     """At an anchor the time is the anchor's; between two it is proportional; outside it goes on at the same pace."""
-    clock = chunks.Clock([(0, 1000), (2_000_000_000, 5_000_001_000), (4_000_000_000, 11_000_001_000)])
+    clock = Clock([(0, 1000), (2_000_000_000, 5_000_001_000), (4_000_000_000, 11_000_001_000)])
     ticks = np.array([1000, 2_500_001_000, 5_000_001_000, 8_000_001_000, 14_000_001_000], np.uint64)
     assert clock.ns(ticks).tolist() == [0, 1_000_000_000, 2_000_000_000, 3_000_000_000, 5_000_000_000]
 
 
 def test_anchors_too_close_are_left_out():
     """Two anchors within a second are mostly noise: only the ends of a short run count."""
-    clock = chunks.Clock([(0, 1000), (500_000_000, 1_700_000_000), (900_000_000, 1_800_001_000)])
+    clock = Clock([(0, 1000), (500_000_000, 1_700_000_000), (900_000_000, 1_800_001_000)])
     assert clock.ns(np.array([900_001_000], np.uint64)).tolist() == [450_000_000]
-    assert not chunks.Clock([(5, 5)]).usable
+    assert not Clock([(5, 5)]).usable
 
 
 def test_garbage_is_no_chunk(tmp_path):
     """Files that are no chunks, cut short or of another layout are passed over, and named where they hold anything."""
     for number, data in enumerate((b"", b"tkops", os.urandom(3000), bytes(Chunk().data[:200]))):
         (tmp_path / f"1.2.{number}.ops").write_bytes(data)
-    process = chunks.Native(1, 0, 2, 0, 0, 0, 0, 0)
+    process = chunkfile.Native(1, 0, 2, 0, 0, 0, 0, 0)
     _read(process, sorted(tmp_path.glob("*.ops")))
     assert len(process.slots) == 0
     assert process.damaged == ["1.2.1.ops", "1.2.2.ops", "1.2.3.ops"]
-    assert chunks.heads(tmp_path) == []
+    assert chunkfile.heads(tmp_path) == []
     assert gather(tmp_path, [], {}).parts == []
 
 

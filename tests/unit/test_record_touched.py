@@ -6,9 +6,9 @@ import pytest
 
 from tracekit.metrics import Metrics
 from tracekit.record import touched
-from tracekit.record.chunks import Clock
 from tracekit.record.coverage import coverage_of
 from tracekit.record.parts import Part
+from tracekit.record.ticks import Clock
 from tracekit.replay.options import Options
 from tracekit.replay.plan import make_plan
 from tracekit.trace import Op, Trace

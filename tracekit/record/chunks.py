@@ -1,13 +1,9 @@
-"""Reading what the core's spool left behind (tracekit/_native/spool.h): heads of processes, their lines, chunks of threads.
-
-Records are turned into the same slots that the Python engine writes, so that everything behind this knows one kind.
-"""
+"""What the core noted in chunks, as ops: records become the slots that the Python engine writes, and all behind this knows one kind."""
 
 from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from struct import Struct, error
@@ -16,24 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.record import rawnet, spool, touched
+from tracekit.record import spool
+from tracekit.record.chunkfile import Chunk, Native
 from tracekit.record.codes import distinct
 from tracekit.record.files import IGNORED, Filter, flag_bits
-from tracekit.record.looks import Identity, Looks, Seen
+from tracekit.record.looks import Identity, Looks
 from tracekit.record.parts import NO_OPS, SLOT, Ops, Source
+from tracekit.record.ticks import Clock
 
-# As in spool.h: where the head of a process stands in the file of its first chunk, and what it and lines behind it take.
-_LAYOUT = 2
-_FIRST_BYTES, _PAGE = 1 << 16, 4096
-_RECORD = np.dtype([("t", "<u8"), ("offset", "<i8"), ("len", "<u4"), ("ret", "<i4"), ("dur", "<u4"), ("what", "<u4")])
-_HEAD = Struct("<8sIIQqiiQQQQIIIII")
-_HEAD_MAGIC = b"tkproc\0\0"
-_CHUNK = Struct("<8sIIQiiiiQQqqIIII")
-_HEADER_BYTES = 256
-_CHUNK_MAGIC = b"tkops\0\0\0"
-_REFUSED = Struct("<Q")
-_COUNTERS = Struct("<QQQQ")
-_COUNTERS_AT = 128
 _IDENTITY = Struct("<QQQII")
 
 # The kinds of record, by number; the name of an op is the trace's.
@@ -46,7 +32,6 @@ _OPEN, _LIST, _MMAP, _FADVISE, _SPLICE_READ, _TOUCH = 3, 6, 7, 12, 16, 28
 _FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT, _PAGES, _REAP = 32, 33, 34, 35, 36, 40, 41, 44
 _KNOWN = (*_OPS, _FILE, _CWD, _THREAD, _CONTEXT, _EXEC, _LEFT, _PAGES, _REAP)
 _WIDE = 64
-_FILE_SHIFT = 7
 _BY_NAME = (3, 5, 8, 9, 10, 14, 15)  # with a text, where the record has no file (an open has both)
 _RANGED = (1, 2, 7, 12, 13, 16, 17, _TOUCH)  # with a true offset and length; the rest are about a whole file
 _CODES = np.zeros(64, np.uint8)
@@ -55,143 +40,6 @@ for _kind, _name in _OPS.items():
 # What a chunk with wrong bytes in it makes of reading it.
 _DAMAGED = (OSError, ValueError, IndexError, OverflowError, error)
 UNNAMED = 0xFFFFFFFF  # a file whose name was lost
-
-
-@dataclass
-class Native:
-    """One process as the core noted it. `execs` has (time, pid, words) of every program started.
-
-    `confined`: it installed a seccomp filter, and was left alone from then on. `unknown_records` are of kinds that have no
-    name here; they are no ops.
-    """
-
-    pid: int
-    parent: int
-    start: int
-    start_ns: int
-    clock: int
-    lost: int
-    ignored_read: int
-    wrong_offsets: int
-    uncounted_read: int = 0
-    unknown_records: int = 0
-    confined: bool = False
-    damaged: list[str] = field(default_factory=list)
-    paths: dict[int, str] = field(default_factory=dict)
-    identities: dict[int, Identity] = field(default_factory=dict)
-    pages: dict[int, Seen] = field(default_factory=dict)
-    execs: list[tuple[int, int, list[str]]] = field(default_factory=list)
-    # Of mapped files: what the process says about looking for touched pages, and maps left alone by reason (see `touched`).
-    touches: dict[str, Any] = field(default_factory=dict)
-    left_maps: dict[int, int] = field(default_factory=dict)
-    rings: int = 0
-    net: dict[str, int] = field(default_factory=dict)
-    # (time, pid, bytes read as the kernel counted them or -1) of every child that was waited for.
-    reaps: list[tuple[int, int, int]] = field(default_factory=list)
-    # What Python said in this process, as it was written.
-    lines: bytes = b""
-
-
-class Clock:
-    """Ticks of the time stamp counter as CLOCK_MONOTONIC ns, between moments at which both were read.
-
-    Args:
-        anchors: (ns, ticks) pairs, at least two at different times; anchors less than a second apart add noise and are
-            left out, but the first and the last always count.
-    """
-
-    def __init__(self, anchors: list[tuple[int, int]]) -> None:
-        ordered = sorted({anchor for anchor in anchors if anchor[1]}, key=lambda anchor: anchor[1])
-        kept = ordered[:1]
-        for anchor in ordered[1:-1]:
-            if anchor[0] - kept[-1][0] >= 1_000_000_000 and ordered[-1][0] - anchor[0] >= 1_000_000_000:
-                kept.append(anchor)
-        kept += ordered[1:][-1:]
-        self._set(kept)
-        # Those that were left out are what the rest can be held against.
-        self.checks = len(ordered) - len(kept)
-        self.error_ns = self._error(ordered) if self.usable else 0
-
-    def _set(self, kept: list[tuple[int, int]]) -> None:
-        self._ns = np.array([anchor[0] for anchor in kept], np.int64)
-        self._ticks = np.array([anchor[1] for anchor in kept], np.int64)
-
-    def _error(self, anchors: list[tuple[int, int]]) -> int:
-        """By how much, at most, the counter as it is read here differs from CLOCK_MONOTONIC where both were read."""
-        ns = np.array([anchor[0] for anchor in anchors], np.int64)
-        return int(np.abs(self.ns(np.array([anchor[1] for anchor in anchors], np.uint64)) - ns).max())
-
-    def facts(self) -> dict[str, Any]:
-        """What a header says of it: the counter's frequency, and how well it was seen to follow CLOCK_MONOTONIC."""
-        pace = (self._ticks[-1] - self._ticks[0]) / max(int(self._ns[-1] - self._ns[0]), 1)
-        known = {"error_ns": self.error_ns} if self.checks else {}
-        return {"tsc_hz": round(pace * 1e9), "checks": self.checks, **known}
-
-    @property
-    def usable(self) -> bool:
-        """Whether there are two moments to go between."""
-        return len(self._ticks) >= 2
-
-    def span_ns(self, ticks: int) -> int:
-        """How long that many ticks are, ns; 0 where that is not known."""
-        passed = int(self._ticks[-1] - self._ticks[0]) if self.usable else 0
-        return int(ticks * (int(self._ns[-1] - self._ns[0]) / passed)) if passed else 0
-
-    def ns(self, ticks: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """CLOCK_MONOTONIC ns of each; what lies outside goes on at the pace of the nearest stretch."""
-        values = ticks.astype(np.int64)
-        stretch = np.clip(np.searchsorted(self._ticks, values, side="right") - 1, 0, len(self._ticks) - 2)
-        pace = np.diff(self._ns) / np.diff(self._ticks)
-        passed = (values - self._ticks[stretch]) * pace[stretch]
-        result: NDArray[np.int64] = self._ns[stretch] + np.rint(passed).astype(np.int64)
-        return result
-
-
-def heads(directory: Path) -> list[Native]:
-    """The processes of a run, in order of their start."""
-    places = [(path, 0) for path in directory.glob("*.head")]
-    places += [(path, _FIRST_BYTES) for path in directory.glob("*.*.0.ops")]
-    found = [native for path, at in places if (native := _head(path, at)) is not None]
-    return sorted(found, key=lambda native: (native.start_ns, native.pid))
-
-
-def _head(path: Path, at: int) -> Native | None:
-    """The head at this place of a file, with the lines behind it; None where there is none of this layout."""
-    with open(path, "rb") as file:
-        file.seek(at)
-        data = file.read(_PAGE)
-        if len(data) < _HEAD.size or not data.startswith(_HEAD_MAGIC):
-            return None
-        _, layout, clock, start, start_ns, pid, parent, lost, ignored, _, wrong, *rest = _HEAD.unpack_from(data)
-        if layout != _LAYOUT:
-            return None
-        native = Native(pid, parent, start, start_ns, clock, lost, ignored, wrong, confined=bool(rest[-1]))
-        native.touches, native.rings, native.net = touched.facts(data), touched.rings(data), rawnet.facts(data)
-        native.lines = file.read()
-    return native
-
-
-def chunk_files(directory: Path) -> dict[tuple[int, int], list[Path]]:
-    """Chunks by (pid, start) of their process, in order of their making."""
-    found: dict[tuple[int, int], list[tuple[int, Path]]] = {}
-    for path in directory.glob("*.*.*.ops"):
-        pid, start, number, _ = path.name.split(".")
-        if pid.isdigit() and start.isdigit():
-            found.setdefault((int(pid), int(start)), []).append((int(number), path))
-    return {key: [path for _, path in sorted(numbered)] for key, numbered in found.items()}
-
-
-def anchors(chunks: dict[tuple[int, int], list[Path]]) -> list[tuple[int, int]]:
-    """(ns, ticks) at the making of each chunk."""
-    pairs = []
-    for paths in chunks.values():
-        for path in paths:
-            with open(path, "rb") as file:
-                header = file.read(_CHUNK.size)
-            if len(header) == _CHUNK.size and header.startswith(_CHUNK_MAGIC):
-                fields = _CHUNK.unpack(header)
-                pairs.append((fields[10], fields[9]))
-    return pairs
 
 
 def sources(native: Native, paths: list[Path], clock: Clock | None, chosen: Filter) -> list[Source]:
@@ -214,65 +62,6 @@ def sources(native: Native, paths: list[Path], clock: Clock | None, chosen: Filt
     return [source for source in found if source is not None]
 
 
-@dataclass
-class _Chunk:
-    data: bytes
-    records: NDArray[np.void]
-    kinds: NDArray[np.int64]
-    files: NDArray[np.int64]
-    tid: int
-    context: tuple[int, int, int, int, int]
-    ignored_read: int
-    # Path numbers of the records that carry a name.
-    numbers: dict[int, int] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: Path) -> _Chunk | None:
-        """A chunk; None for one that its process never came to begin.
-
-        Raises:
-            ValueError: If it is none, or of another layout.
-        """
-        with open(path, "rb") as file:
-            data = file.read(_HEADER_BYTES)
-            if not any(data[:8]):
-                return None
-            if len(data) == _HEADER_BYTES:  # behind the first chunk stand the head and the lines
-                size = min(_CHUNK.unpack_from(data)[8], os.fstat(file.fileno()).st_size)
-                data += file.read(max(size - len(data), 0))
-        if len(data) < _HEADER_BYTES or not data.startswith(_CHUNK_MAGIC):
-            raise ValueError("it does not begin as a chunk")
-        fields = _CHUNK.unpack_from(data)
-        header_bytes, layout, tid = fields[2], fields[1], fields[5]
-        if layout != _LAYOUT or header_bytes < _HEADER_BYTES:
-            raise ValueError(f"it has layout {layout}")
-        cursor, ignored, _, _ = _COUNTERS.unpack_from(data, _COUNTERS_AT)
-        taken, texts = cursor & 0xFFFFFFFF, cursor >> 32
-        # Behind the first reservation that found no room nothing stands; a process may have died before it said so.
-        (refused,) = _REFUSED.unpack_from(data, _CHUNK.size)
-        if refused:
-            taken, texts = refused & 0xFFFFFFFF, refused >> 32
-        elif header_bytes + taken * 32 + texts > len(data):
-            taken -= 1
-        records = np.frombuffer(data, _RECORD, min(taken, (len(data) - header_bytes) // 32), header_bytes)
-        records = records[records["t"] != 0]
-        what = records["what"].astype(np.int64)
-        sample, step, epoch, worker, run = fields[11:16]
-        context = (_signed(worker), _signed(epoch), _signed(step), sample, run)
-        return cls(data, records, what & 63, what >> _FILE_SHIFT, tid, context, ignored)
-
-    def text(self, index: int) -> bytes:
-        place = int(self.records["offset"][index])
-        return self.data[place >> 32 : (place >> 32) + (place & 0xFFFFFFFF)]
-
-    def indices(self, *kinds: int) -> NDArray[np.intp]:
-        return np.flatnonzero(np.isin(self.kinds, kinds))
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 32) if value >= 1 << 31 else value
-
-
 class _Reader:
     """Makes slots of one process's chunks; file numbers of the core become numbers of paths."""
 
@@ -290,7 +79,7 @@ class _Reader:
     def source(self, path: Path) -> Source | None:
         """Take in what a chunk says about names; its ops are read later."""
         try:
-            chunk = _Chunk.read(path)
+            chunk = Chunk.read(path)
             if chunk is None:
                 return None
             self.names_of(chunk)  # also of one without records: it may have counted what was left out
@@ -304,7 +93,7 @@ class _Reader:
 
     def _ops(self, path: Path, numbers: dict[int, int]) -> Ops:
         try:
-            chunk = _Chunk.read(path)
+            chunk = Chunk.read(path)
             if chunk is not None:
                 chunk.numbers = numbers
                 return self.ops_of(chunk)
@@ -314,7 +103,7 @@ class _Reader:
 
     # -- names ------------------------------------------------------------------------------------------------------
 
-    def names_of(self, chunk: _Chunk) -> None:
+    def names_of(self, chunk: Chunk) -> None:
         """Take in what a chunk says about names; a file may be named in one thread's chunk and read in another's."""
         self.native.ignored_read += chunk.ignored_read
         self.native.unknown_records += len(chunk.kinds) - len(chunk.indices(*_KNOWN))
@@ -364,7 +153,7 @@ class _Reader:
 
     # -- slots ------------------------------------------------------------------------------------------------------
 
-    def ops_of(self, chunk: _Chunk) -> Ops:
+    def ops_of(self, chunk: Chunk) -> Ops:
         """The slots of a chunk's ops on recorded files, with their contexts and threads."""
         is_op = np.isin(chunk.kinds, list(_OPS))
         paths = self._paths(chunk)
@@ -378,7 +167,7 @@ class _Reader:
             self.native.left_maps[reason] = self.native.left_maps.get(reason, 0) + 1
         return Ops(slots, _contexts(chunk)[kept], _tids(chunk)[kept])
 
-    def _paths(self, chunk: _Chunk) -> NDArray[np.int64]:
+    def _paths(self, chunk: Chunk) -> NDArray[np.int64]:
         """The path number of every record; 0 where the op is not recorded."""
         files, back = distinct(chunk.files)
         table = np.array([self._path_of(int(file)) for file in files], np.int64)
@@ -403,7 +192,7 @@ class _Reader:
             return 0
         return self.path_of.get(file, UNNAMED)
 
-    def _slots(self, chunk: _Chunk, kept: NDArray[np.bool_], paths: NDArray[np.int64]) -> NDArray[np.void]:
+    def _slots(self, chunk: Chunk, kept: NDArray[np.bool_], paths: NDArray[np.int64]) -> NDArray[np.void]:
         records, kinds = chunk.records[kept], chunk.kinds[kept]
         slots = np.zeros(len(records), SLOT)
         ranged = np.isin(kinds, _RANGED)
@@ -455,7 +244,7 @@ def _duration(packed: NDArray[np.uint32]) -> NDArray[np.uint64]:
     return result
 
 
-def _contexts(chunk: _Chunk) -> NDArray[np.int64]:
+def _contexts(chunk: Chunk) -> NDArray[np.int64]:
     """(worker, epoch, step, sample, run) in force at every record."""
     changes = chunk.indices(_CONTEXT)
     records = chunk.records[changes]
@@ -474,7 +263,7 @@ def _contexts(chunk: _Chunk) -> NDArray[np.int64]:
     return result
 
 
-def _tids(chunk: _Chunk) -> NDArray[np.int32]:
+def _tids(chunk: Chunk) -> NDArray[np.int32]:
     changes = chunk.indices(_THREAD)
     table = np.array([chunk.tid, *chunk.records["ret"][changes]], np.int32)
     result: NDArray[np.int32] = table[np.searchsorted(changes, np.arange(len(chunk.records)), side="right")]

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tracekit.record import chunks
+from tracekit.record import chunkfile, chunks
 from tracekit.record.files import Filter, interpreter_directories
 from tracekit.record.parts import Part, read_parts, spoken
 from tracekit.record.straced import straced
+from tracekit.record.ticks import Clock
 from tracekit.units import counted
 
 
@@ -23,9 +24,9 @@ class Gathered:
     """
 
     parts: list[Part]
-    natives: list[tuple[chunks.Native, Part]] = field(default_factory=list)
+    natives: list[tuple[chunkfile.Native, Part]] = field(default_factory=list)
     # The clock of those processes whose records carry ticks.
-    ticking: chunks.Clock | None = None
+    ticking: Clock | None = None
     # Of programs that strace followed.
     straced: list[Part] = field(default_factory=list)
 
@@ -67,11 +68,11 @@ def _own(root: Path) -> list[str]:
 
 def _recorded(root: Path, anchors: Sequence[Sequence[int]], filters: Mapping[str, Any]) -> Gathered:
     parts = read_parts(root)
-    natives = chunks.heads(root)
+    natives = chunkfile.heads(root)
     if not natives:
         return Gathered(parts)
-    files = chunks.chunk_files(root)
-    clock = chunks.Clock([(int(pair[0]), int(pair[1])) for pair in anchors] + chunks.anchors(files))
+    files = chunkfile.chunk_files(root)
+    clock = Clock([(int(pair[0]), int(pair[1])) for pair in anchors] + chunkfile.anchors(files))
     parts += [spoken(_token(native), native.lines) for native in natives if native.lines]
     parts.sort(key=lambda part: part.born)
     by_name = {(part.pid, part.about.get("native")): part for part in parts if part.about.get("native")}
@@ -105,22 +106,22 @@ def _code(part: Part) -> list[str]:
     return interpreter_directories(prefixes, version, more, os.path.realpath)
 
 
-def _key(native: chunks.Native) -> tuple[int, int]:
+def _key(native: chunkfile.Native) -> tuple[int, int]:
     return native.pid, native.start
 
 
-def _token(native: chunks.Native) -> str:
+def _token(native: chunkfile.Native) -> str:
     """As the Python engine names a process's part."""
     return f"{native.pid}-{native.start_ns:x}"
 
 
-def _unspoken(native: chunks.Native) -> Part:
+def _unspoken(native: chunkfile.Native) -> Part:
     part = Part(_token(native))
     part.about = {"process": native.pid, "ppid": native.parent, "argv": [], "engine": "native"}
     return part
 
 
-def _join(part: Part, native: chunks.Native) -> None:
+def _join(part: Part, native: chunkfile.Native) -> None:
     part.paths, part.identities, part.pages = native.paths, native.identities, native.pages
     part.startup_bytes = int(part.about.get("startup", 0))
     part.execs, part.reaps = native.execs, native.reaps
@@ -132,7 +133,7 @@ def _join(part: Part, native: chunks.Native) -> None:
     part.layer = "libc"
 
 
-def _count(part: Part, native: chunks.Native) -> None:
+def _count(part: Part, native: chunkfile.Native) -> None:
     part.lost, part.ignored_bytes = native.lost, native.ignored_read
     part.uncounted_bytes = native.uncounted_read
     part.damaged += native.damaged
@@ -141,7 +142,7 @@ def _count(part: Part, native: chunks.Native) -> None:
         part.problems.append(f"{what} of a kind that this version does not know; not in the trace")
 
 
-def _subtract_images(natives: Sequence[tuple[chunks.Native, Part]]) -> None:
+def _subtract_images(natives: Sequence[tuple[chunkfile.Native, Part]]) -> None:
     """The kernel's count goes on through exec: what an image found counted at its start, the one before it may have noted."""
     noted: dict[int, int] = {}
     for native, part in natives:
@@ -151,7 +152,7 @@ def _subtract_images(natives: Sequence[tuple[chunks.Native, Part]]) -> None:
         noted[native.pid] = noted.get(native.pid, 0) + part.seen_bytes
 
 
-def _subtract_straced(natives: Sequence[tuple[chunks.Native, Part]], followed: Sequence[Part]) -> None:
+def _subtract_straced(natives: Sequence[tuple[chunkfile.Native, Part]], followed: Sequence[Part]) -> None:
     """A shell that became an interpreter: what strace saw of it is in what that found counted at its start."""
     for _, part in natives:
         before = sum(other.seen_bytes for other in followed if other.pid == part.pid and other.born < part.born)

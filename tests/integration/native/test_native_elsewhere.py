@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 from native_programs import HERE, RECORDER  # see there
 
-from tracekit.record import chunks
+from tracekit.record import chunkfile
 
 READ, CONTEXT = 1, 35
 # Debian's musl-gcc has no kernel headers of its own.
@@ -58,7 +58,7 @@ def test_the_tables_are_rewritten(tmp_path, place):
     done = subprocess.run([*runner, *arguments], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("0 wrong, 0 lost, 0 positions corrected\n")
-    noted = [chunks._Chunk.read(path) for path in (tmp_path / "spool").glob("*.ops")]
+    noted = [chunkfile.Chunk.read(path) for path in (tmp_path / "spool").glob("*.ops")]
     churned = sum(
         int(((r["len"] == 4096) & (r["ret"] == 4096) & (r["offset"] == 0)).sum())
         for r in (chunk.records[chunk.indices(READ)] for chunk in noted)

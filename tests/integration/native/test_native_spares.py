@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 from native_programs import needs_native, reads_of, record  # see there
 
-from tracekit.record import chunks, spares
+from tracekit.record import chunkfile, spares
 from tracekit.record.engine import time_stamp_counter
 
 pytestmark = needs_native
@@ -51,7 +51,7 @@ def _read_all(spool: Path) -> tuple[int, set[int]]:
         [sys.executable, "-c", head + PROGRAM.format(reads=READS)], cwd=spool.parent, check=True, timeout=600
     )
     paths = list(spool.glob("*.ops"))
-    reads = sum(chunks._Chunk.read(path).kinds.tolist().count(1) for path in paths)
+    reads = sum(chunkfile.Chunk.read(path).kinds.tolist().count(1) for path in paths)
     return reads, {path.stat().st_ino for path in paths}
 
 

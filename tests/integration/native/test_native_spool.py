@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 from native_programs import needs_native  # see there
 
-from tracekit.record import chunks
+from tracekit.record import chunkfile, chunks
 from tracekit.record.engine import time_stamp_counter
 
 pytestmark = needs_native
@@ -32,7 +32,7 @@ def _spooled(directory: Path, program: str, **rest) -> tuple[str, list[Path]]:
 
 
 def _kinds(paths: list[Path]) -> Counter:
-    return Counter(kind for path in paths for kind in chunks._Chunk.read(path).kinds.tolist())
+    return Counter(kind for path in paths for kind in chunkfile.Chunk.read(path).kinds.tolist())
 
 
 def test_a_name_is_looked_at_once(tmp_path):
@@ -77,7 +77,7 @@ def test_a_copy_of_a_descriptor_vouches_only_for_its_own_name(tmp_path):
     kinds = _kinds(paths)
     modes = [
         chunks._IDENTITY.unpack_from(chunk.text(index))[3] & 0o170000
-        for chunk in map(chunks._Chunk.read, paths)
+        for chunk in map(chunkfile.Chunk.read, paths)
         for index in chunk.indices(FILE).tolist()
     ]
     assert sorted(modes) == [0o010000, 0o100000]
@@ -119,7 +119,7 @@ def test_a_process_makes_one_file(tmp_path):
     """
     printed, paths = _spooled(tmp_path, program)
     paths.sort(key=lambda path: path.name.split(".")[0] != printed.strip())
-    parent, child = chunks.heads(tmp_path / "spool")
+    parent, child = chunkfile.heads(tmp_path / "spool")
     assert [parent.pid, child.parent] == [int(printed), parent.pid]
     assert [len(native.lines.split()) for native in (parent, child)] == [2, 1]
     assert [path.name for path in paths] == [f"{native.pid}.{native.start}.0.ops" for native in (parent, child)]
@@ -141,7 +141,7 @@ def test_a_process_that_may_not_write_a_chunk(tmp_path):
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    (native,) = chunks.heads(spool)
+    (native,) = chunkfile.heads(spool)
     assert [path.suffix for path in spool.iterdir()] == [".head"]
     assert native.lines == b"x" * 4000 + b"y"
     assert native.lost >= 50
