@@ -18,7 +18,7 @@ import pytest
 from tracekit.cli import main
 from tracekit.errors import CannotRunError, InputError
 from tracekit.uri import file_uri
-from tracekit.workload.datagen import generate, manifest, room, survey
+from tracekit.workload.datagen import generate, manifest, room, survey, verify
 from tracekit.workload.distribution import Distribution
 from tracekit.workload.job import DataSet
 
@@ -277,6 +277,36 @@ def test_progress_counts_up_to_the_end(tmp_path):
     assert [files for files, _ in calls] == list(range(1, 13))
     assert calls[-1] == (12, written)
     assert written == sum(np.load(path).nbytes + 128 for path in (tmp_path / "d" / "train").iterdir())
+
+
+@pytest.mark.parametrize(
+    "fmt", ["npy", "npz", "hdf5", "tfrecord", "csv", "jpeg", "png", "indexed_binary", "parquet", "webdataset"]
+)
+def test_what_was_made_is_verified_in_every_format(tmp_path, fmt):
+    """Every byte of every file is read, indices included, and is what it was made as, also when it was made long ago."""
+    data = data_of(tmp_path / "d", format=fmt, files_train=3)
+    written = generate(survey(data, 4), 1)
+    for path in (tmp_path / "d").rglob("*.*"):
+        os.utime(path, (0, 0))
+    calls = []
+    assert verify(survey(data, 4), 2, lambda *figures: calls.append(figures)) == written
+    assert calls[-1] == (3, written)
+    path = min(path for path in (tmp_path / "d").rglob("*") if path.is_file() and not path.name.startswith("."))
+    with path.open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(InputError, match=f"{path.name} has .* bytes and .* were written"):
+        verify(survey(data, 4))
+
+
+def test_verify_makes_nothing(tmp_path, capsys):
+    """Where files are missing it says how many and which is the first; options that make something are refused with it."""
+    words = [*ARGUMENTS, "--data", str(tmp_path / "d"), "--verify"]
+    assert main(words) == 2
+    assert "files are missing in" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
+    for option in ("--force", "--dry-run"):
+        assert main([*words, option]) == 2
+        assert "--verify makes nothing" in capsys.readouterr().err
 
 
 def test_room_is_looked_for_where_a_relative_place_is(tmp_path, monkeypatch):

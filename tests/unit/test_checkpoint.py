@@ -11,7 +11,7 @@ from tracekit.cli import main
 from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.uri import file_uri
 from tracekit.workload import checkpoint as module
-from tracekit.workload.checkpoint import drive, load, save, total_bytes
+from tracekit.workload.checkpoint import Told, drive, load, save, total_bytes
 from tracekit.workload.dlio.translate import load as workload
 from tracekit.workload.job import Checkpoint
 from tracekit.workload.model_size import Model
@@ -197,6 +197,16 @@ def test_all_ranks_write_then_all_read(tmp_path):
         *(("write", step, rank) for step in (1, 2) for rank in range(4)),
     ]
     assert len(list((tmp_path / "c").rglob("*.pt"))) == 8
+
+
+def test_progress_counts_shards_and_bytes_up_to_the_end(tmp_path):
+    """Both only grow, within a shard too, and end with all that was written and read."""
+    calls = []
+    checkpoint = of(tmp_path, type="all_ranks", model={"model_size_bytes": 5 << 20})
+    drive(checkpoint, 2, 2, 1, told=Told(lambda *figures: calls.append(figures)))
+    assert calls == sorted(calls)
+    assert calls[-1] == (6, 6 * 5 << 20)
+    assert len({size for shards, size in calls if shards == 0}) > 1
 
 
 def test_recovery_reads_what_another_host_wrote(tmp_path):

@@ -5,7 +5,7 @@ Runs inside the recorded program: standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +165,7 @@ class S3dlioHooks:
 
         return self.calls.kinds.Wrapped(dataset, self.calls, {"get_item": get_item})
 
-    def _loader(self, uri: str, *_: Any, **__: Any) -> _Plan:
+    def _loader(self, uri: str, options: Any = None, *_: Any, **__: Any) -> _Plan:
         requests = self._begin("list", uri)
         loader = yield requests
         requests[0].done()
@@ -177,9 +177,16 @@ class S3dlioHooks:
         def named() -> Any:
             return (item.data for item in going(loader.items()))
 
+        def later() -> Any:
+            take = self.calls.recorded(_Batches(loader.items(), size).take, partial(self._handed_over, uri))
+            return _named_batches(take)
+
         given = dict.fromkeys(("__iter__", "__aiter__", "items"), going)
+        size = _batch_size(options)
         # What it hands over without names are its items' data: taken from them, each is known by name.
-        instead = {"__iter__": named} if self._items_have_data and hasattr(loader, "items") else {}
+        instead: dict[str, Callable[[], Any]] = {}
+        if self._items_have_data and hasattr(loader, "items"):
+            instead = {"__iter__": named, "__aiter__": later} if size else {"__iter__": named}
         return self.calls.kinds.Wrapped(loader, self.calls, {}, given, instead)
 
     def _handed_over(self, uri: str, *_: Any) -> _Plan:
@@ -225,6 +232,41 @@ class S3dlioHooks:
             return self.calls.kinds.Wrapped(original(*args, **words), self.calls, plans)
 
         return create
+
+
+def _batch_size(options: Any) -> int:
+    """How many items a batch has; 0 where the options do not say it."""
+    size = options.get("batch_size") if isinstance(options, dict) else None
+    return size if isinstance(size, int) and size > 0 else 0
+
+
+class _Batches:
+    """The items of a loader, so many at once.
+
+    Args:
+        items: Its iterator, which waits for each with the interpreter lock let go.
+        size: How many.
+    """
+
+    def __init__(self, items: Any, size: int) -> None:
+        self._items, self._size = items, size
+
+    async def take(self) -> list[Any]:
+        """The next batch; fewer at the end, and then none."""
+        import asyncio
+
+        return await asyncio.to_thread(self._next)
+
+    def _next(self) -> list[Any]:
+        from itertools import islice
+
+        return list(islice(self._items, self._size))
+
+
+async def _named_batches(take: Callable[[], Any]) -> AsyncIterator[list[Any]]:
+    """What the loader's own asynchronous iterator gives: lists of bodies."""
+    while items := await take():
+        yield [item.data for item in items]
 
 
 def _named(uri: str) -> str | None:

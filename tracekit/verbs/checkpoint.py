@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TracekitError: If the workload is wrong, there is no room, or what is read is not what was written.
     """
-    from tracekit.workload.checkpoint import drive, model_of, total_bytes
+    from tracekit.workload.checkpoint import model_of, total_bytes
 
     checkpoint = _checkpoint(args)
     ranks = model_of(checkpoint, 1).group if args.ranks is None else args.ranks
@@ -85,9 +85,20 @@ def run(args: argparse.Namespace) -> int:
     shift = checkpoint.settings["recovery_rank_shift"] and not 0 < args.ranks_per_host < ranks
     if shift:
         console.warn("recovery_rank_shift does nothing: all ranks are one host's; say --ranks-per-host")
-    moved = [] if args.dry_run else drive(checkpoint, ranks, writes, reads, args.ranks_per_host)
+    moved = [] if args.dry_run else _driven(args, checkpoint, ranks, writes, reads)
     _show(args, checkpoint, ranks, size, moved)
     return EXIT_PASS
+
+
+def _driven(args: argparse.Namespace, checkpoint: Checkpoint, ranks: int, writes: int, reads: int) -> list[Moved]:
+    from tracekit.units import format_bytes
+    from tracekit.workload.checkpoint import Told, drive, model_of
+
+    model = model_of(checkpoint, ranks)
+    shards = (writes + reads) * sum(len(model.shards(rank)) for rank in range(ranks))
+    with console.Progress("checkpoint", shards, "shards") as progress:
+        told = Told(lambda done, moved: progress.update(done, format_bytes(moved)))
+        return drive(checkpoint, ranks, writes, reads, args.ranks_per_host, told)
 
 
 def _checkpoint(args: argparse.Namespace) -> Checkpoint:

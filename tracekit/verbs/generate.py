@@ -26,6 +26,7 @@ _EPILOG = """\
 examples:
   tracekit generate unet3d --dry-run                                       how much would be written, and where
   tracekit generate minimal --data data/minimal
+  tracekit generate minimal --data data/minimal --verify                   read it all, and hold it against what was made
   tracekit generate unet3d --data s3://bucket/unet3d ++workload.dataset.num_files_train=16
   tracekit generate resnet50 --data data/r --sample-bytes 'lognormal(mean=110KiB,stdev=30KiB)'
 """
@@ -60,6 +61,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="how many make files at once (default: as many as are worth it)",
     )
     parser.add_argument("--force", action="store_true", help="make every file again, also where another data set is")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="make nothing: read every file that is there and hold every byte against what it was made as",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be made")
     parser.add_argument("--json", action="store_true", help="what was made as one JSON object")
 
@@ -79,8 +85,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--compress-ratio is {args.compress_ratio}", f"write 1 for noise, 2 for half of it, up to {MOST_RATIO}"
         )
+    if args.verify and (args.force or args.dry_run):
+        raise UsageError("--verify makes nothing", "leave out --force and --dry-run")
     data = _data(args)
     outlook = survey(data, args.seed, args.compress_ratio, force=args.force)
+    if args.verify:
+        return _verified(args, outlook)
     for remark in outlook.remarks:
         console.warn(remark)
     written = 0
@@ -88,6 +98,23 @@ def run(args: argparse.Namespace) -> int:
         with console.Progress("generate", len(outlook.missing), "files") as progress:
             written = generate(outlook, args.processes, lambda files, done: progress.update(files, _size(done)))
     _show(args, outlook, written)
+    return EXIT_PASS
+
+
+def _verified(args: argparse.Namespace, outlook: Outlook) -> int:
+    from tracekit.units import counted
+    from tracekit.workload.datagen import verify
+
+    with console.Progress("verify", outlook.files, "files") as progress:
+        size = verify(outlook, args.processes, lambda files, done: progress.update(files, _size(done)))
+    data = outlook.data
+    if args.json:
+        facts = {"generate": 1, "uri": data.uri, "format": data.format, "files": outlook.files, "verified_bytes": size}
+        console.show(json.dumps({**facts, "seed": outlook.seed}, ensure_ascii=False))
+    else:
+        console.show(
+            f"{data.uri}: {counted(outlook.files, 'file')} of {data.format}, {_size(size)}, every byte as it was made"
+        )
     return EXIT_PASS
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Barrier, BrokenBarrierError
+from threading import Barrier, BrokenBarrierError, Lock
 from typing import Any
 
-from tracekit.errors import CannotRunError, InputError, UsageError
-from tracekit.storage import Access, Buffer, Storage, storage_for
+from tracekit.errors import CannotRunError, UsageError
+from tracekit.storage import Buffer, Storage, storage_for
 from tracekit.workload.datagen import room
 from tracekit.workload.datagen.content import BLOCK, Content, mixed
 from tracekit.workload.datagen.sink import Counted
+from tracekit.workload.datagen.verify import held
 from tracekit.workload.job import Checkpoint
 from tracekit.workload.model_size import Model, Shard
 
@@ -46,6 +47,35 @@ class Moved:
         return self.epoch, self.checkpoint
 
 
+class Told:
+    """How far a job's checkpoints are, as several threads say it.
+
+    Args:
+        report: Called with the shards that are done and the bytes that went by.
+    """
+
+    def __init__(self, report: Callable[[int, int], None] = lambda *_: None) -> None:
+        self.shards = self.bytes = 0
+        self._report = report
+        self._lock = Lock()
+
+    def passing(self, pieces: Iterable[Any]) -> Iterator[Any]:
+        """The pieces of a shard; each is told once it was taken, the shard with its last."""
+        for piece in pieces:
+            yield piece
+            self._add(0, len(piece))
+        self._add(1, 0)
+
+    def _add(self, shards: int, size: int) -> None:
+        with self._lock:
+            self.shards += shards
+            self.bytes += size
+            self._report(self.shards, self.bytes)
+
+
+_NOBODY = Told()
+
+
 def sums(moved: Sequence[Moved]) -> dict[str, Any]:
     """Sums over checkpoints that were written, or read; each takes as long as its slowest rank."""
     slowest: dict[tuple[int, int], float] = {}
@@ -65,7 +95,9 @@ def model_of(checkpoint: Checkpoint, ranks: int) -> Model:
     return Model(settings, ranks)
 
 
-def save(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1) -> Moved:
+def save(
+    checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1, told: Told = _NOBODY
+) -> Moved:
     """Write a rank's shards of one checkpoint.
 
     Args:
@@ -75,6 +107,7 @@ def save(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks:
         step: After which step; with the epoch it names the checkpoint, as DLIO does.
         epoch: After which epoch.
         ranks: How many ranks the job has.
+        told: Hears how far it is.
 
     Raises:
         CannotRunError: If something cannot be written.
@@ -87,7 +120,8 @@ def save(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks:
         if storage.local:
             os.makedirs(folder, exist_ok=True)
         for shard in shards:
-            count = Counted(_stored(checkpoint, shard, epoch, step), keep=not storage.local)
+            pieces = told.passing(_stored(checkpoint, shard, epoch, step))
+            count = Counted(pieces, keep=not storage.local)
             place = f"{folder}/{shard.name}.{_SUFFIX}"
             if storage.local:
                 _write_file(place, count, sync=bool(checkpoint.settings.get("fsync")))
@@ -101,7 +135,9 @@ def save(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks:
     return Moved("write", step, rank, len(shards), written, time.monotonic() - begin, epoch)
 
 
-def load(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1) -> Moved:
+def load(
+    checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1, told: Told = _NOBODY
+) -> Moved:
     """Read a rank's shards of one checkpoint and hold every byte against what was written.
 
     Raises:
@@ -116,13 +152,16 @@ def load(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks:
     for shard in shards:
         place = f"{folder}/{shard.name}.{_SUFFIX}"
         try:
-            count += _verify(storage, place, buffer, _stored(checkpoint, shard, epoch, step))
+            pieces = told.passing(_stored(checkpoint, shard, epoch, step))
+            count += held(storage, place, buffer, pieces, "the storage lost or changed data")
         except OSError as error:
             raise CannotRunError(f"{place} cannot be read: {error.strerror}", "write the checkpoint first") from None
     return Moved("read", step, rank, len(shards), count, time.monotonic() - begin, epoch)
 
 
-def drive(checkpoint: Checkpoint, ranks: int, writes: int, reads: int, per_host: int = 0) -> list[Moved]:
+def drive(
+    checkpoint: Checkpoint, ranks: int, writes: int, reads: int, per_host: int = 0, told: Told = _NOBODY
+) -> list[Moved]:
     """All ranks of a job, each a thread, through its checkpoints: first all are written, then the first `reads` are read.
 
     Args:
@@ -132,6 +171,7 @@ def drive(checkpoint: Checkpoint, ranks: int, writes: int, reads: int, per_host:
         writes: Checkpoints to write.
         reads: Checkpoints to read.
         per_host: Ranks of a host, for the shift; 0 is all, and then there is no other host.
+        told: Hears how far it is.
 
     Raises:
         UsageError: If the model cannot be spread over so many ranks.
@@ -142,7 +182,7 @@ def drive(checkpoint: Checkpoint, ranks: int, writes: int, reads: int, per_host:
     barrier = Barrier(ranks)
     with ThreadPoolExecutor(ranks) as pool:
         jobs = [
-            pool.submit(_rank, checkpoint, rank, ranks, writes, reads, per_host or ranks, barrier)
+            pool.submit(_rank, checkpoint, rank, ranks, (writes, reads), per_host or ranks, barrier, told)
             for rank in range(ranks)
         ]
         errors = [error for job in jobs if (error := job.exception()) is not None]
@@ -179,19 +219,20 @@ def check(checkpoint: Checkpoint, ranks: int, writes: int) -> None:
 
 
 def _rank(
-    checkpoint: Checkpoint, rank: int, ranks: int, writes: int, reads: int, per_host: int, barrier: Barrier
+    checkpoint: Checkpoint, rank: int, ranks: int, counts: tuple[int, int], per_host: int, barrier: Barrier, told: Told
 ) -> list[Moved]:
+    writes, reads = counts
     pause = float(checkpoint.settings.get("time_between_checkpoints", 0) or 0)
     shift = per_host if checkpoint.settings.get("recovery_rank_shift") else 0
     found = []
     try:
         for number in range(writes):
-            found.append(save(checkpoint, rank, number + 1, ranks=ranks))
+            found.append(save(checkpoint, rank, number + 1, ranks=ranks, told=told))
             _between(checkpoint, barrier, pause if number + 1 < writes else 0.0)
         # Nobody reads what another is still writing.
         barrier.wait()
         for number in range(reads):
-            found.append(load(checkpoint, (rank + shift) % ranks, number + 1, ranks=ranks))
+            found.append(load(checkpoint, (rank + shift) % ranks, number + 1, ranks=ranks, told=told))
             _between(checkpoint, barrier, pause if number + 1 < reads else 0.0)
     except BaseException:
         barrier.abort()
@@ -251,37 +292,3 @@ def _write_file(place: str, pieces: Iterable[Any], *, sync: bool) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _verify(storage: Storage, place: str, buffer: Buffer, wanted: Iterable[Any]) -> int:
-    """Read a shard from end to end against what it should hold; its bytes."""
-    handle = storage.open(place, Access(policy="sequential"))
-    at = 0
-    try:
-        for piece in wanted:
-            view = memoryview(piece)
-            for start in range(0, len(view), buffer.size):
-                part = view[start : start + buffer.size]
-                if _read(handle, buffer, len(part), at) != len(part) or buffer.view[: len(part)] != part:
-                    raise InputError(
-                        f"{place} does not hold at byte {at} what was written", "the storage lost or changed data"
-                    )
-                at += len(part)
-        if handle.size != at:
-            raise InputError(f"{place} has {handle.size} bytes and {at} were written", "the storage changed it")
-    finally:
-        handle.close()
-    return at
-
-
-def _read(handle: Any, buffer: Buffer, length: int, at: int) -> int:
-    """Read until there are `length` bytes or no more; how many there are."""
-    count: int = handle.pread(buffer, length, at)
-    while 0 < count < length:
-        rest = Buffer(length - count)
-        more = handle.pread(rest, length - count, at + count)
-        if more <= 0:
-            break
-        buffer.view[count : count + more] = rest.view[:more]
-        count += more
-    return count

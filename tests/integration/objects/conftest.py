@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -48,18 +49,25 @@ def s3_environment(monkeypatch):
 
 
 @pytest.fixture
-def s3(s3_server, s3_environment):
-    """An empty bucket on a real S3 server; its name. The environment leads there."""
-    import uuid
-
+def bucket_on(s3_environment):
+    """Makes an empty bucket on an S3 server, by its endpoint, and leads the environment there; the bucket's name."""
     import boto3
 
-    s3_environment.setenv("AWS_ENDPOINT_URL", s3_server)
+    def made(endpoint):
+        s3_environment.setenv("AWS_ENDPOINT_URL", endpoint)
+        _forget_clients()
+        name = f"b{os.urandom(6).hex()}"
+        boto3.client("s3").create_bucket(Bucket=name)
+        return name
+
+    yield made
     _forget_clients()
-    bucket = f"b{uuid.uuid4().hex[:12]}"
-    boto3.client("s3").create_bucket(Bucket=bucket)
-    yield bucket
-    _forget_clients()
+
+
+@pytest.fixture
+def s3(s3_server, bucket_on):
+    """An empty bucket on a real S3 server; its name. The environment leads there."""
+    return bucket_on(s3_server)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import boto3
 import ceph
 import pytest
 import servers
-from conftest import _forget_clients
 from recording import recorded
 from test_generate_objects import read
 from test_object_retries import reads
@@ -35,14 +34,9 @@ def gateway(tmp_path_factory):
 
 
 @pytest.fixture
-def bucket(gateway, s3_environment):
-    """An empty bucket; the environment leads there."""
-    s3_environment.setenv("AWS_ENDPOINT_URL", gateway)
-    _forget_clients()
-    name = f"b{os.urandom(6).hex()}"
-    boto3.client("s3").create_bucket(Bucket=name)
-    yield f"s3://{name}"
-    _forget_clients()
+def bucket(gateway, bucket_on):
+    """The URI of an empty bucket; the environment leads there."""
+    return f"s3://{bucket_on(gateway)}"
 
 
 @pytest.mark.parametrize("client", CLIENTS)

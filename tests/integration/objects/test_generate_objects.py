@@ -1,9 +1,11 @@
 """Data sets made straight on object stores: the same bytes as on files, resumed, large ones in parts."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from tracekit.cli import main
 from tracekit.storage import Access, Buffer, storage_for
 from tracekit.uri import file_uri
 from tracekit.workload.datagen import generate, survey
@@ -55,3 +57,24 @@ def test_a_large_object_goes_up_in_parts_by_two_processes(store, tmp_path):
     generate(survey(replace(data, uri=file_uri(tmp_path)), 9))
     for path in (tmp_path / "train").iterdir():
         assert read(f"{data.uri}/train/{path.name}") == path.read_bytes()
+
+
+@STORES
+def test_a_data_set_on_a_store_is_verified(store, capsys):
+    """`--verify` reads every object and holds it against what was made: one changed byte is named with its place, a missing object too."""
+    words = ["generate", "minimal", "-q", "--data", f"{store}/v", "++dataset.num_files_train=3"]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main([*words, "--verify", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    there = list(storage_for(store).walk(f"{store}/v"))
+    assert (told["files"], told["verified_bytes"]) == (3, sum(size for _, size in there))
+    place, size = there[1]
+    body = bytearray(read(place))
+    body[size // 2] ^= 1
+    storage_for(store).write(place, bytes(body))
+    assert main([*words, "--verify"]) == 2
+    assert f"{place} does not hold at byte" in capsys.readouterr().err
+    storage_for(store).delete(place)
+    assert main([*words, "--verify"]) == 2
+    assert "1 of 3 files are missing" in capsys.readouterr().err

@@ -266,7 +266,7 @@ refused(lambda: s3dlio.get(root + "none"), "read", "none", 0, 0, "404")
 refused(lambda: s3dlio.get_range(root + "x y", 5000, 10), "read", "x y", 5000, 10, "416")
 refused(lambda: s3dlio.stat(root + "none"), "stat", "none", None, 0, "404")
 
-# A loader's items say which objects they are, also where it hands over their bodies alone; later, its batches do not.
+# A loader's items say which objects they are, also where it hands over their bodies alone, at once or later.
 names = [item.uri for item in s3dlio.create_async_loader(root + "set/", {"batch_size": 2}).items()]
 assert len(names) == 3
 did("list", "set/")
@@ -306,11 +306,17 @@ async def main():
     did("read", "set/01", 0, 1002, 1002)
     got = []
     async for batch in s3dlio.create_async_loader(root + "set/", {"batch_size": 2}):
-        got += map(len, batch)
-    assert sorted(got) == [1001, 1002, 1003]
+        got.append([(type(body).__name__, len(body)) for body in batch])
+    assert list(map(len, got)) == [2, 1]
+    assert sorted(sum(got, [])) == [("BytesView", 1001), ("BytesView", 1002), ("BytesView", 1003)]
     did("list", "set/")
     for number in range(3):
-        did("read", "set/", None, 1001 + number, 1001 + number)
+        did("read", f"set/{number:02}", 0, 1001 + number, 1001 + number)
+    # How large its batches are is not known of options of another kind: nor are the names.
+    async for batch in s3dlio.create_async_loader(root + "set/"):
+        for body in batch:
+            did("read", "set/", None, len(body), len(body))
+    did("list", "set/")
     await s3dlio.put_bytes_async(root + "later", bytes(10))
     did("write", "later", 0, 10, 10)
 asyncio.run(main())

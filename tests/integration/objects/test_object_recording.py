@@ -520,3 +520,24 @@ def test_globs_choose_objects_too(s3, s3_environment, tmp_path):
     words = ("--include", "*/images/*", "--exclude", "*.txt")
     _, ops, _ = recorded(tmp_path, program, *words, environment={"BUCKET": s3})
     assert [op.uri for op in ops] == [f"s3://{s3}/images/a.jpg"]
+
+
+FULL = """
+    import os, resource, boto3
+    client = boto3.client("s3")
+    get = lambda n: client.get_object(Bucket="b", Key=f"{n}", Range="bytes=0-9")["Body"].read()
+    for n in range(5): assert get(n) == bytes(10)
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    for n in range(5, 12): assert get(n) == bytes(10)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    for n in range(12, 15): assert get(n) == bytes(10)
+"""
+
+
+def test_requests_that_a_full_disk_has_no_room_for_are_counted_as_lost(s3_environment, tmp_path):
+    """Files that may not grow, as on a full disk: the program goes on, and what could not be noted is in the trailer's `lost`."""
+    with servers.RangeServer(bytes(100)).serving() as endpoint:
+        _, ops, trace = recorded(tmp_path, FULL, environment={"AWS_ENDPOINT_URL": endpoint})
+    assert [op.uri for op in ops] == [f"s3://b/{n}" for n in (*range(5), *range(12, 15))]
+    assert trace.trailer.lost == 7

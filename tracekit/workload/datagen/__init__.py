@@ -8,10 +8,12 @@ room        whether it fits
 manifest    what a data set was made as
 work        one process that makes files
 generate    what is missing, by several of them
+verify      whether what is there is what was made
 """
 
 from __future__ import annotations
 
 from tracekit.workload.datagen.generate import Outlook, generate, survey
+from tracekit.workload.datagen.verify import verify
 
-__all__ = ["Outlook", "generate", "survey"]
+__all__ = ["Outlook", "generate", "survey", "verify"]

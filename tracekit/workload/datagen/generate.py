@@ -106,7 +106,7 @@ def generate(outlook: Outlook, processes: int = 0, report: Report = lambda *_: N
     data = outlook.data
     storage = storage_for(data.uri)
     _begin(storage, outlook)
-    tally = _Tally(report)
+    tally = Tally(report)
     count = processes or _worth(outlook)
     if count <= 1:
         maker = Maker(data, outlook.seed, outlook.ratio)
@@ -172,7 +172,13 @@ def _sweep(outlook: Outlook) -> None:
                         os.unlink(entry.path)
 
 
-class _Tally:
+class Tally:
+    """Files and bytes that several threads are done with.
+
+    Args:
+        report: Called with both.
+    """
+
     def __init__(self, report: Report) -> None:
         self.files = 0
         self.bytes = 0
@@ -180,13 +186,14 @@ class _Tally:
         self._lock = Lock()
 
     def add(self, files: int, written: int) -> None:
+        """So many more."""
         with self._lock:
             self.files += files
             self.bytes += written
             self._report(self.files, self.bytes)
 
 
-def _by_processes(outlook: Outlook, count: int, tally: _Tally) -> None:
+def _by_processes(outlook: Outlook, count: int, tally: Tally) -> None:
     errands = iter(_errands(outlook))
     lock = Lock()
 
@@ -233,7 +240,7 @@ class _Worker:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._tell(said(outlook.data, outlook.seed, outlook.ratio))
 
-    def serve(self, next_errand: Callable[[], tuple[str, int, int] | None], tally: _Tally) -> None:
+    def serve(self, next_errand: Callable[[], tuple[str, int, int] | None], tally: Tally) -> None:
         """Pass errands on until there are none."""
         while (errand := next_errand()) is not None:
             split, first, last = errand

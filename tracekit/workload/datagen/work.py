@@ -34,8 +34,8 @@ class Maker:
     def __init__(self, data: DataSet, seed: int, ratio: float) -> None:
         self._data, self._seed = data, seed
         self._format, self._suffix = format_of(data), suffix_of(data)
-        self._storage = storage_for(data.uri)
-        self._root = self._storage.resolve(data.uri).rstrip("/")
+        self.storage = storage_for(data.uri)
+        self._root = self.storage.resolve(data.uri).rstrip("/")
         self._content = Content(seed, ratio)
         self._folders: set[str] = set()
 
@@ -45,19 +45,21 @@ class Maker:
         Raises:
             CannotRunError: If it cannot be written.
         """
+        return sum(self._write(place, pieces) for place, pieces in self.pieces(split, index))
+
+    def pieces(self, split: str, index: int) -> Iterator[tuple[str, Iterator[Any]]]:
+        """What belongs to one file, itself last: each place with its bytes, in pieces."""
         plan = Plan(self._data, split, index, self._suffix, self._seed)
-        written = 0
         beside = {} if self._data.compression == "gzip" else self._format.beside
         for pattern, pieces in beside.items():
-            written += self._write(pattern.format(name=plan.name), pieces(plan))
-        return written + self._write(plan.name, self._format.make(plan, self._content))
+            yield f"{self._root}/{pattern.format(name=plan.name)}", pieces(plan)
+        yield f"{self._root}/{plan.name}", self._format.make(plan, self._content)
 
-    def _write(self, name: str, pieces: Iterator[Any]) -> int:
-        place = f"{self._root}/{name}"
-        count = Counted(pieces, keep=not self._storage.local)
+    def _write(self, place: str, pieces: Iterator[Any]) -> int:
+        count = Counted(pieces, keep=not self.storage.local)
         try:
             self._make_folder(os.path.dirname(place))
-            self._storage.write(place, count)
+            self.storage.write(place, count)
         except OSError as error:
             raise CannotRunError(
                 f"{place} cannot be written: {error.strerror}", "make room, or name another place with --data"
@@ -65,7 +67,7 @@ class Maker:
         return count.bytes
 
     def _make_folder(self, folder: str) -> None:
-        if self._storage.local and folder not in self._folders:
+        if self.storage.local and folder not in self._folders:
             os.makedirs(folder, exist_ok=True)
             self._folders.add(folder)
 
