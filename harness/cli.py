@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from tracekit.cli import run_verbs
+from tracekit.cli import parser_of, run_verbs
+from tracekit.teaching import Parser
 
 VERBS = {
     "check": ("harness.verbs.check", "hold a trace against a golden, or a replay against its recording"),
@@ -28,6 +29,7 @@ VERBS = {
     "demo": ("harness.verbs.demo", "record a training loop, replay it, judge a good and a bad replay"),
 }
 
+_DESCRIPTION = "Say whether a trace is like another, with a verdict per criterion and the reason in words."
 _EPILOG = """\
 example:
   harness check replay.jsonl --golden train.jsonl      is the replay the recording?
@@ -38,9 +40,13 @@ example:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `harness` with these arguments (default: the process's own); return the exit code."""
-    description = "Say whether a trace is like another, with a verdict per criterion and the reason in words."
     with _ended_like_interrupted():
-        return run_verbs("harness", description, _EPILOG, VERBS, sys.argv[1:] if argv is None else argv)
+        return run_verbs("harness", _DESCRIPTION, _EPILOG, VERBS, sys.argv[1:] if argv is None else argv)
+
+
+def whole_parser() -> Parser:
+    """The parser of `harness` with every verb's options (see tracekit.cli)."""
+    return parser_of("harness", _DESCRIPTION, _EPILOG, VERBS, VERBS)
 
 
 @contextmanager

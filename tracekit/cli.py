@@ -6,24 +6,15 @@ Only the module of the verb that was asked for is imported, so `--help` starts q
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
 
-from tracekit import __version__, console
-from tracekit.errors import (
-    EXIT_INPUT,
-    EXIT_INTERRUPTED,
-    NO_ROOM,
-    TracekitError,
-    UnknownNameError,
-    UsageError,
-    refusal,
-)
+from tracekit import __version__, console, teaching
+from tracekit.errors import EXIT_INPUT, EXIT_INTERRUPTED, NO_ROOM, TracekitError, UnknownNameError, refusal
+from tracekit.teaching import Parser
 
 VERBS = {
     "record": ("tracekit.verbs.record", "run a program and write a trace of its I/O"),
@@ -39,6 +30,7 @@ VERBS = {
     "doctor": ("tracekit.verbs.doctor", "say what works on this machine and why the rest does not"),
 }
 
+_DESCRIPTION = "Record a training job's I/O, replay it elsewhere, and look at both."
 _EPILOG = """\
 example:
   tracekit record -o train.jsonl -- python train.py     write what the program reads
@@ -50,8 +42,12 @@ example:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `tracekit` with these arguments (default: the process's own); return the exit code."""
-    description = "Record a training job's I/O, replay it elsewhere, and look at both."
-    return run_verbs("tracekit", description, _EPILOG, VERBS, sys.argv[1:] if argv is None else argv)
+    return run_verbs("tracekit", _DESCRIPTION, _EPILOG, VERBS, sys.argv[1:] if argv is None else argv)
+
+
+def whole_parser() -> Parser:
+    """The parser of `tracekit` with every verb's options: what the reference, man pages and completions are made from."""
+    return parser_of("tracekit", _DESCRIPTION, _EPILOG, VERBS, VERBS)
 
 
 def run_verbs(
@@ -71,15 +67,16 @@ def run_verbs(
     Returns:
         The exit code: the verb's own, or that of the error that ended it.
     """
-    parser = _Parser(
-        program, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
     try:
         with _signals_for_this_thread():
-            args = _parsed(parser, verbs, argv)
-        if args is None:
-            parser.print_help(sys.stderr)
-            return EXIT_INPUT
+            asked = next((word for word in argv if not word.startswith("-")), None)
+            if asked is not None and asked not in verbs:
+                raise UnknownNameError("verb", asked, verbs)
+            parser = parser_of(program, description, epilog, verbs, [asked] if asked else [])
+            if not argv:
+                parser.print_help(sys.stderr)
+                return EXIT_INPUT
+            args = _parsed(parser, argv)
         console.set_quiet(quiet=args.quiet)
         return int(importlib.import_module(verbs[args.verb][0]).run(args))
     except TracekitError as error:
@@ -114,52 +111,46 @@ def _signals_for_this_thread() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence like every other error; the whole usage would push it out of sight."""
+def parser_of(
+    program: str, description: str, epilog: str, verbs: Mapping[str, tuple[str, str]], configured: Container[str]
+) -> Parser:
+    """The parser of a program of verbs (see `run_verbs`).
 
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"see {self.prog} --help")
-
-
-def _parsed(
-    parser: argparse.ArgumentParser, verbs: Mapping[str, tuple[str, str]], argv: Sequence[str]
-) -> argparse.Namespace | None:
-    """What the arguments say; None where there are none. Only the module of the verb that is named is imported."""
-    parser.add_argument("--version", action="version", version=f"{parser.prog} {__version__}")
+    Args:
+        program: The command's name.
+        description: One sentence about it.
+        epilog: An example.
+        verbs: Module name and one-line help of each verb.
+        configured: The verbs whose modules are imported for their options; the others are only named.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Parser(program, description=description, epilog=epilog, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"{program} {__version__}")
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="no progress and no remarks, only results and errors"
     )
     commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    asked = next((word for word in argv if not word.startswith("-")), None)
-    if asked is not None and asked not in verbs:
-        raise UnknownNameError("verb", asked, verbs)
     for name, (module, text) in verbs.items():
-        command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        command = commands.add_parser(name, help=text, formatter_class=raw)
         # Also after the verb, where people write it; no default of its own, which would undo the one before.
         command.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        if name == asked:
+        if name in configured:
             importlib.import_module(module).configure(command)
-    if not argv:
-        return None
+            teaching.complete(command)
+    return parser
+
+
+def _parsed(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
+    """What the arguments say."""
     args, unknown = parser.parse_known_args(argv)
     if hasattr(args, "overrides"):
         # argparse takes words of which there may be none only where the first of them could stand: not after an option.
         args.overrides += [word for word in unknown if not word.startswith("-")]
         unknown = [word for word in unknown if word.startswith("-")]
     if unknown:
-        verb = commands.choices[args.verb]
-        verb.error(_not_known(unknown, verb))
+        verb = teaching.chosen(parser, args)
+        verb.error(teaching.not_known(unknown, verb))
     return args
-
-
-def _not_known(words: Sequence[str], parser: argparse.ArgumentParser) -> str:
-    """What is wrong with words that a verb does not take; for an option the nearest that it has."""
-    option = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
-    if option is None:
-        return f"{words[0]!r} is one argument too many"
-    known = [name for word in parser.format_help().split() if (name := word.strip("[],")).startswith("--")]
-    near = difflib.get_close_matches(option, known, n=1)
-    return f"there is no option {option}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 EXIT_PASS = 0
@@ -38,13 +38,15 @@ class TracekitError(Exception):
     Args:
         cause: What is wrong and where, without a full stop.
         way_out: What the user can do about it; may be empty where there is nothing to do.
+        slug: What the entry in docs/reference/errors.md is called, where it is not that of the class.
     """
 
-    slug: ClassVar[str] = "error"
+    slug: str = "error"
     exit_code: ClassVar[int] = EXIT_INPUT
 
-    def __init__(self, cause: str, way_out: str = "") -> None:
+    def __init__(self, cause: str, way_out: str = "", *, slug: str = "") -> None:
         super().__init__(cause, way_out)
+        self.slug = slug or self.slug
         self.cause = cause
         self.way_out = way_out
 
@@ -118,7 +120,7 @@ class UnknownSchemeError(InputError):
     def __init__(self, uri: str, scheme: str, known: Iterable[str]) -> None:
         self.uri = uri
         names = sorted(known)
-        near = _nearest(scheme, names, 0.5)  # s4 and s3 have no more in common
+        near = nearest(scheme, names, 0.5)  # s4 and s3 have no more in common
         supported = ", ".join(f"{name}://" for name in names)
         hint = f"did you mean {near}://? Supported are {supported}" if near else f"supported are {supported}"
         super().__init__(f"the scheme {scheme!r} of {uri!r} is not one tracekit knows", hint)
@@ -147,13 +149,20 @@ class RecorderError(TracekitError):
     exit_code = EXIT_RECORDER
 
 
-def _nearest(name: str, known: list[str], likeness: float) -> str:
+def nearest(name: str, known: Sequence[str], likeness: float = 0.6) -> str:
+    """The known name that is most like this one; empty where none is.
+
+    Args:
+        name: What was given.
+        known: The names that exist.
+        likeness: How much they must have in common, 0 to 1; with less than the default, 'auto' would be proposed for 'fast'.
+    """
     matches = difflib.get_close_matches(name, known, n=1, cutoff=likeness)
     return matches[0] if matches else ""
 
 
 def _proposal(kind: str, name: str, known: list[str]) -> str:
-    near = _nearest(name, known, 0.6)  # with less, 'auto' would be proposed for 'fast'
+    near = nearest(name, known)
     if near:
         return f"did you mean {near!r}?"
     if not known:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from making import command_page, commands, criteria_page, errors_page, outputs_page, python_page
 
 from harness.report.schema import SCHEMAS as HARNESS
 from tracekit.analysis.snapshot import Analysis
@@ -204,6 +205,11 @@ def _others() -> str:
     return "\n".join(f"The {name}, {kind['description']}:\n\n{table(kind)}" for name, kind in parts)
 
 
+def _committed(name: str) -> Callable[[], dict[str, Any]]:
+    """A schema that is written by hand."""
+    return lambda: json.loads((DOCS / f"reference/{name}.schema.json").read_text(encoding="utf-8"))
+
+
 SECTIONS = {
     "metrics keys": lambda: table(Metrics.json_schema()),
     "analysis keys": lambda: table(Analysis.json_schema()),
@@ -218,13 +224,27 @@ SCHEMAS = {
     "reference/run.schema.json": Statement.json_schema,
     **{f"reference/{name}.schema.json": schema for name, schema in HARNESS.items()},
 }
-FILES = (*SCHEMAS, "metrics.md", "analysis.md", "trace.md", "explanation/cadence.md")
+OUTPUTS = {"run": Statement.json_schema, "summary": _committed("summary"), **HARNESS}
+PAGES = {
+    "reference/tracekit.md": lambda: command_page.page(commands.programs()[0]),
+    "reference/harness.md": lambda: command_page.page(commands.programs()[1]),
+    "reference/criteria.md": criteria_page.page,
+    "reference/errors.md": errors_page.page,
+    "reference/outputs.md": lambda: outputs_page.outputs(OUTPUTS, table),
+    "reference/golden-format.md": outputs_page.golden_format,
+    "reference/python.md": python_page.page,
+}
+# Said on each page that is generated as a whole.
+_MADE = "<!-- made by docs/reference/generate.py: change what it is made from -->\n"
+FILES = (*SCHEMAS, *PAGES, "metrics.md", "analysis.md", "trace.md", "explanation/cadence.md")
 
 
 def text_of(name: str) -> str:
     """What the file of this name below docs should hold."""
     if name in SCHEMAS:
         return json.dumps(SCHEMAS[name](), indent=1, ensure_ascii=False) + "\n"
+    if name in PAGES:
+        return _MADE + PAGES[name]().rstrip() + "\n"
     text = (DOCS / name).read_text(encoding="utf-8")
     return _SECTION.sub(lambda found: found[1] + "\n" + SECTIONS[found[2]]() + "\n" + found[3], text)
 

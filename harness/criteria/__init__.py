@@ -9,13 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.criteria.advice import advice
 from harness.criteria.paired import PAIRED_CRITERIA
 from harness.criteria.profiled import PROFILE_CRITERIA
 from harness.criteria.repeated import REPEAT_CRITERIA
 from harness.criterion import ENVIRONMENT_RUNS, PAIRED, PROFILE, REPEAT, Criterion, format_band
 from tracekit.errors import UnknownNameError
 
-__all__ = ["CRITERIA", "PAIRED_CRITERIA", "PROFILE_CRITERIA", "REPEAT_CRITERIA", "explain", "named"]
+__all__ = [
+    "ASSUMED",
+    "CRITERIA",
+    "GATES",
+    "PAIRED_CRITERIA",
+    "PROFILE_CRITERIA",
+    "REPEAT_CRITERIA",
+    "advice",
+    "explain",
+    "named",
+]
 
 CRITERIA: Mapping[str, Mapping[str, Criterion]] = {
     PAIRED: PAIRED_CRITERIA,
@@ -24,7 +35,15 @@ CRITERIA: Mapping[str, Mapping[str, Criterion]] = {
 }
 
 
-_ASSUMED = {
+# When a criterion counts in the verdict.
+GATES = {
+    "always": "always",
+    "same-host": f"with at least {ENVIRONMENT_RUNS} runs on a host of the golden's class, where its profile says host: dedicated",
+    "compute-bound": "where the golden's profile says regime: compute_bound",
+    "io-bound": "where the golden's profile says regime: io_bound",
+    "never": "never; it is shown only",
+}
+ASSUMED = {
     PAIRED: "nothing: what was done is counted, not estimated",
     REPEAT: "runs are independent of each other",
     PROFILE: "runs are independent of each other",
@@ -55,20 +74,14 @@ def explain(name: str) -> str:
 
 
 def _explanation(mode: str, criterion: Criterion) -> str:
-    gate = {
-        "always": "always",
-        "same-host": f"with at least {ENVIRONMENT_RUNS} runs on a host of the golden's class, where its profile says host: dedicated",
-        "compute-bound": "where the golden's profile says regime: compute_bound",
-        "io-bound": "where the golden's profile says regime: io_bound",
-        "never": "never; it is shown only",
-    }[criterion.gate]
     lines = [
         f"{criterion.id} ({mode} mode, {criterion.klass}): {criterion.title}",
         f"  statistic   {criterion.statistic}",
         f"  accepted    {format_band(criterion.kind, criterion.band, criterion.unit)}",
-        f"  gates       {gate}",
+        f"  gates       {GATES[criterion.gate]}",
         f"  needs       {criterion.minimum} {'op' if criterion.minimum == 1 else 'ops'}",
-        f"  assumes     {criterion.assumption or _ASSUMED[mode]}",
+        f"  assumes     {criterion.assumption or ASSUMED[mode]}",
         f"  why         {criterion.why}",
+        f"  if it fails {advice(criterion)}",
     ]
     return "\n".join(lines)

@@ -92,15 +92,16 @@ class Outputs:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.add_argument("--html", metavar="FILE", help="write a report with pictures: one page that needs no network")
-    parser.add_argument("--json", metavar="FILE", help="write the summary; - is standard output, instead of the table")
-    parser.add_argument("--csv", metavar="DIR", help="write criteria.csv and hist_*.csv")
-    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, a testcase per criterion")
-    parser.add_argument("--markdown", metavar="FILE", help="write Markdown for the page of a CI job")
-    parser.add_argument(
+    """Add the options, under a heading of their own."""
+    reports = parser.add_argument_group("reports")
+    reports.add_argument("--html", metavar="FILE", help="write a report with pictures: one page that needs no network")
+    reports.add_argument("--json", metavar="FILE", help="write the summary; - is standard output, instead of the table")
+    reports.add_argument("--csv", metavar="DIR", help="write criteria.csv and hist_*.csv")
+    reports.add_argument("--junit", metavar="FILE", help="write JUnit XML, a testcase per criterion")
+    reports.add_argument("--markdown", metavar="FILE", help="write Markdown for the page of a CI job")
+    reports.add_argument(
         "--github",
         action="store_true",
         help="append the Markdown to the page of the GitHub Actions job and print ::error and ::warning lines",
     )
-    parser.add_argument("--force", action="store_true", help="replace outputs that exist")
+    reports.add_argument("--force", action="store_true", help="replace outputs that exist")

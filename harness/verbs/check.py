@@ -46,27 +46,31 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add what `check` takes."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    against = parser.add_argument_group("what it is held against")
+    trace = parser.add_argument_group("the trace")
+    here = parser.add_argument_group("a run that is made here")
     parser.add_argument(
         "traces",
         nargs="*",
         metavar="TRACE",
         help="what is judged; several are runs of one job; none: a run is made and recorded here",
     )
-    parser.add_argument("--golden", metavar="NAME|DIR|TRACE", help="what it is held against")
-    parser.add_argument(
+    against.add_argument("--golden", metavar="NAME|DIR|TRACE", help="what it is held against")
+    against.add_argument(
         "--mode",
         default="auto",
+        metavar="auto|paired|repeat|profile",
         help="paired (op by op), repeat (the same job again), profile (another job of the same kind) or auto (default: paired "
         "against a trace, else repeat)",
     )
-    parser.add_argument(
+    against.add_argument(
         "--preset",
         action="append",
         default=[],
         metavar="NAME",
         help="show the bands published by others beside ours: seed, mlperf-storage or dlio-pr344; may be given several times",
     )
-    parser.add_argument(
+    trace.add_argument(
         "--remap",
         action="append",
         default=[],
@@ -74,40 +78,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where the data of a replay lies, when its header does not say; may be given several times",
     )
     outputs.configure(parser)
-    parser.add_argument(
+    against.add_argument(
         "--explain", metavar="CRITERION", help="say what a criterion measures, how it decides and why, and stop"
     )
-    parser.add_argument(
+    against.add_argument(
         "--inconclusive",
         choices=("fail", "ok"),
         default="",
         help="exit with 1 or 0 instead of 3 when nothing can be decided",
     )
-    parser.add_argument(
+    here.add_argument(
         "--data",
         metavar="DIR",
         help="where the run that is made here makes its data set (default: a temporary directory)",
     )
-    parser.add_argument("-o", "--output", metavar="TRACE", help="keep the trace of the run that is made here")
-    parser.add_argument(
+    here.add_argument("-o", "--output", metavar="TRACE", help="keep the trace of the run that is made here")
+    here.add_argument(
         "--drive",
         metavar="workload|recorded-program",
         help="how that run is made: by the workload driver (default, for the goldens that come with tracekit), or by the program the "
         "golden was recorded from",
     )
-    parser.add_argument(
+    here.add_argument(
         "--python", metavar="PATH", help="the interpreter of the recorded program (default: this one); asks for it"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the run that is made here")
-    parser.add_argument(
+    here.add_argument("--seed", type=int, default=0, help="seed of the run that is made here")
+    trace.add_argument(
         "--time-unit",
         default="ns",
         metavar="UNIT",
         help="unit of times in traces without a header: ns, us, ms, s (default: ns)",
     )
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out bad lines of a damaged trace, and count them"
-    )
+    trace.add_argument("--skip-bad", action="store_true", help="leave out bad lines of a damaged trace, and count them")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,12 +12,14 @@ from tracekit.errors import EXIT_FAIL
 
 _DESCRIPTION = """\
 Make a small image data set, record a PyTorch training loop that reads it, replay the trace, and judge the replay; then
-judge a replay at twice the speed, which must fail. Exit status 0 when both came out as they should.
+judge a replay at twice the speed, which must fail.
 """
 _EPILOG = """\
 examples:
   harness demo
   harness demo --dir look-at-it --keep      the traces, and the images they read, stay in that directory
+
+exit codes: 0 both came out as they should, 1 one did not, 2 the directory is not empty, 4 a package is missing
 """
 
 

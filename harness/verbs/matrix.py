@@ -42,26 +42,28 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add what `matrix` takes."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    cells = parser.add_argument_group("scenarios")
+    replays = parser.add_argument_group("the replays")
     parser.add_argument("trace", metavar="TRACE", help="the recording")
-    parser.add_argument("--only", metavar="CELLS", help="scenarios, separated by commas (default: all)")
-    parser.add_argument(
+    cells.add_argument("--only", metavar="CELLS", help="scenarios, separated by commas (default: all)")
+    cells.add_argument(
         "--runs", type=int, default=3, metavar="N", help="replays of each scenario, in turn (default: 3)"
     )
-    parser.add_argument(
+    cells.add_argument(
         "--cell",
         action="append",
         default=[],
         metavar="CELL=TRACE",
         help="judge this replay as a run of a scenario; run none",
     )
-    parser.add_argument("-o", "--output", metavar="DIR", help="keep the traces of the replays")
-    parser.add_argument(
+    replays.add_argument("-o", "--output", metavar="DIR", help="keep the traces of the replays")
+    replays.add_argument(
         "--pace", default="asap", metavar="PACE", help="pace of the replays (default: asap); see tracekit replay"
     )
-    parser.add_argument("--remap", action="append", default=[], metavar="FROM=TO", help="where the data lies now")
-    parser.add_argument("--prepare", metavar="FILLING", help="make missing files: random or zero")
-    parser.add_argument("--select", metavar="EXPR", help="replay only these ops")
-    parser.add_argument(
+    replays.add_argument("--remap", action="append", default=[], metavar="FROM=TO", help="where the data lies now")
+    replays.add_argument("--prepare", metavar="FILLING", help="make missing files: random or zero")
+    replays.add_argument("--select", metavar="EXPR", help="replay only these ops")
+    cells.add_argument(
         "--inconclusive",
         choices=("fail", "ok"),
         default="",

@@ -46,7 +46,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="keep the first run in the golden's folder, for `harness selftest` to edit",
     )
     parser.add_argument(
-        "--python", default=sys.executable, metavar="PATH", help="the interpreter that runs the program"
+        "--python",
+        default=sys.executable,
+        metavar="PATH",
+        help="the interpreter that runs the program (default: this one)",
     )
     parser.add_argument("--data", metavar="DIR", help="where the data set is made (default: a temporary directory)")
 

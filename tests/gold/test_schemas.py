@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import pytest
@@ -26,15 +25,6 @@ FULL = Trace.of(
     trailer=Trailer(2, 4, 1, [{"pid": 1}], {"x": [1]}, {"before": {}}, {"verdict": "VALID"}),
 )
 TRACES = {"empty": Trace.of([]), "seed": trace_of([(0, 1, 2)]), "training": training_trace(wait_ns=10**7), "full": FULL}
-
-
-@pytest.fixture(scope="module")
-def generator(repository):
-    """The script that makes the reference."""
-    spec = importlib.util.spec_from_file_location("generate_reference", repository / "docs/reference/generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def schema(repository, name):

@@ -192,6 +192,7 @@ def _no_offsets(count: int) -> InputError:
         f"{count} reads of the trace have no offset",
         "pass --null-offset zero to read each from the start, or --null-offset sequential to read on "
         "where the stream's last read of that file ended",
+        slug="no-offsets",
     )
 
 

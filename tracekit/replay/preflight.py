@@ -114,12 +114,12 @@ def _looked_at(files: Sequence[File], plan: Plan) -> dict[str, tuple[File, Look]
             other.append(f"{file.place} ({look.strerror})")
     plan.problems += refused.values()
     if missing:
-        plan.problems.append(_sentence(missing, "does not exist", "do not exist", _MISSING))
+        plan.problems.append(_sentence("data-missing", missing, "does not exist", "do not exist", _MISSING))
     if other:
-        plan.problems.append(_sentence(other, "cannot be opened", "cannot be opened", "mend or remap what is named"))
+        plan.problems.append(_sentence("data-unopenable", other, *_UNOPENABLE, "mend or remap what is named"))
     if forbidden:
         text = _plural(forbidden, "may not be read by this user", "may not be read by this user")
-        plan.problems.append(CannotRunError(text, "change the permissions, or remap to a copy with --remap FROM=TO"))
+        plan.problems.append(CannotRunError(text, _FORBIDDEN, slug="data-forbidden"))
     return looks
 
 
@@ -145,6 +145,8 @@ def _look(file: File) -> Look | OSError | TracekitError:
         return error
 
 
+_FORBIDDEN = "change the permissions, or remap to a copy with --remap FROM=TO"
+_UNOPENABLE = ("cannot be opened", "cannot be opened")
 _MISSING = "make stand-ins with --prepare random, or say where the data is with --remap FROM=TO"
 
 
@@ -164,13 +166,16 @@ def _compare(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
         many = "have other sizes than recorded; what is read of them is there"
         plan.warnings.append(_plural(other, "has another size than recorded; what is read of it is there", many))
     if unlisted:
-        plan.problems.append(_sentence(unlisted, "is no directory", "are no directories", "remap to one"))
+        plan.problems.append(
+            _sentence("not-a-directory", unlisted, "is no directory", "are no directories", "remap to one")
+        )
     if strange:
         way_out = "leave it out with --select 'uri!=…'"
-        plan.problems.append(_sentence(strange, "is no regular file", "are no regular files", way_out))
+        plan.problems.append(_sentence("not-a-file", strange, "is no regular file", "are no regular files", way_out))
     if short:
         plan.problems.append(
             _sentence(
+                "data-short",
                 short,
                 "is shorter than the trace reads",
                 "are shorter than the trace reads",
@@ -188,7 +193,7 @@ def _refuse_output(plan: Plan, output: str | None) -> None:
         with suppress(OSError, ValueError):
             if file.place and os.path.samestat(os.stat(file.place), status):
                 text = f"the output {output} is {file.place}, which the trace is about"
-                plan.problems.append(InputError(text, "name another file with -o"))
+                plan.problems.append(InputError(text, "name another file with -o", slug="output-is-input"))
                 return
 
 
@@ -202,6 +207,7 @@ def _refuse_holes(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
     if sparse:
         plan.problems.append(
             _sentence(
+                "data-sparse",
                 sparse,
                 "has holes, which cost no device access to read",
                 "have holes, which cost no device access to read",
@@ -236,7 +242,13 @@ def _check_direct(plan: Plan, looks: dict[str, tuple[File, Look]]) -> None:
     if misaligned:
         way_out = "pass --direct-align round to read the aligned range around each op"
         plan.problems.append(
-            _sentence(misaligned, "is read at misaligned places", "are read at misaligned places", way_out)
+            _sentence(
+                "direct-misaligned",
+                misaligned,
+                "is read at misaligned places",
+                "are read at misaligned places",
+                way_out,
+            )
         )
 
 
@@ -246,12 +258,12 @@ def _say_refusals(plan: Plan, refusing: list[str], memory: list[str]) -> None:
         plan.warnings.append(_plural(refusing, *_FALLBACK))
     elif refusing:
         way_out = "pass --direct-fallback to read through the page cache there (it is counted), or use --cache default"
-        plan.problems.append(_sentence(refusing, "refuses O_DIRECT", "refuse O_DIRECT", way_out))
+        plan.problems.append(_sentence("direct-refused", refusing, "refuses O_DIRECT", "refuse O_DIRECT", way_out))
     if memory and plan.options.direct_fallback:
         plan.warnings.append(_plural(memory, *_MEMORY))
     elif memory:
         way_out = "remap to real storage with --remap, or say with --direct-fallback that memory is meant"
-        plan.problems.append(_sentence(memory, *_MEMORY, way_out))
+        plan.problems.append(_sentence("direct-in-memory", memory, *_MEMORY, way_out))
 
 
 def _is_in_memory(path: str) -> bool:
@@ -294,6 +306,7 @@ def _check_machine(plan: Plan) -> None:
             InputError(
                 f"the trace has {len(plan.jobs)} streams and the threads engine runs at most {MAX_STREAMS}",
                 "replay a part of it with --select pid=… or --select t=0s..10s",
+                slug="too-many-streams",
             )
         )
     _check_memory(plan)
@@ -304,6 +317,7 @@ def _check_machine(plan: Plan) -> None:
             InputError(
                 f"the replay needs {need} open files and the limit is {hard}",
                 "raise it with ulimit -n, or replay fewer streams with --select",
+                slug="too-many-files",
             )
         )
         return
@@ -322,6 +336,7 @@ def _check_memory(plan: Plan) -> None:
             InputError(
                 f"the reads of this trace need {format_bytes(need)} of buffers, more than half of this machine's memory",
                 "bound them with --max-inflight-bytes, or leave the largest out with --select 'len<1GiB'",
+                slug="too-little-memory",
             )
         )
     if cap is not None and largest > cap:
@@ -378,5 +393,5 @@ def _plural(names: Sequence[str], one: str, many: str) -> str:
     return f"{len(names)} files {many}: {listing(names)}"
 
 
-def _sentence(names: Sequence[str], one: str, many: str, way_out: str) -> InputError:
-    return InputError(_plural(names, one, many), way_out)
+def _sentence(slug: str, names: Sequence[str], one: str, many: str, way_out: str) -> InputError:
+    return InputError(_plural(names, one, many), way_out, slug=slug)

@@ -76,6 +76,7 @@ def check_space(files: Sequence[File]) -> list[TracekitError]:
                 InputError(
                     f"preparing needs {format_bytes(size)} at {places[device]} and {format_bytes(free)} are free",
                     "free some space, or --remap to a larger file system",
+                    slug="no-room",
                 )
             )
     return problems

@@ -36,13 +36,14 @@ def problems(plan: Plan, recorded: Recorded | None) -> list[TracekitError]:
     """What keeps the recorded state from being restored."""
     if plan.options.cache_start != "as-is" and plan.files and not any(file.local for file in plan.files):
         cause = f"--cache-start {plan.options.cache_start} is about the page cache, and this trace reads objects only"
-        return [InputError(cause, "leave it out")]
+        return [InputError(cause, "leave it out", slug="no-page-cache")]
     if plan.options.cache_start != "recorded" or recorded is not None:
         return []
     return [
         InputError(
             "the trace does not say what was in the page cache when it was recorded",
             "record again with --residency first-read, or start with --cache-start cold, warm or as-is",
+            slug="no-residency",
         )
     ]
 

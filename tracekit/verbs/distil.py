@@ -33,17 +33,19 @@ exit codes: 0 done, 2 bad input
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add description, example and options."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    output = parser.add_argument_group("what is written")
+    recording = parser.add_argument_group("the recording")
     parser.add_argument("trace", metavar="TRACE", help="a recording; - is standard input")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the workload file (default: standard output)")
-    parser.add_argument("--dlio", metavar="FILE", help="write the part for DLIO into a file of its own")
-    parser.add_argument("--json", action="store_true", help="every value with its confidence as one JSON object")
-    parser.add_argument("--name", help="what to call the workload (default: the name of the program)")
-    parser.add_argument("--select", metavar="EXPR", help="describe only some ops, as in replay --select")
-    parser.add_argument(
+    output.add_argument("-o", "--output", metavar="FILE", help="the workload file (default: standard output)")
+    output.add_argument("--dlio", metavar="FILE", help="write the part for DLIO into a file of its own")
+    output.add_argument("--json", action="store_true", help="every value with its confidence as one JSON object")
+    output.add_argument("--name", help="what to call the workload (default: the name of the program)")
+    recording.add_argument("--select", metavar="EXPR", help="describe only some ops, as in replay --select")
+    recording.add_argument(
         "--time-unit", default="ns", metavar="UNIT", help="unit of times in a file without header: ns, us, ms, s"
     )
-    parser.add_argument("--skip-bad", action="store_true", help="leave bad lines out and say how many")
-    parser.add_argument("--force", action="store_true", help="replace outputs that exist")
+    recording.add_argument("--skip-bad", action="store_true", help="leave bad lines out and say how many")
+    output.add_argument("--force", action="store_true", help="replace outputs that exist")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -30,6 +30,30 @@ examples:
   tracekit dlio lint my.yaml --to-json                        the job it becomes
   tracekit dlio export my.yaml --for 2.0.0 -o old.yaml        the same for DLIO 2.0.0
 """
+_LINT = """\
+Say with file and line what is wrong with a workload file, what may not be what was meant, and which keys do nothing here and why;
+then show the arithmetic: how much data, how many steps, how fast it has to come. Values can be set as on Hydra's command line.
+"""
+_LINT_EPILOG = """\
+examples:
+  tracekit dlio lint unet3d                                   one that comes with tracekit
+  tracekit dlio lint my.yaml ++workload.reader.batch_size=4   with a value set
+  tracekit dlio lint my.yaml --json                           findings and arithmetic as JSON
+  tracekit dlio lint my.yaml --to-json                        the job it becomes
+  tracekit dlio lint my.yaml --strict                         in a CI job: warnings are errors
+
+exit codes: 0 it can be run, 2 it has errors, or is no workload file
+"""
+_EXPORT = """\
+Write a workload file again in the names of DLIO 2.0.0 or 3.x, with the values that are set on the command line.
+"""
+_EXPORT_EPILOG = """\
+examples:
+  tracekit dlio export my.yaml --for 2.0.0 -o old.yaml        for DLIO 2.0.0
+  tracekit dlio export unet3d ++workload.reader.batch_size=4 -o unet3d.yaml
+
+exit codes: 0 done, 2 the file has errors, or the output exists
+"""
 _STYLES = {"error": "bad", "warning": "warn", "note": "dim"}
 
 
@@ -39,10 +63,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="lint|export", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     lint = actions.add_parser(
-        "lint", help="say what is wrong with a workload file", description=_DESCRIPTION, formatter_class=raw
+        "lint",
+        help="say what is wrong with a workload file",
+        description=_LINT,
+        epilog=_LINT_EPILOG,
+        formatter_class=raw,
     )
     export = actions.add_parser(
-        "export", help="write it for a version of DLIO", description=_DESCRIPTION, formatter_class=raw
+        "export",
+        help="write it for a version of DLIO",
+        description=_EXPORT,
+        epilog=_EXPORT_EPILOG,
+        formatter_class=raw,
     )
     for command in (lint, export):
         command.add_argument(

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Look at this machine and say what tracekit can use here: the native core, clock and timers, io_uring, O_DIRECT, cache
-control, frameworks. With a URI, look at the file system it is on. Nothing is changed. Exit 0 unless the URI is unusable.
+control, memory, frameworks. With a URI, look at the file system it is on, or ask the store. Each line that is not ok says why
+and what to do. Nothing is changed.
 """
 _EPILOG = """\
 examples:
-  tracekit doctor
+  tracekit doctor                          this machine, and the current directory's file system
   tracekit doctor file:///data/imagenet
+  tracekit doctor direct:///data           the same for reads past the page cache
+  tracekit doctor s3://bucket/imagenet     does the store answer, by which client
   tracekit doctor /data --json
+
+exit codes: 0 everything was looked at, whatever was found; 2 nothing is at the URI; 4 it cannot be read
 """
 _STYLES = {"ok": "good", "limited": "warn", "missing": "bad"}
 
@@ -30,7 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add description and options."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     parser.add_argument(
-        "uri", metavar="URI", nargs="?", default="", help="a file or directory to look at (default: here)"
+        "uri",
+        metavar="URI",
+        nargs="?",
+        default="",
+        help="a file, directory, object or bucket to look at (default: here)",
     )
     parser.add_argument("--json", action="store_true", help="the checks as one JSON object")
 

@@ -35,39 +35,41 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add description and options."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    what = parser.add_argument_group("what is made")
+    how = parser.add_argument_group("how")
     parser.add_argument(
         "workload", metavar="WORKLOAD", help="a DLIO workload file, or the name of one that comes with tracekit"
     )
     parser.add_argument(
         "overrides", metavar="++workload.KEY=VALUE", nargs="*", help="set, add (+) or remove (~) a value of the file"
     )
-    parser.add_argument("--data", metavar="URI", help="where to make it (default: where the workload says)")
-    parser.add_argument(
+    what.add_argument("--data", metavar="URI", help="where to make it (default: where the workload says)")
+    what.add_argument(
         "--sample-bytes", metavar="SIZE", help="a size, or uniform(min=…,max=…), normal(mean=…,stdev=…), lognormal(…) …"
     )
-    parser.add_argument(
+    what.add_argument(
         "--compress-ratio",
         type=float,
         default=1.0,
         metavar="X",
         help="how well content compresses (default 1: not at all)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of sizes and content (default 0)")
-    parser.add_argument(
+    what.add_argument("--seed", type=int, default=0, metavar="N", help="of sizes and content (default 0)")
+    how.add_argument(
         "--processes",
         type=int,
         default=0,
         metavar="N",
         help="how many make files at once (default: as many as are worth it)",
     )
-    parser.add_argument("--force", action="store_true", help="make every file again, also where another data set is")
-    parser.add_argument(
+    how.add_argument("--force", action="store_true", help="make every file again, also where another data set is")
+    how.add_argument(
         "--verify",
         action="store_true",
         help="make nothing: read every file that is there and hold every byte against what it was made as",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be made")
-    parser.add_argument("--json", action="store_true", help="what was made as one JSON object")
+    how.add_argument("--dry-run", action="store_true", help="only say what would be made")
+    how.add_argument("--json", action="store_true", help="what was made as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:

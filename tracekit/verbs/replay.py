@@ -121,7 +121,7 @@ def _add_pacing(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--max-errors",
-        metavar="N|P%%",
+        metavar="N|P%",
         help="stop after more than N failed ops, or P %% of those planned (default: never)",
     )
 

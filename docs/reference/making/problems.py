@@ -1,0 +1,184 @@
+"""What can be wrong, by the name that messages, reports and JSON outputs carry: the cause, and the way out.
+
+Written by hand. tests/gold/test_reference.py holds it against the code: no name there without an entry, no entry without a name.
+"""
+
+from __future__ import annotations
+
+# Slugs of errors, in brackets at the end of the sentence.
+ERRORS: dict[str, tuple[str, str]] = {
+    "error": ("Something that has no name of its own; no command ends with it.", "Report it with the command that did."),
+    "usage": (
+        "An option or argument that cannot be honoured: a value of the wrong kind, two that exclude each other, one too many.",
+        "The sentence names the argument; `--help` of the verb shows what it takes.",
+    ),
+    "unknown-name": (
+        "A golden, criterion, preset, profile, format, column, mode or key that does not exist.",
+        "Take the name that is proposed, or one of those listed.",
+    ),
+    "output-exists": (
+        "An output that exists and would be overwritten.",
+        "`--force` replaces it; or name another with `-o`.",
+    ),
+    "bad-input": (
+        "A file that is missing, cannot be read, or is not what it should be.",
+        "The sentence says where, often with the line, and what would do instead.",
+    ),
+    "trace-format": (
+        "A line of a trace that breaks the format: cut in the middle, no JSON, a key of the wrong type, a time that runs backwards.",
+        "`--skip-bad` leaves such lines out and counts them; [](../trace.md) is the format.",
+    ),
+    "unknown-scheme": (
+        "A URI whose scheme no storage owns.",
+        "Use a path, `file://`, `direct://`, `s3://` or `az://`; for data elsewhere, `--remap FROM=TO`.",
+    ),
+    "cannot-run": (
+        "What is asked for is right and cannot be had here: a permission, a package, a server or a program is missing.",
+        "The sentence says which; `tracekit doctor URI` looks at the place.",
+    ),
+    "recorder": (
+        "The recorder itself failed, not the program it ran; exit status 125.",
+        "The sentence says at what; `--engine python` does without the native hooks.",
+    ),
+    "preflight": (
+        "Several things keep a trace from being replayed; each was said on a line of its own before this one.",
+        "Mend each; nothing has been read or written.",
+    ),
+    "data-missing": (
+        "Files that the trace reads do not exist here.",
+        "`--remap FROM=TO` says where the data is; `--prepare random` makes stand-ins of the recorded sizes.",
+    ),
+    "data-forbidden": (
+        "Files that the trace reads may not be read by this user; exit status 4.",
+        "Change their permissions, or remap to a copy.",
+    ),
+    "data-unopenable": (
+        "Files that the trace reads cannot be opened, for the reason in parentheses.",
+        "Mend what is named, or remap.",
+    ),
+    "data-short": (
+        "Files are shorter than what the trace reads of them: reads would return less than recorded.",
+        "Restore the data, or remap to an empty directory and `--prepare random`.",
+    ),
+    "data-sparse": (
+        "Files have holes, which cost no device access to read; the replay would be too fast.",
+        "Write real data, as `--prepare random` does, or start warm (`--cache-start warm`).",
+    ),
+    "not-a-directory": ("The trace lists a directory, and a file is in its place.", "Remap to a directory."),
+    "not-a-file": (
+        "The trace reads a file, and a directory or device is in its place.",
+        "Remap, or leave it out: `--select 'uri!=…'`.",
+    ),
+    "output-is-input": (
+        "The trace to be written would take the place of a file that the trace reads.",
+        "Name another file with `-o`.",
+    ),
+    "direct-refused": (
+        "Files whose file system refuses O_DIRECT, in a replay that reads past the page cache.",
+        "`--direct-fallback` reads them through the page cache and counts them; or `--cache default`.",
+    ),
+    "direct-in-memory": (
+        "Files in a file system in memory, where O_DIRECT reaches no device.",
+        "Remap to real storage, or say with `--direct-fallback` that memory is meant.",
+    ),
+    "direct-misaligned": (
+        "Ops at places or of lengths that O_DIRECT does not take.",
+        "`--direct-align round` reads the aligned range around each.",
+    ),
+    "too-many-streams": (
+        "The trace has more streams than the threads engine runs.",
+        "Replay a part: `--select pid=…` or `--select t=0s..10s`; the native engine takes more.",
+    ),
+    "too-many-files": (
+        "The replay needs more open files than the limit allows.",
+        "`ulimit -n`, or fewer streams with `--select`.",
+    ),
+    "too-little-memory": (
+        "The buffers of the trace's reads would take more than half of this machine's memory.",
+        "Bound them with `--max-inflight-bytes`.",
+    ),
+    "no-room": ("The file system cannot hold the data that `--prepare` would make.", "Free some, or remap to a larger one."),
+    "no-offsets": (
+        "Reads of the trace have no offset: whoever recorded it did not know where they were.",
+        "`--null-offset zero` reads from the start, `--null-offset sequential` where the stream's last read ended.",
+    ),
+    "no-page-cache": (
+        "A start state of the page cache is asked for, and the trace reads objects only, which have none.",
+        "Leave `--cache-start` out.",
+    ),
+    "no-residency": (
+        "`--cache-start recorded` for a trace that does not say what was in the page cache.",
+        "Record again with `--residency first-read`, or start cold, warm or as-is.",
+    ),
+    "lost-rank": (
+        "One of several ranks no longer answers, or its process ended; exit status 4.",
+        "Look at that rank's own output; `--rank-timeout` waits longer where a host is only slow.",
+    ),
+    "left-alone": ("Another rank ended early; what it met is the cause.", "Look for the first error among the ranks."),
+}  # fmt: skip
+
+# Findings about a trace as a whole: in verdicts, JUnit and summary.json, before every criterion.
+VALIDITY: dict[str, tuple[str, str, str]] = {
+    "valid.empty": ("ERROR", "The trace holds no reads and no writes: empty is never a match.", "Look whether the recorder's filters leave everything out, and at what the trailer's `coverage` says was ignored."),
+    "valid.complete": ("ERROR", "A header and no trailer, or fewer ops than the trailer counts: the trace was cut.", "Let the recording end; `tracekit record --merge PARTS` makes a trace of parts that were left."),
+    "valid.lost": ("ERROR", "The recorder lost more than 1 op in 1000.", "Record on a machine with free cores, to a disk with room."),
+    "valid.clock": ("ERROR or INCONCLUSIVE", "Ops complete before they begin (ERROR), or none takes any time (INCONCLUSIVE).", "Record with a clock of at least microseconds; say the unit of a foreign trace with `--time-unit`."),
+    "valid.bytes": ("ERROR", "Ops that succeeded moved more bytes than they asked for.", "The importer or the recorder mistook a column: convert the trace again, with `--set columns=…`."),
+    "valid.short": ("INCONCLUSIVE", "More than 1 % of the reads come back short in the middle of their file.", "Find out what interrupts reads (signals, a failing mount), or record again."),
+    "valid.overlap": ("ERROR", "More than 1 % of the ops begin while their own thread is still in another.", "Thread ids or times are not true; for readers that keep several in flight, the contract says `sync_streams: false`."),
+    "valid.job": ("ERROR", "Recording and replay have no file in common.", "Say with `--remap FROM=TO` where the replay's data lies, or judge the right pair."),
+    "valid.warmup": ("INCONCLUSIVE", "The golden leaves a warm-up out, and the trace has none that could be told.", "Record with steps and epochs, and for longer than one of them."),
+    "valid.requires": ("INCONCLUSIVE", "The trace does not tell what the golden's contract requires.", "Record with step marks, samples and threads (`tracekit.step()`)."),
+    "valid.runs": ("INCONCLUSIVE", "Fewer runs than the golden's contract asks for.", "Record more and name them all."),
+    "valid.evidence": ("INCONCLUSIVE", "The trace is silent about what its reference tells: steps, workers, offsets, completion times.", "Record it the way the reference was recorded."),
+    "valid.time-unit": ("INCONCLUSIVE", "Bytes move 100 times as fast, or as slowly, as in the golden.", "Say the unit of the trace's times with `--time-unit`."),
+    "valid.size": ("INCONCLUSIVE", "Fewer than 10 reads and writes, or than the golden asks for.", "Record for longer."),
+    "valid.run": ("INCONCLUSIVE", "A replay that by its own account did not keep up, was interrupted, or did not issue every op.", "Replay on a quieter machine, or with fewer streams, and let it finish."),
+    "valid.cells": ("INCONCLUSIVE", "The cells of a matrix show nothing about the page cache.", "Take replays that tell which pages were resident, and at least the cells buffered and cold."),
+}  # fmt: skip
+
+# What a replay says of itself: its statement's `verdict`.
+RUNS: dict[str, tuple[str, str]] = {
+    "VALID": ("The load was delivered as planned, and nobody else was at work to speak of.", "Nothing to do."),
+    "DEGRADED": ("Others took the machine meanwhile: the hypervisor, other processes, a CPU limit, a slow clock. The reasons say which.", "Replay when they are done or on cores of its own; `--accept-degraded` takes it as long as the load was delivered."),
+    "TARGET LIMITED": ("The storage answered more slowly than recorded, ops failed, or a cap of the user's held streams up.", "A fact about the target: raise the caps, or use `--pace think` to see how the program would fare."),
+    "NOT SUSTAINED": ("The replayer could not keep up, was stopped, or a rank was lost.", "Fewer streams, more `--processes`, the native engine, a quieter machine."),
+}  # fmt: skip
+
+# Kinds of failed requests for objects, in a run's statement and in warnings.
+REQUESTS: dict[str, tuple[str, str]] = {
+    "short body": ("A reply ended before all of its bytes had come.", "Look at proxies and at the server's log; `--retries N`."),
+    "slow first byte": ("No answer within `--timeout`.", "Raise `--timeout`, or ask less at once."),
+    "stalled body": ("An answer began and then stood still for `--timeout`.", "Look at the network; raise `--timeout`."),
+    "unresolved name": ("The host's name is not known.", "Check the endpoint (AWS_ENDPOINT_URL, the account's name) and DNS."),
+    "TLS": ("The connection could not be made secure.", "Check the certificate, or http:// against https://."),
+    "clock skew": ("The server finds this machine's clock too far off.", "Set the clock (NTP)."),
+    "bucket gone": ("There is no such bucket or container.", "Check its name; `tracekit doctor URI` asks."),
+    "credentials": ("The key is not known, has ended, or signs wrongly.", "Look at what `tracekit doctor URI` says of settings and where they came from."),
+    "range ignored": ("The server sent another range than the one asked for.", "The server or a proxy does not do ranged reads: read whole objects."),
+    "forbidden": ("The key is good and may not do this (403).", "Ask for s3:GetObject, s3:ListBucket, or Storage Blob Data Reader."),
+    "not found": ("There is no such object (404).", "Remap, or `--prepare random`."),
+    "conflict": ("The object changed, or is locked (409, 412).", "Let nobody else write there."),
+    "range": ("A range beyond the object's end (416).", "The object is shorter than recorded: restore it."),
+    "throttled": ("The server asks to slow down (429, 503).", "Fewer in flight, or `--retries N`, which counts them."),
+    "reset": ("The connection was closed in the middle.", "`--retries N`; look at proxies and limits."),
+    "refused": ("Nobody listens there.", "Start the server, or check the endpoint's port."),
+    "timeout": ("The connection gave no answer in time.", "Check route and firewall; raise `--timeout`."),
+    "server error": ("The server failed (5xx).", "`--retries N`; look at its log."),
+}  # fmt: skip
+
+# How sure `tracekit distil` is of a value.
+CONFIDENCES: dict[str, tuple[str, str]] = {
+    "exact": ("It is there, op by op: counted, not estimated.", "Nothing to do."),
+    "high": ("Estimated, and hardly off.", "Nothing to do, unless the run that is driven fails a criterion about it."),
+    "medium": ("Estimated, and it may be off as said beside it.", "Look at the value; record for longer."),
+    "low": ("A guess that fits what was recorded.", "Set the value by hand if you know it."),
+    "unknown": ("The recording does not say; a stand-in lets the workload run.", "Set it by hand, or record with steps and samples."),
+}  # fmt: skip
+
+# What `tracekit dlio lint` calls its findings.
+LEVELS: dict[str, tuple[str, str]] = {
+    "error": ("The file cannot be run as it is.", "The finding names file, line and key, and what would do."),
+    "warning": ("It can be run and may not be what was meant; `--strict` takes it for an error.", "Say what was meant."),
+    "note": ("A key that does nothing here, and why.", "Nothing to do."),
+}  # fmt: skip
