@@ -113,6 +113,11 @@ def measured(trace: Trace, engine: str, **options: object) -> tuple[Figures, Rep
     }
     if "lateness_us" in run:
         figures |= {f"late {name}": run["lateness_us"][name] for name in ("p50", "p99", "p99.9")}
+    if run.get("standstills"):
+        figures |= {
+            "late p99.9 apart": run["lateness_apart_us"]["p99.9"],
+            "stood still ms": run["standstills"]["total_ms"],
+        }
     if "makespan_error" in run:
         figures["makespan %"] = 100 * run["makespan_error"]
     return figures, done
@@ -206,6 +211,7 @@ def timed(data: Path, count: int) -> None:
         candidates |= {
             f"floor, {how}": bind_floor(data, rate, us) for how, us in (("sleeping", 0), ("10 us early", 10))
         }
+        candidates["the machine's own gaps"] = own_gaps(data)
         if FIO and streams == 1:
             candidates["fio read_iolog psync"] = lambda trace=trace: in_folder(fio_replay, trace)  # type: ignore[misc]
         show(f"{rate} ops/s, {streams} streams", rounds(count, candidates))
@@ -222,6 +228,24 @@ def bind_floor(data: Path, rate: int, early_us: int) -> Callable[[], Figures]:
         start = CpuTimes.now()
         found = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
         figures = dict(zip(("late p50", "late p99", "late p99.9", "cpu us/op"), found, strict=True))
+        return {"steal": CpuTimes.now().since(start)[0], **figures}
+
+    return run
+
+
+def own_gaps(data: Path) -> Callable[[], Figures]:
+    """What the machine takes from threads that only read the clock; see core_gaps.c."""
+    program = data / "core_gaps"
+    if not program.exists():
+        compile_c("core_gaps", data)
+
+    def run() -> Figures:
+        start = CpuTimes.now()
+        found = map(
+            float,
+            subprocess.run([str(program), str(SECONDS)], capture_output=True, text=True, check=True).stdout.split(),
+        )
+        figures = dict(zip(("on all cores", "ms in all", "longest ms", "longest of one core ms"), found, strict=True))
         return {"steal": CpuTimes.now().since(start)[0], **figures}
 
     return run

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,48 @@ def test_a_disturbed_run_is_not_valid(disturb: Disturbed, tmp_path: Path) -> Non
     run, words = disturb(tmp_path)
     assert run["verdict"] != "VALID"
     assert any(words in reason for reason in run["reasons"]), run["reasons"]
+
+
+def states(pid: int) -> set[str]:
+    """Of all threads of a process, as proc(5) writes them."""
+    return {stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")}
+
+
+def is_looked_at(pid: int) -> bool:
+    """Whether threads of the highest priority look for standstills: the run has begun."""
+    highest = os.sched_get_priority_max(os.SCHED_FIFO)
+    with suppress(OSError):
+        return any(os.sched_getparam(int(tid)).sched_priority == highest for tid in os.listdir(f"/proc/{pid}/task"))
+    return False
+
+
+def stop_for(process: subprocess.Popen[str], seconds: float) -> None:
+    """Stop a replay that is running, with all its threads."""
+    while process.poll() is None and not is_looked_at(process.pid):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    while process.poll() is None and states(process.pid) != {"T"}:
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGCONT)
+
+
+def test_a_standstill_is_named_and_told_apart(tmp_path: Path) -> None:
+    """A stop of everything for 400 ms is no lateness of the replayer's: it is named, and the lateness without it is stated."""
+    trace = recording(tmp_path, gap_ns=5 * MS, length=4096, count=2400)
+    for _ in range(5):  # a busy machine may stop it when its last op is done
+        process = replayed(trace)
+        stop_for(process, 0.4)
+        out, said = process.communicate(timeout=600)
+        run = json.loads(out)
+        if run["standstills"] is None:
+            pytest.skip(f"nobody looks for standstills here: priority {run['priority']}")
+        if run["standstills"]["touched_ops"] >= 200:
+            break
+    assert process.returncode == 3, said
+    assert run["standstills"]["longest_ms"] >= 390
+    assert run["lateness_us"]["max"] >= 390_000
+    assert any("the machine stood still for" in reason for reason in run["reasons"]), run["reasons"]
 
 
 @pytest.mark.parametrize("priority", [[], ["--no-realtime"]])

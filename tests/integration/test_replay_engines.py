@@ -589,8 +589,14 @@ def test_helpers_of_a_ring_have_its_priority(files):
 
     def look(_):
         with suppress(ProcessLookupError):  # a thread that ended meanwhile
-            policies = [os.sched_getscheduler(int(tid)) for tid in os.listdir("/proc/self/task")]
-            seen.append(policies.count(os.SCHED_FIFO))
+            # Those that look for standstills of the machine have a higher one.
+            threads = [int(tid) for tid in os.listdir("/proc/self/task")]
+            seen.append(
+                sum(
+                    os.sched_getscheduler(tid) == os.SCHED_FIFO and os.sched_getparam(tid).sched_priority == 1
+                    for tid in threads
+                )
+            )
 
     # The calling thread has it too, with another flag; towards the end of the run threads go one by one, and a busy machine may
     # let nobody look before.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from tracekit.replay.engines import Log, Outcome
 from tracekit.replay.options import Options
 from tracekit.replay.plan import Plan, make_plan
 from tracekit.replay.result import as_trace, collect
+from tracekit.replay.standstill import Standstills
 from tracekit.replay.statement import Statement, statement
 from tracekit.replay.summary import Summary
 from tracekit.storage import MemoryStorage
@@ -50,7 +53,7 @@ def walked(
 
 def stated(plan: Plan, outcome: Outcome, disturbance: Disturbance = QUIET) -> Statement:
     """The statement on a run."""
-    summary = Summary(outcome.t0)
+    summary = Summary.of(outcome)
     summary.add(collect(plan, outcome))
     return statement(Account.of(plan, outcome, disturbance), summary, plan.program.depth)
 
@@ -106,6 +109,47 @@ def test_each_disturbance_is_named_with_a_way_out(disturbance: Disturbance, word
 def test_what_a_quiet_machine_does_is_no_disturbance(disturbance: Disturbance) -> None:
     """Below the bounds, or too few ticks of the kernel's clock to tell."""
     assert judged(plan_of(), walked(plan_of()), disturbance) == ("VALID", "")
+
+
+def stood_still(*spans_ms: tuple[int, int]) -> Standstills:
+    """Two cores stood still from and to so many ms after the start."""
+    return Standstills(2, T0 + np.array(spans_ms, np.int64).reshape(-1, 2) * MS)
+
+
+def test_what_a_short_standstill_did_is_told_apart() -> None:
+    """6 ms of 2 s do not disturb a run: a remark says what the tail is without the ops that were due meanwhile."""
+    plan, outcome = plan_of(), walked(plan_of(), own=5000)
+    outcome.logs[0].submit[50] += 6 * MS
+    outcome.logs[0].complete[50] += 6 * MS
+    outcome.standstills = stood_still((499, 506), (700, 701))
+    run = stated(plan, outcome, replace(QUIET, lasted_s=2.0, standstills=outcome.standstills))
+    assert (run.verdict, run.standstills) == (
+        "VALID", {"cores": 2, "count": 2, "total_ms": 8.0, "longest_ms": 7.0, "touched_ops": 2},
+    )  # fmt: skip
+    assert run.lateness_us is not None
+    assert run.lateness_us["max"] == pytest.approx(6005, rel=0.004)
+    assert run.lateness_apart_us == pytest.approx(dict.fromkeys(("p50", "p99", "p99.9", "max"), 5.0), rel=0.004)
+    assert len(run.reasons) == 1
+    assert run.reasons[0].startswith("the machine stood still for 8 ms (2 times, at most 7 ms)")
+    assert "without the 2 ops that were due meanwhile p99.9 of the lateness is 5 µs instead of" in run.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("spans", "word"), [([(100, 119)], "VALID"), ([(100, 120), (700, 710)], "DEGRADED"), ([], "VALID")]
+)
+def test_a_machine_that_stood_still_for_long_is_disturbed(spans: list[tuple[int, int]], word: str) -> None:
+    """From the share of the time on that counts for stolen time."""
+    seen = stood_still(*spans)
+    run = stated(plan_of(), walked(plan_of()), replace(QUIET, lasted_s=2.0, standstills=seen))
+    assert (run.verdict, run.delivered) == (word, True)
+    assert any("stood still for 30 ms" in reason for reason in run.reasons) == (word == "DEGRADED")
+
+
+def test_where_nobody_looked_standstills_are_unknown() -> None:
+    """Not none: null."""
+    run = stated(plan_of(), walked(plan_of()))
+    assert run.standstills is None
+    assert run.lateness_apart_us == run.lateness_us
 
 
 def test_a_replayer_that_is_late_is_not_sustained() -> None:

@@ -360,6 +360,7 @@ int tk_replay_run(const tk_replay *replay, tk_outcome *outcome)
 {
     tk_run run = {0};
     tk_guard guard = {0};
+    tk_standstill watch = {0};
     *outcome = (tk_outcome){0};
     int error = open_run(&run, replay);
     if (!error) {
@@ -367,8 +368,13 @@ int tk_replay_run(const tk_replay *replay, tk_outcome *outcome)
         await_ready(&run);
         outcome->priority_error = replay->realtime && !error ? tk_guard_raise(&run, &guard) : 0;
         outcome->realtime = guard.held;
+        if (guard.held)
+            tk_standstill_start(&watch);
         begin(&run, guard.held);
         supervise(&run, replay, &guard);
+        tk_standstill_end(&watch);
+        outcome->sentinels = watch.count;
+        tk_standstill_report(&watch, outcome->late_counts, outcome->late);
         tk_guard_lower(&guard);
         for (int i = 0; i < run.worker_count; i++)
             pthread_join(run.workers[i].thread, NULL);
@@ -386,6 +392,7 @@ int tk_replay_run(const tk_replay *replay, tk_outcome *outcome)
         outcome->stalls = atomic_load(&run.results.stalls);
         outcome->taken_away = guard.taken_away;
     }
+    tk_standstill_free(&watch);
     close_run(&run);
     return error;
 }

@@ -2,6 +2,7 @@
 
    engine.c   the run: threads, the supervisor (signals, progress), the door for Python
    guard.c    real-time priority, given up before the kernel takes it
+   standstill.c  whether the machine itself stood still
    streams.c  when the next op of each stream is due, and which stream is next
    waits.c    claims whose moment has not come, which others may take when it has
    gate.c     caps on ops and bytes in flight, first come first served

@@ -3,6 +3,7 @@
 #define TRACEKIT_REPLAY_H
 
 #include "engine.h"
+#include "standstill.h"
 
 typedef struct {
     int64_t done;
@@ -52,6 +53,10 @@ typedef struct {
     int32_t taken_away;     /* how often the guard took it away */
     int64_t peak_ops, peak_bytes, unmatched, stalls;
     tk_progress progress;
+    int32_t sentinels; /* cores that were looked at for standstills; 0: nobody looked */
+    int32_t unused;
+    int32_t late_counts[TK_SENTINELS];
+    tk_span late[TK_SENTINELS][TK_SPANS]; /* when each was kept waiting */
 } tk_outcome;
 
 int tk_replay_run(const tk_replay *replay, tk_outcome *outcome);

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from tracekit.cgroup import CpuLimit
 from tracekit.machine import CpuTimes, clock_source, pressure, realtime_share
+from tracekit.replay.standstill import Standstills
+from tracekit.units import counted, format_ns
 
 # A share of the CPU time of the cores we may use, and an absolute time: /proc/stat counts in ticks of 10 ms.
 STEAL_SHARE, STEAL_S = 0.01, 0.025
@@ -53,6 +55,8 @@ class Disturbance:
         clock: The kernel's clock source.
         realtime_share: What the kernel leaves to real-time threads of each second.
         idle: Whether processors were kept from sleeping, in words.
+        lasted_s: How long it was looked at, in seconds.
+        standstills: When the machine stood still; None where nobody looked.
     """
 
     steal: float = 0.0
@@ -66,6 +70,8 @@ class Disturbance:
     clock: str = ""
     realtime_share: float | None = None
     idle: str = ""
+    lasted_s: float = 1.0
+    standstills: Standstills | None = None
 
     @classmethod
     def between(cls, start: Moment, end: Moment, noise_floor: list[int], *, others_s: float = 0.0) -> Disturbance:
@@ -96,6 +102,24 @@ class Disturbance:
             pressure={name: (value - start.pressure.get(name, 0)) / lasted for name, value in end.pressure.items()},
             clock=clock_source(),
             realtime_share=realtime_share(),
+            lasted_s=lasted / 1e9,
+        )
+
+    @property
+    def stood_s(self) -> float:
+        """How long the machine stood still in all, in seconds."""
+        return 0.0 if self.standstills is None else float(self.standstills.lengths.sum()) / 1e9
+
+    @property
+    def stood(self) -> str:
+        """That in words; empty where it did not."""
+        if self.standstills is None or not self.stood_s:
+            return ""
+        lengths = self.standstills.lengths
+        return (
+            f"the machine stood still for {format_ns(int(lengths.sum()))} ({counted(len(lengths), 'time')}, at most "
+            f"{format_ns(int(lengths.max()))}): no core let even a thread of the highest priority run, so its hypervisor or "
+            "a stop of the whole process held it up"
         )
 
     @property
@@ -116,6 +140,10 @@ class Disturbance:
             found.append(
                 f"the control group's CPU limit{_of(self.limit)} stopped the replay for "
                 f"{self.limit.throttled_ns / 1e6:.0f} ms in {self.limit.periods} periods: raise cpu.max (cpu.cfs_quota_us)"
+            )
+        if self.stood_s > STEAL_SHARE * self.lasted_s and self.stood_s > STEAL_S:
+            found.append(
+                f"{self.stood} (bound {100 * STEAL_SHARE:g} % of the time): replay on a machine whose cores are its own"
             )
         if self.clock in SLOW_CLOCKS:
             found.append(f"the kernel reads the time from {self.clock}, which is slow: boot with a working tsc")

@@ -19,6 +19,7 @@ from tracekit.errors import CannotRunError
 from tracekit.replay.clock import Clock, choose_clock
 from tracekit.replay.plan import Plan
 from tracekit.replay.records import Records
+from tracekit.replay.standstill import Standstills
 from tracekit.storage.local import LocalStorage
 from tracekit.storage.objects import ObjectStorage
 from tracekit.trace import NULL
@@ -103,6 +104,7 @@ class Outcome:
         results: What became of each op (`RESULT`), on disk, in any order; None where the logs have it.
         retried: Failed requests that were made again, by kind.
         connections: TCP connections to stores that were seen; None where there are no objects.
+        standstills: When the machine stood still; None where nobody looked.
     """
 
     logs: Sequence[Log]
@@ -121,6 +123,7 @@ class Outcome:
     results: Records | None = None
     retried: Counter[str] = field(default_factory=Counter)
     connections: int | None = None
+    standstills: Standstills | None = None
 
 
 @dataclass

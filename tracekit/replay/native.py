@@ -29,6 +29,7 @@ from tracekit.replay.ops import OP, Job
 from tracekit.replay.plan import File, Plan
 from tracekit.replay.preflight import descriptors
 from tracekit.replay.records import Block, Records
+from tracekit.replay.standstill import Standstills
 from tracekit.storage.direct import DirectHandle
 from tracekit.storage.local import ADVICE
 from tracekit.trace import NULL
@@ -43,7 +44,8 @@ FILE = np.dtype(
 OUTCOME = np.dtype(
     [("start", "i8"), ("stopped", "i4"), ("trouble", "i4"), ("workers", "i4"), ("realtime", "i4"), ("priority_error", "i4"),
      ("taken_away", "i4"), ("peak_ops", "i8"), ("peak_bytes", "i8"), ("unmatched", "i8"), ("stalls", "i8"), ("done", "i8"),
-     ("bytes", "i8"), ("busy", "i8"), ("late", "i8")]
+     ("bytes", "i8"), ("busy", "i8"), ("late", "i8"), ("sentinels", "i4"), ("unused", "i4"), ("late_counts", "i4", (16,)),
+     ("kept_waiting", "i8", (16, 64, 2))]
 )  # fmt: skip
 LAYOUTS = {"op": OP, "stream": STREAM, "file": FILE, "result": RESULT, "outcome": OUTCOME}
 
@@ -126,6 +128,7 @@ class NativeEngine:
             unmatched_closes=int(answer["unmatched"]),
             threads=int(answer["workers"]),
             priority=_priority(plan, answer),
+            standstills=_standstills(answer),
         )
 
 
@@ -296,6 +299,11 @@ def _priority(plan: Plan, answer: np.void) -> str:
         return f"normal: real-time priority was refused ({os.strerror(int(answer['priority_error']))})"
     taken = int(answer["taken_away"])
     return f"real-time, taken away {taken} times for using a core too long" if taken else "real-time"
+
+
+def _standstills(answer: np.void) -> Standstills | None:
+    late = [answer["kept_waiting"][core][: answer["late_counts"][core]] for core in range(int(answer["sentinels"]))]
+    return Standstills.of(late) if late else None
 
 
 def _address(array: NDArray[Any]) -> int:

@@ -224,7 +224,7 @@ class Finished:
 
     def write(self, writer: Writer) -> Replay:
         """Write the trace of what was done, and judge the run on the way."""
-        header, summary, account = self.header, Summary(self.outcome.t0), self.account
+        header, summary, account = self.header, Summary.of(self.outcome), self.account
         writer.header(header)
         for piece in self.pieces(summary):
             writer.ops(piece)
@@ -299,7 +299,8 @@ def _run(
         outcome = choice.engine.run(plan, control)
     if connections is not None:
         outcome.connections = connections.look()
-    return outcome, replace(Disturbance.between(start, Moment.now(), noise), idle=idle)
+    disturbance = Disturbance.between(start, Moment.now(), noise)
+    return outcome, replace(disturbance, idle=idle, standstills=outcome.standstills)
 
 
 def _header(plan: Plan, choice: Choice, source_name: str, t0_unix_ns: int) -> Header:

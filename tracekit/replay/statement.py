@@ -79,6 +79,9 @@ class Statement:
     service_us: dict[str, float] = metric("t_complete − t_submit: p50, p99, p99.9, max", "us")
     recorded_service_us: dict[str, float] = metric("the same in the recording", "us")
     lateness_us: dict[str, float] | None = metric("t_submit − t_due (dispatch delay): p50, p99, p99.9, max", "us")
+    lateness_apart_us: dict[str, float] | None = metric(
+        "the same of the ops whose wait no standstill of the machine was a part of: p50, p99, p99.9, max", "us"
+    )
     lateness_by_cause_us: dict[str, dict[str, float]] | None = metric(
         "p99 and sum of what lateness is made of: replayer, cap_stall, no_free_worker, dependency", "us"
     )
@@ -97,6 +100,10 @@ class Statement:
     steal: float = metric("share of the CPU time the hypervisor took; of several ranks the worst")
     foreign_cpu: float = metric("share that other processes used; of several ranks the worst")
     own_cpu_s: float = metric("CPU time of the replay itself", "s")
+    standstills: dict[str, float] | None = metric(
+        "times in which no core let even a thread of the highest priority run: cores looked at, count, total_ms, longest_ms, and "
+        "touched_ops that were due meanwhile; of several ranks the worst; null where nobody looked (no real-time priority)"
+    )
     involuntary_switches: int = metric("how often a thread of the replay was put aside for another")
     cpu_limit: dict[str, float | None] = metric(
         "the control groups' CPU limit: cores (null: none), throttled_periods, throttled_s"
@@ -158,6 +165,7 @@ def statement(
         **_results(summary),
         **_times(account, summary),
         **_machine(account.disturbances),
+        standstills=_standstills(account, summary),
         ranks=list(ranks),
         queue_depth={"recorded": recorded_depth, "achieved": summary.flow.depth.to_json()},
         histograms_us=_histograms(account, summary),
@@ -211,6 +219,7 @@ def _times(account: Account, summary: Summary) -> dict[str, Any]:
     flow, distance = summary.flow, summary.flow.gap_distance
     return {
         "lateness_us": _microseconds(summary.lateness) if kept else None,
+        "lateness_apart_us": _microseconds(summary.apart) if kept else None,
         "lateness_by_cause_us": {cause: _p99_and_sum(histogram) for cause, histogram in summary.causes.items()}
         if kept
         else None,
@@ -244,6 +253,11 @@ def _machine(all_of_them: Sequence[Disturbance]) -> dict[str, Any]:
         "idle_processors": first.idle,
         "noise_floor_us": _microseconds(floor),
     }
+
+
+def _standstills(account: Account, summary: Summary) -> dict[str, float] | None:
+    seen = [one.standstills.to_json() for one in account.disturbances if one.standstills is not None]
+    return max(seen, key=lambda one: one["total_ms"]) | {"touched_ops": summary.touched} if seen else None
 
 
 def _histograms(account: Account, summary: Summary) -> dict[str, Histogram]:

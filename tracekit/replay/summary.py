@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.histogram import Histogram
+from tracekit.replay import standstill
+from tracekit.replay.engines import Outcome
 from tracekit.replay.flow import Flow
 from tracekit.replay.kinds import Kind
 from tracekit.replay.result import Done
@@ -38,7 +40,8 @@ class Summary:
 
     `held_up_ns` is the service time beyond the recorded one of all ops that held up the op behind them in their stream;
     `attempts` counts requests for objects, repeated ones too; `first_byte` is how long the answers to first requests took to begin.
-    `stalled` counts ops that waited at the caps for more than `STALLED_NS`.
+    `stalled` counts ops that waited at the caps for more than `STALLED_NS`. `apart` is the lateness of ops whose wait no
+    standstill of the machine (`standstills`, on the same clock) was a part of, and `touched` counts the others.
     """
 
     t0: int
@@ -60,10 +63,19 @@ class Summary:
     recorded_service: Histogram = field(default_factory=Histogram)
     response: Histogram = field(default_factory=Histogram)
     lateness: Histogram = field(default_factory=Histogram)
+    apart: Histogram = field(default_factory=Histogram)
+    touched: int = 0
+    standstills: Int64s = field(default_factory=standstill.none)
     causes: dict[str, Histogram] = field(default_factory=_causes)
     flow: Flow = field(default_factory=Flow)
     # What the last op of each stream took beyond the recorded time.
     _excess: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Summary:
+        """Of a run whose ops are still to be added."""
+        seen = outcome.standstills
+        return cls(outcome.t0, standstills=standstill.none() if seen is None else seen.spans)
 
     def add(self, piece: Done) -> None:
         """Count a piece of the run. Within it ops may come stream by stream; no piece begins before the one ahead of it."""
@@ -84,14 +96,23 @@ class Summary:
             other: The other's.
             later_ns: How much later than this one's its t0 is.
         """
-        for name in ("ops", "moved_bytes", "recorded_bytes", "short_reads", "stalled", "held_up_ns", "attempts"):
+        for name in (
+            "ops",
+            "moved_bytes",
+            "recorded_bytes",
+            "short_reads",
+            "stalled",
+            "held_up_ns",
+            "attempts",
+            "touched",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("last_due", "last_submit", "last_complete"):
             setattr(self, name, max(getattr(self, name), getattr(other, name) + later_ns))
         self.errors += other.errors
         self.unexpected_errors += other.unexpected_errors
         self.error_kinds += other.error_kinds
-        for name in ("service", "recorded_service", "first_byte", "response", "lateness"):
+        for name in ("service", "recorded_service", "first_byte", "response", "lateness", "apart"):
             getattr(self, name).merge(getattr(other, name))
         for cause, histogram in other.causes.items():
             self.causes[cause].merge(histogram)
@@ -124,6 +145,9 @@ class Summary:
             return
         self.last_due = max(self.last_due, int(piece.due.max()) - self.t0)
         self.lateness.add(piece.lateness)
+        touched = standstill.touched(self.standstills, piece.due, piece.submit)
+        self.touched += int(touched.sum())
+        self.apart.add(piece.lateness[~touched])
         # A stream's first think time starts with the run, so no deadline lies before t0.
         self.response.add(np.maximum(piece.complete - np.maximum(piece.due, self.t0), 0))
         values = (piece.own_lateness, piece.stall, piece.queued, piece.dependency)

@@ -218,7 +218,7 @@ def _replayed(ranks: Ranks, job: Job, conductor: Leader | Follower, listener: Li
     done = perform(job.share(ranks.rank), job.options, listener=listener, conductor=conductor, **rest)
     part.start_ns = (conductor.begins, done.outcome.t0)
     part.account, part.header, part.residency = done.account, done.header, dict(done.residency)
-    part.streams, part.summary = part.account.streams, Summary(done.outcome.t0)
+    part.streams, part.summary = part.account.streams, Summary.of(done.outcome)
     part.pieces = _pieces(done, part.summary)
     return part
 

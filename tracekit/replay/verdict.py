@@ -65,7 +65,7 @@ def judge(account: Account, summary: Summary) -> Verdict:
         return Verdict(TARGET_LIMITED, [*failures, *capped, *disturbed], delivered=False)
     if disturbed:
         return Verdict(DEGRADED, disturbed)
-    return Verdict(VALID, _remarks(summary))
+    return Verdict(VALID, _remarks(account, summary))
 
 
 def worst(verdicts: Mapping[int, Verdict]) -> Verdict:
@@ -191,7 +191,24 @@ def _services(summary: Summary) -> str:
     return f" (half of them over {format_ns(now)}, recorded {format_ns(then)})" if now and then is not None else ""
 
 
-def _remarks(summary: Summary) -> list[str]:
+def _remarks(account: Account, summary: Summary) -> list[str]:
+    return [*_stood(account, summary), *_slower(summary)]
+
+
+def _stood(account: Account, summary: Summary) -> list[str]:
+    """The machine stood still for less than disturbs a run: what its tail would be without that."""
+    if not summary.touched:
+        return []
+    stood = [one.stood for one in account.disturbances if one.stood]
+    now, apart = (histogram.quantile(0.999) or 0.0 for histogram in (summary.lateness, summary.apart))
+    ops = counted(summary.touched, "op")
+    return [
+        f"{text}; without the {ops} that were due meanwhile p99.9 of the lateness is {format_ns(apart)} instead of {format_ns(now)}"
+        for text in stood
+    ]
+
+
+def _slower(summary: Summary) -> list[str]:
     if not summary.recorded_service or not _is_slower(summary):
         return []
     return [f"the storage was slower than the recorded one{_services(summary)}, and kept the schedule all the same"]
