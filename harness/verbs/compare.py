@@ -95,7 +95,8 @@ def _envelope(names: Sequence[str], args: argparse.Namespace) -> Envelope:
     from harness.run import Run
     from harness.verdict import Outcome
 
-    if len(names) == 1 and not is_trace_file(names[0]) and (names[0] in golden.names() or os.path.isdir(names[0])):
+    # What is no file and does not look like the name of one is meant to be a golden.
+    if len(names) == 1 and not is_trace_file(names[0]) and (os.path.isdir(names[0]) or "." not in names[0]):
         return golden.load(names[0]).standard().envelope
     runs = []
     for name in names:

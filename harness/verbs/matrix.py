@@ -75,9 +75,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay, judge, show, write, and return the exit code."""
     from tracekit import formats
+    from tracekit.replay.options import Options
 
     wanted = outputs.Outputs.of(args)
     wanted.check()
+    # Said here, before the first replay says it as that replay's own failure.
+    Options(pace=args.pace, prepare=args.prepare)
     if args.runs < 1:
         raise UsageError(f"--runs {args.runs} is too small", "give 1 or more")
     recorded = formats.load(args.trace)

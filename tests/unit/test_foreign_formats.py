@@ -650,14 +650,17 @@ def test_lines_of_a_trace_are_not_taken_for_another_format(made):
     [
         (
             ["in.csv", "out.jsonl", "--set", "colums=uri=a"],
-            "the format csv has no option 'colums'; its options: columns",
+            "there is no csv option 'colums'; did you mean 'columns'?",
         ),
         (["in.csv", "out.jsonl", "--set", "bucket"], "--set bucket has no value"),
         (
             ["in.csv", "out.tsv", "--set", "layout=warp9"],
             "there is no layout 'warp9'; use one of s3dlio, sai3, warp13, warp15",
         ),
-        (["in.csv", "out.jsonl", "--set", "layout=warp13"], "the format jsonl has no option 'layout'"),
+        (
+            ["in.csv", "out.jsonl", "--set", "layout=warp13"],
+            "there is no jsonl option 'layout'; no jsonl option is available here",
+        ),
         (["in.csv", "out.strace"], "strace is only read, not written"),
         (["t.json", "out.jsonl"], "chrome is only written, not read"),
     ],

@@ -88,7 +88,7 @@ def test_a_header_fixes_the_unit(write):
 
 def test_an_unknown_time_unit_is_refused(write):
     """The error lists the units there are."""
-    with pytest.raises(UsageError, match="'fortnight' is not a time unit; use one of min, ms, ns, s, us"):
+    with pytest.raises(UsageError, match="there is no time unit 'fortnight'; there are: min, ms, ns, s, us"):
         formats.load(write(GOOD), time_unit="fortnight")
 
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from tracekit import pipes
-from tracekit.errors import InputError, UsageError
+from tracekit.errors import InputError, UnknownNameError, UsageError
 from tracekit.formats import ordered, registry, several
 from tracekit.formats.writer import Writer
 from tracekit.output import check_output
@@ -180,5 +180,5 @@ def _readable(path: str | os.PathLike[str]) -> str:
 
 def _time_unit(unit: str) -> int:
     if unit not in TIME_UNITS_NS:
-        raise UsageError(f"{unit!r} is not a time unit", f"use one of {', '.join(sorted(TIME_UNITS_NS))}")
+        raise UnknownNameError("time unit", unit, TIME_UNITS_NS)
     return TIME_UNITS_NS[unit]

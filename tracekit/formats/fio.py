@@ -14,7 +14,7 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 
-from tracekit.errors import InputError, UsageError
+from tracekit.errors import InputError, UnknownNameError
 from tracekit.formats.foreign import Foreign, lines, number_of
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
@@ -46,7 +46,7 @@ class FioLog(Foreign):
         self._waited = 0
         unit = self.options.get("time-unit", "us")
         if unit not in TIME_UNITS_NS:
-            raise UsageError(f"{unit!r} is not a time unit", f"use one of {', '.join(TIME_UNITS_NS)}")
+            raise UnknownNameError("time unit", unit, TIME_UNITS_NS)
         self._unit = TIME_UNITS_NS[unit]
 
     def facts(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from tracekit.errors import UnknownNameError, UsageError
+from tracekit.errors import UnknownNameError, UsageError, nearest
 from tracekit.formats import foreign
 from tracekit.formats.writer import Collector, Writer
 from tracekit.trace import Trace, concatenate
@@ -102,9 +102,7 @@ class Format:
     def _check_options(self, given: Options, known: Mapping[str, str]) -> None:
         for name in given or {}:
             if name not in known:
-                raise UsageError(
-                    f"the format {self.name} has no option {name!r}", f"its options: {', '.join(known) or 'none'}"
-                )
+                raise UnknownNameError(f"{self.name} option", name, known)
 
     def begins(self, start: bytes) -> bool:
         """Whether a file that begins with these bytes, decompressed, looks like one of this format."""
@@ -189,7 +187,10 @@ def to_write(path: str | os.PathLike[str]) -> Format:
     """
     found = by_suffix(path)
     if found is None:
-        raise UsageError(f"the name {os.fspath(path)!r} does not say which format to write", _suffixes())
+        way_out = _suffixes()
+        if near := nearest(_suffix(path), [suffix for one in FORMATS if one.writes for suffix in one.suffixes]):
+            way_out = f"did you mean {near}? Else {way_out}"
+        raise UsageError(f"the name {os.fspath(path)!r} does not say which format to write", way_out)
     return writable(found)
 
 
@@ -213,6 +214,11 @@ def readable(form: Format) -> Format:
     if not form.reads:
         raise UsageError(f"{form.name} is only written, not read", "name a trace in another format")
     return form
+
+
+def _suffix(path: str | os.PathLike[str]) -> str:
+    name = os.path.basename(os.fspath(path))
+    return name[name.find(".") :] if "." in name else ""
 
 
 def _suffixes() -> str:
