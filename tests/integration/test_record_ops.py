@@ -52,6 +52,16 @@ CASES = {
         "a = os.open('data', 0); b = os.open('data', os.O_RDWR); os.sendfile(b, a, 10, 20)",
         [("open", 0, 0, 0), ("open", 0, 0, 0), ("read", 10, 20, 20), ("write", 0, 20, 20)],
     ),
+    "copy_up_to_the_end_writes_what_there_was": (
+        (
+            "a = os.open('data', 0); b = os.open('data', os.O_RDWR); "
+            f"os.sendfile(b, a, {SIZE - 30}, 1 << 20); os.sendfile(b, a, {SIZE}, 1 << 20)"
+        ),
+        [
+            ("open", 0, 0, 0), ("open", 0, 0, 0), ("read", SIZE - 30, 1 << 20, 30), ("write", 0, 30, 30),
+            ("read", SIZE, 1 << 20, 0), ("write", 30, 0, 0),
+        ],
+    ),
     "descriptor_of_a_file_object": (
         "f = open('data', 'rb', 0); os.read(f.fileno(), 4); f.read(3); f.close()",
         [("open", 0, 0, 0), ("read", 0, 4, 4), ("read", 4, 3, 3), ("close", 0, 0, 0)],

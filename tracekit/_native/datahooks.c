@@ -158,6 +158,12 @@ static int64_t began(const off_t *offset, ssize_t result)
     return offset == NULL ? AT_POSITION : result < 0 ? -2 : *offset - result;
 }
 
+/* What is asked of the target of a copy: what the source had to give, which at its end is less than what was asked of it. */
+static size_t given(size_t bytes, ssize_t result)
+{
+    return result < 0 ? bytes : (size_t)result;
+}
+
 ssize_t hook_sendfile64(int to, int from, off_t *offset, size_t bytes)
 {
     uint64_t begin;
@@ -168,7 +174,7 @@ ssize_t hook_sendfile64(int to, int from, off_t *offset, size_t bytes)
     if (TK_UNLIKELY(!tk_on))
         return result;
     done(TK_READ, from, began(offset, result), bytes, result, begin);
-    done(TK_WRITE, to, AT_POSITION, bytes, result, begin);
+    done(TK_WRITE, to, AT_POSITION, given(bytes, result), result, begin);
     return result;
 }
 
@@ -182,7 +188,7 @@ ssize_t hook_copy_file_range(int from, off_t *in, int to, off_t *out, size_t byt
     if (TK_UNLIKELY(!tk_on))
         return result;
     done(TK_READ, from, began(in, result), bytes, result, begin);
-    done(TK_WRITE, to, began(out, result), bytes, result, begin);
+    done(TK_WRITE, to, began(out, result), given(bytes, result), result, begin);
     return result;
 }
 
@@ -196,7 +202,7 @@ ssize_t hook_splice(int from, off_t *in, int to, off_t *out, size_t bytes, unsig
     if (TK_UNLIKELY(!tk_on))
         return result;
     done(TK_SPLICE_READ, from, began(in, result), bytes, result, begin);
-    done(TK_SPLICE_WRITE, to, began(out, result), bytes, result, begin);
+    done(TK_SPLICE_WRITE, to, began(out, result), given(bytes, result), result, begin);
     return result;
 }
 

@@ -282,14 +282,15 @@ class OsFunctions:
     def _copied(
         self, given: Any, source: str, target: str, before: tuple[int, int], offsets: Any, start: int, moved: int
     ) -> None:
-        """One call that copies between descriptors is a read of the one and a write of the other."""
+        """One call that copies between descriptors is a read of the one and a write of the other, of what the first had."""
         end = time.monotonic_ns()
         try:
             for side, op in enumerate(("read", "write")):
                 number, flags = self.files.of_fd(given[target if side else source])
                 offset = before[side] if offsets[side] is None else offsets[side]
+                asked = moved if side else given["count"]
                 if number > 0:
-                    self.spool.record(self.op[op], number, offset, given["count"], start, end, moved, 0, flags)
+                    self.spool.record(self.op[op], number, offset, asked, start, end, moved, 0, flags)
                 elif number == 0 and not side:
                     self.spool.ignore(moved)
         except Exception:

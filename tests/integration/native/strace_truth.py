@@ -117,10 +117,10 @@ def _apply(kernel: Kernel, thread: int, call: str, args: list[str], got: str) ->
         kernel.move(thread, kind, args[0], offset, _asked(args[1]), count)
     elif call == "sendfile":
         kernel.move(thread, "read", args[1], _number(args[2]), int(args[3]), count)
-        kernel.move(thread, "write", args[0], None, int(args[3]), count)
+        kernel.move(thread, "write", args[0], None, count, count)  # asked of the target: what the source had
     elif call in ("copy_file_range", "splice"):
         kernel.move(thread, "read", args[0], _number(args[1]), int(args[4]), count)
-        kernel.move(thread, "write", args[2], _number(args[3]), int(args[4]), count)
+        kernel.move(thread, "write", args[2], _number(args[3]), count, count)
     elif call == "mmap":
         opened = kernel.behind(thread, args[4])
         if opened is not None:
