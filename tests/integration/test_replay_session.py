@@ -261,6 +261,16 @@ def test_progress_is_reported_while_it_runs(folder: Path) -> None:
     assert all(0 <= state.done <= 500 for state in listener.states)
 
 
+@pytest.mark.parametrize("engine", ["native", "threads"])
+def test_progress_counts_the_bytes_that_were_delivered(folder: Path, engine: str) -> None:
+    """Of a mebibyte asked of a file of 64 KiB only these are counted: the rate that is shown is that of the data."""
+    listener = Listening()
+    trace = ops_of(folder, *[("read", "0", 0, 1 << 20)] * 500)
+    done = replay(trace, Options(engine=engine), listener=listener)
+    assert done.run["moved_bytes"] == 500 << 16
+    assert all(state.moved <= 500 << 16 for state in listener.states)
+
+
 def test_a_defect_of_ours_ends_the_run_instead_of_hanging_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that is no OSError comes out of the engine, and no thread is left behind."""
 

@@ -87,9 +87,11 @@ void tk_run_record(tk_worker *worker, const tk_claim *claim, const tk_aim *aim, 
     tk_results_put(&run->results, &worker->chunk, result);
     int64_t done = atomic_load_explicit(&worker->done, memory_order_relaxed);
     int64_t bytes = atomic_load_explicit(&worker->bytes, memory_order_relaxed);
+    int64_t moved = atomic_load_explicit(&worker->moved, memory_order_relaxed);
     int64_t busy = atomic_load_explicit(&worker->busy, memory_order_relaxed);
     atomic_store_explicit(&worker->done, done + 1, memory_order_relaxed);
     atomic_store_explicit(&worker->bytes, bytes + (tk_moves(claim->op) ? aim->span : 0), memory_order_relaxed);
+    atomic_store_explicit(&worker->moved, moved + (result->result > 0 ? result->result : 0), memory_order_relaxed);
     atomic_store_explicit(&worker->busy, busy + result->complete - result->submit, memory_order_relaxed);
     if (claim->due != TK_NOW)
         atomic_store_explicit(&worker->late, result->submit - claim->due, memory_order_relaxed);
@@ -329,6 +331,7 @@ static void look(tk_run *run, tk_progress *progress)
         int64_t late = atomic_load_explicit(&worker->late, memory_order_relaxed);
         progress->done += atomic_load_explicit(&worker->done, memory_order_relaxed);
         progress->bytes += atomic_load_explicit(&worker->bytes, memory_order_relaxed);
+        progress->moved += atomic_load_explicit(&worker->moved, memory_order_relaxed);
         progress->busy += atomic_load_explicit(&worker->busy, memory_order_relaxed);
         progress->late = late > progress->late ? late : progress->late;
     }

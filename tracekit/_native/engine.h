@@ -315,6 +315,7 @@ struct tk_worker {
     int64_t idle_since; /* when it last had nothing to do; 0: it has */
     _Atomic int64_t done;
     _Atomic int64_t bytes; /* asked of the system, after rounding */
+    _Atomic int64_t moved; /* delivered, as results say */
     _Atomic int64_t busy;  /* ns in ops */
     _Atomic int64_t late;  /* of the last op, ns */
     _Atomic int32_t tid;

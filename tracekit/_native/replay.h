@@ -8,6 +8,7 @@
 typedef struct {
     int64_t done;
     int64_t bytes; /* asked of the system */
+    int64_t moved; /* delivered */
     int64_t busy;  /* ns spent in ops, all together */
     int64_t late;  /* most of the threads' last ops, ns */
 } tk_progress;

@@ -24,7 +24,7 @@ static bool listen(void *argument, const tk_progress *progress)
     PyEval_RestoreThread(mine->state);
     bool fine = PyErr_CheckSignals() == 0;
     if (fine && mine->report != Py_None) {
-        PyObject *answer = PyObject_CallFunction(mine->report, "LLLL", (long long)progress->done, (long long)progress->bytes,
+        PyObject *answer = PyObject_CallFunction(mine->report, "LLLL", (long long)progress->done, (long long)progress->moved,
                                                  (long long)progress->busy, (long long)progress->late);
         fine = answer != NULL && PyObject_IsTrue(answer) == 1;
         Py_XDECREF(answer);

@@ -21,6 +21,7 @@ from tracekit.replay.records import BLOCK, Block, Records
 from tracekit.replay.rows import IDENTITIES, KEPT, ROW
 from tracekit.replay.survey import Survey, Threads, Uses
 from tracekit.trace import COLUMNS, NULL, IntArray, StringTable, Trace
+from tracekit.units import counted
 
 Int64s = NDArray[np.int64]
 
@@ -215,8 +216,8 @@ def _surveyed(
     threads = _pass(program, len(groups), core).threads
     if program.overlaps:
         notes.append(
-            f"{program.overlaps} ops were submitted before the op ahead of them in their stream had completed; "
-            "a stream is replayed one op at a time, so these wait"
+            f"{counted(program.overlaps, 'op')} began before the op ahead in the stream had ended (the write of a copy inside the kernel "
+            "begins with its read); a stream is replayed one op at a time, so it waits there"
         )
     program.streams = _streams(threads, program)
     return program

@@ -15,13 +15,14 @@ from tracekit.replay.options import Options
 from tracekit.replay.remap import Remap
 from tracekit.selection import select
 from tracekit.trace import NULL, IntArray, StringTable, Trace
+from tracekit.units import counted
 
-# What the user should hear of, because the program's time in it is missing from the replay.
+# What the user should hear the reason of, because the program's time in it is missing from the replay.
 _NAMING, _CUTTING = "names and directories", "changes of length"
-_LEFT_OUT = {
-    _NAMING: "{} ops that make or remove directories or rename (mkdir, rmdir, rename) are left out: what the trace writes lies "
-    "in one scratch directory under names of its own",
-    _CUTTING: "{} ops that change a file's length (truncate) are left out: not every trace says to which length",
+WHY_LEFT_OUT = {
+    _NAMING: "left out: {} on names and directories (mkdir, rmdir, rename): what the trace writes lies in one scratch directory "
+    "under names of its own",
+    _CUTTING: "left out: {} on a file's length (truncate): not every trace says to which length",
 }
 
 
@@ -72,7 +73,11 @@ class Intake:
     def warnings(self) -> list[str]:
         """What the reader of the trace said, and what the names showed."""
         stayed = [f"{self._stayed} URIs have none of the --remap prefixes and stay as they are"] if self._stayed else []
-        left_out = [_LEFT_OUT[reason].format(count) for reason, count in self.skipped.items() if reason in _LEFT_OUT]
+        left_out = [
+            WHY_LEFT_OUT[reason].format(counted(count, "op"))
+            for reason, count in self.skipped.items()
+            if reason in WHY_LEFT_OUT
+        ]
         return [*self._warnings, *stayed, *left_out]
 
     @property

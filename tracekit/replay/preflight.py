@@ -20,6 +20,7 @@ import numpy as np
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.machine import in_memory
 from tracekit.replay import start_state
+from tracekit.replay.intake import WHY_LEFT_OUT
 from tracekit.replay.kinds import Kind
 from tracekit.replay.plan import File, Plan
 from tracekit.storage import Look
@@ -365,9 +366,9 @@ def _remark(plan: Plan) -> None:
             "the trace has no completion times, so neither think times nor the recorded service times and queue depth "
             "are known"
         )
-    if plan.skipped:
-        left_out = ", ".join(f"{count} {reason}" for reason, count in plan.skipped.items())
-        plan.warnings.append(f"left out: {left_out}")
+    left_out = [f"{count} {reason}" for reason, count in plan.skipped.items() if reason not in WHY_LEFT_OUT]
+    if left_out:
+        plan.warnings.append(f"left out: {', '.join(left_out)}")
 
 
 def _of_objects(plan: Plan) -> list[str]:

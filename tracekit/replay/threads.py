@@ -78,7 +78,7 @@ def _watch(walkers: list[Walker], shared: Shared, journal: Journal) -> None:
             # Little's law: time spent in ops per time passed is the mean number of ops in flight.
             if now - last >= _REPORT_S * 1e9:
                 depth = (busy - busy_before) / (now - last)
-                late, moved = max(one.lateness for one in walkers), sum(one.issued_bytes for one in walkers)
+                late, moved = max(one.lateness for one in walkers), sum(one.moved_bytes for one in walkers)
                 state = State(sum(one.log.done for one in walkers), depth, late, moved)
                 shared.control.report(state)
                 shared.realtime.watch()

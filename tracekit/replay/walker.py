@@ -91,7 +91,7 @@ class Walker(threading.Thread):
         self.log = Log(len(job) * plan.options.loop, far=any(self._asks))
         self.ended = threading.Event()
         self.free = 0
-        self.issued_bytes = 0
+        self.issued_bytes = self.moved_bytes = 0
         self.problem: BaseException | None = None
         self.lateness = 0
         self.busy_ns = 0
@@ -218,6 +218,7 @@ class Walker(threading.Thread):
             submit, complete, ret, error = self._call(index, due)
         self._submit[place], self._complete[place] = submit, complete
         self._ret[place], self._error[place] = ret, error
+        self.moved_bytes += max(ret, 0)
         self.log.done = place + 1
         self.free = complete
         self.busy_ns += complete - submit

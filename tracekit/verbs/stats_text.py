@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ Line = tuple[str, str]
 Section = tuple[str, list[Line]]
 
 UNKNOWN = "–"
-_BAR = 40
+# A full bar, the least it shrinks to where the terminal is narrow, and what stands beside it.
+_BAR, _LEAST_BAR, _BESIDE = 40, 8, 42
 _MOST_SIZES = 8
 
 
@@ -106,14 +108,17 @@ def _complete(metrics: Metrics) -> str:
 # Coverage that is said in the summary's own words; anything else a recorder adds is shown as it is.
 _SAID = {
     "engine", "known", "why", "share", "kernel_read_bytes", "traced_read_bytes", "ignored_read_bytes", "mapped_bytes",
-    "mmaps", "blind", "not_followed", "missing", "unseen_readers", "native_children", "unseen_in_processes",
+    "mmaps", "blind", "not_followed", "missing", "unseen_readers", "native_children", "unseen_in_processes", "way", "complete",
+    "missing_bytes",
 }  # fmt: skip
 
 
 def _coverage(coverage: Mapping[str, Any]) -> Iterator[Line]:
     share, kernel = coverage.get("share"), coverage.get("kernel_read_bytes")
     if isinstance(share, (int, float)) and isinstance(kernel, int):
-        yield "coverage", f"{_share(share)} of the {format_bytes(kernel)} that the kernel counted as read"
+        missing = coverage.get("missing_bytes")
+        rest = f" ({format_bytes(missing)} are missing)" if isinstance(missing, int) and missing else ""
+        yield "coverage", f"{_share(share)} of the {format_bytes(kernel)} that the kernel counted as read{rest}"
     mapped = coverage.get("mapped_bytes")
     if isinstance(mapped, int) and mapped:
         yield "mapped", f"{format_bytes(mapped)}: what of them was touched cannot be seen"
@@ -221,9 +226,10 @@ def _sizes(metrics: Metrics) -> Iterator[Line]:
         return
     rows = _exact_rows(metrics.sizes) if metrics.sizes and len(metrics.sizes) <= _MOST_SIZES else _octave_rows(sizes)
     highest = max(count for _, count in rows)
+    full = min(_BAR, max(_LEAST_BAR, (console.width(sys.stdout) or _BESIDE + _BAR) - _BESIDE))
     for label, count in rows:
-        bar = "█" * max(1, round(_BAR * count / highest))
-        yield label, f"{bar.ljust(_BAR)} {100 * count / sizes.count:5.1f} %  {count:,}"
+        bar = "█" * max(1, round(full * count / highest))
+        yield label, f"{bar.ljust(full)} {100 * count / sizes.count:5.1f} %  {count:,}"
     mean, median = sizes.mean or 0.0, sizes.quantile(0.5) or 0.0
     yield "mean, median", f"{format_bytes(mean)}, {format_bytes(median)}"
 
