@@ -14,6 +14,7 @@ from harness.figures import Figures
 from harness.score import Tally
 from harness.standard import Standard, Trial
 from harness.verdict import Finding, Outcome, worst
+from tracekit import progress
 
 # A golden made of fewer runs is another thing than the one that is tested.
 LEAST_LEFT = 5
@@ -65,7 +66,7 @@ def judged(standard: Standard, runs: Sequence[Figures]) -> tuple[Outcome, list[s
 def of_own_runs(standard: Standard, count: int, seed: int) -> Tally:
     """A golden's own runs against each other, by intent and overlap."""
     tally = Tally()
-    for split in splits(standard, count, seed):
+    for split in progress.each(splits(standard, count, seed), f"{standard.name}: true repeats", count, "checks"):
         tally.add(*judged(split.standard, split.runs))
     return tally
 
@@ -75,7 +76,8 @@ def of_environment(standard: Standard, count: int, seed: int) -> Tally:
     tally = Tally()
     runs = standard.envelope.runs
     chance = np.random.default_rng(seed)
-    for _ in range(count if len(runs) - ENVIRONMENT_RUNS >= LEAST_LEFT else 0):
+    trials = count if len(runs) - ENVIRONMENT_RUNS >= LEAST_LEFT else 0
+    for _ in progress.each(range(trials), f"{standard.name}: environment", trials, "checks"):
         order = chance.permutation(len(runs)).tolist()
         mine = replace(among(standard, order[ENVIRONMENT_RUNS:]), dedicated=True)
         found = repeat.findings(Trial(mine, [runs[place] for place in order[:ENVIRONMENT_RUNS]]))

@@ -20,6 +20,7 @@ from harness.figures import Figures, Table
 from harness.score import Tally
 from harness.standard import Standard, Trial
 from harness.verdict import Outcome
+from tracekit import progress
 
 LEVELS = (0.5, 1.0, 1.5, 2.0)
 # The edge itself is inside the band: the least that is outside is meant.
@@ -30,7 +31,8 @@ FAR = 16
 def calibrate(standard: Standard, splits_each: int, seed: int) -> dict[tuple[str, str], Tally]:
     """Outcomes by (criterion, level), over all splits and both directions; criteria that do not count here are left out."""
     found: dict[tuple[str, str], Tally] = {}
-    for split in splits(standard, splits_each, seed, several=1):
+    chosen = splits(standard, splits_each, seed, several=1)
+    for split in progress.each(chosen, f"{standard.name}: calibration", splits_each, "splits"):
         for level in LEVELS:
             for criterion, moved in _moved(split, level * BEYOND):
                 outcome = _said(criterion, Trial(split.standard, [moved]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.drive import stop
-from tracekit import itself
+from tracekit import itself, progress
 from tracekit.errors import EXIT_CANNOT_RUN, EXIT_INPUT, CannotRunError
 from tracekit.metrics.view import View
 from tracekit.pages import PAGE_BYTES
@@ -20,6 +21,7 @@ from tracekit.trace import NULL, Trace
 
 # What the kernel counts device input in (getrusage).
 _BLOCK_BYTES = 512
+_LOOK_EVERY_S = 0.05
 _DELIVERED, _REFUSED = {0, 3}, {EXIT_INPUT, EXIT_CANNOT_RUN}
 
 
@@ -165,7 +167,8 @@ def replayed(
             if scenario.name in refused:
                 continue
             output = place / f"{scenario.name}.{number}.jsonl"
-            status, device, said = _replay(trace, scenario, words, output)
+            at = (number - 1) * len(scenarios) + scenarios.index(scenario), runs * len(scenarios)
+            status, device, said = _replay(trace, scenario, words, output, at)
             if status in _DELIVERED:
                 yield scenario, number, output, device
             elif status in _REFUSED and number == 1 and scenario.name != "buffered":
@@ -175,8 +178,10 @@ def replayed(
                 raise CannotRunError(f"the replay of {trace} ({scenario.name}) failed: {said}", "see tracekit replay")
 
 
-def _replay(trace: str, scenario: Scenario, words: Sequence[str], output: Path) -> tuple[int, int, str]:
-    """Exit status, bytes read from a device, and what it said on standard error."""
+def _replay(
+    trace: str, scenario: Scenario, words: Sequence[str], output: Path, at: tuple[int, int]
+) -> tuple[int, int, str]:
+    """Exit status, bytes read from a device, and what it said on standard error; `at`: how many replays came before, of how many."""
     command = [
         *itself.command("tracekit.cli"), "-q", "replay", trace, "-o", str(output), "--cache", scenario.cache,
         "--cache-start", scenario.cache_start, "--accept-degraded", *words,
@@ -184,7 +189,10 @@ def _replay(trace: str, scenario: Scenario, words: Sequence[str], output: Path) 
     with open(output.with_suffix(".log"), "w+b") as log:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
         try:
-            _, status, usage = os.wait4(child.pid, 0)
+            while (ended := os.wait4(child.pid, os.WNOHANG))[0] == 0:
+                progress.tell("matrix", *at, "replays", (scenario.name,))
+                time.sleep(_LOOK_EVERY_S)
+            _, status, usage = ended
         except BaseException:
             stop(child)
             raise

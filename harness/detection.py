@@ -14,6 +14,7 @@ from harness.criterion import PAIRED, REPEAT
 from harness.figures import Figures
 from harness.standard import Standard
 from harness.verdict import Finding, Outcome, Verdict
+from tracekit import progress
 from tracekit.trace import Trace
 
 LEVELS = (1.5, 2.0)
@@ -87,7 +88,7 @@ def judges(standard: Standard, trace: Trace) -> dict[str, Judge]:
 def cells(name: str, standard: Standard, trace: Trace, seeds: Sequence[int], levels: Sequence[float]) -> Iterator[Cell]:
     """All cells of one trace: dialled edits at every level and seed, the others once."""
     for mode, judge in judges(standard, trace).items():
-        for edit in DIALLED:
+        for edit in progress.each(DIALLED, f"{name}: {mode} edits", len(DIALLED), "edits"):
             yield from dialled(name, mode, judge, edit, trace, seeds, levels)
         for edit in ALWAYS:
             edited = edit.apply(trace, 1.0, 0)

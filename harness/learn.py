@@ -23,6 +23,7 @@ from harness.repeat import MOST
 from harness.run import Run
 from harness.standard import Standard, Trial
 from harness.verdict import Finding, Outcome
+from tracekit import progress
 from tracekit.errors import InputError, OutputExistsError, UsageError
 from tracekit.output import check_output, make_directory, write_text
 from tracekit.units import counted
@@ -158,7 +159,8 @@ def read(paths: Sequence[str], profile: Mapping[str, Any], source: str) -> list[
     if "-" in paths:
         raise InputError("standard input cannot be a run of a golden", "save the trace, and name its file")
     warmup = Contract.of(profile, source).warmup
-    return [(path, Run.read(path, warmup=warmup)) for path in paths]
+    each = progress.each(paths, "learning", len(paths), "runs")
+    return [(path, Run.read(path, warmup=warmup)) for path in each]
 
 
 def standard_of(name: str, envelope: Envelope, profile: Mapping[str, Any], source: str) -> Standard:
@@ -225,7 +227,7 @@ def _check_each_other(standard: Standard, paths: Sequence[str]) -> None:
     """Every run must be accepted by all the others, or the golden would reject its own kind."""
     found = [
         f"{path} does not fit the other runs ({failed})"
-        for index, path in enumerate(paths)
+        for index, path in progress.each(enumerate(paths), "each against the others", len(paths), "runs")
         if (failed := _outlying(standard, index))
     ]
     if found:

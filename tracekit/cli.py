@@ -12,7 +12,7 @@ import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from tracekit import __version__, console, teaching
+from tracekit import __version__, console, progress, teaching
 from tracekit.errors import EXIT_INPUT, EXIT_INTERRUPTED, NO_ROOM, TracekitError, UnknownNameError, refusal
 from tracekit.teaching import Parser
 
@@ -78,7 +78,8 @@ def run_verbs(
                 return EXIT_INPUT
             args = _parsed(parser, argv)
         console.set_quiet(quiet=args.quiet)
-        return int(importlib.import_module(verbs[args.verb][0]).run(args))
+        with progress.heard_by(console.Follower()):
+            return int(importlib.import_module(verbs[args.verb][0]).run(args))
     except TracekitError as error:
         console.complain(program, f"{error} [{error.slug}]")
         return error.exit_code

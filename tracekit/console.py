@@ -1,4 +1,8 @@
-"""The only module that knows about terminals: talk goes to stderr, data to stdout, colour and progress only where wanted."""
+"""The only module that knows about terminals: talk goes to stderr, data to stdout, colour and progress only where wanted.
+
+What is shown on a terminal fits its width: long lines are broken at words, tables that are too wide go on below. Everywhere
+else lines are left as they are, for the programs that read them.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,18 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TextIO
 
+from tracekit.progress import Step
+from tracekit.reflow import fitted, padded, stacked, visible
+from tracekit.units import format_bytes
+
 _STYLES = {"good": "32", "bad": "31", "warn": "33", "path": "36", "bold": "1", "dim": "2"}
 _LINE_EVERY_S = 10.0
 _LIVE_EVERY_S = 0.1
+_LIVE_AFTER_S = 0.5
 
 _quiet = False
+# Whether a line of progress stands on the terminal, to be cleared before anything else is said.
+_drawn = False
 
 
 def set_quiet(*, quiet: bool) -> None:
@@ -25,23 +36,24 @@ def set_quiet(*, quiet: bool) -> None:
 def say(text: str) -> None:
     """A remark for the person at the terminal (stderr)."""
     if not _quiet:
-        print(text, file=sys.stderr, flush=True)
+        _talk(text)
 
 
 def warn(text: str) -> None:
     """Something about this run that must not be overlooked (stderr, also when quiet)."""
-    print(f"{paint('warning:', 'warn', sys.stderr)} {text}", file=sys.stderr, flush=True)
+    _talk(f"{paint('warning:', 'warn', sys.stderr)} {text}")
 
 
 def complain(program: str, text: str) -> None:
     """An error, as one sentence (stderr, also when quiet)."""
-    print(f"{program}: {paint('error:', 'bad', sys.stderr)} {text}", file=sys.stderr, flush=True)
+    _talk(f"{program}: {paint('error:', 'bad', sys.stderr)} {text}")
 
 
 def show(text: str) -> None:
     """A result (stdout); when its reader went away (`| head`) it is dropped, and the verb's exit code still counts."""
+    _clear()
     try:
-        print(text, flush=True)
+        print(fitted(text, width(sys.stdout)), flush=True)
     except BrokenPipeError:
         sys.stdout = None  # or the interpreter would try again at its end, and fail
 
@@ -53,20 +65,29 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 
 def is_live(stream: TextIO | None = None) -> bool:
     """Whether a line can be rewritten in place on the stream."""
-    chosen = stream or sys.stderr
-    return chosen.isatty() and os.environ.get("TERM") != "dumb"
+    return (stream or sys.stderr).isatty() and os.environ.get("TERM") != "dumb"
+
+
+def width(stream: TextIO | None) -> int | None:
+    """How many columns the stream shows; None where lines may have any length: it is no terminal."""
+    if stream is None or not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str], *, right: Sequence[int] = ()) -> str:
     """Rows under a header in aligned columns, two spaces apart; columns in `right` (by position) are right-aligned.
 
-    Cells may carry colour; their visible width counts.
+    Cells may carry colour; their visible width counts. Where the terminal is too narrow, the columns that do not fit stand below
+    the others, indented.
     """
     lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(_width(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(_padded(cell, widths[i], right=i in right) for i, cell in enumerate(line)).rstrip() for line in lines
-    )
+    widths = [max(visible(line[column]) for line in lines) for column in range(len(header))]
+    cells = [[padded(cell, widths[i], right=i in right) for i, cell in enumerate(line)] for line in lines]
+    return stacked(cells, widths, width(sys.stdout))
 
 
 class Progress:
@@ -75,16 +96,16 @@ class Progress:
     Args:
         label: What is being done, in a word or two.
         total: How many units there are; None when nobody knows.
-        unit: What is counted.
+        unit: What is counted; `B` is bytes.
     """
 
     def __init__(self, label: str, total: int | None = None, unit: str = "ops") -> None:
         self.label = label
         self.total = total
         self.unit = unit
-        self._start = self._last = time.monotonic()
+        self._start = time.monotonic()
         self._live = is_live()
-        self._drawn = False
+        self._next = self._start + (_LIVE_AFTER_S if self._live else _LINE_EVERY_S)
 
     def __enter__(self) -> Progress:
         return self
@@ -92,8 +113,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._drawn:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        _clear()
 
     @property
     def elapsed_s(self) -> float:
@@ -103,66 +123,97 @@ class Progress:
     def update(self, done: int, *notes: str) -> None:
         """Say that `done` units are done, with notes after it; cheap to call often. Where a line is narrow, the last are left out."""
         now = time.monotonic()
-        if _quiet or now - self._last < (_LIVE_EVERY_S if self._live else _LINE_EVERY_S):
+        if _quiet or now < self._next:
             return
-        self._last = now
+        self._next = now + (_LIVE_EVERY_S if self._live else _LINE_EVERY_S)
         parts = [*self._parts(done, now - self._start), *filter(None, notes)]
         if self._live:
-            print(f"\r\x1b[K{_fitted(parts, _columns() - 1)}", end="", file=sys.stderr, flush=True)
-            self._drawn = True
+            _draw(_fitting(parts, (width(sys.stderr) or 80) - 1))
         else:
             print(_BETWEEN.join(parts), file=sys.stderr, flush=True)
 
     def _parts(self, done: int, elapsed_s: float) -> list[str]:
         rate = done / elapsed_s if elapsed_s > 0 else 0.0
-        parts = [f"{self.label} {done:,}"]
+        parts = [f"{self.label} {self._amount(done)}"]
         if self.total:
-            parts[0] += f"/{self.total:,} {self.unit} ({100 * done / self.total:.0f} %)"
+            parts[0] += f"/{self._amount(self.total)}{self._noun()} ({100 * done / self.total:.0f} %)"
             # A start that was slow (opening, the first batch) says nothing about the rest.
             if rate > 0 and 100 * done >= self.total:
-                parts.append(f"{(self.total - done) / rate:.0f} s left")
+                parts.append(f"{_lasting((self.total - done) / rate)} left")
         else:
-            parts[0] += f" {self.unit}"
-        return [*parts, f"{rate:,.0f} {self.unit}/s"]
+            parts[0] += self._noun()
+        return [*parts, f"{self._amount(rate)}{self._noun()}/s"] if rate > 0 else parts
+
+    def _amount(self, count: float) -> str:
+        if self.unit == "B":
+            return format_bytes(count)
+        return f"{count:,.0f}" if count >= 10 or float(count).is_integer() else f"{count:.1f}"
+
+    def _noun(self) -> str:
+        return "" if self.unit == "B" else f" {self.unit}"
+
+
+class Follower:
+    """Shows the steps of `tracekit.progress`: a line for each piece of work, of several at once the latest on the terminal."""
+
+    def __init__(self) -> None:
+        self._works: dict[str, Progress] = {}
+
+    def __call__(self, step: Step) -> None:
+        """Show a step."""
+        work = self._works.get(step.label)
+        if work is None:
+            work = self._works[step.label] = Progress(step.label, step.total, step.unit)
+        if step.total is not None and step.done >= step.total:
+            self._works.pop(step.label, None)
+            _clear()
+        elif step.done:
+            work.update(step.done, *step.notes)
 
 
 _BETWEEN = " · "
 
 
-def _fitted(parts: Sequence[str], width: int) -> str:
+def _talk(text: str) -> None:
+    _clear()
+    print(fitted(text, width(sys.stderr)), file=sys.stderr, flush=True)
+
+
+def _draw(line: str) -> None:
+    global _drawn  # noqa: PLW0603 -- one process has one terminal
+    print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+    _drawn = True
+
+
+def _clear() -> None:
+    global _drawn  # noqa: PLW0603 -- one process has one terminal
+    if _drawn:
+        _drawn = False
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _fitting(parts: Sequence[str], columns: int) -> str:
     """As many parts as fit; the first is cut where even that does not."""
-    text = parts[0][: max(0, width)]
+    text = parts[0][: max(0, columns)]
     for part in parts[1:]:
-        if len(text) + len(_BETWEEN) + len(part) > width:
+        if len(text) + len(_BETWEEN) + len(part) > columns:
             break
         text += _BETWEEN + part
     return text
 
 
+def _lasting(seconds: float) -> str:
+    """A time to come, as exact as such a guess is."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def _has_colour(stream: TextIO) -> bool:
+    """The conventions of no-color.org, force-color.org and bixense.com/clicolors, in this order."""
     if os.environ.get("NO_COLOR"):
         return False
-    if os.environ.get("FORCE_COLOR"):
+    if any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
         return True
-    return is_live(stream)
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except (OSError, ValueError):
-        return 80
-
-
-def _width(cell: str) -> int:
-    if "\x1b" not in cell:
-        return len(cell)
-    visible = cell
-    for code in (*_STYLES.values(), "0"):
-        visible = visible.replace(f"\x1b[{code}m", "")
-    return len(visible)
-
-
-def _padded(cell: str, width: int, *, right: bool) -> str:
-    space = " " * (width - _width(cell))
-    return space + cell if right else cell + space
+    return is_live(stream) and os.environ.get("CLICOLOR") != "0"

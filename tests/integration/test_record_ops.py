@@ -58,8 +58,12 @@ CASES = {
             f"os.sendfile(b, a, {SIZE - 30}, 1 << 20); os.sendfile(b, a, {SIZE}, 1 << 20)"
         ),
         [
-            ("open", 0, 0, 0), ("open", 0, 0, 0), ("read", SIZE - 30, 1 << 20, 30), ("write", 0, 30, 30),
-            ("read", SIZE, 1 << 20, 0), ("write", 30, 0, 0),
+            ("open", 0, 0, 0),
+            ("open", 0, 0, 0),
+            ("read", SIZE - 30, 1 << 20, 30),
+            ("write", 0, 30, 30),
+            ("read", SIZE, 1 << 20, 0),
+            ("write", 30, 0, 0),
         ],
     ),
     "descriptor_of_a_file_object": (

@@ -109,7 +109,7 @@ def test_no_time_left_is_foretold_from_next_to_nothing(monkeypatch, capsys):
     first, second = capsys.readouterr().err.splitlines()
 
     assert "left" not in first
-    assert "2178 s left" in second
+    assert "36 min 18 s left" in second
 
 
 def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch, capsys):
@@ -138,7 +138,7 @@ def test_a_narrow_line_leaves_out_what_comes_last(monkeypatch, columns, shown):
     """Whole parts go, never half a number; only the first is cut, where not even that fits."""
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
-    monkeypatch.setattr(console, "_columns", lambda: columns)
+    monkeypatch.setattr(console, "width", lambda _: columns)
     clock = iter([0.0, 1.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     console.Progress("reading", 200).update(100, "fast", "", "late")

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import IO
 
+from tracekit import progress
 from tracekit.errors import InputError
 from tracekit.formats.line_writer import LineWriter
 from tracekit.formats.quick import QuickReader
@@ -38,7 +39,7 @@ def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[T
     pending: list[Columns] = []
     waiting = 0
     with _source(path) as file:
-        for block in _blocks(file, path, reader):
+        for block in _told(_blocks(file, path, reader), path):
             columns = reader.columns_of(block)
             pending.append(columns)
             waiting += len(columns["uri"])
@@ -83,6 +84,18 @@ def writing(path: str | os.PathLike[str], *, force: bool = True) -> Iterator[Lin
 
 def _cut(columns: Columns, part: slice) -> Columns:
     return {name: array[part] for name, array in columns.items()}
+
+
+def _told(blocks: Iterator[Block], path: str) -> Iterator[Block]:
+    """The blocks, saying how much of the file is read; of what is compressed nobody knows how much there is."""
+    total = os.path.getsize(path) if os.path.isfile(path) and not _packing(path) else None
+    label, done = f"reading {os.path.basename(path)}", 0
+    for block in blocks:
+        size = len(block.text)
+        yield block
+        done += size
+        progress.tell(label, done, total, "B")
+    progress.tell(label, done, done, "B")
 
 
 # -- bytes in ---------------------------------------------------------------------------------------------------------

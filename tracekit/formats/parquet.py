@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from tracekit import arrow
+from tracekit import arrow, progress
 from tracekit.errors import InputError
 from tracekit.formats.lines import (
     MarkLine,
@@ -98,11 +98,13 @@ class _Reader:
 
     def columns(self, rows: int) -> Iterator[dict[str, IntArray]]:
         """Columns of at most `rows` ops each."""
+        label = f"reading {os.path.basename(self.path)}"
         names = [*COLUMNS, arrow.SAMPLE_NAME]
         chosen = [name for name in names if name in self.file.schema_arrow.names and not self._empty(name)]
         try:
             for batch in self.file.iter_batches(min(rows, ROW_GROUP), columns=chosen):
                 yield self._decoder.columns(batch)
+                progress.tell(label, self._decoder.rows, self.file.metadata.num_rows)
         except _broken() as error:
             raise _damaged(self.path, error) from None
 

@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         console.warn(remark)
     written = 0
     if outlook.missing and not args.dry_run:
-        with console.Progress("generate", len(outlook.missing), "files") as progress:
+        with console.Progress("generating", len(outlook.missing), "files") as progress:
             written = generate(outlook, args.processes, lambda files, done: progress.update(files, _size(done)))
     _show(args, outlook, written)
     return EXIT_PASS

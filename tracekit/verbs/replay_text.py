@@ -32,7 +32,7 @@ class Terminal:
 
     def preparing(self, done: int, total: int) -> None:
         """Show how much stand-in data is written."""
-        self._show("preparing", total, "B").update(done, f"{format_bytes(done)} of {format_bytes(total)}")
+        self._show("preparing", total, "B").update(done)
 
     def running(self, state: State, total: int) -> None:
         """Show how far the run is: ops, rate, throughput, how late the ops were so far (p99), how many are in flight."""
