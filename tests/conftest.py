@@ -35,6 +35,8 @@ def _own_directory(tmp_path, monkeypatch):
     # Commands that tests start must not find the source folder as their working directory: `python -m tracekit` would
     # import from it.
     monkeypatch.chdir(tmp_path)
+    # A copy of standard input is a process's for good; of a test it must not be the next one's.
+    monkeypatch.setattr("tracekit.pipes._copies", {})
     # Without credentials the S3 clients would ask an address on the link for them.
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 

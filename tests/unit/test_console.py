@@ -19,8 +19,9 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch):
-    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(console, "_drawn", False)
     console.set_quiet(quiet=False)
     yield
     console.set_quiet(quiet=False)
@@ -59,10 +60,14 @@ def test_quiet_leaves_out_remarks_only(capsys):
         ({"FORCE_COLOR": "1"}, io.StringIO(), True),
         ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, Terminal(), False),
         ({"TERM": "dumb"}, Terminal(), False),
+        ({"CLICOLOR": "0"}, Terminal(), False),
+        ({"CLICOLOR_FORCE": "1", "CLICOLOR": "0"}, io.StringIO(), True),
+        ({"CLICOLOR_FORCE": "0"}, io.StringIO(), False),
+        ({"NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, io.StringIO(), False),
     ],
 )
 def test_colour_is_for_terminals_that_want_it(monkeypatch, variables, stream, coloured):
-    """NO_COLOR (when not empty) wins over FORCE_COLOR, which wins over what the stream is."""
+    """NO_COLOR (when not empty) wins over FORCE_COLOR and CLICOLOR_FORCE, which win over CLICOLOR=0 and what the stream is."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
@@ -97,6 +102,31 @@ def test_progress_is_one_live_line_on_a_terminal(monkeypatch):
         "reading 150/200 ops (75 %) · 1 s left · 75 ops/s",
         "",
     ]
+
+
+def test_whatever_is_said_clears_the_line_of_progress(monkeypatch):
+    """A remark, a warning, an error or a result in the middle of a job begins at the left of an empty line."""
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    clock = iter(range(100))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    progress = console.Progress("reading", 200)
+    for speak in (console.say, console.warn, lambda text: console.complain("p", text), console.show):
+        progress.update(100)
+        speak("word")
+
+    assert stream.getvalue().count("\r\x1b[Kreading") == 4
+    assert stream.getvalue().count("\r\x1b[K") == 8
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_bytes_are_shown_as_such(monkeypatch, capsys):
+    """What is counted in bytes is scaled, and so is its rate."""
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    console.Progress("preparing", 4 << 30, "B").update(1 << 30)
+
+    assert capsys.readouterr().err == "preparing 1 GiB/4 GiB (25 %) · 1 min 0 s left · 51.2 MiB/s\n"
 
 
 def test_no_time_left_is_foretold_from_next_to_nothing(monkeypatch, capsys):
