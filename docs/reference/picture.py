@@ -25,10 +25,10 @@ MS = 1_000_000
 WIDTH = 1060
 # What is left out so that answer and pictures are on one screen.
 SHORTER = """
-for (const heading of document.querySelectorAll('h2')) {
-  if (['Criteria', 'What was compared', 'Distributions'].includes(heading.textContent)) heading.hidden = true;
+for (const section of document.querySelectorAll('section')) {
+  section.hidden = section.querySelector('h2').textContent !== 'Over time';
 }
-document.querySelectorAll('.tools, .criteria, ol.notes, .two, footer').forEach((one) => { one.hidden = true; });
+document.querySelectorAll('h2, nav, footer').forEach((one) => { one.hidden = true; });
 document.querySelectorAll('.figures').forEach((all) => {
   for (const figure of all.children) {
     figure.hidden = !/^(Where the ops went|The first ops)/.test(figure.querySelector('h3').textContent);

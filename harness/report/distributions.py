@@ -14,6 +14,7 @@ from harness.verdict import Histogram
 from tracekit.units import format_bytes, format_ns
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
+_SPOKEN = {"p50", "p99"}
 # The percentile spectrum ends where fewer than so many ops would lie above.
 SPECTRUM_ENDS = 1e-5
 # Nearer than that the curves lie on each other, and a mark would cover them.
@@ -31,7 +32,9 @@ class Kind:
         base: The base of its logarithmic axis; 0 is linear.
         up: The band of the golden's curve upwards and downwards, as a share: that of the KS criterion that gates.
         aside: The band to the right and left, as a ratio: that of the criterion on its median.
-        about: What to look for.
+        about: What to look for where bands are drawn.
+        look: What to look for where there are none.
+        share: Of what the curve is the share.
     """
 
     title: str
@@ -41,6 +44,8 @@ class Kind:
     up: float = 0.0
     aside: float = 0.0
     about: str = ""
+    look: str = ""
+    share: str = "share of ops"
 
 
 def _ns(value: float) -> str:
@@ -59,18 +64,23 @@ KINDS = {
     "size": Kind(
         "Request sizes", "bytes asked for", _bytes, 2.0, up=0.05,
         about="The shaded band is what size.ks accepts before it forgives 1 % of each size.",
+        look="A step is a size that many requests have.",
     ),
     "latency": Kind(
         "Service times", "time from submission to completion", _ns, 10.0, aside=0.25,
         about="The shaded band is ±25 %, the tolerance of latency.p50. It depends on the machine and its page cache.",
+        look="They depend on the machine and its page cache.",
     ),
     "gap": Kind(
         "Time between arrivals", "time from one submission to the next", _ns, 10.0,
         about="Bursts are the steep part on the left. No criterion is decided on this curve.",
+        look="Bursts are the steep part on the left.",
     ),
     "qd": Kind(
-        "Queue depth", "ops in flight, by share of time", _ops, 0.0,
+        "Queue depth", "ops in flight", _ops, 0.0,
         about="How long how many ops were in flight. It depends on how fast the storage answers.",
+        look="How long how many ops were in flight. It depends on how fast the storage answers.",
+        share="share of time",
     ),
 }  # fmt: skip
 
@@ -127,8 +137,8 @@ def is_drawn(histogram: Histogram) -> bool:
     return sum(histogram.golden) > 0 and sum(histogram.candidate) > 0
 
 
-def ecdf(histogram: Histogram, sides: Sequence[str]) -> Markup:
-    """Cumulative shares of both sides, the band, and the largest gap between them."""
+def ecdf(histogram: Histogram, sides: Sequence[str], *, banded: bool = True) -> Markup:
+    """Cumulative shares of both sides, the band if there is to be one, and the largest gap between them."""
     kind, curves = KINDS[histogram.name], Curves.of(histogram)
     frame = Frame.of(_ends(curves, kind), (0.0, 1.0), x_base=kind.base)
     golden, candidate = curves.steps(curves.golden), curves.steps(curves.candidate)
@@ -140,31 +150,35 @@ def ecdf(histogram: Histogram, sides: Sequence[str]) -> Markup:
             kind.text,
             lambda share: f"{100 * share:g} %",
             kind.label,
+            kind.share,
             # Half an op is never in flight.
             x_ticks=None if kind.base else [value for value in frame.x.ticks() if value == round(value)],
             y_ticks=(0, 0.25, 0.5, 0.75, 1),
         ),
-        _band(frame, golden, kind),
+        _band(frame, golden, kind) if banded else "",
         frame.line(golden, "golden"),
         frame.line(candidate, "candidate"),
         _marker(frame, curves, at, distance, kind) if distance >= SHOWN_DISTANCE else "",
     )
 
 
-def spectrum(histogram: Histogram, sides: Sequence[str]) -> Markup:
+def spectrum(histogram: Histogram, sides: Sequence[str], *, banded: bool = True) -> Markup:
     """Service times by percentile, each step to the right a tenfold rarer op."""
     kind, curves = KINDS[histogram.name], Curves.of(histogram)
     lines = [curves.tail(curves.golden), curves.tail(curves.candidate)]
     values = [value for line in lines for _, value in line]
-    rarest = max(line[-1][0] for line in lines)
+    rarest = max(10.0, *(line[-1][0] for line in lines))
+    # Where all ops take the same time, every percentile is that time.
+    lines = [line if len(line) > 1 else [*line, (rarest, line[0][1])] for line in lines]
     # A single value still needs an axis around it.
     room = max(1.0, (10 * min(values) / max(values)) ** 0.5)
-    frame = Frame.of((1.0, max(10.0, rarest)), (min(values) / room, max(values) * room), x_base=10.0, y_base=10.0)
+    frame = Frame.of((1.0, rarest), (min(values) / room, max(values) * room), x_base=10.0, y_base=10.0)
     ticks = [10.0**power for power in range(6) if 10.0**power <= rarest * 1.01]
+    said = ", ".join(" and ".join([f"{row[0]} {row[1]}", row[2]]) for row in table(histogram) if row[0] in _SPOKEN)
     return picture(
-        f"Service time by percentile, {sides[0]} and {sides[1]}",
-        frame.axes(_percentile, kind.text, "percentile", x_ticks=ticks),
-        _band(frame, lines[0], Kind("", "", kind.text, 10.0), aside_y=kind.aside),
+        f"Service time by percentile, {sides[0]} and {sides[1]}: {said}",
+        frame.axes(_percentile, kind.text, "percentile", "service time", x_ticks=ticks),
+        _band(frame, lines[0], Kind("", "", kind.text, 10.0), aside_y=kind.aside) if banded else "",
         frame.line(lines[0], "golden"),
         frame.line(lines[1], "candidate"),
     )

@@ -10,19 +10,21 @@ from harness.report.markup import Markup, tag
 from harness.report.svg import BOTTOM, TOP, Frame, picture
 from harness.report.timeline import Dots, Timeline
 from harness.stats import Floats
-from tracekit.units import format_ns
+from tracekit.units import counted, format_ns
 
 # More streams than that share colours.
 COLOURS = 6
-_STRIP = 62.0
+_STRIP = 80.0
+# From there on a figure has digits enough without decimals.
+_WHOLE = 1_000
 _QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 _AXIS = "time since the first op"
 
 
 def arrivals(timelines: Sequence[Timeline], classes: Sequence[str]) -> Markup:
     """Ops a second over time."""
-    rates = [np.asarray(timeline.arrivals * (1e9 / timeline.width_ns), float) for timeline in timelines]
-    return _curves("Ops issued a second, over time", timelines, rates, classes)
+    rates = [_rates(timeline) for timeline in timelines]
+    return _curves("Ops issued a second, over time", "ops/s", timelines, rates, classes)
 
 
 def depth(timelines: Sequence[Timeline], classes: Sequence[str]) -> Markup | None:
@@ -31,7 +33,28 @@ def depth(timelines: Sequence[Timeline], classes: Sequence[str]) -> Markup | Non
     if not told:
         return None
     drawn, names, depths = zip(*told, strict=True)
-    return _curves("Mean number of ops in flight, over time", drawn, depths, names)
+    return _curves("Mean number of ops in flight, over time", "ops in flight", drawn, depths, names)
+
+
+def arrival_table(timelines: Sequence[Timeline]) -> list[tuple[str, str, str]]:
+    """Mean and largest rate of each run, ops a second."""
+    return [_told(timeline.name, _rates(timeline)) for timeline in timelines]
+
+
+def depth_table(timelines: Sequence[Timeline]) -> list[tuple[str, str, str]]:
+    """Mean and largest mean of a window of each run that tells, ops."""
+    return [_told(timeline.name, timeline.depth) for timeline in timelines if timeline.depth is not None]
+
+
+def _rates(timeline: Timeline) -> Floats:
+    return np.asarray(timeline.arrivals * (1e9 / timeline.width_ns), float)
+
+
+def _told(name: str, values: Floats) -> tuple[str, str, str]:
+    mean, most = (
+        f"{value:,.4g}" if value < _WHOLE else f"{value:,.0f}" for value in (float(values.mean()), float(values.max()))
+    )
+    return name, mean, most
 
 
 def consumer(timeline: Timeline, longest_ns: int) -> Markup | None:
@@ -40,7 +63,7 @@ def consumer(timeline: Timeline, longest_ns: int) -> Markup | None:
         return None
     frame = Frame.of((0.0, float(longest_ns)), (0.0, 1.0), height=_STRIP + BOTTOM)
     said = fed(timeline)
-    axes = frame.axes(_time, _percent, _AXIS, y_ticks=(0, 1))
+    axes = frame.axes(_time, _percent, _AXIS, "share of time", y_ticks=(0, 1))
     return picture(said, axes, *_bars(frame, timeline), height=_STRIP + BOTTOM)
 
 
@@ -55,7 +78,10 @@ def places(timeline: Timeline, longest_ns: int) -> Markup:
     """Where each op went, over the whole run: one colour per stream."""
     frame = Frame.of((0.0, float(max(1, longest_ns))), (0.0, 1.0))
     drawn = [frame.dots(points, name) for name, points in _by_stream(timeline.dots)]
-    return picture(f"{timeline.name}: position in the data over time, by stream", _place_axes(frame), *drawn)
+    what = (
+        f"{counted(timeline.ops, 'op')} in {counted(timeline.files, 'file')} by {counted(timeline.streams, 'stream')}"
+    )
+    return picture(f"{timeline.name}: position in the data over time, {what}", _place_axes(frame), *drawn)
 
 
 def head(timeline: Timeline) -> Markup:
@@ -70,7 +96,9 @@ def head(timeline: Timeline) -> Markup:
         mine = np.flatnonzero(first.streams == stream)
         drawn.append(frame.dots(list(zip((mine + 1).tolist(), first.within[mine].tolist(), strict=True)), name))
     said = f"{timeline.name}: position in their files of its first {count} ops, by stream"
-    axes = frame.axes(lambda value: f"{value:g}", _percent, "number of the op", y_ticks=_QUARTERS)
+    axes = frame.axes(
+        lambda value: f"{value:g}", _percent, "number of the op", "position in its file", y_ticks=_QUARTERS
+    )
     return picture(said, axes, *drawn)
 
 
@@ -82,15 +110,17 @@ def _runs(dots: Dots, stream: int) -> Iterator[list[tuple[float, float]]]:
 
 
 def legend(sides: Sequence[tuple[str, str]]) -> Markup:
-    """Which line is which: (name, class) of each."""
+    """Which line, dot or surface is which: (name, classes) of each."""
     return tag("ul", *(tag("li", tag("span", class_=f"key {class_}"), name) for name, class_ in sides), class_="legend")
 
 
-def _curves(said: str, timelines: Sequence[Timeline], values: Sequence[Floats], classes: Sequence[str]) -> Markup:
+def _curves(
+    said: str, unit: str, timelines: Sequence[Timeline], values: Sequence[Floats], classes: Sequence[str]
+) -> Markup:
     longest = max(timeline.duration_ns for timeline in timelines)
     top = max(float(side.max(initial=0.0)) for side in values) or 1.0
     frame = Frame.of((0.0, float(longest)), (0.0, 1.05 * top))
-    axes = frame.axes(_time, lambda value: f"{value:,.10g}", _AXIS)
+    axes = frame.axes(_time, lambda value: f"{value:,.10g}", _AXIS, unit)
     drawn: list[Markup] = []
     for timeline, side, name in zip(timelines, values, classes, strict=True):
         steps = _steps(timeline, side)
@@ -98,7 +128,9 @@ def _curves(said: str, timelines: Sequence[Timeline], values: Sequence[Floats], 
         if name == "golden":
             drawn.append(frame.area(steps, [(x, 0.0) for x, _ in (steps[0], steps[-1])], "surface"))
         drawn.append(frame.line(steps, f"fine {name}"))
-    return picture(said, axes, *drawn)
+    told = (_told(timeline.name, side) for timeline, side in zip(timelines, values, strict=True))
+    spoken = "; ".join(f"{name}: mean {mean}, at most {most}" for name, mean, most in told)
+    return picture(f"{said}: {spoken}", axes, *drawn)
 
 
 def _steps(timeline: Timeline, values: Floats) -> list[tuple[float, float]]:
@@ -122,7 +154,7 @@ def _bars(frame: Frame, timeline: Timeline) -> Iterator[Markup]:
 
 
 def _place_axes(frame: Frame) -> Markup:
-    return frame.axes(_time, _percent, _AXIS, y_ticks=_QUARTERS)
+    return frame.axes(_time, _percent, _AXIS, "position in all data", y_ticks=_QUARTERS)
 
 
 def _time(value: float) -> str:

@@ -82,14 +82,14 @@
       area.remove();
     }
   };
-  const tsv = () => [...document.querySelectorAll(".criteria tr, .compared tr")]
+  const tsv = (button) => [...button.closest("details, section").querySelector("table").rows]
     .map((row) => [...row.cells].map((cell) => (cell.dataset.copy ?? cell.textContent).trim().replace(/\s+/g, " ")).join("\t"))
     .join("\n");
   const texts = { table: tsv, summary: () => document.getElementById("summary").textContent };
   for (const button of document.querySelectorAll("button[data-copy]")) {
     button.hidden = false;
     button.addEventListener("click", async () => {
-      const text = texts[button.dataset.copy]();
+      const text = texts[button.dataset.copy](button);
       await copied(text);
       button.dataset.copied = String(text.length);
       say("copied");

@@ -16,6 +16,8 @@ SIDES = {
     PROFILE: ("golden", "measured"),
     "matrix": ("buffered", "measured"),
 }
+# More candidates than that are not all named in a heading.
+_NAMED = 6
 OTHER_SIDES = ("reference", "measured")
 _ORDER = {"validity": 0, "intent": 1, "overlap": 2, "environment": 3, "preset": 4}
 
@@ -66,9 +68,15 @@ def sides(mode: str) -> tuple[str, str]:
 
 def heading(verdict: Verdict) -> str:
     """What was held against what: `again.jsonl against train.jsonl, mode paired`."""
-    names = ", ".join(str(side["name"]) for side in verdict.candidates)
+    names = _listed([str(side["name"]) for side in verdict.candidates])
     runs = verdict.golden.get("runs")
     return f"{names} against {verdict.golden['name']}{f' ({runs} runs)' if runs else ''}, mode {verdict.mode}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[: _NAMED - 2])} and {len(names) - _NAMED + 2} more runs"
 
 
 def counts(verdict: Verdict) -> str:

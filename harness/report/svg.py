@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from harness.report.markup import Markup, joined, number, tag
 
 # Small enough that its 12-unit text can be read where the whole is 360 pixels wide.
-WIDTH, HEIGHT = 480.0, 264.0
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 12.0, 40.0
+WIDTH, HEIGHT = 480.0, 282.0
+# On a phone its text is half as large again, so there is room above (what the y axis is) and below (numbers, what the x axis is).
+LEFT, RIGHT, TOP, BOTTOM = 60.0, 12.0, 30.0, 46.0
 _TICKS = 5
+# So few powers of ten on an axis do not tell what lies between them.
+_FEW, _DECIMAL = 2, 10.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,19 @@ class Scale:
         return (self._place(self.high) - self._place(self.low)) or 1.0
 
     def _powers(self, most: int) -> list[float]:
+        powers = self._whole_powers(most)
+        if len(powers) > _FEW or self.base != _DECIMAL:
+            return powers
+        # Within a decade or two the steps between powers are needed; within less than one, any round value.
+        lowest = math.floor(math.log10(self.low))
+        for nice in ((1, 2, 5), (1, 3)):
+            steps = [10.0**power * step for power in range(lowest, lowest + 4) for step in nice]
+            between = [step for step in steps if self.low * (1 - 1e-9) <= step <= self.high * (1 + 1e-9)]
+            if 1 < len(between) <= most:
+                return between
+        return self._rounds(most) if self.high < 10 * self.low else powers
+
+    def _whole_powers(self, most: int) -> list[float]:
         first = math.ceil(math.log(self.low, self.base) - 1e-9)
         last = math.floor(math.log(self.high, self.base) + 1e-9)
         step = max(1, math.ceil((last - first + 1) / most))
@@ -88,11 +104,12 @@ class Frame:
         x_text: Callable[[float], str],
         y_text: Callable[[float], str],
         x_label: str,
+        y_label: str,
         *,
         x_ticks: Sequence[float] | None = None,
         y_ticks: Sequence[float] | None = None,
     ) -> Markup:
-        """Grid, numbers and the label of the x axis."""
+        """Grid, numbers, what the x axis is below, and what the y axis is above."""
         floor = self.height - BOTTOM
         drawn: list[Markup] = []
         for value in self.y.ticks() if y_ticks is None else y_ticks:
@@ -104,10 +121,11 @@ class Frame:
             drawn.append(tag("line", class_="tick", x1=at, x2=at, y1=floor, y2=floor + 4))
             # What would stick out at the right is moved in.
             place, anchor = (WIDTH, "end") if at > WIDTH - 28 else (at, "middle")
-            drawn.append(tag("text", x_text(value), x=place, y=floor + 17, text_anchor=anchor))
+            drawn.append(tag("text", x_text(value), x=place, y=floor + 18, text_anchor=anchor))
         drawn.append(tag("line", class_="axis", x1=LEFT, x2=WIDTH - RIGHT, y1=floor, y2=floor))
         middle = (LEFT + WIDTH - RIGHT) / 2
-        drawn.append(tag("text", x_label, class_="label", x=middle, y=floor + 34, text_anchor="middle"))
+        drawn.append(tag("text", x_label, class_="label", x=middle, y=floor + 38, text_anchor="middle"))
+        drawn.append(tag("text", y_label, class_="label", x=0, y=TOP - 15))
         return joined(*drawn)
 
     def line(self, points: Sequence[tuple[float, float]], class_: str) -> Markup:

@@ -4,7 +4,9 @@ import http.server
 import json
 import shutil
 import threading
+from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from harness import cli, mutations
@@ -15,10 +17,14 @@ from harness.report import html
 from harness.report import json as json_report
 from harness.report.timeline import Timeline
 from harness.standard import Standard
+from harness.verdict import FactTable, Finding, Outcome, Verdict
 from tracekit import formats
 from tracekit.testing import training_trace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# A browser on a busy machine is slow; that says nothing about a page.
+PATIENCE_MS = 300_000
+UNFOLD = "document.querySelectorAll('details').forEach((fold) => { fold.open = true; })"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
 
@@ -27,30 +33,62 @@ def browser():
     """Headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        chromium = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE_MS
+        )
         yield chromium
         chromium.close()
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """A failed replay, and a run against a golden of five whose service times differ, each with its verdict."""
+    """Pages of every kind and outcome, each with its verdict (None where there is none)."""
     trace = training_trace(files=64, batch=16, wait_ns=1_000_000)
-    bad = mutations.shuffled(trace)
+    bad, empty = mutations.shuffled(trace), mutations.with_columns(trace, {}, np.arange(0))
+    short = mutations.with_columns(trace, {}, np.arange(9))
     runs = [training_trace(files=64, batch=16, seed=n, read_ns=200_000 + 9_000 * n) for n in range(5)]
-    verdicts = {
-        "paired": judge(trace, bad, names=("train.jsonl", "shuffled.jsonl")),
-        "repeat": judge_repeat(Standard("job@1", Envelope.of(runs)), [trace, runs[0]], ["a.jsonl", "b.jsonl"]),
-    }
-    lines = {
-        "paired": [Timeline.of("train.jsonl", [trace]), Timeline.of("shuffled.jsonl", [bad])],
-        "repeat": [Timeline.of("a.jsonl", [trace]), Timeline.of("b.jsonl", [runs[0]])],
+    golden = Standard("job@1", Envelope.of(runs))
+    made = {
+        "paired": (judge(trace, bad, names=("train.jsonl", "shuffled.jsonl")), [trace, bad]),
+        "pass": (judge(trace, trace, names=("train.jsonl", "again.jsonl")), [trace, trace]),
+        "inconclusive": (judge(short, short, names=("short.jsonl", "again.jsonl")), [short, short]),
+        "error": (judge(trace, empty, names=("train.jsonl", "empty.jsonl")), [trace, empty]),
+        "repeat": (judge_repeat(golden, [trace, runs[0]], ["a.jsonl", "b.jsonl"]), [trace, runs[0]]),
+        "matrix": (matrix(), []),
     }
     place = tmp_path_factory.mktemp("pages")
-    for name, verdict in verdicts.items():
-        text = html.render(verdict, lines[name], of_golden=name == "paired")
+    for name, (verdict, traces) in made.items():
+        names = [str(side["name"]) for side in (verdict.golden, *verdict.candidates)][-len(traces) :]
+        lines = [Timeline.of(called, [trace]) for called, trace in zip(names, traces, strict=False)]
+        text = html.render(verdict, lines, of_golden=name != "repeat")
         (place / f"{name}.html").write_text(text, encoding="utf-8")
-    return {name: (place / f"{name}.html", verdict) for name, verdict in verdicts.items()}
+    compare(trace, bad, place)
+    return {name: (place / f"{name}.html", verdict) for name, (verdict, _) in made.items()} | {
+        "compare": (place / "compare.html", None)
+    }
+
+
+def matrix():
+    """A cache matrix of five cells whose every criterion passes."""
+    found = [
+        Finding(f"slower.{name}", "environment", f"{name} is slower", Outcome.PASS, effect=15.0, effect_kind="ratio")
+        for name in ("cold", "direct")
+    ]
+    names = ("buffered", "cold", "random", "sequential", "direct")
+    cells = [
+        {"name": name, "ops": 260, "runs": 3, "median_mean_ns": 20_000.0 * place, "median_pages": 1_000.0, "median_before": 0.0, "median_after": 800.0}
+        for place, name in enumerate(names, 1)
+    ]  # fmt: skip
+    table = FactTable("cells", ("cell", "runs", "read mean"), [(name, "3", "20 µs") for name in names])
+    return Verdict("matrix", {"name": "train.jsonl", "ops": 260}, cells, found, tables=[table], notes=["a note"])
+
+
+def compare(one, other, place):
+    """The page of `harness compare --html`."""
+    formats.save(one, str(place / "a.jsonl"))
+    formats.save(other, str(place / "b.jsonl"))
+    paths = [str(place / name) for name in ("a.jsonl", "b.jsonl", "compare.html")]
+    assert cli.main(["compare", *paths[:2], "--html", paths[2]]) == 0
 
 
 @pytest.fixture
@@ -61,6 +99,7 @@ def opened(browser, pages):
     def open_page(name="paired", width=1280, **options):
         context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
         contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text))
@@ -75,42 +114,74 @@ def opened(browser, pages):
     assert [url for url in asked if not url.startswith("file:")] == []
 
 
+ALL = [
+    (name, width, scheme)
+    for name in ("paired", "pass", "inconclusive", "error", "repeat", "matrix", "compare")
+    for width in (320, 390, 768, 1280)
+    for scheme in ("light", "dark")
+]
+# Every kind of page once, every outcome, each width and theme several times; the rest of them are looked at in the long run.
+SOME = {
+    ("paired", 390, "light"), ("paired", 1280, "dark"), ("pass", 1280, "light"), ("inconclusive", 390, "dark"), ("error", 320, "light"),
+    ("repeat", 390, "dark"), ("repeat", 1280, "light"), ("matrix", 768, "dark"), ("compare", 390, "light"),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("name", "width", "scheme"),
-    [("paired", 390, "light"), ("paired", 1280, "dark"), ("repeat", 390, "dark"), ("repeat", 1280, "light")],
+    ("name", "width", "scheme"), [one if one in SOME else pytest.param(*one, marks=pytest.mark.long) for one in ALL]
 )
 def test_axe_finds_nothing(opened, name, width, scheme):
-    """Contrast, names, roles and order: no violation, with all folds open, in both themes, on a phone and on a laptop."""
+    """Contrast, names, roles, landmarks and order: no violation, with all folds open, whatever the page, theme and width."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core comes with it").Axe()
     page = opened(name, width, color_scheme=scheme)
-    page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
+    page.evaluate(UNFOLD)
     found = axe.run(page).response
     assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
     # An engine that looked at nothing would find nothing.
-    assert {"color-contrast", "button-name", "svg-img-alt"} <= {one["id"] for one in found["passes"]}
+    assert {"color-contrast", "button-name", "svg-img-alt", "heading-order"} <= {one["id"] for one in found["passes"]}
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_two_sides_without_a_verdict_are_a_page_too(browser, tmp_path):
-    """`harness compare --html`: it works under the same policy, axe finds nothing, and the table sorts."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core comes with it").Axe()
-    trace = training_trace(files=32, batch=8)
-    formats.save(trace, "a.jsonl")
-    formats.save(mutations.shuffled(trace), "b.jsonl")
-    assert cli.main(["compare", "a.jsonl", "b.jsonl", "--html", "c.html"]) == 0
-    page = browser.new_page(viewport={"width": 390, "height": 900})
-    wrong = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto((tmp_path / "c.html").as_uri())
-    found = axe.run(page).response
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+def test_the_outcomes_are_what_their_pages_are_for(pages):
+    """The pages above show each of the four outcomes."""
+    words = {name: verdict.outcome.value for name, (_, verdict) in pages.items() if verdict is not None}
+    assert words["paired"] == "FAIL"
+    assert words["pass"] == words["matrix"] == "PASS"
+    assert (words["inconclusive"], words["error"]) == ("INCONCLUSIVE", "ERROR")
+
+
+def test_two_sides_without_a_verdict_are_a_page_too(opened):
+    """`harness compare --html`: pictures of both sides, and a table that sorts."""
+    page = opened("compare", 390)
     page.get_by_role("columnheader", name="criterion").get_by_role("button").click()
     names = page.locator(".compared tbody td:first-child").all_inner_texts()
     assert names == sorted(names)
     assert len(names) > 10
     assert page.locator("figure svg").count() >= 8
-    assert wrong == []
-    page.close()
+
+
+@pytest.mark.parametrize("name", ["paired", "repeat", "matrix", "compare"])
+def test_headings_and_pictures_speak_to_those_who_do_not_see_them(opened, name):
+    """One heading of the first rank, no rank left out, every section in the list at the top, and figures in every picture's words."""
+    page = opened(name)
+    ranks = page.locator("h1, h2, h3").evaluate_all("(all) => all.map((one) => Number(one.tagName[1]))")
+    assert ranks[0] == 1
+    assert ranks.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(ranks))
+    assert page.locator("nav a").all_inner_texts() == page.locator("h2").all_inner_texts()
+    words = page.locator("figure svg").evaluate_all("(all) => all.map((one) => one.getAttribute('aria-label'))")
+    assert words
+    assert all(any(letter.isdigit() for letter in text) for text in words)
+
+
+def test_a_reason_leads_to_its_criterion(opened):
+    """The link of a reason brings the line of its criterion into the window; so do the links to the sections."""
+    page = opened("paired")
+    for link in (".reasons a >> nth=0", "nav a >> nth=-1"):
+        page.locator(link).click()
+        assert page.evaluate("location.hash.length") > 1
+        place = "document.getElementById(decodeURIComponent(location.hash.slice(1))).getBoundingClientRect()"
+        assert page.evaluate(f"{place}.bottom > 0 && {place}.top < innerHeight")
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1000])
@@ -157,11 +228,13 @@ def test_tables_are_sorted_by_a_click_and_by_a_key(opened):
     assert "sorted by measured, descending" in page.locator("#said").inner_text()
 
 
-def test_everything_that_can_be_clicked_can_be_reached_by_keyboard(opened):
+@pytest.mark.parametrize("width", [390, 1280])
+def test_everything_that_can_be_clicked_can_be_reached_by_keyboard(opened, width):
     """Tab goes through every button, fold and link once, in the order of the page, and shows where it is."""
-    page = opened("repeat")
+    page = opened("repeat", width)
+    page.evaluate(UNFOLD)
     wanted = page.evaluate(
-        "[...document.querySelectorAll('button, summary, a[href]')].filter((one) => !one.hidden).length"
+        "[...document.querySelectorAll('button, summary, a[href]')].filter((one) => one.checkVisibility()).length"
     )
     reached = set()
     for _ in range(wanted):
@@ -207,6 +280,13 @@ def test_figures_can_be_copied(opened, pages, browser):
     lines = page.evaluate("navigator.clipboard.readText()").splitlines()
     assert len(lines) == 1 + len(verdict.findings)
     assert {line.count("\t") for line in lines} == {6}
+    page.evaluate(UNFOLD)
+    copy = page.get_by_role("button", name="Copy table: Service times")
+    copy.click()
+    page.locator("details button[data-copied]").wait_for()
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert lines[0] == "percentile\trecording\treplay"
+    assert lines[4] == "p50\t200 µs\t200 µs"
 
 
 def test_it_prints(opened):

@@ -4,6 +4,8 @@ import json
 import re
 from dataclasses import replace
 from html import unescape
+from importlib import resources
+from itertools import combinations
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -13,14 +15,14 @@ from harness import mutations
 from harness.envelope import Envelope
 from harness.paired import judge
 from harness.repeat import judge as judge_repeat
-from harness.report import distributions, html, junit, markdown, outputs, rows, runtorun
+from harness.report import cellbars, distributions, html, junit, markdown, outputs, rows, runtorun
 from harness.report import json as json_report
 from harness.report.distributions import Curves
 from harness.report.markup import Markup, tag
 from harness.report.svg import Frame, Scale, _thinned
 from harness.report.timeline import Timeline
 from harness.standard import Standard
-from harness.verdict import Finding, Histogram, Outcome, RunByRun, Verdict
+from harness.verdict import FactTable, Finding, Histogram, Outcome, RunByRun, Verdict
 from tracekit.errors import OutputExistsError, UsageError
 from tracekit.testing import training_trace
 from tracekit.trace import StringTable, Trace
@@ -199,7 +201,7 @@ def test_tiny_traces_are_drawn(trace, count):
     tiny = replace_ops(trace, count)
     text = page_of(judge(tiny, tiny, names=("a", "b")), Timeline.of("b", [tiny]))
     assert "nan" not in text.lower().replace("nano", "")
-    assert 'viewBox="0 0 480 264"' in text
+    assert 'viewBox="0 0 480 282"' in text
 
 
 # -- pieces of pictures ------------------------------------------------------------------------------------------------
@@ -220,7 +222,7 @@ def test_ticks_are_round_and_inside(low, high):
     assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
 
 
-@pytest.mark.parametrize(("low", "high", "base"), [(1, 1_000_000, 10), (512, 4_194_304, 2), (3, 20, 10)])
+@pytest.mark.parametrize(("low", "high", "base"), [(1, 1_000_000, 10), (512, 4_194_304, 2), (8192, 32_768, 2)])
 def test_logarithmic_ticks_are_powers(low, high, base):
     """Powers of the base, none outside."""
     ticks = Scale(low, high, 0, 100, base).ticks()
@@ -228,6 +230,20 @@ def test_logarithmic_ticks_are_powers(low, high, base):
     for tick in ticks:
         assert low <= tick <= high
         assert np.isclose(np.log(tick) / np.log(base), round(np.log(tick) / np.log(base)))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (3, 20, [5, 10, 20]),
+        (310, 390, [320, 340, 360, 380]),
+        (40, 4_000, [100, 300, 1_000, 3_000]),
+        (1, 100_000, [1, 100, 10_000]),
+    ],
+)
+def test_an_axis_of_a_decade_or_two_has_ticks_between_its_powers(low, high, ticks):
+    """Two numbers on a logarithmic axis do not tell what lies between them; from three powers on they do."""
+    assert Scale(low, high, 0, 100, 10).ticks() == pytest.approx(ticks)
 
 
 def test_thinning_keeps_peaks():
@@ -244,8 +260,8 @@ def test_thinning_keeps_peaks():
 def test_a_frame_puts_values_where_they_belong():
     """The ends of the axes are the ends of the area; what lies beyond is put on the edge."""
     frame = Frame.of((0, 10), (0, 1))
-    assert (frame.x(0), frame.x(10), frame.x(99)) == (58, 468, 468)
-    assert (frame.y(0), frame.y(1)) == (224, 12)
+    assert (frame.x(0), frame.x(10), frame.x(99)) == (60, 468, 468)
+    assert (frame.y(0), frame.y(1)) == (236, 30)
 
 
 def test_the_mark_is_at_the_largest_gap():
@@ -264,6 +280,18 @@ def test_percentiles_end_where_no_op_is_left():
     assert line[0] == (1.0, 100.0)
     assert line[-1] == (pytest.approx(100), 199.0)
     assert [value for _, value in line] == sorted(value for _, value in line)
+
+
+def test_percentiles_of_times_that_are_all_alike_are_a_level_line():
+    """One value has every percentile: a line from end to end, not a point that nobody sees."""
+    shares = Histogram("latency", "ns", [400_000], [400_001], [1.0], [1.0])
+    drawn = distributions.spectrum(shares, ("a", "b"))
+    lines = re.findall(r'class="line (golden|candidate)" d="M([0-9.]+) ([0-9.]+)L([0-9.]+) ([0-9.]+)"', drawn)
+    assert [line[0] for line in lines] == ["golden", "candidate"]
+    for _, left, top, right, low in lines:
+        assert (float(left), float(right)) == (60, 468)
+        assert top == low
+    assert "p50 400 µs and 400 µs" in drawn
 
 
 def test_every_distribution_of_a_verdict_can_be_drawn(shuffled):
@@ -298,16 +326,99 @@ def test_run_to_run_keeps_every_dot_inside(repeated):
         assert all(12 <= place <= 468 for place in places)
 
 
+def test_many_runs_are_not_all_named_in_the_heading():
+    """Six are, of twenty the first four and how many more there are; what was compared has all of them."""
+    runs = [{"name": f"run{number}.jsonl"} for number in range(20)]
+    given = Verdict("repeat", {"name": "job@1", "runs": 10}, runs, [finding(Outcome.PASS)])
+    named = "run0.jsonl, run1.jsonl, run2.jsonl, run3.jsonl and 16 more runs against job@1 (10 runs), mode repeat"
+    assert rows.heading(given) == named
+    assert rows.heading(replace(given, candidates=runs[:6])).count("run") == 7
+    assert "<dd>run19.jsonl</dd>" in page_of(given)
+
+
+def test_a_criterion_that_speaks_twice_has_one_address():
+    """Several traces may be wrong in the same way: each reason leads to the criterion, and no id is there twice."""
+    errors = [finding(Outcome.ERROR, "valid.empty", reason=f"run{number} is empty") for number in range(2)]
+    text = page_of(verdict(*errors, finding(Outcome.PASS)))
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert text.count('href="#criterion-valid.empty"') == 2
+    targets = re.findall(r' href="#([^"]+)"', text)
+    assert set(targets) <= set(ids)
+
+
+def test_a_comparison_shows_no_bands(shuffled):
+    """Where nothing is judged the curves have no tolerance around them, nor a caption that speaks of one."""
+    facts = FactTable("differences", ("criterion", "A", "B"), [("size.mean", "1 KiB", "2 KiB")])
+    text = html.comparison(("a", "b"), facts, shuffled.histograms, [], [], "{}")
+    assert 'class="band"' not in text
+    assert "shaded" not in text
+    assert 'class="band"' in page_of(shuffled)
+
+
+def test_the_cells_of_a_matrix_are_drawn():
+    """A bar a cell for the time, two for the pages in memory; a cell that does not tell is left out."""
+    cells = [
+        {"name": name, "median_mean_ns": time, "median_pages": 100.0, "median_before": before, "median_after": 80.0}
+        for name, time, before in (("buffered", 20_000.0, 100.0), ("cold", 300_000.0, 0.0), ("direct", None, None))
+    ]
+    times, pages = cellbars.service(cells), cellbars.resident(cells)
+    widths = [float(width) for width in re.findall(r' width="([0-9.]+)"', times)]
+    assert widths == [pytest.approx(widths[1] / 15, abs=0.1), pytest.approx(302)]
+    assert times.count("<rect") == 2
+    assert pages.count("<rect") == 4
+    assert "cold 0% → 80%" in pages
+    assert cellbars.service([{"name": "cold"}]) is cellbars.resident([{"name": "cold"}]) is None
+
+
+# What is seen by somebody who lacks one kind of cone (Machado, Oliveira and Fernandes 2009, severity 1), in linear RGB.
+EYES = {
+    "all cones": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(colour):
+    """A colour of the style sheet in linear RGB."""
+    shares = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+
+
+def lab(light):
+    """Linear RGB in CIE L*a*b*, where distances are about as they are seen."""
+    x, y, z = np.cbrt(np.clip(TO_XYZ @ np.clip(light, 0, 1) / [0.9505, 1, 1.089], 0.008856, None))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eye", EYES)
+@pytest.mark.parametrize("theme", [0, 1, 2], ids=["light", "dark by the system", "dark by choice"])
+def test_colours_can_be_told_apart_by_every_eye(theme, eye):
+    """Any two of the six colours of streams are 20 apart or more (2 is what one just notices), and 3:1 from their ground."""
+    styles = resources.files("harness.report").joinpath("page.css").read_text()
+    block = re.findall(r"color-scheme: (?:light|dark);\n(.*?)\}", styles, re.DOTALL)[theme]
+    named = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6});", block))
+    colours = [named[f"s{number}"] for number in range(6)]
+    assert colours[:2] == [named["golden"], named["candidate"]]
+    seen = [lab(np.array(EYES[eye]) @ linear(colour)) for colour in colours]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > 20
+    luminance = [float(TO_XYZ[1] @ linear(colour)) + 0.05 for colour in [*colours, named["panel"]]]
+    assert all(max(one / luminance[-1], luminance[-1] / one) >= 3 for one in luminance[:-1])
+
+
 # -- outputs -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_page_of_a_million_ops_is_as_large_as_one_of_many(trace):
-    """Forty pieces of 25,000 ops over 100,000 files, none of them kept: the page stays far below 2 MB."""
+@pytest.mark.parametrize("number", [40, pytest.param(400, marks=pytest.mark.long)], ids=["1 M ops", "10 M ops"])
+def test_a_page_of_a_long_trace_stays_small(trace, number):
+    """Pieces of 25,000 ops over 100,000 files, none of them kept: the page stays far below 2 MB."""
     count, files = 25_000, 100_000
 
     def pieces():
         uris = StringTable([f"/f{number}" for number in range(files)])
-        for piece in range(40):
+        for piece in range(number):
             place = np.arange(count) + piece * count
             columns = {
                 "uri": (place * 7 % files).astype(np.int32), "offset": place * 4096, "len": np.full(count, 4096),
@@ -318,7 +429,7 @@ def test_a_page_of_a_million_ops_is_as_large_as_one_of_many(trace):
 
     line = Timeline.of("long.jsonl", pieces())
     page = html.render(judge(trace, trace, names=("a", "b")), [line])
-    assert line.ops == 1_000_000
+    assert line.ops == 25_000 * number
     assert len(page.encode()) < 1_000_000
 
 
