@@ -134,7 +134,7 @@ def perform(args: argparse.Namespace, ranks: int, drive: Driver) -> int:
     """
     _check(args)
     with tempfile.TemporaryDirectory(prefix="tracekit-run-") as scratch:
-        work = _limited(args, _found(args, scratch))
+        work = _limited(args, _found(args, scratch, ranks))
         told, table = all_runs(args, work, Ranks(ranks, scratch, drive))
     norms = None if args.norms is None else told["violations"]
     _show(args, told, table, norms)
@@ -172,7 +172,7 @@ def _check(args: argparse.Namespace) -> None:
 # -- what is run ----------------------------------------------------------------------------------------------------------
 
 
-def _found(args: argparse.Namespace, scratch: str) -> Work:
+def _found(args: argparse.Namespace, scratch: str, ranks: int) -> Work:
     """The job that the arguments name, with its data."""
     from tracekit.workload import custom, profiles
 
@@ -192,7 +192,7 @@ def _found(args: argparse.Namespace, scratch: str) -> Work:
     path = named[0]
     if args.dlio_config is None and os.path.isfile(path) and custom.is_custom(path):
         return _of_own(args, custom.load(path), scratch)
-    return _of_dlio(args, path)
+    return _of_dlio(args, path, ranks)
 
 
 def _of_own(args: argparse.Namespace, said: Custom, scratch: str) -> Work:
@@ -242,7 +242,7 @@ def _of_options(args: argparse.Namespace, said: Custom, uri: str | None) -> Work
     return Work(_with(args, said, job), None, train)
 
 
-def _of_dlio(args: argparse.Namespace, path: str) -> Work:
+def _of_dlio(args: argparse.Namespace, path: str, ranks: int) -> Work:
     from tracekit.workload import dlio, run
     from tracekit.workload.dlio import shipped
 
@@ -257,8 +257,14 @@ def _of_dlio(args: argparse.Namespace, path: str) -> Work:
         if job.checkpoint is None:
             raise UsageError(f"{path} writes no checkpoints (workflow.checkpoint is off)", "set ++workload.workflow.checkpoint=True, or leave --checkpoint out")  # fmt: skip
         job = replace(job, checkpoint=replace(job.checkpoint, uri=args.checkpoint))
-    train, evaluate = run.of_job(job)
-    return Work(_with(args, Custom(), job), None, train, evaluate)
+    train, evaluate = dlio.made_up(job.data) if dlio.is_synthetic(job) else run.of_job(job)
+    job = _with(args, Custom(), job)
+    if asked := sorted(set(_options(args.option)) & _IDLE):
+        console.say(f"files are read by the loader's own requests, as {asked[0]} was asked for")
+        return Work(job, None, train, evaluate)
+    read = dlio.reading(job, train, evaluate, ranks)
+    console.say(read.how)
+    return Work(read.job, read.shape, train, evaluate, read.train, read.evaluate)
 
 
 def _with(args: argparse.Namespace, said: Custom, job: Job) -> Job:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tracekit.workload.dataset import Dataset
     from tracekit.workload.drive import Plan, Result
     from tracekit.workload.job import Job
+    from tracekit.workload.readers import Reader
     from tracekit.workload.shape import Shape
 
     Driver = Callable[[argparse.Namespace, Sequence[Plan], str], Sequence[Result]]
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be run."""
+    """What is to be run; the readers say by which requests samples are read, where their format decides that."""
 
     job: Job
     shape: Shape | None
     train: Dataset
     evaluate: Dataset | None = None
+    reader: Reader | None = None
+    evaluate_reader: Reader | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def _plans(args: argparse.Namespace, work: Work, ranks: Ranks) -> list[Plan]:
     whole = Plan(
         work.job, Listing.of(uri, work.train), None if work.evaluate is None else Listing.of(uri, work.evaluate),
         work.shape, "direct" if work.train.scheme == "direct" else policy, args.max_steps, per_host=args.ranks_per_host,
+        reader=work.reader, evaluate_reader=work.evaluate_reader,
     )  # fmt: skip
     run.check_checkpoints(whole, ranks.count)
     shifts = whole.job.checkpoint is not None and whole.job.checkpoint.settings.get("recovery_rank_shift")

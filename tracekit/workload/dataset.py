@@ -75,6 +75,12 @@ class Dataset:
         place = self.places[file]
         return file_uri(place, self.scheme or "file") if self.storage.local and "://" not in place else place
 
+    def beside(self, files: Sequence[tuple[str, int]]) -> Dataset:
+        """The same samples, with files after theirs that hold none: (place, size) each."""
+        places = [*self.places, *(place for place, _ in files)]
+        sizes = np.concatenate([self.sizes, np.asarray([size for _, size in files], np.int64)])
+        return Dataset(self.storage, places, sizes, self.file, self.offset, self.length, self.scheme)
+
     def records(self, record_bytes: int) -> Dataset:
         """The same files cut into samples of `record_bytes`; what is left at a file's end is no sample.
 

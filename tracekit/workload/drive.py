@@ -28,8 +28,9 @@ from tracekit.workload.checkpoint import Moved
 from tracekit.workload.compute import Pace
 from tracekit.workload.dataset import Dataset
 from tracekit.workload.imitate import Step, imitate
-from tracekit.workload.job import Job, Train
+from tracekit.workload.job import Evaluate, Job, Train
 from tracekit.workload.loader import Loader
+from tracekit.workload.readers import Reader
 from tracekit.workload.rendezvous import LeftError, Line, Meeting, conduct
 from tracekit.workload.shape import Shape
 
@@ -96,6 +97,8 @@ class Plan:
         ranks: How many there are.
         result: The file for what came of it.
         per_host: Ranks of a host; 0 for all of them.
+        reader: By which requests each training sample is read, where its format decides that.
+        evaluate_reader: The same for evaluation.
     """
 
     job: Job
@@ -108,6 +111,8 @@ class Plan:
     ranks: int = 1
     result: str = ""
     per_host: int = 0
+    reader: Reader | None = None
+    evaluate_reader: Reader | None = None
 
 
 @dataclass
@@ -226,7 +231,7 @@ def _passes(plan: Plan, train: Train) -> Iterator[Generator[Step]]:
     """The steps of each epoch, so that none is read for before the evaluation is over; a framework's, which may read on, in one."""
     dataset = plan.train.dataset()
     if plan.shape is not None:
-        yield imitate(plan.job, plan.shape, dataset, plan.policy)
+        yield imitate(plan.job, plan.shape, dataset, plan.policy, plan.reader)
         return
     decode = train.preprocess_seconds
     decode_or_none = decode if decode.varies or decode.mean else None
@@ -261,12 +266,25 @@ class _Evaluation:
         since = epoch + 1 - asked.first_epoch
         if since < 0 or since % max(asked.every_epochs, 1):
             return
-        if self._loader is None:
-            options = replace(plan.job.loader, batch_size=asked.batch_size, page_cache_mode=plan.policy)
-            self._loader = Loader(plan.evaluate.dataset(), options)
         pace = Pace(asked.compute_seconds, np.random.default_rng([plan.job.loader.seed, plan.rank, 2, epoch]))
-        steps = (Step(epoch, len(batch), batch.bytes, batch.io_s, batch.decode_s) for batch in self._loader)
+        steps = self._loaded(asked, plan.evaluate, epoch) if plan.shape is None else self._imitated(asked, plan.evaluate, plan.shape, epoch)  # fmt: skip
         yield from _phase(EVALUATE, steps, pace)
+
+    def _loaded(self, asked: Evaluate, listing: Listing, epoch: int) -> Iterator[Step]:
+        if self._loader is None:
+            options = replace(self._plan.job.loader, batch_size=asked.batch_size, page_cache_mode=self._plan.policy)
+            self._loader = Loader(listing.dataset(), options)
+        for batch in self._loader:
+            yield Step(epoch, len(batch), batch.bytes, batch.io_s, batch.decode_s)
+
+    def _imitated(self, asked: Evaluate, listing: Listing, shape: Shape, epoch: int) -> Iterator[Step]:
+        plan = self._plan
+        assert plan.job.train is not None
+        train = replace(plan.job.train, epochs=1, batch_size=asked.batch_size)
+        job = replace(plan.job, train=train, loader=replace(plan.job.loader, batch_size=asked.batch_size))
+        with closing(imitate(job, shape, listing.dataset(), plan.policy, plan.evaluate_reader, epoch)) as steps:
+            for step in steps:
+                yield replace(step, epoch=epoch)
 
 
 def _least(*limits: int | None) -> int | None:

@@ -26,6 +26,8 @@ from tracekit.workload.dataset import Dataset
 from tracekit.workload.job import Job
 from tracekit.workload.lanes import Dealt, Item, Lane, passes
 from tracekit.workload.options import DIRECT_BYTES
+from tracekit.workload.readers import Reader
+from tracekit.workload.readers.registry import Requests
 from tracekit.workload.shape import Shape
 
 # Parts that one call takes (IOV_MAX), and the least that memory for requests is.
@@ -52,7 +54,9 @@ class Step:
     decode_s: float = 0.0
 
 
-def imitate(job: Job, shape: Shape, dataset: Dataset, policy: str = "default") -> Generator[Step]:
+def imitate(
+    job: Job, shape: Shape, dataset: Dataset, policy: str = "default", reader: Reader | None = None, epoch: int = 0
+) -> Generator[Step]:
     """Read a data set as a framework does; a step for each batch, when it is there.
 
     Args:
@@ -60,10 +64,14 @@ def imitate(job: Job, shape: Shape, dataset: Dataset, policy: str = "default") -
         shape: The framework's requests.
         dataset: What is read.
         policy: The page cache: `default`, `random`, `sequential` or `direct`.
+        reader: By which requests each sample is read, where its format decides that and not the shape.
+        epoch: What the first pass is called in a recording.
 
     Raises:
         CannotRunError: If something cannot be read.
     """
+    if reader is not None and reader.beside:
+        dataset = dataset.beside(reader.beside)
     with ExitStack() as opened:
         try:
             _look(shape, dataset, opened)
@@ -72,8 +80,8 @@ def imitate(job: Job, shape: Shape, dataset: Dataset, policy: str = "default") -
                 f"{error.filename or dataset.uri(0)} cannot be read: {error.strerror}",
                 "check that it is there and may be read",
             ) from None
-        for dealt in passes(job, shape, dataset):
-            yield from _Readers(job, shape, dataset, policy, dealt).steps_in_turn()
+        for dealt in passes(job, shape, dataset, reader):
+            yield from _Readers(job, shape, dataset, policy, dealt, epoch).steps_in_turn()
 
 
 def _look(shape: Shape, dataset: Dataset, opened: ExitStack) -> None:
@@ -105,17 +113,19 @@ class _Progress:
 class _Readers:
     """The threads of one pass."""
 
-    def __init__(self, job: Job, shape: Shape, dataset: Dataset, policy: str, dealt: Dealt) -> None:
+    def __init__(
+        self, job: Job, shape: Shape, dataset: Dataset, policy: str, dealt: Dealt, first_epoch: int = 0
+    ) -> None:
         assert job.train is not None
         self.shape, self.dataset, self.policy, self.dealt = shape, dataset, policy, dealt
         self.changed = threading.Condition()
         self.progress = [_Progress(done=[False] * len(lane.items)) for lane in dealt.lanes]
         self.steps = [Step(epoch) for epoch, _ in dealt.batches]
-        epoch = dealt.batches[0][0] if dealt.tagged and dealt.batches else -1
+        epoch = first_epoch + dealt.batches[0][0] if dealt.tagged and dealt.batches else -1
         self.feed = tracekit.feed(min(epoch, 0) if shape.anew else epoch)
         self.decode = job.train.preprocess_seconds
         self.seed, self.batch_size = job.loader.seed, job.loader.batch_size
-        self.largest = _largest(dealt.lanes, shape)
+        self.largest = _largest(dealt.lanes, shape, dataset)
         self.share = job.loader.max_bytes_in_flight // max(1, len(dealt.lanes) * shape.threads)
         self.failed: BaseException | None = None
         self.closed = False
@@ -205,8 +215,8 @@ class _Readers:
         with marked:
             moved = handles.read(item, buffer)
         read = time.monotonic()
-        decoded = pace.spend()
-        self._note(lane, number, item, Step(0, 1, moved, read - begun, decoded))
+        decoded = pace.spend() if item.samples else 0.0
+        self._note(lane, number, item, Step(0, item.samples, moved, read - begun, decoded))
 
     def _note(self, lane: Lane, number: int, item: Item, done: Step) -> None:
         progress = self.progress[lane.worker]
@@ -237,8 +247,13 @@ def _buffer(largest: int, share: int) -> Buffer:
         ) from None
 
 
-def _largest(lanes: Sequence[Lane], shape: Shape) -> int:
-    sizes = (length for lane in lanes for item in lane.items for _, length in item.requests)
+def _largest(lanes: Sequence[Lane], shape: Shape, dataset: Dataset) -> int:
+    items = (item for lane in lanes for item in lane.items)
+    # Requests that are worked out when they are made are not worked out for this: no larger than their file they are.
+    sizes = (
+        int(dataset.sizes[item.file]) if isinstance(item.requests, Requests) else max((length for _, length in item.requests), default=0)
+        for item in items
+    )  # fmt: skip
     return max(shape.index, max(sizes, default=0))
 
 
@@ -254,6 +269,8 @@ class _Handles:
     def read(self, item: Item, buffer: Buffer) -> int:
         """Do what an item asks for; the bytes that came (errors: CannotRunError)."""
         dataset = self._readers.dataset
+        if not item.requests and not item.opens and not item.closes:
+            return 0
         try:
             handle = self._of(item, buffer)
             moved = sum(_read(handle, offset, length, buffer, dataset, item.file) for offset, length in item.requests)

@@ -137,6 +137,7 @@ class Job:
         au_target: The accelerator utilisation that is asked for, 0 to 1; None for none.
         exclude_start_steps: First steps of an epoch that are left out of utilisation.
         exclude_end_steps: Last steps that are.
+        data_loader: Whose loader reads, as DLIO names it: `pytorch`, `tensorflow`, ...; empty where nobody says.
     """
 
     name: str
@@ -151,3 +152,4 @@ class Job:
     au_target: float | None = None
     exclude_start_steps: int = 1
     exclude_end_steps: int = 0
+    data_loader: str = ""

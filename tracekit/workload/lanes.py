@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tracekit.workload.dataset import Dataset
 from tracekit.workload.job import Job
 from tracekit.workload.order import order
+from tracekit.workload.readers import Reader
 from tracekit.workload.shape import Request, Shape
 
 Ints = NDArray[np.int64]
@@ -32,6 +33,7 @@ class Item:
         opens: Whether the file is opened before.
         closes: Whether it is closed afterwards.
         batch: The batch of the pass it is read for; -1 where nobody knows.
+        samples: How many samples it makes: none where an index is read.
     """
 
     sample: int
@@ -40,6 +42,7 @@ class Item:
     opens: bool
     closes: bool
     batch: int = -1
+    samples: int = 1
 
 
 @dataclass
@@ -74,18 +77,25 @@ class Dealt:
     tagged: bool
 
 
-def passes(job: Job, shape: Shape, dataset: Dataset) -> Iterator[Dealt]:
-    """The lanes of each epoch, or once of all epochs together where workers go on from one to the next."""
+def passes(job: Job, shape: Shape, dataset: Dataset, reader: Reader | None = None) -> Iterator[Dealt]:
+    """The lanes of each epoch, or once of all epochs together where workers go on from one to the next.
+
+    Args:
+        job: Batches, workers and seeds.
+        shape: The framework's requests.
+        dataset: What is read; files that are read beside it come last among its files.
+        reader: By which requests each sample is read, where its format decides that.
+    """
     assert job.train is not None
     epochs = range(job.train.epochs)
     for some in [list(epochs)] if shape.across else [[epoch] for epoch in epochs]:
         if shape.unit == "stream":
             yield _streams(job, shape, dataset, some)
         else:
-            yield _samples(job, shape, dataset, some)
+            yield _samples(job, shape, dataset, some, reader)
 
 
-def _samples(job: Job, shape: Shape, dataset: Dataset, epochs: Sequence[int]) -> Dealt:
+def _samples(job: Job, shape: Shape, dataset: Dataset, epochs: Sequence[int], reader: Reader | None) -> Dealt:
     """Batches of samples that are read by themselves, dealt to the workers in turn."""
     assert job.train is not None
     workers, size = max(job.loader.num_workers, 1), job.loader.batch_size
@@ -93,10 +103,13 @@ def _samples(job: Job, shape: Shape, dataset: Dataset, epochs: Sequence[int]) ->
     batches: list[tuple[int, list[tuple[int, int]]]] = []
     for epoch in epochs:
         indices = _order(job, len(dataset), epoch, shuffled=job.train.shuffle_samples)
+        readers = [_Samples(shape, dataset, epoch, reader) for _ in lanes]
+        for lane in lanes:
+            lane.items += readers[lane.worker].indices(indices, len(batches) + lane.worker)
         for first in range(0, _whole(len(indices), size, drop=job.loader.drop_last), size):
             lane, number = lanes[len(batches) % workers], len(batches)
             for sample in indices[first : first + size]:
-                lane.items.append(_single(shape, dataset, int(sample), number, epoch))
+                lane.items.append(readers[lane.worker].item(int(sample), number))
             lane.needs.append(len(lane.items))
             batches.append((epoch, [(lane.worker, len(lane.needs) - 1)]))
     for lane in lanes:
@@ -115,14 +128,60 @@ def _whole(count: int, size: int, *, drop: bool) -> int:
     return count // size * size if drop else count
 
 
-def _single(shape: Shape, dataset: Dataset, sample: int, batch: int, epoch: int) -> Item:
-    file = int(dataset.file[sample])
-    offset, length = int(dataset.offset[sample]), int(dataset.length[sample])
-    if shape.unit == "record":
-        return Item(sample, file, ((offset, length),), opens=False, closes=False, batch=batch)
-    seed = epoch * len(dataset) + sample
-    requests = [(offset + at, size) for at, size in shape.requests(length, seed)]
-    return Item(sample, file, requests, opens=True, closes=True, batch=batch)
+class _Samples:
+    """What one worker does for each sample.
+
+    Args:
+        shape: The framework's requests.
+        dataset: What is read.
+        epoch: The pass.
+        reader: By which requests each sample is read; None where the shape says it.
+    """
+
+    def __init__(self, shape: Shape, dataset: Dataset, epoch: int, reader: Reader | None) -> None:
+        self._shape, self._dataset, self._epoch, self._reader = shape, dataset, epoch, reader
+        self._held = None if reader is None else reader.held
+        self._last: Item | None = None
+
+    def indices(self, samples: Ints, batch: int) -> list[Item]:
+        """What comes before the first sample: the indices of all files that these samples are in."""
+        reader, sizes = self._reader, self._dataset.sizes
+        if reader is None or not reader.beside:
+            return []
+        first = len(self._dataset.places) - len(reader.beside)
+        each = len(reader.beside) // first
+        files = np.unique(self._dataset.file[samples])
+        return [
+            Item(-1, number, reader.index(int(sizes[number])), opens=True, closes=True, batch=batch, samples=0)
+            for file in files
+            for number in range(first + int(file) * each, first + (int(file) + 1) * each)
+        ]
+
+    def item(self, sample: int, batch: int) -> Item:
+        """What is done for a sample of a batch."""
+        file = int(self._dataset.file[sample])
+        offset, length = int(self._dataset.offset[sample]), int(self._dataset.length[sample])
+        if self._reader is not None:
+            return self._of_format(self._reader, sample, file, batch)
+        if self._shape.unit == "record":
+            return Item(sample, file, ((offset, length),), opens=False, closes=False, batch=batch)
+        seed = self._epoch * len(self._dataset) + sample
+        requests = [(offset + at, size) for at, size in self._shape.requests(length, seed)]
+        return Item(sample, file, requests, opens=True, closes=True, batch=batch)
+
+    def _of_format(self, reader: Reader, sample: int, file: int, batch: int) -> Item:
+        size = int(self._dataset.sizes[file])
+        if self._held is None:
+            asked = reader.requests(file, size, sample)
+            return Item(sample, file, asked, opens=reader.opens, closes=reader.opens, batch=batch)
+        lacking = reader.lacking(self._held, file, size, sample)
+        if self._last is not None and self._last.file == file:
+            # The file stays open: what closed it so far is not the last that reads it.
+            self._last.closes, opens = False, False
+        else:
+            opens = True
+        self._last = Item(sample, file, lacking, opens=opens, closes=True, batch=batch)
+        return self._last
 
 
 def _streams(job: Job, shape: Shape, dataset: Dataset, epochs: Sequence[int]) -> Dealt:

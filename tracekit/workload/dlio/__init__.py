@@ -8,6 +8,7 @@ settings    a file's values, each held to its key
 frameworks  dl-driver's sections about frameworks
 checks      what several keys together have wrong
 translate   settings to a job
+reading     by which requests files are read
 sizing      the arithmetic
 export      YAML again, for 2.0.0 and 3.x
 shipped     the files that come with the package
@@ -15,6 +16,7 @@ shipped     the files that come with the package
 
 from __future__ import annotations
 
+from tracekit.workload.dlio.reading import is_synthetic, made_up, reading
 from tracekit.workload.dlio.translate import load
 
-__all__ = ["load"]
+__all__ = ["is_synthetic", "load", "made_up", "reading"]

@@ -37,6 +37,13 @@ def name(settings: Settings) -> str:
     return own[0] if len(own) == 1 else str(settings["framework"])
 
 
+def loader(settings: Settings) -> str:
+    """Whose loader reads: as the file says, else the framework's, as DLIO 3.x takes it."""
+    if "reader.data_loader" in settings.values:
+        return str(settings["reader.data_loader"])
+    return name(settings)
+
+
 def tuning(settings: Settings) -> dict[str, Any]:
     """What the sections of the job's framework set, under the names of loader and training; the more special wins.
 

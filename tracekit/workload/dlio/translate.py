@@ -65,6 +65,7 @@ def translated(settings: Settings, data: str | None = None) -> Job:
         au_target=settings.values.get("metric.au"),
         exclude_start_steps=settings["output.metric.exclude_start_steps"],
         exclude_end_steps=settings["output.metric.exclude_end_steps"],
+        data_loader=frameworks.loader(settings),
     )
 
 
@@ -184,6 +185,8 @@ def _loader(settings: Settings, tuned: Mapping[str, Any]) -> LoaderOptions:
         "drop_last": tuned.get("drop_last", True),
         "page_cache_mode": "direct" if settings["reader.odirect"] else "default",
     }
+    if transfer and settings["dataset.format"] != "tfrecord":
+        settings.add(NOTE, "reader.transfer_size", "acts for TFRecord, as in DLIO, and where the loader's own requests are made")
     if transfer:
         request = -(-transfer // DIRECT_BYTES) * DIRECT_BYTES if settings["reader.odirect"] else transfer
         options |= {"reader_mode": "range", "target_request_bytes": request}
