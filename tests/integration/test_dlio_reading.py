@@ -12,6 +12,7 @@ from tracekit import formats, itself
 from tracekit.cli import main
 from tracekit.workload import dlio, run
 from tracekit.workload.dataset import create_dataset
+from tracekit.workload.dlio.reading import reading
 from tracekit.workload.drive import Listing, Plan
 from tracekit.workload.readers import reader_of
 
@@ -143,7 +144,7 @@ def _plan(root, name, path, data):
     """The plan of a run, as the verb draws it up before the recorder starts."""
     job, _ = dlio.load(path, (), data)
     train, _ = run.of_job(job)
-    read = dlio.reading(job, train, None)
+    read = reading(job, train, None)
     plan = Plan(read.job, Listing.of(data, train), None, read.shape, reader=read.train)
     target = root / f"{name}.plan"
     target.write_bytes(msgspec.json.encode(plan))

@@ -86,10 +86,10 @@ def test_the_ranks_are_one_run(tmp_path: Path) -> None:
     ]  # fmt: skip
     trace = Trace.read("t.jsonl")
     assert trace.is_complete
-    reads = [op for op in trace if op.op == "read" and op.ret and op.sample_id is not None]
+    opens = [op for op in trace if op.op == "open" and op.sample_id is not None]
     for epoch in range(2):
-        assert sorted(op.sample_id for op in reads if op.epoch == epoch) == list(range(12))
-    assert {op.rank for op in reads} == {0, 1}
+        assert sorted(op.sample_id for op in opens if op.epoch == epoch) == list(range(12))
+    assert {op.rank for op in opens} == {0, 1}
     recovered = {(op.rank, Path(op.uri).name) for op in trace if op.op == "read" and op.uri.endswith(".pt") and op.ret}
     assert recovered == {(0, "model_states-1.pt"), (1, "model_states-0.pt")}
     assert said.count("recorded ") == 1

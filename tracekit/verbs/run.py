@@ -244,7 +244,7 @@ def _of_options(args: argparse.Namespace, said: Custom, uri: str | None) -> Work
 
 def _of_dlio(args: argparse.Namespace, path: str, ranks: int) -> Work:
     from tracekit.workload import dlio, run
-    from tracekit.workload.dlio import shipped
+    from tracekit.workload.dlio import reading, shipped
 
     if args.form is not None:
         raise UsageError("--as is for profiles", "leave it out")
@@ -257,14 +257,14 @@ def _of_dlio(args: argparse.Namespace, path: str, ranks: int) -> Work:
         if job.checkpoint is None:
             raise UsageError(f"{path} writes no checkpoints (workflow.checkpoint is off)", "set ++workload.workflow.checkpoint=True, or leave --checkpoint out")  # fmt: skip
         job = replace(job, checkpoint=replace(job.checkpoint, uri=args.checkpoint))
-    train, evaluate = dlio.made_up(job.data) if dlio.is_synthetic(job) else run.of_job(job)
+    train, evaluate = reading.made_up(job.data) if reading.is_synthetic(job) else run.of_job(job)
     job = _with(args, Custom(), job)
     if asked := sorted(set(_options(args.option)) & _IDLE):
         console.say(f"files are read by the loader's own requests, as {asked[0]} was asked for")
         return Work(job, None, train, evaluate)
-    read = dlio.reading(job, train, evaluate, ranks)
+    read = reading.reading(job, train, evaluate, ranks)
     console.say(read.how)
-    return Work(read.job, read.shape, train, evaluate, read.train, read.evaluate)
+    return Work(read.job, read.shape, train, evaluate, read.train, read.evaluate, whole=False)
 
 
 def _with(args: argparse.Namespace, said: Custom, job: Job) -> Job:

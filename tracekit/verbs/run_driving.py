@@ -32,6 +32,7 @@ class Work:
     evaluate: Dataset | None = None
     reader: Reader | None = None
     evaluate_reader: Reader | None = None
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _plans(args: argparse.Namespace, work: Work, ranks: Ranks) -> list[Plan]:
     whole = Plan(
         work.job, Listing.of(uri, work.train), None if work.evaluate is None else Listing.of(uri, work.evaluate),
         work.shape, "direct" if work.train.scheme == "direct" else policy, args.max_steps, per_host=args.ranks_per_host,
-        reader=work.reader, evaluate_reader=work.evaluate_reader,
+        reader=work.reader, evaluate_reader=work.evaluate_reader, whole=work.whole,
     )  # fmt: skip
     run.check_checkpoints(whole, ranks.count)
     shifts = whole.job.checkpoint is not None and whole.job.checkpoint.settings.get("recovery_rank_shift")

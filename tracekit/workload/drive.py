@@ -99,6 +99,7 @@ class Plan:
         per_host: Ranks of a host; 0 for all of them.
         reader: By which requests each training sample is read, where its format decides that.
         evaluate_reader: The same for evaluation.
+        whole: Whether a framework's epochs are one pass, with nothing between them.
     """
 
     job: Job
@@ -113,6 +114,7 @@ class Plan:
     per_host: int = 0
     reader: Reader | None = None
     evaluate_reader: Reader | None = None
+    whole: bool = True
 
 
 @dataclass
@@ -231,7 +233,9 @@ def _passes(plan: Plan, train: Train) -> Iterator[Generator[Step]]:
     """The steps of each epoch, so that none is read for before the evaluation is over; a framework's, which may read on, in one."""
     dataset = plan.train.dataset()
     if plan.shape is not None:
-        yield imitate(plan.job, plan.shape, dataset, plan.policy, plan.reader)
+        # A framework's loader may read on into the next epoch; one that begins anew leaves room for what lies between.
+        for only in [()] if plan.whole else ([epoch] for epoch in range(train.epochs)):
+            yield imitate(plan.job, plan.shape, dataset, plan.policy, plan.reader, only)
         return
     decode = train.preprocess_seconds
     decode_or_none = decode if decode.varies or decode.mean else None
@@ -280,11 +284,10 @@ class _Evaluation:
     def _imitated(self, asked: Evaluate, listing: Listing, shape: Shape, epoch: int) -> Iterator[Step]:
         plan = self._plan
         assert plan.job.train is not None
-        train = replace(plan.job.train, epochs=1, batch_size=asked.batch_size)
+        train = replace(plan.job.train, batch_size=asked.batch_size)
         job = replace(plan.job, train=train, loader=replace(plan.job.loader, batch_size=asked.batch_size))
-        with closing(imitate(job, shape, listing.dataset(), plan.policy, plan.evaluate_reader, epoch)) as steps:
-            for step in steps:
-                yield replace(step, epoch=epoch)
+        with closing(imitate(job, shape, listing.dataset(), plan.policy, plan.evaluate_reader, [epoch])) as steps:
+            yield from steps
 
 
 def _least(*limits: int | None) -> int | None:

@@ -55,7 +55,12 @@ class Step:
 
 
 def imitate(
-    job: Job, shape: Shape, dataset: Dataset, policy: str = "default", reader: Reader | None = None, epoch: int = 0
+    job: Job,
+    shape: Shape,
+    dataset: Dataset,
+    policy: str = "default",
+    reader: Reader | None = None,
+    only: Sequence[int] = (),
 ) -> Generator[Step]:
     """Read a data set as a framework does; a step for each batch, when it is there.
 
@@ -65,7 +70,7 @@ def imitate(
         dataset: What is read.
         policy: The page cache: `default`, `random`, `sequential` or `direct`.
         reader: By which requests each sample is read, where its format decides that and not the shape.
-        epoch: What the first pass is called in a recording.
+        only: The epochs that are made, from 0; none for all of the job's.
 
     Raises:
         CannotRunError: If something cannot be read.
@@ -80,8 +85,8 @@ def imitate(
                 f"{error.filename or dataset.uri(0)} cannot be read: {error.strerror}",
                 "check that it is there and may be read",
             ) from None
-        for dealt in passes(job, shape, dataset, reader):
-            yield from _Readers(job, shape, dataset, policy, dealt, epoch).steps_in_turn()
+        for dealt in passes(job, shape, dataset, reader, only):
+            yield from _Readers(job, shape, dataset, policy, dealt).steps_in_turn()
 
 
 def _look(shape: Shape, dataset: Dataset, opened: ExitStack) -> None:
@@ -113,15 +118,13 @@ class _Progress:
 class _Readers:
     """The threads of one pass."""
 
-    def __init__(
-        self, job: Job, shape: Shape, dataset: Dataset, policy: str, dealt: Dealt, first_epoch: int = 0
-    ) -> None:
+    def __init__(self, job: Job, shape: Shape, dataset: Dataset, policy: str, dealt: Dealt) -> None:
         assert job.train is not None
         self.shape, self.dataset, self.policy, self.dealt = shape, dataset, policy, dealt
         self.changed = threading.Condition()
         self.progress = [_Progress(done=[False] * len(lane.items)) for lane in dealt.lanes]
         self.steps = [Step(epoch) for epoch, _ in dealt.batches]
-        epoch = first_epoch + dealt.batches[0][0] if dealt.tagged and dealt.batches else -1
+        epoch = dealt.batches[0][0] if dealt.tagged and dealt.batches else -1
         self.feed = tracekit.feed(min(epoch, 0) if shape.anew else epoch)
         self.decode = job.train.preprocess_seconds
         self.seed, self.batch_size = job.loader.seed, job.loader.batch_size

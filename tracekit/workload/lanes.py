@@ -77,7 +77,9 @@ class Dealt:
     tagged: bool
 
 
-def passes(job: Job, shape: Shape, dataset: Dataset, reader: Reader | None = None) -> Iterator[Dealt]:
+def passes(
+    job: Job, shape: Shape, dataset: Dataset, reader: Reader | None = None, only: Sequence[int] = ()
+) -> Iterator[Dealt]:
     """The lanes of each epoch, or once of all epochs together where workers go on from one to the next.
 
     Args:
@@ -85,9 +87,10 @@ def passes(job: Job, shape: Shape, dataset: Dataset, reader: Reader | None = Non
         shape: The framework's requests.
         dataset: What is read; files that are read beside it come last among its files.
         reader: By which requests each sample is read, where its format decides that.
+        only: The epochs that are made, from 0; none for all of the job's.
     """
     assert job.train is not None
-    epochs = range(job.train.epochs)
+    epochs = only or range(job.train.epochs)
     for some in [list(epochs)] if shape.across else [[epoch] for epoch in epochs]:
         if shape.unit == "stream":
             yield _streams(job, shape, dataset, some)
@@ -144,9 +147,9 @@ class _Samples:
         self._last: Item | None = None
 
     def indices(self, samples: Ints, batch: int) -> list[Item]:
-        """What comes before the first sample: the indices of all files that these samples are in."""
+        """What comes before the first sample of all epochs, for workers live as long: the indices of all files that these samples are in."""
         reader, sizes = self._reader, self._dataset.sizes
-        if reader is None or not reader.beside:
+        if reader is None or not reader.beside or self._epoch:
             return []
         first = len(self._dataset.places) - len(reader.beside)
         each = len(reader.beside) // first

@@ -16,7 +16,6 @@ shipped     the files that come with the package
 
 from __future__ import annotations
 
-from tracekit.workload.dlio.reading import is_synthetic, made_up, reading
 from tracekit.workload.dlio.translate import load
 
-__all__ = ["is_synthetic", "load", "made_up", "reading"]
+__all__ = ["load"]

@@ -104,7 +104,7 @@ def _streamed(job: Job, train: Dataset, ranks: int) -> Reading:
         return _own(job, "there are fewer files than ranks, which DLIO lets each read all of them")
     buffer = (job.loader.target_request_bytes if job.loader.reader_mode == "range" else None) or _TF_BUFFER
     shape = Shape(
-        "stream", smallest=buffer, largest=buffer, ending="retry", together=True, across=True,
+        "stream", smallest=buffer, largest=buffer, ending="retry", together=True,
         shuffle_buffer=job.train.shuffle_buffer if job.train.shuffle_samples else 0, read_buffer=_TF_AHEAD, looks="names",
     )  # fmt: skip
     held = replace(job.train, shuffle_buffer=shape.shuffle_buffer)

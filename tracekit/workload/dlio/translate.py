@@ -186,7 +186,9 @@ def _loader(settings: Settings, tuned: Mapping[str, Any]) -> LoaderOptions:
         "page_cache_mode": "direct" if settings["reader.odirect"] else "default",
     }
     if transfer and settings["dataset.format"] != "tfrecord":
-        settings.add(NOTE, "reader.transfer_size", "acts for TFRecord, as in DLIO, and where the loader's own requests are made")
+        settings.add(
+            NOTE, "reader.transfer_size", "acts for TFRecord, as in DLIO, and where the loader's own requests are made"
+        )
     if transfer:
         request = -(-transfer // DIRECT_BYTES) * DIRECT_BYTES if settings["reader.odirect"] else transfer
         options |= {"reader_mode": "range", "target_request_bytes": request}
