@@ -270,6 +270,30 @@ def test_dftracer_times_that_are_numbers_are_exact(made):
     assert trace.header.clock["t0_unix_ns"] == first * 1000
 
 
+def test_dftracer_phases_may_be_numbers(made):
+    """As version 2.2.0 writes them: 4 names a file, 1 is a call; reads without a descriptor follow their file's opening."""
+    call = '{{"id":{0},"name":"{1}","cat":"POSIX","type":3,"pid":7,"tid":7,"ts":{2},"dur":2,"ph":1,"args":{{"hhash":"68",{3}"fhash":"0b"}}}}'
+    path = made(
+        "\n".join([
+            '{"name":"HH","cat":"dftracer","type":1,"pid":7,"tid":7,"ph":4,"args":{"hhash":"68","name":"vm","value":"68"}}',
+            '{"name":"FH","cat":"dftracer","type":1,"pid":7,"tid":7,"ph":4,"args":{"hhash":"68","name":"/d/1.bin","value":"0b"}}',
+            call.format(1, "open64", 10, '"flags":524288,'),
+            call.format(2, "read", 20, '"ret":32768,"count":32768,'),
+            call.format(3, "read", 30, '"ret":4464,"count":32768,'),
+            call.format(4, "close", 40, '"ret":0,'),
+        ])
+    )  # fmt: skip
+
+    trace = read(Dftracer, path)
+
+    assert [(op.uri, op.op, op.offset, op.ret) for op in trace] == [
+        ("file:///d/1.bin", "open", 0, 0),
+        ("file:///d/1.bin", "read", 0, 32768),
+        ("file:///d/1.bin", "read", 32768, 4464),
+        ("file:///d/1.bin", "close", 0, 0),
+    ]
+
+
 def test_dftracer_names_come_through_its_table(made):
     """FH events give digests their names, HH events name hosts; a digest without a name stays one."""
     path = made(

@@ -1,7 +1,8 @@
 """dftracer's `.pfw` and `.pfw.gz`: Chrome trace events, one a line, of POSIX and STDIO calls.
 
-Three generations are read: names in every event (`fname`), names through a table of digests (`fhash`, with `FH` and `HH`
-events), and what the Python tracer of DLIO's auto-configuration writes (`filename`, `size`). A `read` says no offset; it is
+Four generations are read: names in every event (`fname`), names through a table of digests (`fhash`, with `FH` and `HH`
+events), the same with phases that are numbers (2.2), and what the Python tracer of DLIO's auto-configuration writes (`filename`,
+`size`). A `read` says no offset; it is
 followed through open, lseek and read per descriptor, or per thread and file where no descriptor is given. Times are
 microseconds.
 """
@@ -33,6 +34,8 @@ _SEEKS = ("lseek", "lseek64", "fseek", "fseeko")
 _AT = ("pread", "pread64", "pwrite", "pwrite64", "preadv", "preadv2")
 _MOVES = ("read", "write")
 _CALLS = ("POSIX", "STDIO")
+# Events that name files and hosts: since 2.2 the phase is a number.
+_NAMING = ("M", 4)
 _SEEK_SET, _SEEK_CUR = 0, 1
 _O_APPEND = 0o2000
 
@@ -42,7 +45,7 @@ class _Event(msgspec.Struct):
 
     name: str = ""
     cat: str = ""
-    ph: str = ""
+    ph: int | str = ""
     pid: int | str | None = None
     tid: int | str | None = None
     ts: int | float | str | None = None
@@ -91,7 +94,7 @@ class Dftracer(Foreign):
 
     def _event(self, number: int, event: _Event) -> tuple[Any, ...] | None:
         args = event.args
-        if event.ph == "M":
+        if event.ph in _NAMING:
             self._name(event)
             return None
         if host := args.get("hostname"):
