@@ -20,10 +20,12 @@ def pages(repository):
 
 
 def anchors(text):
-    """The anchors of a page's headings, as GitHub and MyST make them."""
+    """The anchors of a page: those it names itself, and those that GitHub and MyST make of its headings."""
+    named = re.findall(r"^\(([\w-]+)\)=$|<a id=\"([\w-]+)\">|\{#([\w-]+)\}", text, re.MULTILINE)
     headings = re.findall(r"^#{1,6} (.+)$", _FENCED.sub("", text), re.MULTILINE)
     plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", one).lower().replace("`", "") for one in headings]
-    return {re.sub(r"[^\w\- ]", "", one).strip().replace(" ", "-") for one in plain}
+    made = {re.sub(r"[^\w\- ]", "", one).strip().replace(" ", "-") for one in plain}
+    return made | {name for names in named for name in names if name}
 
 
 def dead(page, text):
