@@ -27,6 +27,7 @@ VERBS = {
     "record-golden": ("harness.verbs.record_golden", "record a golden's program again and again"),
     "selftest": ("harness.verbs.selftest", "how often the harness is wrong, measured"),
     "demo": ("harness.verbs.demo", "record a training loop, replay it, judge a good and a bad replay"),
+    "completions": ("tracekit.verbs.completions", "print what bash, zsh or fish needs to complete this command"),
 }
 
 _DESCRIPTION = "Say whether a trace is like another, with a verdict per criterion and the reason in words."

@@ -28,6 +28,7 @@ VERBS = {
     "checkpoint": ("tracekit.verbs.checkpoint", "write a workload's checkpoints, read them back and verify them"),
     "dlio": ("tracekit.verbs.dlio", "look through a DLIO workload file, translate it, write it for another version"),
     "doctor": ("tracekit.verbs.doctor", "say what works on this machine and why the rest does not"),
+    "completions": ("tracekit.verbs.completions", "print what bash, zsh or fish needs to complete this command"),
 }
 
 _DESCRIPTION = "Record a training job's I/O, replay it elsewhere, and look at both."

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from making import command_page, commands, criteria_page, errors_page, outputs_page, python_page
+from making import command_page, commands, completions, criteria_page, errors_page, manpages, outputs_page, python_page
 
 from harness.report.schema import SCHEMAS as HARNESS
 from tracekit.analysis.snapshot import Analysis
@@ -234,6 +234,20 @@ PAGES = {
     "reference/golden-format.md": outputs_page.golden_format,
     "reference/python.md": python_page.page,
 }
+
+
+def installed() -> dict[str, str]:
+    """What is installed beside the code, by its place in the package: completions and man pages."""
+    files = {}
+    for program in commands.programs():
+        files[f"bash/{program.name}"] = completions.bash(program)
+        files[f"zsh/_{program.name}"] = completions.zsh(program)
+        files[f"fish/{program.name}.fish"] = completions.fish(program)
+        files |= {f"man/{manpages.name_of(each)}.1": manpages.page(each, program) for each in program.walk()}
+    return files
+
+
+SHELL = DOCS.parent / "tracekit/shell"
 # Said on each page that is generated as a whole.
 _MADE = "<!-- made by docs/reference/generate.py: change what it is made from -->\n"
 FILES = (*SCHEMAS, *PAGES, "metrics.md", "analysis.md", "trace.md", "explanation/cadence.md")
@@ -253,3 +267,7 @@ if __name__ == "__main__":
     for each in FILES:
         (DOCS / each).write_text(text_of(each), encoding="utf-8")
         print(f"wrote {each}", file=sys.stderr)
+    for each, text in installed().items():
+        (SHELL / each).parent.mkdir(parents=True, exist_ok=True)
+        (SHELL / each).write_text(text, encoding="utf-8")
+        print(f"wrote tracekit/shell/{each}", file=sys.stderr)

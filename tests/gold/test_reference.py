@@ -53,6 +53,15 @@ def test_the_published_page_is_the_generated_one(repository, generator, name):
     assert (repository / "docs" / name).read_text() == generator.text_of(name), "run: python docs/reference/generate.py"
 
 
+def test_the_committed_completions_and_man_pages_are_the_generated_ones(repository, generator):
+    """Each file, and no file beside them."""
+    shell = repository / "tracekit/shell"
+    made = generator.installed()
+    assert {str(path.relative_to(shell)) for path in shell.rglob("*") if path.is_file()} == set(made)
+    for name, text in made.items():
+        assert (shell / name).read_text() == text, f"{name}: run: python docs/reference/generate.py"
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_is_reached_from_the_index(repository, name):
     """A reader of the documentation finds it in the table of contents."""

@@ -147,8 +147,10 @@ def run(block, here, kept):
             shutil.copy2(kept / name, here / name)
     shell = ["bash", "-euo", "pipefail", "-c", NOT_VALID_IS_NO_FAILURE + block.text]
     command = shell if block.language == "sh" else [sys.executable, "-c", block.text]
+    # What a page puts into the reader's home goes into the page's directory here.
+    home = {"HOME": str(here)} if "~/" in block.text else {}
     done = subprocess.run(
-        command, cwd=here, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600,
+        command, cwd=here, env=environment() | home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0 or block.shown, f"{block.text}\n--- printed\n{done.stdout}"
