@@ -35,11 +35,15 @@ def making(generator):
     return lambda name: importlib.import_module(f"making.{name}")
 
 
-def trees(repository):
-    """Every module of the packages, parsed."""
+@pytest.fixture(scope="module")
+def nodes(repository):
+    """What stands in the modules of both packages, by package: constants, assignments and calls."""
+    wanted = (ast.Constant, ast.Assign, ast.AnnAssign, ast.Call)
+    found = {}
     for package in ("tracekit", "harness"):
-        for path in sorted((repository / package).rglob("*.py")):
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+        trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (repository / package).rglob("*.py")]
+        found[package] = [node for tree in trees for node in ast.walk(tree) if isinstance(node, wanted)]
+    return found
 
 
 def test_every_page_is_listed(generator):
@@ -111,10 +115,10 @@ def test_no_advice_is_left_of_a_criterion_that_is_gone():
 # -- names of what can be wrong -----------------------------------------------------------------------------------------------
 
 
-def slugs(repository):
+def slugs(nodes):
     """Every slug in the sources: of a class, or handed to an error (by name, or as the first word of a `_sentence`)."""
-    for _, tree in trees(repository):
-        for node in ast.walk(tree):
+    for package in nodes.values():
+        for node in package:
             if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 if any(isinstance(each, ast.Name) and each.id == "slug" for each in targets):
@@ -126,9 +130,9 @@ def slugs(repository):
                 yield from (each.value for each in given if isinstance(each, ast.Constant))
 
 
-def test_every_slug_has_an_entry_and_every_entry_a_slug(repository, making):
+def test_every_slug_has_an_entry_and_every_entry_a_slug(nodes, making):
     """The page of errors and the code name the same."""
-    assert set(slugs(repository)) == set(making("problems").ERRORS)
+    assert set(slugs(nodes)) == set(making("problems").ERRORS)
 
 
 def test_every_error_class_has_a_slug_of_its_own():
@@ -143,13 +147,10 @@ def test_a_slug_of_one_error_is_that_error_s_alone():
     assert errors.InputError("a", "b").slug == "bad-input"
 
 
-def test_findings_about_a_trace_are_those_of_the_code(repository, making):
+def test_findings_about_a_trace_are_those_of_the_code(nodes, making):
     """Every `valid.…` in the harness's sources has an entry, and no other."""
-    named = set()
-    for path, tree in trees(repository):
-        if "harness" in path.relative_to(repository).parts:
-            words = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-            named |= {word for word in words if isinstance(word, str) and re.fullmatch(r"valid\.[a-z-]+", word)}
+    words = [node.value for node in nodes["harness"] if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    named = {word for word in words if re.fullmatch(r"valid\.[a-z-]+", word)}
     assert named == set(making("problems").VALIDITY)
 
 
