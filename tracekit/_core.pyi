@@ -112,7 +112,7 @@ def parser_intern(parser: object, column: int, text: str, /) -> int:
         MemoryError: If the table cannot grow.
     """
 
-def fetch(names: bytes, ranges: int, count: int, advice: int, /) -> None:
+def fetch(names: bytes, ranges: int, count: int, advice: int, depth: int, /) -> int:
     """Read ranges of files to memory, in order and without the interpreter lock.
 
     Args:
@@ -120,6 +120,10 @@ def fetch(names: bytes, ranges: int, count: int, advice: int, /) -> None:
         ranges: Address of `count` records as in tracekit.workload.fetch; what came of each is written into it.
         count: How many there are.
         advice: One of posix_fadvise's for every file, -1 for none, or -2 for O_DIRECT (ranges and memory are whole blocks then).
+        depth: How many ranges may be under way at once with O_DIRECT.
+
+    Returns:
+        How many may have been: 1 without O_DIRECT, and where no io_uring is permitted.
 
     Raises:
         ValueError: If a range has no name or lies below 0.

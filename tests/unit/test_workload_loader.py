@@ -1,6 +1,7 @@
 """The loader on local files: what it hands over, in which order, by which requests."""
 
 import asyncio
+import errno
 import gc
 import os
 import subprocess
@@ -11,11 +12,11 @@ import pytest
 
 from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.storage import MemoryStorage
-from tracekit.workload import fetch
+from tracekit.workload import fetch, plan
 from tracekit.workload.dataset import Dataset, create_dataset
 from tracekit.workload.distribution import Distribution
 from tracekit.workload.loader import Loader, create_async_loader
-from tracekit.workload.memory import Arenas
+from tracekit.workload.memory import Arenas, pages
 from tracekit.workload.options import LoaderOptions
 from tracekit.workload.order import order, zipfian
 
@@ -96,8 +97,6 @@ def test_core_and_twin_read_the_same(folder):
     loader = create_async_loader(dataset, {"batch_size": 8, "num_workers": 0, "target_request_bytes": 4096})
     batch = next(iter(loader))
     read = {name: [] for name in ("core", "twin")}
-    from tracekit.workload import plan
-
     for name, way in (("core", fetch.choose(dataset, "default").fetch), ("twin", lambda r: fetch.by_storage(dataset, "default", r))):  # fmt: skip
         layout = plan.lay_out(dataset, batch.indices, 1 << 20, 4096, direct=False, discard=False)
         memory = np.zeros(layout.bytes, np.uint8)
@@ -107,6 +106,83 @@ def test_core_and_twin_read_the_same(folder):
         assert (ranges.rows["submitted"] > 0).all()
         read[name] = (memory.tobytes(), ranges.rows["result"].tolist())
     assert read["core"] == read["twin"]
+
+
+@pytest.fixture
+def direct_files(tmp_path):
+    """Files of sizes around blocks and requests, and a dataset of them; skipped where O_DIRECT is refused."""
+    for index, size in enumerate([0, 1, 511, 4096, 4097, 70_000, 200_000, 65_536, 3, *range(5000, 5040)]):
+        (tmp_path / f"{index:03d}").write_bytes(_content(index, size))
+    if not _takes_direct_file(tmp_path / "005"):
+        pytest.skip("the temporary directory refuses O_DIRECT")
+    return create_dataset(str(tmp_path))
+
+
+def _direct_ranges(dataset, order):
+    layout = plan.lay_out(dataset, order, 1 << 22, 8192, direct=True, discard=False)
+    ranges = plan.ranges(dataset, order, layout, pages(layout.bytes))
+    return layout, ranges
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5, 32, 4096])
+def test_however_many_are_under_way_direct_reads_bring_the_same(direct_files, depth):
+    """Results and memory are those of reading one by one through the seam, files are closed, and no more are under way than asked."""
+    order = np.random.default_rng(depth).permutation(len(direct_files))
+    layout, ranges = _direct_ranges(direct_files, order)
+    _, twins = _direct_ranges(direct_files, order)
+    before = len(os.listdir("/proc/self/fd"))
+    fetch.choose(direct_files, "direct", depth).fetch(ranges)
+    assert len(os.listdir("/proc/self/fd")) == before
+    fetch.by_storage(direct_files, "direct", twins)
+    assert ranges.rows["result"].tolist() == twins.rows["result"].tolist()
+    fetch.check(direct_files, ranges)
+    for start, index in zip(layout.starts.tolist(), order.tolist(), strict=True):
+        size = int(direct_files.length[index])
+        assert bytes(ranges.memory[start : start + size]) == _content(index, size)
+    rows = ranges.rows
+    begins, ends = rows["submitted"], rows["completed"]
+    assert (begins > 0).all()
+    assert (ends >= begins).all()
+    moments = np.concatenate([begins, ends])
+    steps = np.concatenate([np.ones(len(rows), int), -np.ones(len(rows), int)])
+    assert np.cumsum(steps[np.lexsort((steps, moments))]).max() <= depth
+
+
+def test_direct_reads_are_under_way_together_where_a_ring_is_permitted(direct_files):
+    """As many as asked, or as there are; one by one where there is only one, without O_DIRECT, and without a ring."""
+    core = pytest.importorskip("tracekit._core")
+    permitted = core.uring_probe()[0] == 0
+    _, ranges = _direct_ranges(direct_files, np.arange(len(direct_files)))
+    ranges.rows["name"] = direct_files.name_at[ranges.files]
+
+    def most(count, advice, depth):
+        return core.fetch(direct_files.names, ranges.rows.ctypes.data, count, advice, depth)
+
+    assert most(20, -2, 8) == (8 if permitted else 1)
+    assert most(20, -2, 32) == (20 if permitted else 1)
+    assert most(1, -2, 32) == most(20, -2, 1) == most(20, -1, 32) == 1
+    with pytest.raises(ValueError, match="a depth from 1 to 4096"):
+        most(20, -2, 0)
+
+
+def test_a_missing_file_fails_alone_among_direct_reads(direct_files):
+    """Its requests say why, those of the others come."""
+    order = np.arange(len(direct_files))
+    _, ranges = _direct_ranges(direct_files, order)
+    os.remove(direct_files.places[6])
+    fetch.choose(direct_files, "direct").fetch(ranges)
+    gone = ranges.files == 6
+    assert (ranges.rows["result"][gone] == -errno.ENOENT).all()
+    assert (ranges.rows["result"][~gone] >= ranges.wanted[~gone]).all()
+    with pytest.raises(CannotRunError, match=r"006 cannot be read: No such file or directory"):
+        fetch.check(direct_files, ranges)
+
+
+@pytest.mark.parametrize(("pool", "depth"), [(None, 32), ({}, 4), ({"pool_size": 2, "max_inflight": 6}, 3),
+                                             ({"pool_size": 8, "max_inflight": 4}, 1), ({"pool_size": 1, "max_inflight": 500}, 32)])  # fmt: skip
+def test_the_pool_bounds_direct_reads_under_way(pool, depth):
+    """`max_inflight` is over all threads."""
+    assert LoaderOptions.of({"pool": pool} if pool is not None else {}).direct_depth == depth
 
 
 def test_memory_storage_serves_too():
@@ -420,6 +496,30 @@ def test_idle_arrays_make_room():
     assert not arenas._arrays
     arenas.give(first, 900 << 10)
     assert not arenas._arrays
+
+
+_MANY = """
+import sys
+from tracekit.workload.loader import create_async_loader
+cap = 128 << 20
+loader = create_async_loader(sys.argv[1], {"batch_size": 1, "num_workers": 24, "prefetch": 4, "max_bytes_in_flight": cap,
+    "reader_mode": "range"})
+total = sum(len(batch[0]) for batch in loader)
+peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(total, peak * 1024 - cap)
+"""
+
+
+def test_threads_that_wait_hold_no_memory(tmp_path):
+    """Of 24 threads some have nothing to do for long: what they read last does not stay in memory beside the batches ahead."""
+    for index in range(24):
+        with open(tmp_path / f"{index:02d}", "wb") as file:
+            file.truncate(30 << 20)
+    done = subprocess.run([sys.executable, "-c", _MANY, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    total, above = map(int, done.stdout.split())
+    assert total == 24 * (30 << 20)
+    assert above < 64 << 20
 
 
 @pytest.mark.parametrize(

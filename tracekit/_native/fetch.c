@@ -6,10 +6,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "deep.h"
 #include "pace.h"
-
-/* What O_DIRECT takes multiples of: it ends a file with less, and to go on from there is EINVAL. */
-#define BLOCK 4096
 
 static int64_t read_range(int fd, const tk_range *range, int advice)
 {
@@ -24,13 +22,13 @@ static int64_t read_range(int fd, const tk_range *range, int advice)
         if (got == 0)
             break;
         done += got;
-        if (advice == TK_FETCH_DIRECT && got % BLOCK)
+        if (advice == TK_FETCH_DIRECT && got % TK_FETCH_BLOCK)
             break;
     }
     return done;
 }
 
-static int open_named(const char *name, int advice)
+int tk_fetch_open(const char *name, int advice)
 {
     int fd;
     do
@@ -41,7 +39,7 @@ static int open_named(const char *name, int advice)
     return fd;
 }
 
-void tk_fetch(const char *names, tk_range *ranges, int64_t count, int advice)
+static void one_by_one(const char *names, tk_range *ranges, int64_t count, int advice)
 {
     int fd = -1, error = 0;
     int64_t opened = -1;
@@ -50,7 +48,7 @@ void tk_fetch(const char *names, tk_range *ranges, int64_t count, int advice)
         if (range->name != opened) {
             if (fd >= 0)
                 close(fd);
-            fd = open_named(names + range->name, advice);
+            fd = tk_fetch_open(names + range->name, advice);
             error = errno;
             opened = range->name;
         }
@@ -60,4 +58,13 @@ void tk_fetch(const char *names, tk_range *ranges, int64_t count, int advice)
     }
     if (fd >= 0)
         close(fd);
+}
+
+int tk_fetch(const char *names, tk_range *ranges, int64_t count, int advice, int depth)
+{
+    int most = count < depth ? (int)count : depth;
+    if (advice == TK_FETCH_DIRECT && most > 1 && tk_fetch_deep(names, ranges, count, most))
+        return most;
+    one_by_one(names, ranges, count, advice);
+    return 1;
 }

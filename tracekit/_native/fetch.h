@@ -16,9 +16,16 @@ typedef struct {
     int64_t result; /* bytes, or -errno */
 } tk_range;
 
-/* Read them in order; a range is asked for again where the system gave less, until the file ends. `advice` is one of
-   posix_fadvise's, -1 for none, or TK_FETCH_DIRECT for O_DIRECT: then ranges and memory are whole blocks. */
+/* What O_DIRECT takes multiples of: it ends a file with less, and to go on from there is EINVAL. */
+#define TK_FETCH_BLOCK 4096
+/* The most that one read(2) moves, in whole blocks. */
+#define TK_FETCH_MOST (1 << 30)
 #define TK_FETCH_DIRECT (-2)
-void tk_fetch(const char *names, tk_range *ranges, int64_t count, int advice);
+
+/* Read them in order; a range is asked for again where the system gave less, until the file ends. `advice` is one of
+   posix_fadvise's, -1 for none, or TK_FETCH_DIRECT for O_DIRECT: then ranges and memory are whole blocks, and up to `depth` of them
+   are under way at once where an io_uring is permitted. How many may have been. */
+int tk_fetch(const char *names, tk_range *ranges, int64_t count, int advice, int depth);
+int tk_fetch_open(const char *name, int advice);
 
 #endif

@@ -11,11 +11,11 @@ PyObject *tk_door_fetch(PyObject *self, PyObject *arguments)
     Py_ssize_t size;
     unsigned long long ranges;
     long long count;
-    int advice;
-    if (!PyArg_ParseTuple(arguments, "y#KLi:fetch", &names, &size, &ranges, &count, &advice))
+    int advice, depth, most;
+    if (!PyArg_ParseTuple(arguments, "y#KLii:fetch", &names, &size, &ranges, &count, &advice, &depth))
         return NULL;
-    if (count < 0 || (ranges == 0 && count > 0) || size == 0 || names[size - 1] != '\0') {
-        PyErr_SetString(PyExc_ValueError, "fetch needs names that end with a NUL, and ranges");
+    if (count < 0 || depth < 1 || depth > 4096 || (ranges == 0 && count > 0) || size == 0 || names[size - 1] != '\0') {
+        PyErr_SetString(PyExc_ValueError, "fetch needs names that end with a NUL, ranges, and a depth from 1 to 4096");
         return NULL;
     }
     tk_range *given = (tk_range *)(uintptr_t)ranges;
@@ -24,9 +24,9 @@ PyObject *tk_door_fetch(PyObject *self, PyObject *arguments)
             return PyErr_Format(PyExc_ValueError, "range %lld has no name, or is below 0", i);
     }
     Py_BEGIN_ALLOW_THREADS
-    tk_fetch(names, given, count, advice);
+    most = tk_fetch(names, given, count, advice, depth);
     Py_END_ALLOW_THREADS
-    Py_RETURN_NONE;
+    return PyLong_FromLong(most);
 }
 
 PyObject *tk_door_fetch_layout(PyObject *self, PyObject *unused)

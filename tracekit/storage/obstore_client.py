@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from time import monotonic_ns
 from typing import Any, TypeVar
@@ -26,6 +26,8 @@ _KIND = re.compile(r"kind: (\w+)")
 _LISTED = 1000
 # Larger bodies are let go in pieces: each thread's part of the heap would keep room for a whole one.
 _PIECE = 1 << 20
+# And such as are copied, in smaller ones: a piece is there twice while it is made.
+_COPIED = 256 << 10
 # How rustls and the resolver say that there is no connection to speak of.
 _TLS = re.compile(
     r"InvalidCertificate|InvalidMessage|AlertReceived|PeerIncompatible|PeerMisbehaved|NoCertificatesPresented"
@@ -58,21 +60,27 @@ class ObstoreClient:
         Raises:
             StoreError: What the server or the connection said.
         """
-        body, _ = self._get(name, offset, length)
-        count = len(body)
-        into[:count] = memoryview(body).cast("B")
-        return count
+        if length <= _COPIED:
+            body, _ = self._get(name, offset, length)
+            return _copied([body], into)
+        # A large body as a whole would be in memory two times more: as it came, and in one piece.
+        return self._streamed(name, offset, length, _COPIED, lambda pieces: _copied(pieces, into))[0]
 
     def skim(self, name: str, offset: int, length: int) -> tuple[int, int]:
         """The same, and the body is let go: the number of bytes, and when the answer began (errors: see `read`)."""
         if length <= _PIECE:
             body, first_byte = self._get(name, offset, length)
             return len(body), first_byte
+        return self._streamed(name, offset, length, _PIECE, lambda pieces: sum(map(len, pieces)))
+
+    def _streamed(
+        self, name: str, offset: int, length: int, piece: int, taken: Callable[[Iterable[Any]], int]
+    ) -> tuple[int, int]:
         first_byte = 0
         try:
             answer = self._api.get(self._store, name, options={"range": (offset, offset + length)})
             first_byte = monotonic_ns()
-            return sum(len(piece) for piece in answer.stream(min_chunk_size=_PIECE)), first_byte
+            return taken(answer.stream(min_chunk_size=piece)), first_byte
         except Exception as error:  # its classes say less than its text
             raise _translated(error, answered=bool(first_byte)) from None
 
@@ -109,6 +117,15 @@ class ObstoreClient:
     def delete(self, name: str) -> None:
         """Delete an object (errors: see `read`)."""
         _asked(lambda: self._api.delete(self._store, name))
+
+
+def _copied(pieces: Iterable[Any], into: memoryview) -> int:
+    """Bodies one behind the other into memory; how many bytes."""
+    at = 0
+    for piece in pieces:
+        into[at : at + len(piece)] = memoryview(piece).cast("B")
+        at += len(piece)
+    return at
 
 
 def _asked(request: Callable[[], T]) -> T:

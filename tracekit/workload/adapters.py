@@ -60,7 +60,7 @@ class Samples:
         policy = "direct" if self.dataset.scheme == "direct" else self.options.page_cache_mode
         # Chosen where it is used: a worker process may be recorded, or forked, and its parent not.
         if self._fetcher is None:
-            self._fetcher = fetch.choose(self.dataset, policy)
+            self._fetcher = fetch.choose(self.dataset, policy, self.options.direct_depth)
         layout = plan.lay_out(
             self.dataset, numbers, sys.maxsize, self.options.request_bytes, direct=policy == "direct", discard=False
         )

@@ -21,7 +21,7 @@ import tracekit
 from tracekit.errors import CannotRunError, InputError
 from tracekit.storage import Access, Handle, Window
 from tracekit.workload.dataset import Dataset
-from tracekit.workload.options import DIRECT_BYTES
+from tracekit.workload.options import DIRECT_BYTES, DIRECT_DEPTH
 
 # One range, as tk_range in _native/fetch.h has it. Memory is named by address.
 RANGE = np.dtype(
@@ -65,12 +65,13 @@ class Fetcher:
     fetch: Callable[[Ranges], None]
 
 
-def choose(dataset: Dataset, policy: str) -> Fetcher:
+def choose(dataset: Dataset, policy: str, depth: int = DIRECT_DEPTH) -> Fetcher:
     """The way a data set is read under a cache policy, and why.
 
     Args:
         dataset: What is read.
         policy: `default`, `random`, `sequential` or `direct`.
+        depth: How many direct reads of one call may be under way at once.
     """
     core = _core()
     reason = ""
@@ -82,7 +83,7 @@ def choose(dataset: Dataset, policy: str) -> Fetcher:
         reason = "the native core is not available"
     if reason:
         return Fetcher("storage", reason, lambda ranges: by_storage(dataset, policy, ranges))
-    return Fetcher("core", "", lambda ranges: _by_core(core, dataset, policy, ranges))
+    return Fetcher("core", "", lambda ranges: _by_core(core, dataset, policy, ranges, depth))
 
 
 def _core() -> Any:
@@ -93,10 +94,10 @@ def _core() -> Any:
     return _core if _core.fetch_layout() == RANGE.itemsize else None
 
 
-def _by_core(core: Any, dataset: Dataset, policy: str, ranges: Ranges) -> None:
+def _by_core(core: Any, dataset: Dataset, policy: str, ranges: Ranges, depth: int) -> None:
     rows = ranges.rows
     rows["name"] = dataset.name_at[ranges.files]
-    core.fetch(dataset.names, rows.ctypes.data, len(rows), _ADVICE[policy])
+    core.fetch(dataset.names, rows.ctypes.data, len(rows), _ADVICE[policy], depth)
 
 
 def by_storage(dataset: Dataset, policy: str, ranges: Ranges) -> None:

@@ -59,7 +59,7 @@ class Loader:
         self.dataset = dataset
         self.options = options
         self.policy = "direct" if dataset.scheme == "direct" else options.page_cache_mode
-        self.fetcher: Fetcher = fetch.choose(dataset, self.policy)
+        self.fetcher: Fetcher = fetch.choose(dataset, self.policy, options.direct_depth)
         self.log = RequestLog(dataset, self.fetcher) if metrics else None
         self.decode = decode
         self.epoch = 0
@@ -282,18 +282,27 @@ class _Pass:
 
     def _work(self, worker: int) -> None:
         scratch = pages(self.loader.options.request_bytes + DIRECT_BYTES) if self.discard else None
-        while (task := self._take()) is not None:
-            work, which = task
-            try:
-                decoded = self._do(worker, work, which, scratch)
-            except BaseException as error:  # whatever it is, the consumer must not wait for ever
-                self._fail(error)
-                return
-            with self.changed:
-                work.batch.took(decode_s=decoded)
-                work.pending -= 1
-                if not work.pending:
-                    self.changed.notify_all()
+        # A function of its own: a thread that waits for its next task must not hold the memory of its last.
+        while self._next_task(worker, scratch):
+            pass
+
+    def _next_task(self, worker: int, scratch: NDArray[np.uint8] | None) -> bool:
+        """Do the next task; False when there will be none."""
+        task = self._take()
+        if task is None:
+            return False
+        work, which = task
+        try:
+            decoded = self._do(worker, work, which, scratch)
+        except BaseException as error:  # whatever it is, the consumer must not wait for ever
+            self._fail(error)
+            return False
+        with self.changed:
+            work.batch.took(decode_s=decoded)
+            work.pending -= 1
+            if not work.pending:
+                self.changed.notify_all()
+        return True
 
     def _take(self) -> tuple[_Work, slice] | None:
         with self.changed:

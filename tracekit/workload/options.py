@@ -18,6 +18,8 @@ DEFAULT_REQUEST_BYTES = 8 << 20
 DEFAULT_IN_FLIGHT_BYTES = 256 << 20
 # O_DIRECT takes multiples of the device's block; none known is larger.
 DIRECT_BYTES = 4096
+# Direct reads of one thread that are under way at once: a device serves several in the time of one, and more bring nothing.
+DIRECT_DEPTH = 32
 
 _ZIPFIAN = re.compile(r"zipfian(?:\(\s*([0-9.eE+-]+)\s*\))?")
 _DEFAULT_THETA = 0.99
@@ -32,7 +34,7 @@ class PoolConfig:
     """The threads that read, where they are to differ from `num_workers` and `prefetch`.
 
     Args:
-        pool_size: Threads that read; each has one request under way.
+        pool_size: Threads that read; each has one request under way, with O_DIRECT its share of `max_inflight`.
         readahead_batches: Batches made ahead of the consumer.
         max_inflight: Requests under way at once, over all threads.
         batch_timeout_s: Seconds the consumer waits for a batch before it is an error.
@@ -65,7 +67,8 @@ class LoaderOptions:
 
     Args:
         batch_size: Samples per batch.
-        num_workers: Threads that read; 0 reads in the consumer's own, when it asks.
+        num_workers: Threads that read; 0 reads in the consumer's own, when it asks. With O_DIRECT each has up to 32 requests of a batch
+            under way at once, where an io_uring is permitted; `pool` says otherwise.
         prefetch: Batches made ahead of the consumer.
         shuffle: Whether every epoch has an order of its own, drawn from `seed` and the epoch's number.
         seed: Of order and random indices.
@@ -188,6 +191,13 @@ class LoaderOptions:
     def threads(self) -> int:
         """Threads that read; where the consumer does, one."""
         return self.pool.pool_size if self.pool else max(self.num_workers, 1)
+
+    @property
+    def direct_depth(self) -> int:
+        """Direct reads that each thread may have under way at once."""
+        if self.pool is None:
+            return DIRECT_DEPTH
+        return min(DIRECT_DEPTH, max(1, self.pool.max_inflight // self.threads))
 
     @property
     def ahead(self) -> int:

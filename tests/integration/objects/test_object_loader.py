@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -56,6 +59,34 @@ def test_what_is_not_there_is_one_sentence(store):
     storage_for(store).delete(gone)
     with pytest.raises(CannotRunError, match=f"{gone} cannot be read: HTTP 404"):
         list(loader)
+
+
+_PEAK = """
+import sys
+from tracekit.workload.loader import create_async_loader
+cap = int(sys.argv[2])
+loader = create_async_loader(sys.argv[1], {"batch_size": 1, "num_workers": 16, "prefetch": 4, "max_bytes_in_flight": cap,
+    "reader_mode": "range"})
+total = sum(sum(map(len, sample.pieces())) for batch in loader for sample in batch)
+peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(total, peak * 1024 - cap)
+"""
+
+
+@STORES
+def test_memory_stays_below_the_cap(store):
+    """Small objects, large ones by many requests at once and one above the cap: a process peaks below the cap and 64 MiB."""
+    cap = 64 << 20
+    storage, sizes = storage_for(store), [1000] * 4 + [cap * 15 // 64] * 4 + [cap * 17 // 16]
+    body = memoryview(np.random.default_rng(1).bytes(max(sizes)))
+    for index, size in enumerate(sizes):
+        storage.write(f"{store}/train/{index:02d}", body[:size])
+    command = [sys.executable, "-c", _PEAK, f"{store}/train", str(cap)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    total, above = map(int, done.stdout.split())
+    assert total == sum(sizes)
+    assert above < 64 << 20
 
 
 def test_the_environment_may_name_the_container(az, monkeypatch):
