@@ -1,7 +1,10 @@
 """The native engines against fio and against the Python engine, on the same trace, alternately.
 
-    python tests/bench/bench_replay_native.py [--rounds N] [--data DIR] [PART…]
+    python tests/bench/bench_replay_native.py [--rounds N] [--data DIR] [--check] [PART…]
     parts: timed direct bursts asap depth memory think, and by name only: drift (ten minutes)
+
+With --check what is asked of the replayer is held against the medians, and the exit code is 1 where something is missed or was not
+measured (replay_targets.py).
 
 The figures are medians over the rounds; a run during which the hypervisor took more than 1 % of the CPU time is set aside and
 counted. fio's lateness is taken from its latency log, whose times are milliseconds. Peers that are not installed are left
@@ -28,6 +31,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from replay_targets import Figures, Tables, report
 
 from tracekit.machine import CpuTimes
 from tracekit.replay import native
@@ -45,7 +49,7 @@ DRIFT_SECONDS = 600.0
 LIBC = ctypes.CDLL(None, use_errno=True)
 HELD: dict[str, mmap.mmap] = {}
 FIO = shutil.which("fio")
-Figures = dict[str, float]
+TABLES: Tables = {}
 
 
 def main() -> None:
@@ -53,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, help="where the data is made (default: a temporary directory)")
+    parser.add_argument("--check", action="store_true", help="say what is missed of what is asked, and fail then")
     parser.add_argument("parts", nargs="*", default=[part for part in PARTS if part != "drift"])
     arguments = parser.parse_args()
     if FIO is None:
@@ -65,6 +70,9 @@ def main() -> None:
         for part in arguments.parts:
             print(f"\n== {part}", flush=True)
             PARTS[part](data, arguments.rounds)
+    if arguments.check:
+        print("\n== asked")
+        sys.exit(0 if report(TABLES) else 1)
 
 
 # -- traces -----------------------------------------------------------------------------------------------------------
@@ -180,6 +188,7 @@ def rounds(count: int, candidates: dict[str, Callable[[], Figures]]) -> dict[str
 
 def show(title: str, table: dict[str, Figures]) -> None:
     """Print one line per candidate."""
+    TABLES[title] = table
     print(f"-- {title}")
     for name, figures in table.items():
         print(f"   {name:22}" + "  ".join(f"{key} {value:.4g}" for key, value in figures.items()), flush=True)
@@ -523,20 +532,21 @@ print(int(answer["done"][0]), (peak() - idle) / 1024, int(answer["stalls"][0]))
 
 def memory(data: Path, count: int) -> None:
     """Resident memory of a run of ten million ops above the idle process: ops from a mapped file, records to a file."""
+    table: dict[str, Figures] = {}
     for ops in (1_000_000, 10_000_000):
-        table = np.zeros(ops, native.OP)
-        table["length"], table["order"] = BLOCK, np.arange(ops)
-        table["offset"] = np.random.default_rng(1).integers(0, FILE_BYTES // BLOCK - 1, ops) * BLOCK
-        table.tofile(data / "ops")
+        rows = np.zeros(ops, native.OP)
+        rows["length"], rows["order"] = BLOCK, np.arange(ops)
+        rows["offset"] = np.random.default_rng(1).integers(0, FILE_BYTES // BLOCK - 1, ops) * BLOCK
+        rows.tofile(data / "ops")
         for name, how in (("native", 0), ("uring", 1)):
             command = [sys.executable, "-I", "-c", MEMORY, str(data), str(ops), str(how)]
             done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
             records = os.path.getsize(data / "log") // native.RESULT.itemsize
-            print(
-                f"   {name:8} {int(done[0]):>10} ops  {float(done[1]):6.1f} MiB above idle  {records} records  {done[2]} stalls"
-            )
+            assert int(done[0]) == records == ops
+            table[f"{name}, {ops} ops"] = {"MiB above idle": float(done[1]), "stalls": float(done[2])}
             (data / "log").unlink()
         (data / "ops").unlink()
+    show("memory", table)
 
 
 def think(data: Path, count: int) -> None:
