@@ -36,9 +36,11 @@ def page() -> str:
         _section("How sure a distilled value is", _CONFIDENCES, "distil", problems.CONFIDENCES),
         _section("Findings about a DLIO file", "`level` in `tracekit dlio lint --json`.", "dlio", problems.LEVELS),
     ]
+    parts.append(_section("What the doctor looks at", _DOCTOR, "doctor", problems.DOCTOR))
     return "\n".join(parts)
 
 
+_DOCTOR = "`name` in `tracekit doctor --json`; the cause is that of an outcome that is not `ok`. `way_out` says it for this machine."
 _VALIDITY = (
     "They come before every criterion: what is not fit to be judged is not judged. [](criteria.md) has the criteria."
 )
@@ -58,7 +60,7 @@ def _section(
 
 
 def _target(anchor: str, name: str) -> str:
-    identifier = f"{anchor}-{name}".lower().replace(" ", "-").replace(".", "-")
+    identifier = f"{anchor}-{name}".lower().replace(" ", "-").replace(".", "-").strip("/").replace("/", "-")
     return f'<a id="{identifier}"></a>`{name}`'
 
 

@@ -182,3 +182,30 @@ LEVELS: dict[str, tuple[str, str]] = {
     "warning": ("It can be run and may not be what was meant; `--strict` takes it for an error.", "Say what was meant."),
     "note": ("A key that does nothing here, and why.", "Nothing to do."),
 }  # fmt: skip
+
+# What `tracekit doctor` looks at; a store's line is named by scheme and client. Its way out here is written for this machine.
+DOCTOR: dict[str, tuple[str, str]] = {
+    "python": ("The interpreter that runs tracekit.", "Always ok."),
+    "native core": ("The C core is not there: no compiler when tracekit was installed, or an interpreter it does not load into.", "Install the wheel, or a C compiler and tracekit again; the Python twins do the work until then."),
+    "recorder": ("The C library's calls cannot be hooked, or not all of them.", "What is not seen is named, and in the trace's trailer; `--engine python` sees Python's own reads."),
+    "mapped pages": ("Touches of mapped files cannot be seen: an old kernel, or userfaultfd is refused.", "`record --mmap map` says which files are mapped."),
+    "strace": ("strace is not installed, or ptrace is refused.", "Install it, allow ptrace; `--native-children preload` does without."),
+    "/proc/self/io": ("The kernel's byte counts cannot be read.", "Mount /proc; until then a recording cannot say how complete it is."),
+    "clock": ("The clock source is slow or coarse.", "A machine or guest with tsc or kvm-clock."),
+    "timer": ("Short sleeps wake late.", "A quieter machine, cores of its own; it is the floor of a replay's lateness."),
+    "processors": ("A control group allows less than the cores that are there.", "Raise the container's limit: a replay that is stopped by it is DEGRADED."),
+    "real-time priority": ("Neither CAP_SYS_NICE nor RLIMIT_RTPRIO.", "rtprio in limits.conf, or `--cap-add SYS_NICE`."),
+    "idle processors": ("/dev/cpu_dma_latency may not be written.", "Let it be, or expect some tens of µs where processors sleep deeply."),
+    "io_uring": ("Switched off by sysctl, by a container's seccomp filter, or an old kernel.", "Allow it; deep queues are driven by threads until then."),
+    "drop caches": ("Not root.", "`--cache-start cold` drops the trace's own files without."),
+    "memory": ("Less than 512 MiB available.", "Free some, or raise the container's limit."),
+    "shared memory": ("There is no /dev/shm, or it is as small as container engines make it.", "`--shm-size=1g`: PyTorch's workers hand batches over there."),
+    "open files": ("The hard limit is below 4,096.", "`ulimit -Hn`, `--ulimit nofile=65536`."),
+    "temporary files": ("Little room, or none, where temporary files go.", "Set TMPDIR."),
+    "home": ("The home directory may not be written.", "Set HOME, or MPLCONFIGDIR and XDG_CACHE_HOME: plots and frameworks keep caches there, tracekit nothing."),
+    "frameworks": ("PyTorch is not installed.", "`pip install 'tracekit-io[torch]'` where DataLoader jobs are to be recorded."),
+    "file system": ("Less than 1 GiB free at the URI.", "Free some, or name another place."),
+    "O_DIRECT": ("The file system refuses reads past the page cache, or it could not be tried.", "Data on a disk; `replay --direct-fallback`."),
+    "cache residency": ("cachestat is not there, or it could not be tried.", "Nothing to do: mincore is used."),
+    "s3 by obstore": ("The store does not answer, or refuses the key, by that client.", "The line says which setting is missing, and where settings come from."),
+}  # fmt: skip
