@@ -206,3 +206,58 @@ def test_fresh_recordings_of_every_framework_are_described_and_run(name, tmp_pat
     assert found.own["loader"]["num_workers"].value == 3
     (tmp_path / "w.yaml").write_text(text.workload(found))
     assert _never_the_same(recording, found.mode, tmp_path / "w.yaml", tmp_path) == set()
+
+
+EVALUATING = """
+import sys
+from torch.utils.data import DataLoader
+
+
+class Files:
+    def __init__(self, folder, count):
+        self.paths = [f"{sys.argv[1]}/made/{folder}/{number:04d}" for number in range(count)]
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        with open(self.paths[index], "rb") as file:
+            return len(file.read())
+
+
+training, evaluation = Files("train", 96), Files("val", 40)
+for epoch in range(4):
+    for batch in DataLoader(training, batch_size=8, shuffle=True, num_workers=2):
+        batch.sum()
+    if epoch % 2:
+        for batch in DataLoader(evaluation, batch_size=5, num_workers=2):
+            batch.sum()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.torch
+def test_an_evaluation_is_described_and_run(tmp_path):
+    """A second data set that is read after every second epoch is found with its folder, files, batches and turn, and is part of the run."""
+    pytest.importorskip("torch")
+    for folder, count, size in (("train", 96, 20_000), ("val", 40, 9_000)):
+        (tmp_path / "made" / folder).mkdir(parents=True)
+        for number in range(count):
+            (tmp_path / "made" / folder / f"{number:04d}").write_bytes(bytes(size + 300 * number))
+    (tmp_path / "job.py").write_text(EVALUATING)
+    recording = tmp_path / "rec.jsonl"
+    _run("-q", "record", "-o", recording, "--include", f"{tmp_path}/made/*", "--", sys.executable, tmp_path / "job.py", tmp_path)  # fmt: skip
+    found = describe(Trace.read(str(recording)), "rec.jsonl")
+    assert found.mode == "repeat"
+    own = found.own["evaluation"]
+    told = {name: own[name].value for name in ("folders", "batch_size", "shuffle", "first_epoch", "every_epochs")}
+    assert told == {"folders": ["train", "val"], "batch_size": 5, "shuffle": False, "first_epoch": 2, "every_epochs": 2}
+    assert (own["files"]["count"].value, found.own["files"]["count"].value, found.own["epochs"].value) == (40, 96, 4)
+    (tmp_path / "w.yaml").write_text(text.workload(found))
+    (tmp_path / "again").mkdir()
+    assert _never_the_same(recording, "repeat", tmp_path / "w.yaml", tmp_path / "again") == set()
+    tree = yaml.safe_load((tmp_path / "w.yaml").read_text())
+    del tree["tracekit"]["evaluation"]
+    (tmp_path / "alone.yaml").write_text(yaml.safe_dump(tree))
+    (tmp_path / "less").mkdir()
+    assert _failed(_driven(tmp_path / "alone.yaml", tmp_path / "less", 1), recording, "repeat")

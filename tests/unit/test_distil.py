@@ -181,7 +181,7 @@ def test_what_is_beside_the_data_is_said(tmp_path, capsys):
 
 
 def test_evaluation_is_told_from_training():
-    """Steps that read a folder called val: training is described without them, and DLIO's part has them."""
+    """Steps that read a folder called val: training is described without them, and both parts have them."""
     trace = _map_style([list(range(48)), list(range(16)), list(range(48)), list(range(16))], prefix="file:///d/train/")
     moved = [
         replace(op, uri=op.uri.replace("train", "val" if op.epoch % 2 else "train"), epoch=op.epoch // 2)
@@ -189,7 +189,7 @@ def test_evaluation_is_told_from_training():
     ]
     marks = [Mark(mark.mark, mark.t, mark.t_end, mark.step, mark.epoch // 2, mark.pid) for mark in trace.marks]
     found = describe(Trace.of(moved, marks=marks), "t")
-    assert (found.own["files"]["count"].value, found.own["epochs"].value, found.mode) == (48, 2, "profile")
+    assert (found.own["files"]["count"].value, found.own["epochs"].value, found.mode) == (48, 2, "repeat")
     tree = yaml.safe_load(text.workload(found))
     assert (tree["workflow"]["evaluation"], tree["dataset"]["num_files_eval"], tree["reader"]["batch_size_eval"]) == (
         True,
@@ -198,7 +198,12 @@ def test_evaluation_is_told_from_training():
     )
     assert (tree["evaluation"]["eval_after_epoch"], tree["evaluation"]["epochs_between_evals"]) == (1, 1)
     assert tree["evaluation"]["eval_time"] == pytest.approx(0.005)
-    assert any("evaluation" in sentence for sentence in found.unsaid())
+    own = tree["tracekit"]["evaluation"]
+    assert {name: own[name] for name in ("folders", "batch_size", "first_epoch", "every_epochs")} == {
+        "folders": ["train", "val"], "batch_size": 4, "first_epoch": 1, "every_epochs": 1,
+    }  # fmt: skip
+    assert own["files"]["count"] == 16
+    assert not any("evaluation" in sentence for sentence in found.unsaid())
 
 
 @pytest.mark.parametrize(

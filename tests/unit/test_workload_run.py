@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from tracekit.cli import main
 from tracekit.errors import InputError, UsageError
 from tracekit.testing import FakeClock
 from tracekit.workload import custom, drive, rendezvous, report, run
@@ -62,6 +63,9 @@ def test_utilisation_leaves_out_the_first_steps():
     assert report.epochs_au(rows, 1, 1) == pytest.approx([0.5, 1.0])
     assert report.epochs_au(_rows([1.0]), 1, 0) == []
     assert report.epochs_au(_rows([1.0] * 3), 1, 5) == []
+
+
+OWN = "shape: {unit: file}\nfiles: {count: 4}\n"
 
 
 def _plan(**changes):
@@ -150,6 +154,13 @@ def test_a_wrong_time_is_one_sentence(text, said):
         ("profile: torch-like\nepoch: 2\n", "own.yaml:2: there is no key 'epoch'; did you mean 'epochs'?"),
         ("profile: torch-like\nepochs: two\n", "own.yaml:2: epochs is 'two'; write a whole number, 1 or more"),
         ("loader: 4\n", "own.yaml:1: loader is no mapping"),
+        ("evaluation: {batch_size: 2}\n", "own.yaml:1: evaluation stands without files to train on"),
+        (f"{OWN}evaluation: 3\n", "own.yaml:3: evaluation is no mapping"),
+        (f"{OWN}evaluation: {{batches: 3}}\n", "own.yaml:3: there is no setting of the evaluation"),
+        (f"{OWN}evaluation: {{batch_size: 0}}\n", "batch_size is 0"),
+        (f"{OWN}evaluation: {{shuffle: 3}}\n", "own.yaml:3: shuffle of the evaluation is 3"),
+        (f"{OWN}evaluation: {{files: {{count: 0}}}}\n", "own.yaml:3: evaluation: count of the files is 0"),
+        (f"{OWN}evaluation: {{folders: [a, a]}}\n", "own.yaml:3: folders of the evaluation are ['a', 'a']"),
         ("data: d\ncompute: quick\n", "own.yaml:2: compute: 'quick' is no time"),
         ("- 1\n", "own.yaml holds no keys"),
         ("a: [\n", "own.yaml is not YAML"),
@@ -363,6 +374,25 @@ def test_an_evaluation_ends_before_the_next_epoch_is_read_for(data, monkeypatch)
     ]  # fmt: skip
     capped = drive.run(Plan(job, plan.train, plan.evaluate, max_steps=3)).rows
     assert [row.phase for row in capped] == [TRAIN, TRAIN, EVALUATE, TRAIN, EVALUATE]
+
+
+def test_a_file_of_ones_own_has_an_evaluation(tmp_path, capsys):
+    """`evaluation` beside shape and files makes a second data set in a folder of its own, and is read when it says, in its batches."""
+    (tmp_path / "own.yaml").write_text(
+        "shape: {unit: file}\nfiles: {count: 12, sizes: 3000}\nloader: {batch_size: 4}\nepochs: 4\n"
+        "evaluation: {files: {count: 6, sizes: 500}, batch_size: 2, first_epoch: 2, every_epochs: 2, folders: [a, b/c]}\n"
+    )
+    words = ["-q", "run", str(tmp_path / "own.yaml"), "--data", str(tmp_path / "d"), "--format", "csv"]
+    assert main([*words, "--output", str(tmp_path / "steps.csv")]) == 0
+    assert (len(list((tmp_path / "d/a").iterdir())), len(list((tmp_path / "d/b/c").iterdir()))) == (12, 6)
+    rows = [line.split(",") for line in (tmp_path / "steps.csv").read_text().splitlines()]
+    phase, epoch, samples, size = (rows[0].index(name) for name in ("phase", "epoch", "samples", "bytes"))
+    told = [(row[phase], int(row[epoch]), row[samples], row[size]) for row in rows[1:]]
+    first = int(rows[1][epoch])
+    assert told == [
+        *[(TRAIN, first, "4", "12000")] * 3, *[(TRAIN, first + 1, "4", "12000")] * 3, *[(EVALUATE, first + 1, "2", "1000")] * 3,
+        *[(TRAIN, first + 2, "4", "12000")] * 3, *[(TRAIN, first + 3, "4", "12000")] * 3, *[(EVALUATE, first + 3, "2", "1000")] * 3,
+    ]  # fmt: skip
 
 
 def test_a_rank_without_a_full_batch_is_refused(data):

@@ -218,10 +218,17 @@ def _of_own(args: argparse.Namespace, said: Custom, scratch: str) -> Work:
     _with(args, said, profile.job(place, seed))
     for name in sorted({*said.loader, *_options(args.option)} & _IDLE):
         console.warn(f"{name} does nothing here: the profile says by which requests files are read")
-    job, dataset, made = run.of_profile(profile, place, seed=seed)
+    evaluation = said.evaluation
+    trained = place if evaluation is None else f"{place.rstrip('/')}/{evaluation.folders[0]}"
+    job, dataset, made = run.of_profile(profile, trained, seed=seed)
+    evaluate = None
+    if evaluation is not None:
+        where = f"{place.rstrip('/')}/{evaluation.folders[1]}"
+        _, evaluate, more = run.of_profile(replace(profile, recipe=evaluation.files), where)
+        job, made = replace(job, data=replace(job.data, uri=place), evaluate=evaluation.asked), made + more
     if made:
         console.say(f"{made} files of the data set were made in {uri or 'a temporary directory'}")
-    return Work(_with(args, said, job), profile.shape, dataset)
+    return Work(_with(args, said, job), profile.shape, dataset, evaluate, whole=evaluate is None)
 
 
 def _of_options(args: argparse.Namespace, said: Custom, uri: str | None) -> Work:

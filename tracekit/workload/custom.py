@@ -9,6 +9,7 @@ loader: {batch_size: 16, num_workers: 4, target_request_bytes: 128KiB}
 epochs: 2
 compute: normal(0.02, 0.002)   # seconds of a step
 decode: 0.001                  # seconds of a sample
+evaluation: {files: {count: 64, sizes: 65536}, batch_size: 8, first_epoch: 1, every_epochs: 1, compute: 0.01}   # beside shape and files
 
 A file of DLIO's may hold the same below `tracekit`: what `tracekit distil` writes is read by both.
 """
@@ -24,18 +25,36 @@ import yaml
 
 from tracekit.errors import InputError, TracekitError, UnknownNameError, UsageError
 from tracekit.workload.distribution import KINDS, Distribution
+from tracekit.workload.job import Evaluate
 from tracekit.workload.madedata import Recipe
 from tracekit.workload.profiles import Profile
 from tracekit.workload.shape import Shape
 
 KEYS = (
     "name", "profile", "as", "shape", "files", "framework", "data", "loader", "epochs", "steps", "compute", "decode", "seed",
+    "evaluation",
 )  # fmt: skip
+_OF_EVALUATION = ("folders", "files", "batch_size", "shuffle", "first_epoch", "every_epochs", "compute")
 # The section of a DLIO file that holds them.
 SECTION = "tracekit"
 # Longer than a step of any training; clocks and generators have limits, too.
 _LONGEST_S = 86400
 _CALL = re.compile(r"\s*([a-z]+)\s*\(([^()]*)\)\s*")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation between epochs, on files of its own.
+
+    Args:
+        files: Which.
+        asked: When, in which batches, and how long its steps compute.
+        folders: Where training files and its own are, below the data.
+    """
+
+    files: Recipe
+    asked: Evaluate
+    folders: tuple[str, str] = ("train", "valid")
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,7 @@ class Custom:
         shape: Requests of its own.
         files: Files of its own.
         framework: Whose loader it imitates.
+        evaluation: Its evaluation; None for none.
     """
 
     source: str = ""
@@ -73,6 +93,7 @@ class Custom:
     shape: Shape | None = None
     files: Recipe | None = None
     framework: str = ""
+    evaluation: Evaluation | None = None
 
     @property
     def own(self) -> Profile | None:
@@ -124,7 +145,7 @@ def load(path: str) -> Custom:
             path, str(tree.get("name") or "custom"), _text(tree, "profile"), _text(tree, "as"), _text(tree, "data"), loader,
             _count(tree, "epochs"), _count(tree, "steps"), _seconds(tree, "compute"), _seconds(tree, "decode"),
             _count(tree, "seed", 0), _made(tree, "shape", Shape.of), _made(tree, "files", Recipe.of),
-            _text(tree, "framework") or "",
+            _text(tree, "framework") or "", _evaluation(tree),
         )  # fmt: skip
     except _KeyedError as error:
         raise InputError(f"{_at(path, error.key)}: {error.cause}", error.way_out) from None
@@ -185,6 +206,44 @@ def _made(tree: Mapping[Any, Any], key: str, make: Callable[[Mapping[str, Any]],
         return make(given)
     except TracekitError as error:
         raise _KeyedError(key, error.cause, error.way_out) from None
+
+
+def _evaluation(tree: Mapping[Any, Any]) -> Evaluation | None:
+    """The evaluation of a workload that describes its files."""
+    given = tree.get("evaluation")
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise _KeyedError("evaluation", "evaluation is no mapping", "write setting: value below it")
+    if tree.get("files") is None:
+        raise _KeyedError("evaluation", "evaluation stands without files to train on", "describe shape and files, too")
+    for name in given:
+        if name not in _OF_EVALUATION:
+            error = UnknownNameError("setting of the evaluation", str(name), _OF_EVALUATION)
+            raise _KeyedError("evaluation", error.cause, error.way_out)
+    try:
+        files = Recipe.of(given.get("files") or {})
+    except TracekitError as error:
+        raise _KeyedError("evaluation", f"evaluation: {error.cause}", error.way_out) from None
+    shuffle = given.get("shuffle", False)
+    if not isinstance(shuffle, bool):
+        raise _KeyedError("evaluation", f"shuffle of the evaluation is {shuffle!r}", "write true or false")
+    counts = [_count(given, name) or 1 for name in ("batch_size", "first_epoch", "every_epochs")]
+    compute = _seconds(given, "compute") or Distribution.fixed(0.0)
+    return Evaluation(
+        files, Evaluate(counts[0], compute, counts[1], counts[2], shuffle), _folders(given.get("folders"))
+    )
+
+
+def _folders(given: Any) -> tuple[str, str]:
+    if given is None:
+        return Evaluation.folders
+    names = [name for name in given if isinstance(name, str) and name.strip("/")] if isinstance(given, list) else []
+    if len(names) != 2 or names[0] == names[1] or any(".." in name.split("/") for name in names):
+        raise _KeyedError(
+            "evaluation", f"folders of the evaluation are {given!r}", "write two names, as in [train, valid]"
+        )
+    return names[0].strip("/"), names[1].strip("/")
 
 
 def _count(tree: Mapping[Any, Any], key: str, least: int = 1) -> int | None:

@@ -285,6 +285,8 @@ class _Evaluation:
         plan = self._plan
         assert plan.job.train is not None
         train = replace(plan.job.train, batch_size=asked.batch_size)
+        if asked.shuffle is not None:
+            train = replace(train, shuffle_files=asked.shuffle, shuffle_samples=asked.shuffle)
         job = replace(plan.job, train=train, loader=replace(plan.job.loader, batch_size=asked.batch_size))
         with closing(imitate(job, shape, listing.dataset(), plan.policy, plan.evaluate_reader, [epoch])) as steps:
             yield from steps

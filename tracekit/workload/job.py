@@ -93,12 +93,14 @@ class Evaluate:
         compute_seconds: How long a step computes.
         first_epoch: After which epoch it first happens, from 1.
         every_epochs: Epochs from one to the next.
+        shuffle: Whether its samples come in random order; None for as in training.
     """
 
     batch_size: int = 1
     compute_seconds: Distribution = field(default_factory=_nothing)
     first_epoch: int = 1
     every_epochs: int = 1
+    shuffle: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tracekit.workload.distil.found import EXACT, HIGH, LOW, MEDIUM, UNKNOWN, Fo
 from tracekit.workload.distil.items import Items
 from tracekit.workload.distil.observed import Observed, observe
 from tracekit.workload.distil.order import order, same_every_epoch
-from tracekit.workload.distil.phases import Evaluation, apart
+from tracekit.workload.distil.phases import Evaluation, apart, cadence
 from tracekit.workload.distil.visits import Visits, visits
 from tracekit.workload.distil.writes import Checkpoints, checkpoints
 
@@ -62,7 +62,7 @@ class Description:
         sure = all(found.confidence in (EXACT, HIGH) for name, found in shape.items() if name in _REQUESTS)
         # Jumps among records are drawn. Threads of the consumer that feed the same batches wake each other here, and meet less often.
         drawn = "random_index_mode" in self.own["loader"] or "together" in shape or shape["unit"].value == "record"
-        alone = self.ranks == 1 and self.evaluation is None
+        alone = self.ranks == 1
         return REPEAT if sure and not drawn and alone else PROFILE
 
     def unsaid(self) -> list[str]:
@@ -70,8 +70,6 @@ class Description:
         told = [f"{path}: {found.how}" for path, found in paths(self.own) if found.confidence == UNKNOWN]
         if self.checkpoints is not None:
             told.append("checkpoints are described for DLIO and are not written by tracekit run; tracekit checkpoint measures them")  # fmt: skip
-        if self.evaluation is not None:
-            told.append("evaluation is described for DLIO; tracekit run drives the training alone, so what counts all reads of the recording will differ")  # fmt: skip
         return told
 
 
@@ -106,7 +104,7 @@ class _Describing:
     """What is derived one from the other, once."""
 
     def __init__(self, observed: Observed) -> None:
-        observed, self.evaluation = apart(observed)
+        observed, self.evaluating, self.evaluation = apart(observed)
         self.observed = observed
         self.visits: Visits = visits(observed.own)
         self.unit = item.unit_of(observed, self.visits)
@@ -116,6 +114,7 @@ class _Describing:
             self.items = item.of_records(observed, looks)
         else:
             self.items = item.of_visits(self.visits)
+        self.cadence = None if self.evaluation is None else cadence(self.evaluation, self.items)
         self.uris = observed.uris
         self.tagged = bool((self.items.step != NULL).all())
         self.turns = self._turns()
@@ -166,6 +165,7 @@ class _Describing:
         }
         limit = self._limit()
         own |= {"steps": limit} if limit is not None else {}
+        own |= self._evaluation()
         own |= {"compute": timing.compute(observed.steps), "decode": timing.decode(self.items, self.unit.value)}
         where = os.path.commonpath([os.path.dirname(uri.partition("://")[2]) for uri in self.uris])
         about = f"{len(whole):,} ops, {len(observed.steps):,} steps"
@@ -173,6 +173,24 @@ class _Describing:
             observed.source, about, own, same_every_epoch(self.items), checkpoints(observed), self.evaluation, where, observed.steps.ranks,
             observed.left_out, observed.beside,
         )  # fmt: skip
+
+    def _evaluation(self) -> Tree:
+        """The evaluation, read by the same requests as what is trained on; DLIO's part has its own keys."""
+        if self.evaluation is None or self.evaluating is None or self.cadence is None:
+            return {}
+        alone, found = _Describing(self.evaluating), self.evaluation
+        shuffle = order(alone.items, alone._known_samples(), tagged=alone.tagged).get("shuffle")
+        return {
+            "evaluation": {
+                "folders": found.folders,
+                "files": alone._files(),
+                "batch_size": alone.batch,
+                "shuffle": shuffle or Found(False, LOW, "drawn with replacement, which an evaluation cannot be"),
+                "first_epoch": self.cadence[0],
+                "every_epochs": self.cadence[1],
+                "compute": found.compute,
+            }
+        }
 
     def _files(self) -> dict[str, Found]:
         every = visits(self.observed.reads)

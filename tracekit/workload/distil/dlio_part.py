@@ -115,7 +115,10 @@ def _add_evaluation(tree: Tree, description: Description) -> None:
     tree["workflow"]["evaluation"] = Found(True, HIGH, "steps read a folder of their own", found.steps.value)
     tree["dataset"]["num_files_eval"] = found.files
     tree["reader"]["batch_size_eval"] = found.batch_size
-    tree["evaluation"] = {"eval_after_epoch": found.first, "epochs_between_evals": found.every} | _time("eval_time", found.compute)  # fmt: skip
+    tree["evaluation"] = {
+        "eval_after_epoch": description.own["evaluation"]["first_epoch"],
+        "epochs_between_evals": description.own["evaluation"]["every_epochs"],
+    } | _time("eval_time", found.compute)  # fmt: skip
 
 
 def _checkpoint(description: Description) -> Tree:
