@@ -36,6 +36,11 @@ class Content:
         self._zeros = round(_PAGE * (1 - 1 / ratio))
         self._seed = seed
 
+    @property
+    def compressible(self) -> bool:
+        """Whether it is less than noise."""
+        return self._zeros > 0
+
     def blocks(self, key: int, size: int) -> Iterator[memoryview]:
         """`size` bytes in pieces of up to a MiB. A piece is good until the next one is asked for."""
         out = np.empty(min(BLOCK, -(-size // 8) * 8) // 8, np.uint64)

@@ -7,17 +7,20 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tracekit.errors import CannotRunError
 from tracekit.workload.datagen.content import Content
+from tracekit.workload.datagen.jpeg_tile import TILE_SIDES, Tile, tile_of
 from tracekit.workload.datagen.layout import Plan
 
 _QUALITY = 75
 # Of grey noise at that quality: 0.556 bytes per pixel and 623 besides (Pillow 12, libjpeg-turbo 3).
 _JPEG_PIXELS_PER_BYTE = 1.7
 _COMMENT = 65533
+_START = b"\xff\xd8"
 _PNG_BESIDE = 8 + 25 + 12 + 12
 _ZLIB_BESIDE = 2 + 4
 
@@ -25,15 +28,37 @@ _ZLIB_BESIDE = 2 + 4
 def jpeg(plan: Plan, content: Content) -> Iterator[bytes | memoryview]:
     """A grey image of noise; what its encoding leaves of the sample's size is comment segments (ITU T.81, B.2.4.5)."""
     size = plan.one_size()
+    tile = None if content.compressible else _tile(content)
+    shape = tile.shape(size) if tile else None
+    if tile is None or shape is None:
+        yield from _jpeg_encoded(content, plan.key, size)
+        return
+    yield _START
+    yield from _comments(content, plan.key, size - tile.length(math.prod(shape)))
+    yield from tile.pieces(content, plan.key + 1, *shape)
+
+
+def _jpeg_encoded(content: Content, key: int, size: int) -> Iterator[bytes | memoryview]:
+    """The same, all of it encoded: content that compresses, and images of less than a block."""
     side = max(8, math.isqrt(round(size * _JPEG_PIXELS_PER_BYTE)) // 8 * 8)
-    body = _encoded(content, plan.key, side)
+    body = _encoded(content, key, side, side)
     while len(body) > size and side > 8:
         side = max(8, side * 9 // 10 // 8 * 8)
-        body = _encoded(content, plan.key, side)
-    # After the start-of-image marker.
-    yield body[:2]
-    yield from _comments(content, plan.key + 1, size - len(body))
+        body = _encoded(content, key, side, side)
+    yield _START
+    yield from _comments(content, key + 1, size - len(body))
     yield body[2:]
+
+
+# A process makes files of one content.
+_tiles: WeakKeyDictionary[Content, Tile] = WeakKeyDictionary()
+
+
+def _tile(content: Content) -> Tile:
+    if content not in _tiles:
+        width, height = TILE_SIDES
+        _tiles[content] = tile_of(_encoded(content, 0, width * 8, height * 8))
+    return _tiles[content]
 
 
 def png(plan: Plan, content: Content) -> Iterator[bytes]:
@@ -50,12 +75,12 @@ def png(plan: Plan, content: Content) -> Iterator[bytes]:
     yield body + _chunk(b"IEND", b"")
 
 
-def _encoded(content: Content, key: int, side: int) -> bytes:
+def _encoded(content: Content, key: int, width: int, height: int) -> bytes:
     try:
         from PIL import Image
     except ImportError:
         raise CannotRunError("JPEG files need Pillow, which is not installed", "pip install pillow") from None
-    pixels = np.frombuffer(content.whole(key, side * side), np.uint8).reshape(side, side)
+    pixels = np.frombuffer(content.whole(key, width * height), np.uint8).reshape(height, width)
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, format="JPEG", quality=_QUALITY)
     return out.getvalue()
