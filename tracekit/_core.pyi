@@ -188,6 +188,21 @@ def tally_histogram(count: int, values: int, counts: int, /) -> tuple[int, int, 
 def tally_buckets() -> int:
     """How many counts `tally_histogram` needs room for."""
 
+def keyed_times(count: int, keys: int, times: int, bits: int, width: int, counts: int, /) -> None:
+    """Count `count` times of keys into rows of `width` buckets, 2^bits of them an octave; addresses of int64 arrays.
+
+    The caller sees to it that there is a row for every key, and that no time is negative.
+    """
+
+def keyed_ranks(count: int, width: int, counts: int, keys: int, ranks: int, buckets: int, /) -> None:
+    """Write for each of `count` keys the bucket at which its row counts as many as its rank; addresses of int64 arrays."""
+
+def power_cells(count: int, classes: int, sizes: int, times: int, counts: int, /) -> None:
+    """Count ops by how many bits their sizes and their times in µs have, into rows of `classes`; addresses of int64 arrays.
+
+    The caller sees to it that sizes are above 0, and times (ns) not below.
+    """
+
 def groups(keys: int, width: int, /) -> object:
     """A new table of rows of `width` int64 columns, of which the first `keys` are the key and the others sums.
 

@@ -110,7 +110,8 @@ class Decoder:
             found["sample_id"] = self._named(batch, found.get("sample_id"))
         for name in ("offset", "op"):
             found.setdefault(name, np.full(batch.num_rows, NULL, COLUMNS[name].dtype))
-        found["op"] = np.where(found["op"] == NULL, np.int32(0), found["op"])
+        if bool((found["op"] == NULL).any()):
+            found["op"] = np.where(found["op"] == NULL, np.int32(0), found["op"])
         for name in REQUIRED:
             bad |= found[name] == NULL
         if bool(bad.any()):
@@ -139,20 +140,15 @@ class Decoder:
 
         if not kinds.is_integer(array.type):
             raise self._wrong(column.name, array, "an integer")
+        if array.type == pa.from_numpy_dtype(column.dtype):
+            return _marked(array, bad)
         try:
             filled = array.cast(pa.from_numpy_dtype(column.dtype))
         except pa.ArrowInvalid:
             array, wrong = _limited(array, column)
             bad |= wrong
             filled = array.cast(pa.from_numpy_dtype(column.dtype))
-        if filled.null_count:
-            bad |= (_values(filled.fill_null(0)) < 0).astype(np.bool_)
-            filled = filled.fill_null(NULL)
-            return _values(filled)
-        values = _values(filled)
-        if len(values) and int(values.min()) < 0:
-            bad |= values < 0
-        return values
+        return _marked(filled, bad)
 
     def _times(self, name: str, array: pa.Array, bad: Mask) -> IntArray:
         import pyarrow as pa
@@ -176,13 +172,16 @@ class Decoder:
         texts = array.dictionary
         if not (kinds.is_string(texts.type) or kinds.is_large_string(texts.type)):
             raise self._wrong(name, array, "text")
-        known, mapping = self._dictionaries.get(name, (None, np.zeros(0, np.int32)))
-        if known is None or not known.equals(texts):
+        before, mapping = self._dictionaries.get(name, (None, np.zeros(0, np.int32)))
+        if before is None or not before.equals(texts):
             table = self.tables[name]
             mapping = np.append(table.encode(texts.to_pylist()), np.int32(NULL))
             self._dictionaries[name] = (texts, mapping)
-        indices = array.indices.fill_null(NULL) if array.indices.null_count else array.indices
-        codes: IntArray = mapping[_values(indices)]
+        places = _values(array.indices)
+        if (known := _known(array.indices)) is not None:
+            # What stands in a null's place is anything.
+            places = np.where(known, places.astype(np.int64), NULL)
+        codes: IntArray = mapping[places]
         return codes
 
     def _named(self, batch: pa.RecordBatch, numbers: IntArray | None) -> IntArray:
@@ -202,13 +201,40 @@ class Decoder:
 
 
 def _values(array: pa.Array) -> IntArray:
-    """The integers of an array without nulls. Arrow's own way to NumPy imports pandas, which takes longer than a small trace."""
+    """The integers of an array; in a null's place stands anything."""
+    # Arrow's own way to NumPy imports pandas, which takes longer than a small trace; its way to fill nulls imports all of its
+    # functions, which takes as long as reading a million ops.
     kind = np.dtype(array.type.to_pandas_dtype())
     data = array.buffers()[1]
     if data is None:
-        return np.zeros(0, kind)
+        return np.zeros(len(array), kind)
     values: IntArray = np.frombuffer(data, kind, len(array), array.offset * kind.itemsize)
     return values
+
+
+def _known(array: pa.Array) -> Mask | None:
+    """Which values of an array are no nulls; None where none is one."""
+    bits = array.buffers()[0]
+    if bits is None or not array.null_count:
+        return None
+    start = array.offset // 8
+    used = np.frombuffer(bits, np.uint8)[start : (array.offset + len(array) + 7) // 8]
+    return np.unpackbits(used, bitorder="little")[array.offset % 8 :][: len(array)].astype(np.bool_)
+
+
+def integers(array: pa.Array) -> IntArray:
+    """The integers of an array with NULL for nulls."""
+    values, known = _values(array), _known(array)
+    return values if known is None else np.where(known, values, values.dtype.type(NULL))
+
+
+def _marked(array: pa.Array, bad: Mask) -> IntArray:
+    """The integers of an array with NULL for nulls; what is below zero itself is noted as bad."""
+    values = _values(array)
+    if len(values) and int(values.min()) < 0:
+        known = _known(array)
+        bad |= values < 0 if known is None else (values < 0) & known
+    return integers(array)
 
 
 def _limited(array: pa.Array, column: Column) -> tuple[pa.Array, Mask]:
@@ -222,4 +248,4 @@ def _limited(array: pa.Array, column: Column) -> tuple[pa.Array, Mask]:
 
 
 def _useful(name: str, values: IntArray) -> bool:
-    return name in ALWAYS or bool((values != NULL).any())
+    return name in ALWAYS or bool(len(values) and (values[0] != NULL or (values != NULL).any()))

@@ -11,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit import histogram
+from tracekit.analysis import tail, times
+from tracekit.analysis.tail import SizesByLatency
+from tracekit.analysis.times import KeyedTimes
 from tracekit.histogram import Histogram
 from tracekit.metrics import following, held
 from tracekit.metrics.following import FIRST, OTHER, SAME, Followers, Runs
 from tracekit.metrics.groups import Groups
-from tracekit.metrics.view import Places
+from tracekit.metrics.view import Places, View
+from tracekit.trace import Op, Trace
 
 small = st.integers(0, 4)
 # (group, file, offset, bytes) of reads, in pieces
@@ -172,3 +176,65 @@ def test_the_door_refuses_what_no_table_can_be():
     for keys, width in ((0, 1), (5, 6), (2, 1), (2, 9)):
         with pytest.raises(ValueError, match="1 to 4 keys"):
             held._core.groups(keys, width)
+
+
+def both(make):
+    """What is made with the core, and what is made with NumPy."""
+    if times._core is None:
+        pytest.skip("there is no core here")
+    with pytest.MonkeyPatch.context() as patch:
+        mine = make()
+        for module in (times, tail):
+            patch.setattr(module, "_core", None)
+        return mine, make()
+
+
+TIMES = st.integers(0, 5000) | st.integers(0, 2**62) | st.integers(0, 62).map(lambda bits: (1 << bits) - 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), TIMES), max_size=40), st.sampled_from([1 << 24, 1500, 400, 100]))
+def test_both_engines_count_times_of_keys_alike(pairs, most):
+    """However many buckets there is room for: the same counts, and the same quantiles of the keys asked for."""
+    keys, values = np.array(pairs, np.int64).reshape(-1, 2).T
+
+    def made():
+        counted = KeyedTimes(most)
+        counted.grow(6)
+        counted.add(keys, values)
+        counted.grow(7)
+        chosen = np.array([4, 0, 6, 2], np.intp)
+        return counted._counts.tolist(), counted.quantiles(chosen, 0.01, 0.5, 0.99, 1.0) if counted.error else None
+
+    mine, theirs = both(made)
+    assert mine == theirs
+
+
+def test_quantiles_of_many_keys_are_those_of_each():
+    """More keys than are looked at together, and none at all."""
+    keys = np.arange(1000)
+
+    def made():
+        counted = KeyedTimes()
+        counted.grow(1000)
+        counted.add(keys, keys * 1000)
+        return counted.quantiles(keys, 0.5)[0], counted.quantiles(keys[:0], 0.5)
+
+    mine, theirs = both(made)
+    assert mine == theirs
+    assert mine[1] == [[]]
+    assert mine[0][1:] == pytest.approx((keys[1:] * 1000).tolist(), rel=KeyedTimes().error)
+
+
+@given(st.lists(st.tuples(TIMES, TIMES), max_size=40))
+def test_both_engines_put_ops_into_the_same_cells(pairs):
+    """Sizes and times in powers of two, to the largest there are; what has no size is left out."""
+    trace = Trace.of([Op("f", 0, size, 0, t_complete=time) for size, time in pairs])
+
+    def made():
+        counted = SizesByLatency()
+        counted.update(View.of(trace))
+        return counted.table()
+
+    mine, theirs = both(made)
+    assert mine == theirs
+    assert sum(map(sum, mine[2])) == sum(size > 0 for size, _ in pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import numpy as np
@@ -14,6 +15,7 @@ from tracekit.analysis import bursts, duty, files, tail
 from tracekit.analysis.plots import KINDS, plot
 from tracekit.analysis.prefixes import Prefixes, prefix
 from tracekit.analysis.reuse import reuse
+from tracekit.analysis.snapshot import Analysis
 from tracekit.cli import main
 from tracekit.errors import UnknownNameError, UsageError
 from tracekit.testing import training_trace
@@ -147,6 +149,21 @@ def test_prefixes_are_as_deep_as_they_are_few():
 
     assert Prefixes.few(uris, 2).names == ["file:///data/a/", "file:///data/b/"]
     assert Prefixes.few(uris, 6).names == [f"file:///data/{part}/{number}/" for part in "ab" for number in range(3)]
+
+
+def test_columns_of_files_are_the_files():
+    """A table of columns says of every file what its record says, whether its size is known, timed, read or not."""
+    ops = [
+        Op("a", 0, 10, 0, t_complete=3000, ret=10), Op("a", 10, 10, 5, t_complete=9000, ret=5), Op("b", 0, 7, 6, "write", ret=7),
+        Op("c", None, 4, 7, t_complete=8),
+    ]  # fmt: skip
+    trace = Trace.of(ops, trailer=Trailer(residency={"files": {"uri": ["a"], "size": [40]}}))
+    for groups in (files.by_file(trace), files.by_prefix(trace), Analysis.of(trace).all_files):
+        columns = groups.columns()
+        assert [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] == [
+            dataclasses.asdict(group) for group in groups
+        ]
+    assert list(files.by_file(trace)[0].to_json()) == list(files.by_file(trace).columns())
 
 
 def test_files_with_equal_bytes_come_by_name():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -119,6 +121,73 @@ def test_many_marks_and_a_long_trailer_are_packed(saved, monkeypatch):
     packed = saved(trace, "packed.parquet")
     assert b"tracekit.marks.zst" in pq.ParquetFile(packed).metadata.metadata
     assert _whole(Trace.read(packed)) == _whole(trace)
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.jsonl", "t.tkc"])
+def test_columns_that_nobody_wants_are_left_out(tmp_path, name):
+    """Whatever the format: those asked for and those that every trace has, in pieces and as a whole; an offset not asked for is null."""
+    trace = training_trace()
+    formats.save(trace, tmp_path / name)
+    whole = formats.load(tmp_path / name, columns=["ret", "t_complete"])
+    for found in (whole, *formats.chunks(tmp_path / name, ops=1 << 20, columns=["ret", "t_complete"])):
+        assert set(found.columns) == {"uri", "offset", "len", "t_submit", "op", "ret", "t_complete"}
+        assert found.uris == trace.uris
+        for column in ("uri", "len", "t_submit", "ret", "t_complete"):
+            assert np.array_equal(found.col(column), trace.col(column))
+        assert found.strings("op")[found.col("op")[0]] == trace[0].op
+        assert (found.col("offset") == NULL).all()
+        assert (found.header, found.trailer, found.marks) == (trace.header, trace.trailer, trace.marks)
+    assert np.array_equal(formats.load(tmp_path / name, columns=["offset"]).col("offset"), trace.col("offset"))
+
+
+def test_several_traces_have_the_columns_asked_for(tmp_path):
+    """A directory of traces, of which one is Parquet, gives those columns of every one of them."""
+    for name in ("a.parquet", "b.jsonl"):
+        formats.save(Trace.of(MIXED), tmp_path / name)
+    (whole,) = formats.chunks(tmp_path, columns=["sample_id"])
+    assert [op.sample_id for op in whole] == [op.sample_id for op in formats.load(tmp_path, columns=["sample_id"])]
+    assert sorted(map(str, (op.sample_id for op in whole))) == ["3", "3", "None", "None", "three", "three"]
+    assert {op.op for op in whole} == {"read", "write", "stat"}
+    assert {(op.ret, op.err) for op in whole} == {(None, None)}
+
+
+def test_a_column_that_there_is_not_is_named(saved):
+    """A wrong name of a column is said before anything is read, with the nearest."""
+    with pytest.raises(UsageError, match="did you mean 't_complete'"):
+        formats.load(saved(training_trace()), columns=["t_complet"])
+
+
+def test_reading_imports_no_functions_of_tables(saved):
+    """What Arrow can compute takes longer to import than a small trace takes to read; nulls are no reason to."""
+    path = saved(Trace.of(MIXED))
+    code = "import sys; from tracekit import formats; print(len(formats.load(sys.argv[1])), 'pyarrow.compute' in sys.modules)"
+    found = subprocess.run([sys.executable, "-I", "-c", code, path], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["3", "False"]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 64, 65])
+def test_nulls_are_found_wherever_a_piece_begins(tmp_path, rows):
+    """Pieces of any size begin anywhere in the bits that say what is null."""
+    ops = [
+        Op("f", number if number % 3 else None, 1, number, ret=number if number % 5 else None) for number in range(200)
+    ]
+    formats.save(Trace.of(ops), tmp_path / "t.parquet")
+    assert [op for piece in formats.chunks(tmp_path / "t.parquet", ops=rows) for op in piece] == ops
+
+
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.int16(), pa.uint32(), pa.int64()])
+def test_codes_of_any_width_may_be_null(tmp_path, kind):
+    """Other writers' dictionaries have small or unsigned codes; an op that is null is a read, a file that is null is no op."""
+    codes = pa.DictionaryArray.from_arrays(pa.array([0, None, 1], kind), pa.array(["write", "stat"]))
+    table = {
+        "uri": ["a", "b", "c"],
+        "len": [1, 2, 3],
+        "t_submit": [1, 2, 3],
+        "op": codes,
+        "ret": pa.array([1, None, 3], pa.int32()),
+    }
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    assert [(op.op, op.ret) for op in Trace.read(tmp_path / "t.parquet")] == [("write", 1), ("read", None), ("stat", 3)]
 
 
 def test_a_trace_of_no_ops_is_a_file(saved):

@@ -36,6 +36,14 @@ typedef struct {
 enum { TK_SUB_BITS = 7, TK_BUCKETS = (64 - TK_SUB_BITS) << TK_SUB_BITS };
 void tk_histogram(const int64_t *values, int64_t count, int64_t *counts, tk_counted *counted);
 
+/* Count times (ns, not negative) of keys: `width` buckets for each, 2^bits an octave; what is beyond them is in the last. */
+void tk_keyed_times(const int64_t *keys, const int64_t *times, int64_t count, int bits, int64_t width, int64_t *counts);
+/* The bucket of each key at which as many are counted as its rank says. */
+void tk_keyed_ranks(const int64_t *counts, int64_t width, const int64_t *keys, const int64_t *ranks, int64_t count,
+                    int64_t *buckets);
+/* Count ops (sizes above 0, times in ns not below) by the powers of two of their sizes and of their microseconds. */
+void tk_power_cells(const int64_t *sizes, const int64_t *times, int64_t count, int64_t classes, int64_t *counts);
+
 /* Sums by rows of keys: a hash table that keeps rows in order of first appearance. */
 enum { TK_MOST_KEYS = 4, TK_MOST_WIDTH = 8 };
 

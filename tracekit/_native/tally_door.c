@@ -62,6 +62,43 @@ PyObject *tk_door_tally_buckets(PyObject *self, PyObject *unused)
     return PyLong_FromLong(TK_BUCKETS);
 }
 
+PyObject *tk_door_keyed_times(PyObject *self, PyObject *arguments)
+{
+    long long count, width;
+    int bits;
+    unsigned long long keys, times, counts;
+    if (!PyArg_ParseTuple(arguments, "LKKiLK:keyed_times", &count, &keys, &times, &bits, &width, &counts))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    tk_keyed_times(at(keys), at(times), count, bits, width, at(counts));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+PyObject *tk_door_keyed_ranks(PyObject *self, PyObject *arguments)
+{
+    long long count, width;
+    unsigned long long counts, keys, ranks, buckets;
+    if (!PyArg_ParseTuple(arguments, "LLKKKK:keyed_ranks", &count, &width, &counts, &keys, &ranks, &buckets))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    tk_keyed_ranks(at(counts), width, at(keys), at(ranks), count, at(buckets));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+PyObject *tk_door_power_cells(PyObject *self, PyObject *arguments)
+{
+    long long count, classes;
+    unsigned long long sizes, times, counts;
+    if (!PyArg_ParseTuple(arguments, "LLKKK:power_cells", &count, &classes, &sizes, &times, &counts))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    tk_power_cells(at(sizes), at(times), count, classes, at(counts));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 /* -- sums by rows of keys ------------------------------------------------------------------------------------------- */
 
 static void drop(PyObject *capsule)

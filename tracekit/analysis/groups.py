@@ -161,40 +161,47 @@ class Groups(Sequence[Group]):
         """Sum of service times of each."""
         return self._sums.columns["busy_ns"][self._places]
 
+    def columns(self) -> dict[str, list[Any]]:
+        """The same as columns of plain values, by the names of a `Group`: what pandas, Polars and Arrow make tables of."""
+        return self._columns(self._places)
+
     def _made(self, places: NDArray[np.intp]) -> list[Group]:
-        sums, names = self._sums, [self._names[place] for place in places.tolist()]
+        return list(map(Group, *self._columns(places).values()))
+
+    def _columns(self, places: NDArray[np.intp]) -> dict[str, list[Any]]:
+        values = {name: column[places].tolist() for name, column in self._sums.columns.items()}
         nothing: list[Any] = [None] * len(places)
-        median, high = sums.times.quantiles(places, 0.5, 0.99) if sums.times.error else (nothing, nothing)
-        values = {name: column[places].tolist() for name, column in sums.columns.items()}
+        times = self._sums.times
+        median, high = times.quantiles(places, 0.5, 0.99) if times.error else (nothing, nothing)
+        # The middle of a bucket may lie above all that is in it.
+        median, high = (_least(level, values["slowest_ns"]) for level in (median, high))
         files = nothing if self._files is None else self._files[places].tolist()
         sizes = nothing if self._sizes is None else [self._sizes[place] for place in places.tolist()]
-        groups = []
-        for i, name in enumerate(names):
-            reach = None if files[i] is None else values["extent"][i]
-            groups.append(
-                Group(
-                    name=name,
-                    files=files[i],
-                    ops=values["ops"][i],
-                    read_bytes=values["read_bytes"][i],
-                    written_bytes=values["written_bytes"][i],
-                    extent_bytes=reach,
-                    size_bytes=sizes[i],
-                    amplification=_ratio(values["read_bytes"][i], sizes[i] or reach),
-                    sequential=_ratio(values["sequential"][i], values["followed"][i]),
-                    busy_us=values["busy_ns"][i] / 1000,
-                    p50_us=_us(median[i], values["slowest_ns"][i]),
-                    p99_us=_us(high[i], values["slowest_ns"][i]),
-                    max_us=values["slowest_ns"][i] / 1000 if values["timed"][i] else None,
-                )
-            )
-        return groups
+        reach = nothing if self._files is None else values["extent"]
+        there = [size or end for size, end in zip(sizes, reach, strict=True)]
+        return {
+            "name": [self._names[place] for place in places.tolist()],
+            "files": files,
+            "ops": values["ops"],
+            "read_bytes": values["read_bytes"],
+            "written_bytes": values["written_bytes"],
+            "extent_bytes": reach,
+            "size_bytes": sizes,
+            "amplification": _ratios(values["read_bytes"], there),
+            "sequential": _ratios(values["sequential"], values["followed"]),
+            "busy_us": [busy / 1000 for busy in values["busy_ns"]],
+            "p50_us": median,
+            "p99_us": high,
+            "max_us": [
+                most / 1000 if timed else None
+                for most, timed in zip(values["slowest_ns"], values["timed"], strict=True)
+            ],
+        }
 
 
-def _ratio(value: int, of: int | None) -> float | None:
-    return value / of if of else None
+def _ratios(values: list[int], of: list[int | None]) -> list[float | None]:
+    return [value / whole if whole else None for value, whole in zip(values, of, strict=True)]
 
 
-def _us(value: float | None, most: int) -> float | None:
-    # The middle of a bucket may lie above all that is in it.
-    return None if value is None else min(value, most) / 1000
+def _least(times: list[float | None], most: list[int]) -> list[float | None]:
+    return [None if time is None else min(time, end) / 1000 for time, end in zip(times, most, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -30,7 +30,7 @@ def texts(analysis: Analysis) -> dict[str, str]:
     return {
         "analysis.csv": csv_text(("figure", "value", "unit"), scalars),
         "size_latency.csv": csv_text(("size_low_bytes", "latency_low_us", "ops"), cells),
-        "files.csv": _records(Group, analysis.all_files),
+        "files.csv": _columns(analysis.all_files.columns()),
         "prefixes.csv": _records(Group, analysis.files.prefixes),
         "workers.csv": _records(Group, analysis.workers.table),
         "cache_curve.csv": csv_text(
@@ -41,6 +41,10 @@ def texts(analysis: Analysis) -> dict[str, str]:
         "duty_steps.csv": _records(StepDuty, duty.steps),
         "bursts.csv": _records(Burst, analysis.bursts),
     }  # fmt: skip
+
+
+def _columns(columns: Mapping[str, Sequence[Any]]) -> str:
+    return csv_text(tuple(columns), [list(map(cell, row)) for row in zip(*columns.values(), strict=True)])
 
 
 def _records(kind: type[Any], records: Iterable[Any]) -> str:

@@ -23,6 +23,11 @@ from tracekit.metrics.view import View
 from tracekit.trace import Trace
 from tracekit.units import format_bytes
 
+try:
+    from tracekit import _core
+except ImportError:
+    _core = None  # type: ignore[assignment]
+
 Ints = NDArray[np.int64]
 # So many of the slowest ops are kept: one in a hundred of a hundred million.
 _MOST_KEPT = 1 << 20
@@ -208,8 +213,12 @@ class SizesByLatency:
         sizes, service = view.sizes, view.complete - view.submit
         if not known.all():
             sizes, service = sizes[known], service[known]
-        cell = _power(sizes) * _SIZE_CLASSES + _power(service // 1000)
-        self._counts += np.bincount(cell, minlength=len(self._counts))
+        if _core is None:
+            cell = _power(sizes) * _SIZE_CLASSES + _power(service // 1000)
+            self._counts += np.bincount(cell, minlength=len(self._counts))
+            return
+        arrays = [*(np.ascontiguousarray(column, np.int64) for column in (sizes, service)), self._counts]
+        _core.power_cells(len(sizes), _SIZE_CLASSES, *(array.ctypes.data for array in arrays))
 
     def table(self) -> tuple[list[int], list[int], list[list[int]]]:
         """Lower edges of the size classes in bytes, those of the time classes in microseconds, and the counts, a row a size."""

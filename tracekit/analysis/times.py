@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+try:
+    from tracekit import _core
+except ImportError:
+    _core = None  # type: ignore[assignment]
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 # Times in ns from 1 to 2^42 (73 minutes) in 16 buckets an octave: what a single-precision number keeps in its first bits.
@@ -14,6 +19,7 @@ _MANTISSA = 23
 _BIAS = 127
 # Counts kept; beyond it two buckets become one, until an octave is one, and then there are too many keys to keep any.
 _MOST_CELLS = 1 << 24
+_ROWS = 256
 
 
 class KeyedTimes:
@@ -43,25 +49,46 @@ class KeyedTimes:
             self._counts = self._counts.reshape(len(self._counts), _OCTAVES << self._bits, 2).sum(axis=2)
         if keys > len(self._counts) and self._bits >= 0:
             more = np.zeros((keys - len(self._counts), self._counts.shape[1]), np.int64)
-            self._counts = np.concatenate([self._counts, more])
+            # Zeros that nobody touches take no time; to copy them would.
+            self._counts = np.concatenate([self._counts, more]) if len(self._counts) else more
 
     def add(self, keys: Ints, times: Ints) -> None:
         """Count times (ns, not negative) of keys for which there is room."""
-        if self._bits >= 0:
-            width = self._counts.shape[1]
+        if self._bits < 0:
+            return
+        width = self._counts.shape[1]
+        if _core is None:
             np.add.at(self._counts.reshape(-1), keys * width + self._bucket(times), 1)
+            return
+        keys, times = np.ascontiguousarray(keys, np.int64), np.ascontiguousarray(times, np.int64)
+        places = keys.ctypes.data, times.ctypes.data, self._bits, width, self._counts.ctypes.data
+        _core.keyed_times(len(keys), *places)
 
     def quantiles(self, keys: NDArray[np.intp], *levels: float) -> list[list[float | None]]:
         """For each level, the quantile of each of these keys in ns; None where a key has no times."""
-        total = np.cumsum(self._counts[keys], axis=1)
-        ops = total[:, -1] if total.size else np.zeros(len(total), np.int64)
-        middles = self._middles()
+        chosen = np.ascontiguousarray(keys, np.int64)
+        ops = np.concatenate([self._counts[part].sum(axis=1) for part in _parts(chosen)]) if len(chosen) else chosen
+        middles, there = self._middles(), ops > 0
         out: list[list[float | None]] = []
         for level in levels:
-            rank = np.maximum(np.ceil(level * ops), 1)
-            values = middles[(total < rank[:, None]).sum(axis=1).clip(max=len(middles) - 1)]
-            out.append([value if there else None for value, there in zip(values.tolist(), ops.tolist(), strict=True)])
+            values = middles[self._reached(chosen, np.maximum(np.ceil(level * ops), 1).astype(np.int64))]
+            found: list[float | None] = values.tolist()
+            for place in np.flatnonzero(~there).tolist():
+                found[place] = None
+            out.append(found)
         return out
+
+    def _reached(self, keys: Ints, ranks: Ints) -> Ints:
+        """The bucket of each key at which as many times are counted as its rank says."""
+        width = self._counts.shape[1]
+        if _core is None:
+            parts = zip(_parts(keys), _parts(ranks), strict=True)
+            below = [(np.cumsum(self._counts[part], axis=1) < rank[:, None]).sum(axis=1) for part, rank in parts]
+            return np.concatenate(below).clip(max=width - 1) if below else keys
+        found = np.empty(len(keys), np.int64)
+        arrays = (self._counts, keys, ranks, found)
+        _core.keyed_ranks(len(keys), width, *(array.ctypes.data for array in arrays))
+        return found
 
     def joined(self, groups: Ints, count: int) -> KeyedTimes:
         """The times of `count` groups of keys: `groups` says for each key which one it belongs to."""
@@ -82,3 +109,8 @@ class KeyedTimes:
         low = 2.0 ** (number // parts) * (1 + number % parts / parts)
         middles: Floats = low * (1 + 1 / (2 * (parts + number % parts)))
         return middles
+
+
+def _parts(values: Ints) -> list[Ints]:
+    """The values in parts: rows of all keys at once are as large as the counts themselves."""
+    return [values[start : start + _ROWS] for start in range(0, len(values), _ROWS)]

@@ -7,19 +7,20 @@ for a file that is read (see `pipes`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
 from tracekit import pipes
 from tracekit.errors import InputError, UnknownNameError, UsageError
-from tracekit.formats import ordered, registry, several
+from tracekit.formats import ordered, parted, registry, several
 from tracekit.formats.writer import Writer
 from tracekit.output import check_output
-from tracekit.trace import Mark, Trace, merge
+from tracekit.trace import COLUMNS, Mark, Trace, concatenate, merge
 from tracekit.units import TIME_UNITS_NS
 
 _PARQUET_MAGIC = b"PAR1"
+_PART_OPS = 1 << 18
 
 
 def load(
@@ -29,6 +30,7 @@ def load(
     skip_bad: bool = False,
     form: str | None = None,
     options: Mapping[str, str] | None = None,
+    columns: Collection[str] | None = None,
 ) -> Trace:
     """Read a whole trace into columns.
 
@@ -38,17 +40,25 @@ def load(
         skip_bad: Keep the good lines of a damaged file; the trace's warnings say how many were left out.
         form: The name of the file's format, where neither its suffix nor its content says it.
         options: What another tool's file does not say itself; the names are the format's.
+        columns: The columns that will be looked at, where that is not all of them: the others are null, and Parquet does not
+            read them. `uri`, `len`, `t_submit` and `op` are always there.
 
     Raises:
+        UsageError: If there is no such column.
         InputError: If the file is missing, unreadable, empty or of no known format.
         TraceFormatError: If a line breaks the format (and `skip_bad` is false), with file:line and key.
     """
-    files = several.expand(os.fspath(path))
-    if len(files) > 1:
-        rest = {"time_unit": time_unit, "skip_bad": skip_bad, "form": form, "options": options}
-        return merge([load(file, **rest) for file in files])  # type: ignore[arg-type]
-    text = _readable(files[0])
-    return _format_of(text, form).load(text, time_unit=_time_unit(time_unit), skip_bad=skip_bad, options=options)
+    _check_columns(columns)
+    unit, sources = _time_unit(time_unit), _sources(path, form)
+    traces = []
+    for files in sources:
+        if len(files) > 1:
+            parts = parted.chunks(files, ops=_PART_OPS, time_unit=unit, skip_bad=skip_bad, columns=columns)
+            traces.append(concatenate(list(parts)))
+        else:
+            how = _format_of(files[0], form)
+            traces.append(how.load(files[0], time_unit=unit, skip_bad=skip_bad, options=options, columns=columns))
+    return merge(traces) if len(traces) > 1 else traces[0]
 
 
 def chunks(
@@ -59,16 +69,20 @@ def chunks(
     skip_bad: bool = False,
     form: str | None = None,
     options: Mapping[str, str] | None = None,
+    columns: Collection[str] | None = None,
 ) -> Iterator[Trace]:
     """Read a trace file piece by piece in bounded memory: traces of at most about `ops` ops that share their tables.
 
     The header comes with every piece; marks come with the piece in which they stood; only the last piece has the trailer.
     Arguments and errors are those of `load`.
     """
+    _check_columns(columns)
     unit = _time_unit(time_unit)
     readers = [
-        partial(_pieces, text, _format_of(text, form), unit, options, skip_bad=skip_bad)
-        for text in map(_readable, several.expand(os.fspath(path)))
+        partial(_parts, files, unit, columns, skip_bad=skip_bad)
+        if len(files) > 1
+        else partial(_pieces, files[0], _format_of(files[0], form), unit, options, columns, skip_bad=skip_bad)
+        for files in _sources(path, form)
     ]
     return several.chunks(readers, ops) if len(readers) > 1 else readers[0](ops)
 
@@ -102,9 +116,32 @@ def fold(
 
 
 def _pieces(
-    path: str, form: registry.Format, unit: int, options: Mapping[str, str] | None, ops: int, *, skip_bad: bool
+    path: str,
+    form: registry.Format,
+    unit: int,
+    options: registry.Options,
+    columns: registry.Wanted,
+    ops: int,
+    *,
+    skip_bad: bool,
 ) -> Iterator[Trace]:
-    return form.chunks(path, ops=ops, time_unit=unit, skip_bad=skip_bad, options=options)
+    return form.chunks(path, ops=ops, time_unit=unit, skip_bad=skip_bad, options=options, columns=columns)
+
+
+def _parts(paths: Sequence[str], unit: int, columns: registry.Wanted, ops: int, *, skip_bad: bool) -> Iterator[Trace]:
+    return parted.chunks(paths, ops=ops, time_unit=unit, skip_bad=skip_bad, columns=columns)
+
+
+def _sources(path: str | os.PathLike[str], form: str | None) -> list[list[str]]:
+    """The traces that a name means: the file of each, or its parts."""
+    files = list(map(_readable, several.expand(os.fspath(path))))
+    return parted.groups(files) if form in (None, "parquet") else [[file] for file in files]
+
+
+def _check_columns(columns: Collection[str] | None) -> None:
+    for name in columns or ():
+        if name not in COLUMNS:
+            raise UnknownNameError("column", name, COLUMNS)
 
 
 def save(trace: Trace, path: str | os.PathLike[str], *, force: bool = True, form: str | None = None) -> None:

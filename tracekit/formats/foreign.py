@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
-import io
 import os
 import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Any, ClassVar
@@ -365,18 +364,31 @@ def blocks(source: Foreign) -> Iterator[bytes]:
     got = 0
     try:
         with opened(source.path) as file:
-            # A damaged stream gives nothing of the read that meets the damage: small ones lose little.
-            size = _BLOCK_BYTES if isinstance(file, io.BufferedReader) else _BLOCK_BYTES >> 6
-            while data := file.read(size):
+            while data := file.read(_BLOCK_BYTES):
                 got += len(data)
                 yield data
     except DAMAGED as error:
-        if not got:
-            raise InputError(f"{source.path} cannot be decompressed ({error})", "name a whole file") from None
-        source.told.cut_short = True
-        source.told.warnings.append(
-            f"{source.path}: the compressed data is damaged or cut short; what came before it was read"
-        )
+        problem = error
+    else:
+        return
+    for data in _rest(source.path, got):
+        got += len(data)
+        yield data
+    if not got:
+        raise InputError(f"{source.path} cannot be decompressed ({problem})", "name a whole file") from None
+    source.told.cut_short = True
+    source.told.warnings.append(
+        f"{source.path}: the compressed data is damaged or cut short; what came before it was read"
+    )
+
+
+def _rest(path: str, got: int) -> Iterator[bytes]:
+    """What a damaged stream gives behind its first `got` bytes: nothing of the read that meets the damage, so small ones lose little."""
+    with suppress(*DAMAGED), opened(path) as file:
+        while got > 0 and (data := file.read(min(got, _BLOCK_BYTES))):
+            got -= len(data)
+        while data := file.read(_BLOCK_BYTES >> 6):
+            yield data
 
 
 def lines(source: Foreign) -> Iterator[tuple[int, bytes]]:

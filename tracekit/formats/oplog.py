@@ -7,18 +7,18 @@ ranged GET is null. The times of s3dlio end with Z, those of warp have the offse
 
 from __future__ import annotations
 
-import codecs
-import io
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, ClassVar
 
 import numpy as np
 
+from tracekit.arrow import integers
 from tracekit.errors import InputError, UsageError
-from tracekit.formats.foreign import Foreign, blocks
+from tracekit.formats import request_table
+from tracekit.formats.foreign import Foreign
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
 from tracekit.trace import NULL, Header, IntArray, Trace
@@ -30,13 +30,10 @@ _OPS = {
 }  # fmt: skip
 _MOVES = ("read", "write")
 _WHOLE = ("GET", "PUT")
-_NEEDED = ("op", "bytes", "file", "start")
 _KNOWN = (
     "idx", "thread", "op", "client_id", "n_objects", "bytes", "endpoint", "file", "error", "start", "first_byte", "last_byte",
     "end", "duration_ns", "cat",
 )  # fmt: skip
-_USED = ("thread", "op", "bytes", "endpoint", "file", "error", "start", "first_byte", "end", "duration_ns")
-_BLOCK_BYTES = 1 << 22
 # Names are looked up for each block anew; so many are remembered.
 _MOST_NAMES = 1 << 17
 
@@ -65,7 +62,7 @@ class OpLog(Foreign):
         import pyarrow as pa
 
         try:
-            for batch in self._batches():
+            for batch in request_table.batches(self, _KNOWN):
                 columns = self._columns(batch)
                 count = len(columns["t_submit"])
                 for start in range(0, count, ops):
@@ -77,59 +74,6 @@ class OpLog(Foreign):
                 f"{self.path} is no table of tab-separated values ({str(error).splitlines()[0][:120]})",
                 f"is it a log of {self.TOOL}?",
             ) from None
-
-    # -- the table ----------------------------------------------------------------------------------------------------
-
-    def _batches(self) -> Iterator[Any]:
-        import pyarrow as pa
-        from pyarrow import csv
-
-        def wrong(row: Any) -> str:
-            # warp ends its log with the command line, as a comment.
-            if not row.text.startswith("#"):
-                self.told.bad += 1
-                self.told.first_bad = (
-                    self.told.first_bad
-                    or f"{self.path}: a row of {row.actual_columns} columns instead of {row.expected_columns}"
-                )
-                if not self.skip_bad:
-                    return "error"
-            return "skip"
-
-        stream = io.BufferedReader(_Joined(_utf8(blocks(self))), _BLOCK_BYTES)
-        used = self._header(stream.peek(1 << 12))
-        reader = csv.open_csv(
-            pa.PythonFile(stream, "r"),
-            read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-            parse_options=csv.ParseOptions(delimiter="\t", invalid_row_handler=wrong),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(_KNOWN, pa.binary()),
-                check_utf8=False,
-                strings_can_be_null=False,
-                include_columns=used,
-            ),
-        )
-        self._check_once(reader.schema.names)
-        yield from reader
-
-    def _header(self, start: bytes) -> list[str]:
-        """The columns that are looked at, of those that the file's first line names; none where it is too long to say."""
-        names = [name.strip() for name in start.split(b"\n", 1)[0].decode("utf-8", "replace").split("\t")]
-        missing = [name for name in _NEEDED if name not in names]
-        if missing:
-            raise InputError(
-                f"{self.path}:1: the header has no column {', '.join(missing)}", f"is it a log of {self.TOOL}?"
-            )
-        self._check_once(names)
-        exact = start.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace").split("\t")
-        return [name for name in _USED if name in exact] if b"\n" in start and exact == names else []
-
-    def _check_once(self, names: list[str]) -> None:
-        twice = next((name for name in _KNOWN if names.count(name) > 1), None)
-        if twice is not None:
-            raise InputError(
-                f"{self.path}:1: the header names the column {twice} more than once", f"is it a log of {self.TOOL}?"
-            )
 
     def _columns(self, batch: Any) -> dict[str, IntArray]:
         start, first, end = (_times(batch, name) for name in ("start", "first_byte", "end"))
@@ -164,7 +108,7 @@ class OpLog(Foreign):
     def _count_bad(self, batch: Any, good: Any) -> None:
         for row in np.flatnonzero(~good)[: None if self.skip_bad else 1].tolist():
             values = {
-                name: batch.column(name)[row].as_py()
+                name: _shown(batch.column(name)[row])
                 for name in ("start", "end", "bytes")
                 if name in batch.schema.names
             }
@@ -177,17 +121,24 @@ class OpLog(Foreign):
 
     def _uris(self, batch: Any) -> IntArray:
         (ends, endpoints), (places, files) = (_coded(batch, name) for name in ("endpoint", "file"))
+        if len(self._names) > _MOST_NAMES:
+            self._names.clear()
+        if len(endpoints) == 1:
+            return self._codes_of((endpoints[0], file) for file in files)[places]
         pairs, codes = np.unique(ends * len(files) + places, return_inverse=True)
-        known, found = self._names, list[int]()
-        if len(known) > _MOST_NAMES:
-            known.clear()
-        for pair in pairs.tolist():
-            key = endpoints[pair // len(files)], files[pair % len(files)]
+        return self._codes_of((endpoints[pair // len(files)], files[pair % len(files)]) for pair in pairs.tolist())[
+            codes
+        ]
+
+    def _codes_of(self, keys: Iterable[tuple[str, str]]) -> IntArray:
+        """The codes of URIs, by endpoint and file."""
+        known, table, found = self._names, self.table("uri"), list[int]()
+        for key in keys:
             code = known.get(key)
             if code is None:
-                code = known[key] = self.table("uri").code(self._uri(*key))
+                code = known[key] = table.code(self._uri(*key))
             found.append(code)
-        return np.array(found, np.int32)[codes]
+        return np.array(found, np.int32)
 
     def _uri(self, endpoint: str, file: str) -> str:
         scheme = endpoint.partition("://")[0]
@@ -203,54 +154,40 @@ class OpLog(Foreign):
         return f"s3://{bucket}/{file.lstrip('/')}" if bucket else f"s3://{file.lstrip('/')}"
 
 
-def _utf8(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """The same with bytes that are no UTF-8 written as backslash escapes, as names in a trace are."""
-    # The handler of bad rows gets their text, and would be broken by other bytes.
-    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-    for part in parts:
-        if part.isascii() and not decoder.getstate()[0]:
-            yield part
-        elif text := decoder.decode(part).encode():
-            yield text
-    if text := decoder.decode(b"", final=True).encode():
-        yield text
+def _shown(cell: Any) -> str:
+    """What stands in a cell, for a message."""
+    import pyarrow as pa
 
-
-class _Joined(io.RawIOBase):
-    """Blocks of bytes as one stream."""
-
-    def __init__(self, parts: Iterator[bytes]) -> None:
-        self._parts = parts
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = next(self._parts, b"")
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
+    if isinstance(cell, pa.TimestampScalar):
+        return f"{np.datetime64(cell.value, 'ns')}Z" if cell.is_valid else ""
+    value = cell.as_py()
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _coded(batch: Any, name: str) -> tuple[IntArray, list[str]]:
     """A column of text as codes, and the distinct texts in order of appearance."""
+    import pyarrow as pa
+
     if name not in batch.schema.names or not batch.num_rows:
         return np.zeros(batch.num_rows, np.int64), [""]
-    coded = batch.column(name).dictionary_encode()
-    texts = [value.decode() for value in coded.dictionary.to_pylist()]
-    return np.asarray(coded.indices).astype(np.int64), texts
+    column = batch.column(name)
+    if isinstance(column.type, pa.DictionaryType):
+        return integers(column.indices).astype(np.int64), column.dictionary.to_pylist()
+    coded = column.dictionary_encode()
+    return integers(coded.indices).astype(np.int64), [value.decode() for value in coded.dictionary.to_pylist()]
 
 
 def _numbers(batch: Any, name: str) -> IntArray:
     """A column of whole numbers; NULL for what is none."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if name not in batch.schema.names:
         return np.full(batch.num_rows, NULL, np.int64)
     column = batch.column(name)
+    if column.type == pa.int64():
+        return integers(column)
+    import pyarrow.compute as pc
+
     try:
         return np.asarray(pc.cast(column.cast(pa.string()), pa.int64()).fill_null(NULL).to_numpy(zero_copy_only=False))
     except pa.ArrowInvalid:
@@ -268,10 +205,13 @@ def _number(value: bytes | None) -> int:
 def _times(batch: Any, name: str) -> IntArray:
     """A column of RFC 3339 times as ns since 1970; NULL for what is none."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if name not in batch.schema.names:
         return np.full(batch.num_rows, NULL, np.int64)
+    if isinstance(batch.column(name).type, pa.TimestampType):
+        return integers(batch.column(name).view(pa.int64()))
+    import pyarrow.compute as pc
+
     texts = batch.column(name).cast(pa.string())
     texts = pc.if_else(pc.equal(texts, ""), None, texts)
     stamp = pa.timestamp("ns", "UTC")

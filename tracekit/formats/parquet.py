@@ -7,6 +7,7 @@ trailer and marks stand in the file's key-value metadata, as the JSON that the l
     tracekit.header    the object of a trace's first line
     tracekit.trailer   what stands under `end` in its last line
     tracekit.marks     {"mark": […], "t": […], "t_end": […], "step": […], "epoch": […], "pid": […]}
+    tracekit.part      which part of which trace it is, where it is one (`tracekit.formats.parted`)
 
 A text of more than a mebibyte is kept apart from the footer's other readers: zstd and base64 under the same key + `.zst`.
 """
@@ -18,7 +19,7 @@ import io
 import os
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
@@ -64,49 +65,79 @@ _DICTIONARY_LIMIT = 16 << 20
 # -- in ---------------------------------------------------------------------------------------------------------------
 
 
-def load(path: str, *, time_unit: int, skip_bad: bool) -> Trace:
+def load(path: str, *, time_unit: int, skip_bad: bool, columns: Collection[str] | None = None) -> Trace:
     """Read a whole file (see `tracekit.formats.load`)."""
-    reader = _Reader(path, time_unit, skip_bad=skip_bad)
+    reader = Reader(path, time_unit, columns, skip_bad=skip_bad)
     return reader.finish(join_columns(list(reader.columns(ROW_GROUP))))
 
 
-def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[Trace]:
+def chunks(
+    path: str, *, ops: int, time_unit: int, skip_bad: bool, columns: Collection[str] | None = None
+) -> Iterator[Trace]:
     """Read a file piece by piece (see `tracekit.formats.chunks`)."""
-    reader = _Reader(path, time_unit, skip_bad=skip_bad)
+    reader = Reader(path, time_unit, columns, skip_bad=skip_bad)
     before: dict[str, IntArray] | None = None
-    for columns in reader.columns(ops):
+    for piece in reader.columns(ops):
         if before is not None:
             yield reader.piece(before)
-        before = columns
+        before = piece
     yield reader.finish(join_columns([before] if before else []))
 
 
-class _Reader:
-    """The ops of a file in batches, and what belongs to the whole."""
+class Reader:
+    """The ops of a file in batches, and what belongs to the whole.
 
-    def __init__(self, path: str, time_unit: int, *, skip_bad: bool) -> None:
+    Args:
+        path: The file.
+        time_unit: The unit of times in ns, where the file has no header.
+        wanted: The columns that are looked at; None is all.
+        before: The reader of the part before, of a trace in parts: they share their tables, and count bad rows together.
+        skip_bad: Leave bad rows out and count them.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        time_unit: int,
+        wanted: Collection[str] | None = None,
+        before: Reader | None = None,
+        *,
+        skip_bad: bool,
+    ) -> None:
         self.path = path
+        self._wanted = wanted
         self.file = _opened(path)
         self._metadata = self.file.metadata.metadata or {}
         _check_format(path, self._json("format"))
         self._check_columns()
         self.header = self._header()
         unit = 1 if self.header else time_unit
-        self._decoder = arrow.Decoder(path, unit, skip_bad=skip_bad)
+        self._decoder = arrow.Decoder(path, unit, skip_bad=skip_bad) if before is None else before.next_decoder(path)
         self.warnings: list[str] = []
         self._marks = self._read_marks()
+
+    def next_decoder(self, path: str) -> arrow.Decoder:
+        """What decodes the part that follows."""
+        self._decoder.source, self._decoder.rows = path, 0
+        return self._decoder
 
     def columns(self, rows: int) -> Iterator[dict[str, IntArray]]:
         """Columns of at most `rows` ops each."""
         label = f"reading {os.path.basename(self.path)}"
-        names = [*COLUMNS, arrow.SAMPLE_NAME]
-        chosen = [name for name in names if name in self.file.schema_arrow.names and not self._empty(name)]
+        there = self.file.schema_arrow.names
+        chosen = [name for name in self._names() if name in there and not self._empty(name)]
         try:
             for batch in self.file.iter_batches(min(rows, ROW_GROUP), columns=chosen):
                 yield self._decoder.columns(batch)
                 progress.tell(label, self._decoder.rows, self.file.metadata.num_rows)
         except _broken() as error:
             raise _damaged(self.path, error) from None
+
+    def _names(self) -> list[str]:
+        """The columns that are looked at."""
+        wanted = set(self._wanted or COLUMNS)
+        names = [name for name in COLUMNS if name in wanted or name in (*arrow.REQUIRED, "op")]
+        return [*names, arrow.SAMPLE_NAME] if "sample_id" in wanted else names
 
     def piece(self, columns: Mapping[str, IntArray]) -> Trace:
         """A piece of the trace; the first has the marks."""
@@ -200,6 +231,20 @@ class _Reader:
     def _unreadable(self, key: str, error: Exception) -> InputError:
         what = f"{self.path}: the trace's metadata cannot be read (tracekit.{key}: {error})"
         return InputError(what, "write the file again")
+
+
+def part_of(path: str) -> dict[str, Any] | None:
+    """Which part of which trace a file is (`tracekit.formats.parted`); None where it is none, or cannot be read."""
+    import pyarrow.parquet as pq
+
+    try:
+        text = (pq.read_metadata(path).metadata or {}).get(b"tracekit.part")
+        about = None if text is None else msgspec.json.decode(text)
+    except (*_broken(), msgspec.DecodeError):
+        return None
+    keys = {"trace": str, "number": int, "last": bool}
+    good = isinstance(about, dict) and all(isinstance(about.get(key), kind) for key, kind in keys.items())
+    return about if good else None
 
 
 def _opened(path: str) -> pq.ParquetFile:
@@ -317,6 +362,10 @@ class TableWriter(Writer):
     def trailer(self, trailer: Trailer) -> None:
         """Keep the trailer for the file's metadata."""
         self._note("trailer", utf8_throughout(trailer_json(trailer)))
+
+    def part(self, about: Mapping[str, Any]) -> None:
+        """Note which part of a trace this file is."""
+        self._note("part", about)
 
     def finish(self) -> None:
         """Write what waits, and the file's end."""

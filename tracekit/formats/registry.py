@@ -15,18 +15,22 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+
 from tracekit.errors import UnknownNameError, UsageError, nearest
 from tracekit.formats import foreign
 from tracekit.formats.writer import Collector, Writer
-from tracekit.trace import Trace, concatenate
+from tracekit.trace import ALWAYS, NULL, Trace, concatenate
 
 Options = Mapping[str, str] | None
+# The columns that are looked at; None is all.
+Wanted = Collection[str] | None
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,21 @@ class Format:
     streams: bool = False
     # The class that reads it, of another tool's format.
     importer: str = ""
+    # Whether columns that nobody wants can be left unread.
+    projects: bool = False
     # What the user can say when it is written, and what that means.
     writer_options: Mapping[str, str] = field(default_factory=dict)
 
-    def load(self, path: str, *, time_unit: int, skip_bad: bool, options: Options = None) -> Trace:
+    def load(
+        self, path: str, *, time_unit: int, skip_bad: bool, options: Options = None, columns: Wanted = None
+    ) -> Trace:
         """A whole file (see `tracekit.formats.load`)."""
+        if columns is not None and self.projects:
+            self._check_options(options, self.reader_options)
+            return self._module.load(path, time_unit=time_unit, skip_bad=skip_bad, columns=columns)  # type: ignore[no-any-return]
+        return narrowed(self._load(path, time_unit, options, skip_bad=skip_bad), columns)
+
+    def _load(self, path: str, time_unit: int, options: Options, *, skip_bad: bool) -> Trace:
         module = self._module
         self._check_options(options, self.reader_options)
         if self.importer:
@@ -57,9 +71,17 @@ class Format:
         return concatenate(list(module.chunks(path, ops=_PIECE, time_unit=time_unit, skip_bad=skip_bad)))
 
     def chunks(
-        self, path: str, *, ops: int, time_unit: int, skip_bad: bool, options: Options = None
+        self, path: str, *, ops: int, time_unit: int, skip_bad: bool, options: Options = None, columns: Wanted = None
     ) -> Iterator[Trace]:
         """A file piece by piece (see `tracekit.formats.chunks`)."""
+        if columns is not None and self.projects:
+            self._check_options(options, self.reader_options)
+            yield from self._module.chunks(path, ops=ops, time_unit=time_unit, skip_bad=skip_bad, columns=columns)
+            return
+        for piece in self._chunks(path, ops, time_unit, options, skip_bad=skip_bad):
+            yield narrowed(piece, columns)
+
+    def _chunks(self, path: str, ops: int, time_unit: int, options: Options, *, skip_bad: bool) -> Iterator[Trace]:
         module = self._module
         self._check_options(options, self.reader_options)
         if self.importer:
@@ -129,7 +151,9 @@ _OWN = "tracekit.formats."
 FORMATS = (
     Format("jsonl", (".jsonl",), _OWN + "jsonl", "the trace format itself: JSON Lines", streams=True),
     Format("jsonl.zst", (".jsonl.zst",), _OWN + "jsonl_zst", "the same, compressed with zstd"),
-    Format("parquet", (".parquet",), _OWN + "parquet", "the same columns as a table, for DuckDB, Polars, pandas"),
+    Format(
+        "parquet", (".parquet",), _OWN + "parquet", "the same columns as a table, for DuckDB, Polars, pandas", projects=True
+    ),
     Format("tkc", (".tkc",), _OWN + "compact", "the same in as few bytes as it takes; only tracekit reads it"),
     Format("csv", (".csv", ".csv.gz"), _OWN + "table", "a table with a header, ours or anyone's", importer="Table"),
     Format(
@@ -233,3 +257,14 @@ def pieces_of(trace: Trace, ops: int) -> Iterator[Trace]:
         piece.marks = trace.marks if start == 0 else []
         piece.trailer = trace.trailer if start + ops >= len(trace) else None
         yield piece
+
+
+def narrowed(trace: Trace, columns: Wanted) -> Trace:
+    """A trace with these columns; of the others those that every trace has stay: uri, len, t_submit and op as they are, offset null."""
+    if columns is None:
+        return trace
+    kept = {name: array for name, array in trace.columns.items() if name in columns or name in ALWAYS}
+    if "offset" not in columns:
+        kept["offset"] = np.full(len(trace), NULL, np.int64)
+    tables = {name: table for name, table in trace.tables.items() if name in kept}
+    return Trace(kept, tables, trace.marks, trace.header, trace.trailer, trace.warnings)

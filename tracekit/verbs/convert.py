@@ -12,13 +12,15 @@ from tracekit.errors import EXIT_PASS, UsageError
 
 _DESCRIPTION = """\
 Write a trace in another format. The suffixes of the two names say which, or --from and --to. The trace passes through in
-pieces, so it may be larger than memory. IN may be a directory or a glob in quotes: its traces are merged by time.
+pieces, so it may be larger than memory. IN may be a directory or a glob in quotes: its traces are merged by time. Where OUT ends
+in / (or with --every) it becomes a directory of Parquet files, one for each span of time; read, they are one trace again.
 """
 _EXAMPLES = """\
 examples:
   tracekit convert train.jsonl train.parquet            for DuckDB, Polars and pandas
   tracekit convert train.parquet train.jsonl.zst        and back
   tracekit convert 'host*/trace.parquet' all.parquet    many hosts in one
+  tracekit convert train.jsonl train.parts/ --every 60s in a directory, a Parquet file for each minute
   tracekit convert train.parquet - | head               as lines
   tracekit convert run.pfw.gz run.jsonl                 what dftracer recorded
   tracekit convert train.jsonl train.json               a timeline for ui.perfetto.dev
@@ -41,6 +43,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "\n".join(["formats:", *rows, "", "options of formats, with --set:", *said, "", _EXAMPLES])
     parser.add_argument("source", metavar="IN", help="trace; - is standard input")
     parser.add_argument("target", metavar="OUT", help="file to write; - is standard output, as lines")
+    parser.add_argument(
+        "--every",
+        metavar="TIME",
+        help="make OUT a directory of Parquet files, each with so much of the trace's time (such as 60s, which is what it "
+        "is where OUT ends in /)",
+    )
     parser.add_argument("--from", dest="source_format", metavar="F", choices=names, help="format of IN")
     parser.add_argument("--to", dest="target_format", metavar="F", choices=names, help="format of OUT")
     parser.add_argument(
@@ -73,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     ):
         raise UsageError(f"{args.source} would be written onto itself", "name another output")
     reading, writing = _options(args.options)
+    if args.every or args.target.endswith("/"):
+        return _in_parts(args, reading, writing)
     pieces = formats.chunks(
         args.source, time_unit=args.time_unit, skip_bad=args.skip_bad, form=args.source_format, options=reading
     )
@@ -83,6 +93,34 @@ def run(args: argparse.Namespace) -> int:
     for what, count in writer.dropped.items():
         console.warn(f"{args.target} has no place for {what}" + (f" ({count})" if count > 1 else ""))
     _summarise(args.target, done.ops)
+    return EXIT_PASS
+
+
+def _in_parts(args: argparse.Namespace, reading: dict[str, str], writing: dict[str, str]) -> int:
+    """Write a directory of parts; exit 0."""
+    from tracekit import formats
+    from tracekit.formats import parted
+    from tracekit.units import counted, parse_ns
+
+    if args.target_format not in (None, "parquet") or writing:
+        raise UsageError("a directory of parts holds Parquet files", "leave --to and its options out, or name a file")
+    if args.target == "-":
+        raise UsageError("parts cannot go to standard output", "name a directory")
+    every = parse_ns(args.every) if args.every else parted.EVERY_NS
+    with parted.writing(args.target, every_ns=every, force=args.force) as begin:
+        parts = formats.fold(
+            args.source,
+            begin,
+            time_unit=args.time_unit,
+            skip_bad=args.skip_bad,
+            form=args.source_format,
+            options=reading,
+        )
+        warnings = parts.finish()
+    for text in warnings:
+        console.warn(text)
+    size = sum(os.path.getsize(os.path.join(args.target, name)) for name in os.listdir(args.target))
+    _say(args.target, parts.ops, size, f" in {counted(parts.count, 'part')}")
     return EXIT_PASS
 
 
@@ -105,12 +143,17 @@ def _ways(reads: bool, writes: bool) -> str:  # noqa: FBT001  # two columns of a
 
 
 def _summarise(target: str, ops: int) -> None:
-    from tracekit.units import counted, format_bytes
+    from tracekit.units import counted
 
     if target == "-":
         console.say(f"wrote {counted(ops, 'op')}")
         return
-    size = os.path.getsize(target)
+    _say(target, ops, os.path.getsize(target))
+
+
+def _say(target: str, ops: int, size: int, how: str = "") -> None:
+    from tracekit.units import counted, format_bytes
+
     each = f", {size / ops:.1f} bytes an op" if ops else ""
-    console.say(f"wrote {counted(ops, 'op')} to {target} ({format_bytes(size)}{each})")
+    console.say(f"wrote {counted(ops, 'op')} to {target}{how} ({format_bytes(size)}{each})")
     console.say(f"next: tracekit stats {shlex.quote(target)}")
