@@ -238,9 +238,12 @@ def part_of(path: str) -> dict[str, Any] | None:
     import pyarrow.parquet as pq
 
     try:
-        text = (pq.read_metadata(path).metadata or {}).get(b"tracekit.part")
-        about = None if text is None else msgspec.json.decode(text)
-    except (*_broken(), msgspec.DecodeError):
+        text = (pq.read_metadata(path).metadata or {}).get(b"tracekit.part", b"null")
+    except _broken():
+        return None
+    try:
+        about = msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError):
         return None
     keys = {"trace": str, "number": int, "last": bool}
     good = isinstance(about, dict) and all(isinstance(about.get(key), kind) for key, kind in keys.items())

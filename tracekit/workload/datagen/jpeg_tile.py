@@ -82,11 +82,10 @@ class Tile:
             last = start + count == tiles and not rest
             yield _drawn(data, free, count * (len(self.data) + 2) - 2 * last, content, key + number)
         if rest:
-            start = self._start(rest)
-            whole = len(start) - 2  # its end is filled up, and is as it is
-            if whole > 0:
-                yield _drawn(self.data, self.free, whole, content, key + -(-tiles // _GROUP))
-            yield start[max(whole, 0) :]
+            end = self._start(rest)
+            whole = max(len(end) - 2, 0)  # its end is filled up, and is as it is
+            yield _drawn(self.data, self.free, whole, content, key + -(-tiles // _GROUP))
+            yield end[whole:]
         yield b"\xff\xd9"
 
     @cached_property
