@@ -132,6 +132,32 @@ def fetch(names: bytes, ranges: int, count: int, advice: int, depth: int, /) -> 
 def fetch_layout() -> int:
     """The size of a range's record, in bytes."""
 
+def ranged_get(
+    fd: int, request: bytes, due_ns: int, timeout_ns: int, address: int, room: int, /
+) -> tuple[int, int, int, int, int, int, int, int, int, int, bytes]:
+    """Wait to `due_ns` (0: not at all), send a request for a range and read the answer, without the interpreter lock.
+
+    Args:
+        fd: A connected socket that nobody else uses meanwhile.
+        request: The whole head of the request.
+        due_ns: On CLOCK_MONOTONIC.
+        timeout_ns: How long it may take from then on.
+        address: Where the body goes, `room` bytes; 0: it is let go.
+        room: How much that is.
+
+    Returns:
+        (t_submit, t_first_byte, t_complete, status, count, first, errno, ended, stale, keep, text): times in ns, the first byte's is
+        0 where none came; the HTTP status or 0; bytes of the body; where its Content-Range begins, or -1; whether the
+        connection ended within the answer; whether it had ended before (then nothing was sent); whether it may be used again; head
+        and the beginning of the body of an answer that is no 206.
+
+    Raises:
+        ValueError: If there is room without an address.
+    """
+
+def connects() -> int | None:
+    """How many TCP connections the libraries loaded now opened since the first call; None where they cannot be counted."""
+
 def crc32c(address: int, length: int, before: int, /) -> int:
     """The CRC-32C of memory, or of what came before it and it.
 

@@ -10,7 +10,7 @@ import pytest
 from tracekit.cgroup import CpuLimit
 from tracekit.replay.account import Account, merged
 from tracekit.replay.disturbance import Disturbance
-from tracekit.replay.engines import Log, Outcome
+from tracekit.replay.engines import RESULT, Log, Outcome
 from tracekit.replay.options import Options
 from tracekit.replay.plan import Plan, make_plan
 from tracekit.replay.result import as_trace, collect
@@ -37,14 +37,14 @@ def walked(
     plan: Plan, *, service: int = MS, own: int = 0, stall: int = 0, done: int = COUNT, error: int = 0
 ) -> Outcome:
     """A run of the plan on a machine with these habits, each in ns per op."""
-    log = Log(COUNT)
+    log = Log(np.zeros(COUNT, RESULT))
     log.done = done
     free = T0
     for index in range(done):
         due = T0 + int(plan.jobs[0].schedule[index])
         submit = max(due, free) + own + stall
         row = (due, free, stall, submit, submit + service, 8 if not error else -1)
-        for name, value in zip(Log.NAMES, row, strict=True):
+        for name, value in zip(("due", "free", "stall", "submit", "complete", "ret"), row, strict=True):
             getattr(log, name)[index] = value
         log.error[index] = error
         free = submit + service

@@ -12,7 +12,7 @@ from tracekit.errors import CannotRunError, InputError
 from tracekit.storage import Access, Requests, storage_for
 from tracekit.storage.failures import error_name
 from tracekit.storage.keys import Key, StoreError
-from tracekit.storage.sdk_client import _seconds
+from tracekit.storage.sdk_client import seconds_of
 from tracekit.storage.store_settings import azure_settings, environment, s3_settings
 
 
@@ -45,11 +45,11 @@ def test_a_key_with_a_slash_behind_it_is_a_prefix_to_obstore() -> None:
 
 def test_a_retry_after_is_seconds_or_a_date() -> None:
     """What is neither asks for nothing; a date that is past asks for no time."""
-    assert [_seconds(text) for text in ("2", " 30 ", None, "soon", "-1", "Wed, 21 Oct 2015 07:28:00 GMT")] == [
+    assert [seconds_of(text) for text in ("2", " 30 ", None, "soon", "-1", "Wed, 21 Oct 2015 07:28:00 GMT")] == [
         2.0, 30.0, None, None, None, 0.0,
     ]  # fmt: skip
     later = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
-    assert 3000 < (_seconds(later) or 0) <= 3600
+    assert 3000 < (seconds_of(later) or 0) <= 3600
 
 
 def test_an_error_number_is_a_status_or_an_errno() -> None:

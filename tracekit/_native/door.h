@@ -14,6 +14,8 @@ PyObject *tk_door_parser_new_strings(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_intern(PyObject *self, PyObject *arguments);
 PyObject *tk_door_fetch(PyObject *self, PyObject *arguments);
 PyObject *tk_door_fetch_layout(PyObject *self, PyObject *unused);
+PyObject *tk_door_ranged_get(PyObject *self, PyObject *arguments);
+PyObject *tk_door_connects(PyObject *self, PyObject *unused);
 PyObject *tk_door_crc32c(PyObject *self, PyObject *arguments);
 PyObject *tk_door_emit_lines(PyObject *self, PyObject *arguments);
 

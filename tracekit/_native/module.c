@@ -314,6 +314,8 @@ static PyMethodDef methods[] = {
     {"parser_intern", tk_door_parser_intern, METH_VARARGS, "The code of a string in a column's table."},
     {"fetch", tk_door_fetch, METH_VARARGS, "Ranges of many files into memory."},
     {"fetch_layout", tk_door_fetch_layout, METH_NOARGS, "The size of a range's record."},
+    {"ranged_get", tk_door_ranged_get, METH_VARARGS, "One ranged GET over plain HTTP."},
+    {"connects", tk_door_connects, METH_NOARGS, "TCP connections that this process opened."},
     {"crc32c", tk_door_crc32c, METH_VARARGS, "The CRC-32C of memory."},
     {"emit_lines", tk_door_emit_lines, METH_VARARGS, "Columns as lines of ops."},
     {"tally_follow", tk_door_tally_follow, METH_VARARGS, "What comes before each read in its group."},

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from tracekit.errors import CannotRunError
 from tracekit.replay.clock import Clock, choose_clock
 from tracekit.replay.plan import Plan
-from tracekit.replay.records import Records
+from tracekit.replay.records import Block, Records
 from tracekit.replay.standstill import Standstills
 from tracekit.storage.local import LocalStorage
 from tracekit.storage.objects import ObjectStorage
-from tracekit.trace import NULL
 
 Int64s = NDArray[np.int64]
 
@@ -50,22 +49,20 @@ class Log:
     `first_byte` and `attempts`; elsewhere these are `NULL` and 0, and in a log without any they are empty.
 
     Args:
-        count: How many ops there will be.
-        far: Whether any of them is a request for an object.
+        records: Room for as many records (`RESULT`, or `FAR_RESULT` where any op is a request for an object) as there will be ops.
     """
 
-    NAMES = ("due", "free", "stall", "submit", "complete", "ret")
-
-    def __init__(self, count: int, *, far: bool = False) -> None:
+    def __init__(self, records: Block) -> None:
         self.done = 0
+        self.row: Int64s = records["row"]
         # One thread per stream: nobody ever waits for one.
-        self.queued: Int64s = np.zeros(count, np.int64)
-        self.due, self.free, self.stall, self.submit, self.complete, self.ret = (
-            np.zeros(count, np.int64) for _ in self.NAMES
+        self.queued: Int64s = records["worker"]
+        self.due, self.free, self.stall, self.submit, self.complete, self.ret, self.error = (
+            records[name] for name in ("due", "free", "stall", "submit", "complete", "result", "error")
         )
-        self.error = np.zeros(count, np.int16)
-        self.first_byte: Int64s = np.full(count if far else 0, NULL, np.int64)
-        self.attempts: NDArray[np.int32] = np.zeros(count if far else 0, np.int32)
+        far = records.dtype == FAR_RESULT
+        self.first_byte: Int64s = records["first_byte"] if far else np.zeros(0, np.int64)
+        self.attempts: NDArray[np.int32] = records["attempts"] if far else np.zeros(0, np.int32)
 
     @property
     def far(self) -> bool:
@@ -74,8 +71,8 @@ class Log:
 
     @classmethod
     def of(cls, done: int, columns: Mapping[str, Int64s]) -> Log:
-        """The log of a finished stream: `NAMES`, `queued` and `error`."""
-        log = cls(0)
+        """The log of a finished stream, by its columns."""
+        log = cls(np.zeros(0, RESULT))
         log.done = done
         vars(log).update(columns)
         log.error = columns["error"].astype(np.int16)
@@ -223,8 +220,9 @@ def _core_problem(plan: Plan) -> str:
         from tracekit import _core  # noqa: F401 -- whether it loads is the question
     except ImportError as error:
         return f"the native core is not there ({error})"
-    if any(isinstance(file.storage, ObjectStorage) for file in plan.files):
-        return "objects are asked for by threads, one a stream"
+    for file in plan.files:
+        if isinstance(file.storage, ObjectStorage):
+            return f"objects are asked for by threads, one a stream, through {file.storage.client_name(file.place)}"
     other = next((file.uri for file in plan.files if not isinstance(file.storage, LocalStorage)), "")
     return f"{other} is no local file" if other else ""
 

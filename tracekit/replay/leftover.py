@@ -1,6 +1,6 @@
 """What a replay that was killed had done: its working files, made into a trace without a trailer.
 
-The results are in a file a fraction of a second after ops complete, of Python's threads (objects) about a second; what is needed to read
+The results are in a file a fraction of a second after ops complete, of Python's threads (objects) at once; what is needed to read
 them is written down before the run begins. Threads write at moments of their own, so when the process is killed a stream may
 have an op in the file and not the one before it: what lies behind such a gap is left out, and every stream is whole up to its
 end.
@@ -73,9 +73,27 @@ def describe(folder: str, plan: Plan, header: Header) -> None:
 def has_results(folder: str) -> bool:
     """Whether ops were done."""
     try:
-        return os.path.getsize(os.path.join(folder, RESULTS)) >= RESULT.itemsize
+        if os.path.getsize(os.path.join(folder, RESULTS)) < RESULT.itemsize:
+            return False
+        return any(block["complete"].any() for _, block in _results(folder, _read(folder)).blocks())
+    except msgspec.DecodeError:
+        return True  # something is there; what it is, is said when it is asked for
     except OSError:
         return False
+
+
+def _results(folder: str, about: About) -> Records:
+    return Records(FAR_RESULT if about.far else RESULT, folder, RESULTS)
+
+
+def _complete(results: Records) -> Records:
+    """Those that were completed: where room was taken before the run, others are there too."""
+    if all(block["complete"].all() for _, block in results.blocks()):
+        return results
+    kept = Records(results.dtype)
+    for _, block in results.blocks():
+        kept.append(block[block["complete"] > 0])
+    return kept
 
 
 def recover(folder: str, writer: Writer) -> tuple[int, int]:
@@ -85,7 +103,7 @@ def recover(folder: str, writer: Writer) -> tuple[int, int]:
         InputError: If the directory is not what a replay left behind, or nothing had been done.
     """
     about = _about(folder)
-    program, results = _program(folder, about), Records(FAR_RESULT if about.far else RESULT, folder, RESULTS)
+    program, results = _program(folder, about), _complete(_results(folder, about))
     t0 = _start(program, about, results)
     output = Output(program, about.pace, Outcome([], t0, 0), about.retries)
     named = {field.name for field in fields(Header)}
@@ -124,10 +142,14 @@ def _about(folder: str) -> About:
     if not has_results(folder):
         raise InputError(f"{folder} holds no results of a replay", way_out)
     try:
-        with open(os.path.join(folder, ABOUT), "rb") as file:
-            return msgspec.json.decode(file.read(), type=About)
+        return _read(folder)
     except (OSError, msgspec.DecodeError) as error:
         raise InputError(f"{folder} is not what a replay leaves behind ({error})", way_out) from None
+
+
+def _read(folder: str) -> About:
+    with open(os.path.join(folder, ABOUT), "rb") as file:
+        return msgspec.json.decode(file.read(), type=About)
 
 
 def _program(folder: str, about: About) -> Program:

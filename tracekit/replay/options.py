@@ -70,7 +70,7 @@ class Options:
     prepare: str | None = None
     writes: str = "scratch"
     scratch: str | None = None
-    client: str = "obstore"
+    client: str = "auto"
     timeout_s: float = 30.0
     engine: str = "auto"
     order: str = "stream"

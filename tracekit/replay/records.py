@@ -1,11 +1,12 @@
 """Records of one size in a file: what a replay knows of every op lies there, not in memory.
 
-Read and written by position, never mapped: pages of a mapped file count as this process's memory, and nobody says when they
-go.
+Read and written by position, and mapped only where each record is stored to at its time: pages of a mapped file count as this
+process's memory, and nobody says when they go.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 import weakref
@@ -80,6 +81,20 @@ class Records:
         except OSError as error:
             raise self._failed(error) from None
         self._count = max(self._count, first + len(block))
+
+    def mapped(self, count: int) -> Block:
+        """`count` records of zeros at the beginning, in shared memory: what is stored there is in the file, however the process ends."""
+        size = count * self.dtype.itemsize
+        if not size:
+            return np.zeros(0, self.dtype)
+        try:
+            # Never sparse: a full disk must not become SIGBUS.
+            os.posix_fallocate(self.descriptor, 0, size)
+            memory = mmap.mmap(self.descriptor, size, mmap.MAP_SHARED)
+        except OSError as error:
+            raise self._failed(error) from None
+        self.refresh()
+        return np.frombuffer(memory, self.dtype)
 
     def read(self, first: int, count: int) -> Block:
         """Records from a position on; fewer at the end."""

@@ -63,7 +63,7 @@ class Statement:
     )
     requests: int | None = metric("made for objects, repeated ones too; null where the trace has none", "requests")
     connections: int | None = metric(
-        "TCP connections to stores, seen by looking each second and at the end; of ranks the sum; null where the trace has no objects",
+        "TCP connections that were opened, counted by the core, or without it seen by looking each second; of ranks the sum; null where the trace has no objects",
         "connections",
     )
     cache_hints: dict[str, int] = metric(

@@ -16,7 +16,7 @@ from functools import partial
 
 from tracekit.replay.clock import Clock
 from tracekit.replay.engines import Control, Outcome, State
-from tracekit.replay.journal import Journal
+from tracekit.replay.journal import logs_of
 from tracekit.replay.plan import Plan
 from tracekit.replay.walker import Shared, Walker
 
@@ -43,13 +43,12 @@ class ThreadsEngine:
     def run(self, plan: Plan, control: Control) -> Outcome:
         """Run the plan (see `Engine.run`)."""
         shared = Shared(plan, self._clock, control)
-        walkers = [Walker(shared, job) for job in plan.jobs]
+        walkers = [Walker(shared, job, log) for job, log in zip(plan.jobs, logs_of(plan), strict=True)]
         shared.walkers = walkers
-        journal = Journal(plan, [walker.log for walker in walkers])
         with _quiet_interpreter(), shared.realtime:
             try:
                 _start(walkers, shared)
-                _watch(walkers, shared, journal)
+                _watch(walkers, shared)
             except KeyboardInterrupt:
                 shared.interrupted = True
                 shared.end("the run was interrupted")
@@ -69,7 +68,7 @@ def _start(walkers: list[Walker], shared: Shared) -> None:
     shared.ready.wait()
 
 
-def _watch(walkers: list[Walker], shared: Shared, journal: Journal) -> None:
+def _watch(walkers: list[Walker], shared: Shared) -> None:
     """Wait for the end, of requests that are made again too, and report now and then."""
     busy_before, last = 0, shared.clock.now()
     for waiting in (*(partial(_joined, walker) for walker in walkers), partial(_settled, shared)):
@@ -82,7 +81,6 @@ def _watch(walkers: list[Walker], shared: Shared, journal: Journal) -> None:
                 state = State(sum(one.log.done for one in walkers), depth, late, moved)
                 shared.control.report(state)
                 shared.realtime.watch()
-                journal.watch()
                 busy_before, last = busy, now
 
 

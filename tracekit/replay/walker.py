@@ -82,13 +82,13 @@ def _keep_bytes(plan: Plan) -> int | None:
 class Walker(threading.Thread):
     """One stream."""
 
-    def __init__(self, shared: Shared, job: Job) -> None:
+    def __init__(self, shared: Shared, job: Job, log: Log) -> None:
         super().__init__(name=f"stream {job.stream.index}", daemon=True)
         plan = shared.plan
         self.shared = shared
         self.job = job
         self._asks = requests_of(plan, job)
-        self.log = Log(len(job) * plan.options.loop, far=any(self._asks))
+        self.log = log
         self.ended = threading.Event()
         self.free = 0
         self.issued_bytes = self.moved_bytes = 0
@@ -100,7 +100,7 @@ class Walker(threading.Thread):
         self._failed_then = job.failed.data
         self._kinds, self._offsets, self._lengths = job.kinds.data, job.offsets.data, job.lengths.data
         self._pacer: Pacer = Asap()
-        log = self.log
+        self._row, self._order, self._count = log.row.data, job.rows.data, plan.count
         self._due, self._free, self._stall = log.due.data, log.free.data, log.stall.data
         self._submit, self._complete = log.submit.data, log.complete.data
         self._ret, self._error = log.ret.data, log.error.data
@@ -216,8 +216,11 @@ class Walker(threading.Thread):
             submit, complete, ret, error = self._read(index, due)
         else:
             submit, complete, ret, error = self._call(index, due)
-        self._submit[place], self._complete[place] = submit, complete
-        self._ret[place], self._error[place] = ret, error
+        if self.log.far and not self._asks[index]:
+            self._first_byte[place] = NULL
+        self._row[place] = place // len(self.job) * self._count + self._order[index]
+        self._submit[place], self._ret[place], self._error[place] = submit, ret, error
+        self._complete[place] = complete  # now it counts, whatever becomes of this process
         self.moved_bytes += max(ret, 0)
         self.log.done = place + 1
         self.free = complete

@@ -7,13 +7,17 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from importlib.util import find_spec
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.storage import uploads
 from tracekit.storage.base import Access, Look, Window
+from tracekit.storage.connections import follow
 from tracekit.storage.keys import Key, StoreError, can_name
 from tracekit.storage.store_settings import Requests
+
+if TYPE_CHECKING:
+    from tracekit.storage.core_client import Exchange
 
 _MISSING, _FORBIDDEN = 404, (401, 403)
 _NO_CONTAINER = ("NoSuchBucket", "ContainerNotFound")
@@ -82,6 +86,16 @@ class ObjectHandle:
         """One ranged GET whose body is let go: (bytes, when the answer began in ns; 0 where nothing was asked)."""
         return self._client.skim(self._name, offset, length) if length else (0, 0)
 
+    @property
+    def paced(self) -> bool:
+        """Whether `exchange` can be asked."""
+        return hasattr(self._client, "exchange")
+
+    def exchange(self, length: int, offset: int, due: int) -> Exchange:
+        """One ranged GET at a moment on CLOCK_MONOTONIC (0: now), its body let go, by a client that waits for it itself."""
+        done: Exchange = getattr(self._client, "exchange")(self._name, offset, length, due)  # noqa: B009 -- not every client's
+        return done
+
     def close(self) -> None:
         """Nothing to give back: connections belong to the client."""
 
@@ -109,7 +123,7 @@ class ObjectStorage:
         return str(key)
 
     def _check(self, key: Key, name: str) -> None:
-        if self._requests.client == "obstore" and not can_name(name):
+        if self._requests.client != "sdk" and not can_name(name):
             raise InputError(
                 f"obstore cannot ask for {str(key)!r}: its names have no empty part, no . or .. and no control characters",
                 "use --client sdk",
@@ -199,6 +213,10 @@ class ObjectStorage:
         client, key = self._client(place)
         client.delete(key.name)
 
+    def client_name(self, place: str) -> str:
+        """Through what a place is asked for."""
+        return self._client(place)[0].name
+
     def _client(self, place: str) -> tuple[Client, Key]:
         key = Key.of(place)
         return _client_of(key.scheme, key.container, self._requests), key
@@ -206,6 +224,12 @@ class ObjectStorage:
 
 @lru_cache(maxsize=256)
 def _client_of(scheme: str, container: str, requests: Requests) -> Client:
+    client = _made_client(scheme, container, requests)
+    follow()  # its library is loaded by now, and has opened nothing
+    return client
+
+
+def _made_client(scheme: str, container: str, requests: Requests) -> Client:
     from tracekit.storage import sdk_client
 
     key = Key(scheme, container, "")
@@ -215,9 +239,11 @@ def _client_of(scheme: str, container: str, requests: Requests) -> Client:
         raise CannotRunError(
             f"{scheme}:// needs obstore, which is not installed", "pip install obstore, or use --client sdk"
         )
+    from tracekit.storage.core_client import over_plain_http
     from tracekit.storage.obstore_client import ObstoreClient
 
-    return ObstoreClient(key, requests)
+    client = over_plain_http(key, requests) if requests.client == "auto" else None
+    return client or ObstoreClient(key, requests)
 
 
 @lru_cache(maxsize=256)

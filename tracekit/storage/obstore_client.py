@@ -15,7 +15,7 @@ from tracekit.storage.keys import Key, StoreError
 from tracekit.storage.store_settings import Requests, azure_settings, environment, s3_keys, s3_settings
 
 _STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>(\w{1,64})</Code>")
+CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 # What hyper and reqwest call it, from the innermost kind outwards.
 _KINDS = {
     "Timeout": errno.ETIMEDOUT, "TimedOut": errno.ETIMEDOUT, "ConnectionRefused": errno.ECONNREFUSED,
@@ -138,7 +138,7 @@ def _asked(request: Callable[[], T]) -> T:
 def _translated(error: Exception, *, answered: bool = False) -> StoreError:
     """What a request failed of; `answered`: its headers had come."""
     text = str(error)
-    status, code = _STATUS.search(text), _CODE.search(text)
+    status, code = _STATUS.search(text), CODE.search(text)
     if status is not None:
         return StoreError(int(status[1]), code[1] if code else "")
     if isinstance(error, FileNotFoundError):

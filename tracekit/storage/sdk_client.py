@@ -235,15 +235,15 @@ def _translated(error: Exception, *, answered: bool) -> StoreError:
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
         code = str(answer.get("Error", {}).get("Code", ""))
-        return StoreError(int(status or errno.EIO), code, retry_after_s=_seconds(headers.get("retry-after")))
+        return StoreError(int(status or errno.EIO), code, retry_after_s=seconds_of(headers.get("retry-after")))
     status = getattr(error, "status_code", None)
     if status and int(status) >= _FAILED:  # azure.core.exceptions.HttpResponseError
         code, headers = str(getattr(error, "error_code", None) or ""), getattr(answer, "headers", {})
-        return StoreError(int(status), code, retry_after_s=_seconds(headers.get("Retry-After")))
+        return StoreError(int(status), code, retry_after_s=seconds_of(headers.get("Retry-After")))
     return _broken(type(error).__name__, f"{error!s} {getattr(error, 'kwargs', '')}", answered=answered)
 
 
-def _seconds(header: str | None) -> float | None:
+def seconds_of(header: str | None) -> float | None:
     """What a Retry-After asks for (RFC 9110, 10.2.3): seconds, or a date; None for nothing, and for what is neither."""
     if header is None:
         return None

@@ -24,17 +24,18 @@ class Requests:
     """How requests are made.
 
     Args:
-        client: `obstore` (fast), or `sdk`: boto3 and azure-storage-blob, the clients that most programs use.
+        client: `auto`: ranges over plain HTTP by the core, all else by obstore; `obstore` for all of it; or `sdk`: boto3 and
+            azure-storage-blob, the clients that most programs use.
         timeout_s: A request that takes longer has failed.
         connect_timeout_s: The same for the connection.
     """
 
-    client: str = "obstore"
+    client: str = "auto"
     timeout_s: float = 30.0
     connect_timeout_s: float = 5.0
 
 
-CLIENTS = ("obstore", "sdk")
+CLIENTS = ("auto", "obstore", "sdk")
 
 
 @dataclass(frozen=True)

@@ -180,9 +180,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--client",
-        default="obstore",
-        metavar="obstore|sdk",
-        help="who makes requests for objects: sdk is boto3 and azure-storage-blob",
+        default="auto",
+        metavar="auto|obstore|sdk",
+        help="who makes requests for objects: obstore, and of ranges over plain HTTP the core (auto); sdk is boto3 and azure-storage-blob",
     )
     group.add_argument(
         "--timeout",

@@ -55,13 +55,13 @@ def bucket_on(s3_environment):
 
     def made(endpoint):
         s3_environment.setenv("AWS_ENDPOINT_URL", endpoint)
-        _forget_clients()
+        servers.forget_clients()
         name = f"b{os.urandom(6).hex()}"
         boto3.client("s3").create_bucket(Bucket=name)
         return name
 
     yield made
-    _forget_clients()
+    servers.forget_clients()
 
 
 @pytest.fixture
@@ -80,12 +80,12 @@ def az(azure_server, s3_environment):
     s3_environment.setenv("AZURE_STORAGE_ACCOUNT_NAME", servers.ACCOUNT)
     s3_environment.setenv("AZURE_STORAGE_ACCOUNT_KEY", servers.ACCOUNT_KEY)
     s3_environment.setenv("AZURE_STORAGE_ENDPOINT", azure_server)
-    _forget_clients()
+    servers.forget_clients()
     name = f"c{uuid.uuid4().hex[:12]}"
     credential = {"account_name": servers.ACCOUNT, "account_key": servers.ACCOUNT_KEY}
     ContainerClient(azure_server, name, credential).create_container()
     yield name
-    _forget_clients()
+    servers.forget_clients()
 
 
 @pytest.fixture
@@ -94,31 +94,20 @@ def store(request):
     return f"{request.param}://{request.getfixturevalue(request.param)}"
 
 
-def _forget_clients():
-    from tracekit.storage import objects, obstore_client, sdk_client
-
-    for cached in (objects._client_of, objects._uploads_of, obstore_client._made, sdk_client.s3_client):
-        cached.cache_clear()
-
-
-# What the range server serves.
-BODY = bytes(range(256)) * 64
-
-
 @pytest.fixture
 def serving(s3_environment):
     """Serves with what is asked for; the server, once the environment leads there."""
     running = []
 
     def serve(**words):
-        server = servers.RangeServer(BODY, **words)
+        server = servers.RangeServer(servers.BODY, **words)
         context = server.serving()
         s3_environment.setenv("AWS_ENDPOINT_URL", context.__enter__())
         running.append(context)
-        _forget_clients()
+        servers.forget_clients()
         return server
 
     yield serve
     for context in running:
         context.__exit__(None, None, None)
-    _forget_clients()
+    servers.forget_clients()

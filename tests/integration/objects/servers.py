@@ -30,6 +30,16 @@ KEY, SECRET = "testkey", "testsecret"
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _PATIENCE_S = 120
+# What the range server of the fixture `serving` serves.
+BODY = bytes(range(256)) * 64
+
+
+def forget_clients() -> None:
+    """Clients are kept by what the environment said when they were made: after a change of it they are made again."""
+    from tracekit.storage import objects, obstore_client, sdk_client
+
+    for cached in (objects._client_of, objects._uploads_of, obstore_client._made, sdk_client.s3_client):
+        cached.cache_clear()
 
 
 def free_port() -> int:

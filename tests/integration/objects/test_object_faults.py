@@ -12,7 +12,6 @@ from collections import Counter
 
 import pytest
 import servers
-from conftest import BODY, _forget_clients
 from proxy import Proxy
 from test_object_retries import reads
 
@@ -56,15 +55,15 @@ def leading(s3_environment):
 
     def lead(endpoint):
         s3_environment.setenv("AWS_ENDPOINT_URL", endpoint)
-        _forget_clients()
+        servers.forget_clients()
 
     yield lead
-    _forget_clients()
+    servers.forget_clients()
 
 
 def faulty(leading, fault, options, count=200, **words):
     """A replay against a server with these faults: the server and the run."""
-    server = servers.RangeServer(BODY, fault, **words)
+    server = servers.RangeServer(servers.BODY, fault, **words)
     with server.serving() as endpoint:
         leading(endpoint)
         run = replay(reads(count=count, streams=4), options)
@@ -160,7 +159,7 @@ class _again:
 @CLIENT
 def test_a_certificate_for_another_host(leading, s3_environment, tmp_path, client):
     """Is one sentence before the first op, and nothing is asked of whoever answers there."""
-    server = servers.RangeServer(BODY)
+    server = servers.RangeServer(servers.BODY)
     authority, chain = servers.certificate(tmp_path, "other.test")
     s3_environment.setenv("AWS_CA_BUNDLE", str(authority))
     with server.serving(chain) as endpoint:
@@ -174,7 +173,7 @@ def test_a_certificate_for_another_host(leading, s3_environment, tmp_path, clien
 @CLIENT
 def test_a_certificate_for_this_host(leading, s3_environment, tmp_path, client):
     """Of an authority that only AWS_CA_BUNDLE knows: all is read, over TLS."""
-    server = servers.RangeServer(BODY)
+    server = servers.RangeServer(servers.BODY)
     authority, chain = servers.certificate(tmp_path, "localhost")
     s3_environment.setenv("AWS_CA_BUNDLE", str(authority))
     with server.serving(chain) as endpoint:
@@ -207,7 +206,7 @@ def test_a_clock_that_is_a_day_behind(s3, tmp_path, client):
     subprocess.run([compiler, "-shared", "-fPIC", "-o", "behind.so", "behind.c", "-ldl"], check=True, cwd=tmp_path)
     storage = storage_for(f"s3://{s3}")
     for i in range(4):
-        storage.write(f"s3://{s3}/{i}", BODY)
+        storage.write(f"s3://{s3}/{i}", servers.BODY)
     formats.save(reads(count=4), tmp_path / "t.jsonl")
     words = ["t.jsonl", "--remap", f"s3://b=s3://{s3}", "--client", client, "--timeout", "20", "-o", "r.jsonl"]
     done = subprocess.run(
@@ -222,7 +221,7 @@ def test_a_clock_that_is_a_day_behind(s3, tmp_path, client):
 
 def test_a_run_whose_requests_hang_ends_after_so_many_failures(leading):
     """A store that answers nothing any more: the run ends when it is told to, with what was done."""
-    stalled = servers.RangeServer(BODY, lambda n: "stall" if n >= 10 else None)
+    stalled = servers.RangeServer(servers.BODY, lambda n: "stall" if n >= 10 else None)
     before = time.monotonic_ns()
     with stalled.serving() as endpoint:
         leading(endpoint)

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from conftest import BODY
+import servers
 from test_object_retries import MS, reads
 
 from tracekit import formats
@@ -80,7 +80,7 @@ def test_files_may_be_read_by_two_processes_too(tmp_path):
     """The same as under mpirun."""
     (tmp_path / "b").mkdir()
     for i in range(20):
-        (tmp_path / "b" / str(i)).write_bytes(BODY)
+        (tmp_path / "b" / str(i)).write_bytes(servers.BODY)
     formats.save(reads(), tmp_path / "t.jsonl")
     run, _ = replayed("--remap", f"s3://b={tmp_path}/b")
     assert (run["ops"], run["errors"], len(run["ranks"])) == (20, {}, 2)

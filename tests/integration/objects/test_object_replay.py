@@ -204,7 +204,7 @@ def test_a_server_that_never_answers_ends_within_the_timeout(s3_environment, fol
 
 
 def test_a_killed_replay_of_objects_leaves_what_it_had_done(serving, tmp_path):
-    """SIGKILL: what was on disk by then becomes a trace, of each stream its beginning; repeated and failed requests are in it."""
+    """SIGKILL: what was done until then becomes a trace, but for what was in flight; repeated and failed requests are in it."""
     server = serving(
         fault_of=lambda path, turn: 404 if path == "/b/2" else 503 if path == "/b/3" and not turn else None
     )
@@ -214,15 +214,18 @@ def test_a_killed_replay_of_objects_leaves_what_it_had_done(serving, tmp_path):
     command = [sys.executable, "-m", "tracekit", *words]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path) as process:
         end = time.monotonic() + 120
-        while not any(one.stat().st_size for one in tmp_path.glob("r.jsonl.*.parts/results")) or server.gets < 80:
+        while server.gets < 80:
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.05)
+        answered = sum(one.method == "GET" for one in list(server.seen))
         process.kill()
     (parts,) = tmp_path.glob("r.jsonl.*.parts")
     replayed("--recover", parts, "-o", tmp_path / "back.jsonl", expected=(0,))
     back = Trace.read(tmp_path / "back.jsonl")
-    assert (len(back) > 0, back.trailer) == (True, None)
+    assert back.trailer is None
+    # One request of each stream, and one that is made again, may have been on its way back.
+    assert answered - 5 <= sum(op.attempts for op in back) <= server.gets
     for stream in range(4):
         mine = [op.uri for op in back if op.tid == stream]
         assert mine == [op.uri for op in ops if op.tid == stream][: len(mine)]

@@ -78,15 +78,15 @@ def test_a_large_object_goes_up_in_parts(store):
 @EVERY_CLIENT
 def test_what_is_in_memory_is_one_request(s3, s3_server, s3_environment, client):
     """Twelve MiB are one PUT, as the trace says; nothing is sent in parts that nobody asked for."""
-    from conftest import _forget_clients
     from proxy import Proxy
+    from servers import forget_clients
 
     proxy = Proxy(int(s3_server.rpartition(":")[2]))
     with proxy.serving() as port:
         s3_environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        _forget_clients()
+        forget_clients()
         storage_for("s3://b", Requests(client)).write(f"s3://{s3}/whole", memoryview(os.urandom(12 << 20)))
-    _forget_clients()
+    forget_clients()
     heads = [head for one in proxy._connections for head in re.findall(rb"(PUT|POST) /\S+ HTTP/1.1", bytes(one.up))]
     assert heads == [b"PUT"]
 
@@ -94,10 +94,10 @@ def test_what_is_in_memory_is_one_request(s3, s3_server, s3_environment, client)
 @EVERY_CLIENT
 def test_wrong_credentials_are_one_sentence(s3, s3_environment, client):
     """A wrong secret is refused by a server that checks signatures, and said without the secret."""
-    from conftest import _forget_clients
+    from servers import forget_clients
 
     s3_environment.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret-value")
-    _forget_clients()
+    forget_clients()
     with pytest.raises(CannotRunError, match="may not be read with these credentials") as refused:
         storage_for("s3://b", Requests(client)).look(f"s3://{s3}/x")
     assert "wrong-secret-value" not in str(refused.value)
@@ -124,12 +124,12 @@ def test_a_bucket_that_is_not_there_is_said(s3, s3_environment):
 @EVERY_CLIENT
 def test_each_fault_is_told_apart(s3_environment, client, fault, number):
     """Throttling, a reset, a body that breaks off, a server that never answers: its own number each, and no second request."""
-    from conftest import _forget_clients
+    from servers import forget_clients
 
     server = servers.RangeServer(BODY, lambda _: fault)
     with server.serving() as endpoint:
         s3_environment.setenv("AWS_ENDPOINT_URL", endpoint)
-        _forget_clients()
+        forget_clients()
         with pytest.raises(StoreError) as failed:
             _read(storage_for("s3://b", Requests(client, timeout_s=2)), "s3://bucket/x", 0, 1000)
     assert failed.value.errno == number
@@ -139,17 +139,17 @@ def test_each_fault_is_told_apart(s3_environment, client, fault, number):
 @pytest.fixture
 def az_of(s3_environment):
     """Lets the environment lead to a server as Azure's; the URI of a container there."""
-    from conftest import _forget_clients
+    from servers import forget_clients
 
     def lead(endpoint):
         s3_environment.setenv("AZURE_STORAGE_ACCOUNT_NAME", servers.ACCOUNT)
         s3_environment.setenv("AZURE_STORAGE_ACCOUNT_KEY", servers.ACCOUNT_KEY)
         s3_environment.setenv("AZURE_STORAGE_ENDPOINT", f"{endpoint}/{servers.ACCOUNT}")
-        _forget_clients()
+        forget_clients()
         return "az://container"
 
     yield lead
-    _forget_clients()
+    forget_clients()
 
 
 @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ def test_a_large_range_of_azure_is_one_request(az_of, client):
 )
 def test_a_large_body_that_is_let_go_fails_as_others_do(s3_environment, fault, kind):
     """It comes in pieces: one request, all of its bytes, and its failures by their kinds."""
-    from conftest import _forget_clients
+    from servers import forget_clients
 
     server = servers.RangeServer(bytes(5 << 20), lambda n: fault if n else None)
     with server.serving() as endpoint:
         s3_environment.setenv("AWS_ENDPOINT_URL", endpoint)
-        _forget_clients()
+        forget_clients()
         handle = storage_for("s3://b", Requests(timeout_s=2)).open("s3://bucket/x", Access())
         count, first_byte = handle.skim(4 << 20, 100)
         assert (count, first_byte > 0) == (4 << 20, True)

@@ -8,7 +8,7 @@ import sys
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import _forget_clients
+import servers
 from proxy import Proxy
 from test_generate_objects import read
 
@@ -47,7 +47,7 @@ def through(proxy_port, server, store, environment):
     """Let the environment lead through a proxy."""
     variable = "AWS_ENDPOINT_URL" if store.startswith("s3") else "AZURE_STORAGE_ENDPOINT"
     environment.setenv(variable, f"http://127.0.0.1:{proxy_port}{urlsplit(server).path}")
-    _forget_clients()
+    servers.forget_clients()
 
 
 @STORES
