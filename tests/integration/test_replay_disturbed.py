@@ -190,10 +190,10 @@ def states(pid: int) -> set[str]:
 
 
 def is_looked_at(pid: int) -> bool:
-    """Whether threads of the highest priority look for standstills: the run has begun."""
-    highest = os.sched_get_priority_max(os.SCHED_FIFO)
+    """Whether threads look for standstills: the run has begun. The main thread has their priority, too."""
     with suppress(OSError):
-        return any(os.sched_getparam(int(tid)).sched_priority == highest for tid in os.listdir(f"/proc/{pid}/task"))
+        threads = [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
+        return any(os.sched_getparam(tid).sched_priority == 2 for tid in threads if tid != pid)
     return False
 
 

@@ -1,6 +1,6 @@
-/* Whether the machine itself stood still. A thread of the highest priority on each core sleeps two milliseconds at a time and
-   notes when it was woken much too late. No thread of ours or of others can keep it from its core; so where those of all cores
-   were late at the same time, the hypervisor, the firmware or whoever stopped the whole process did. The kernel's count of
+/* Whether the machine itself stood still. A thread on each core, of a priority above that of all who issue ops, sleeps two
+   milliseconds at a time and notes when it was woken much too late. Neither they nor threads without real-time priority can keep it
+   from its core; so where those of all cores were late at the same time, the hypervisor, the firmware or whoever stopped the whole process did. The kernel's count of
    stolen time has only what a virtual processor waits for a real one, not what it waits for memory. Times are ns. */
 #define _GNU_SOURCE
 #include "standstill.h"
@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "engine.h"
 
@@ -50,28 +49,19 @@ static void stand_guard(tk_sentinel *sentinel)
     }
 }
 
-/* The highest priority that this user may have. */
-static bool rise(void)
-{
-    struct rlimit most = {0};
-    struct sched_param highest = {.sched_priority = sched_get_priority_max(SCHED_FIFO)};
-    if (sched_setscheduler(0, SCHED_FIFO, &highest) == 0)
-        return true;
-    getrlimit(RLIMIT_RTPRIO, &most);
-    highest.sched_priority = (int)most.rlim_cur;
-    return sched_setscheduler(0, SCHED_FIFO, &highest) == 0;
-}
-
 static void *sentinel_main(void *argument)
 {
     tk_sentinel *sentinel = argument;
+    struct sched_param above = {.sched_priority = TK_SENTINEL_PRIORITY}, none = {0};
     cpu_set_t mine;
     CPU_ZERO(&mine);
     CPU_SET(sentinel->core, &mine);
     tk_precise_timers();
-    sentinel->able = sched_setaffinity(0, sizeof mine, &mine) == 0 && rise();
+    sentinel->able = sched_setaffinity(0, sizeof mine, &mine) == 0 && sched_setscheduler(0, SCHED_FIFO, &above) == 0;
     if (sentinel->able)
         stand_guard(sentinel);
+    /* What a thread does at its end may wait for a lock by yielding its core: for ever, where the holder has a lower priority. */
+    sched_setscheduler(0, SCHED_OTHER, &none);
     return NULL;
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 enum { TK_SENTINELS = 16, TK_SPANS = 64 };
+enum { TK_SENTINEL_PRIORITY = 2 }; /* that of the supervisor (guard.c), which whoever has real-time priority may have */
 typedef struct {
     int64_t begin, end;
 } tk_span;

@@ -118,7 +118,7 @@ class Disturbance:
         lengths = self.standstills.lengths
         return (
             f"the machine stood still for {format_ns(int(lengths.sum()))} ({counted(len(lengths), 'time')}, at most "
-            f"{format_ns(int(lengths.max()))}): no core let even a thread of the highest priority run, so its hypervisor or "
+            f"{format_ns(int(lengths.max()))}): no core let even a thread of real-time priority run, so its hypervisor or "
             "a stop of the whole process held it up"
         )
 

@@ -101,7 +101,7 @@ class Statement:
     foreign_cpu: float = metric("share that other processes used; of several ranks the worst")
     own_cpu_s: float = metric("CPU time of the replay itself", "s")
     standstills: dict[str, float] | None = metric(
-        "times in which no core let even a thread of the highest priority run: cores looked at, count, total_ms, longest_ms, and "
+        "times in which no core let even a thread of real-time priority run: cores looked at, count, total_ms, longest_ms, and "
         "touched_ops that were due meanwhile; of several ranks the worst; null where nobody looked (no real-time priority)"
     )
     involuntary_switches: int = metric("how often a thread of the replay was put aside for another")
