@@ -34,6 +34,20 @@ def test_help_starts_without_heavy_imports(arguments):
     assert found.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("program", ["tracekit", "harness"])
+def test_the_help_of_every_verb_starts_without_heavy_imports(program):
+    """The options of all verbs together are there without NumPy and the like; only convert asks its formats, which need it."""
+    code = (
+        f"import sys\nfrom {program} import cli\nfrom tracekit.cli import parser_of\n"
+        f"parser_of({program!r}, '', '', cli.VERBS, set(cli.VERBS) - {{'convert'}})\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules}"
+        " & {'numpy', 'msgspec', 'pyarrow', 'scipy', 'torch', 'pandas', 'yaml', 'boto3', 'matplotlib'}))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
+
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tracekit.record.parts import Part
+if TYPE_CHECKING:
+    # It brings NumPy, which record's --help does without.
+    from tracekit.record.parts import Part
 
 # Names and arguments of programs kept, and how much of each.
 _MOST_PROGRAMS = 200

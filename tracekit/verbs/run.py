@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from tracekit import console
 from tracekit.errors import EXIT_FAIL, EXIT_INPUT, EXIT_PASS, CannotRunError, InputError, UsageError
 from tracekit.output import check_output, write_text
@@ -300,6 +298,8 @@ def _with(args: argparse.Namespace, said: Custom, job: Job) -> Job:
 
 
 def _options(words: Sequence[str]) -> Mapping[str, Any]:
+    import yaml
+
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
