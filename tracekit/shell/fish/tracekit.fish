@@ -108,6 +108,7 @@ complete -c tracekit -n '__fish_seen_subcommand_from stats' -l skip-bad -d 'leav
 complete -c tracekit -n '__fish_seen_subcommand_from stats' -l force -d 'let --csv replace files of the same names'
 complete -c tracekit -n '__fish_seen_subcommand_from stats' -F
 complete -c tracekit -n '__fish_seen_subcommand_from stats' -s h -l help -d 'show help'
+complete -c tracekit -n '__fish_seen_subcommand_from convert' -l every -r -F -d 'make OUT a directory of Parquet files, each with so much …'
 complete -c tracekit -n '__fish_seen_subcommand_from convert' -l from -x -a 'jsonl jsonl.zst parquet tkc csv oplog fio strace dftracer darshan blkparse chrome' -d 'format of IN'
 complete -c tracekit -n '__fish_seen_subcommand_from convert' -l to -x -a 'jsonl jsonl.zst parquet tkc csv oplog fio strace dftracer darshan blkparse chrome' -d 'format of OUT'
 complete -c tracekit -n '__fish_seen_subcommand_from convert' -l time-unit -x -a 'ns us ms s' -d 'unit of times in a file without header: ns, us, ms, s'
