@@ -84,3 +84,8 @@ def utf8(text: str) -> str:
     """The text, with what UTF-8 cannot say written as backslash escapes."""
     # Names that are not UTF-8 reach Python as lone surrogates, which JSON cannot carry.
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def path_of(uri: str) -> str:
+    """What a URI names among those of its scheme: a local path, or `/container/key` (errors: see `local_path`)."""
+    return local_path(uri) if scheme_of(uri).local else f"/{uri.partition('://')[2]}"

@@ -284,7 +284,10 @@ _STEPPED = {"epoch": 0, "step": 0, "pid": 1, "tid": 1}
         (Trace.of([Op("file:///d/a", 0, 10, 0, op="write", ret=10)]), "holds no reads"),
         (Trace.of(_BARE), "a recording by another tool, has no steps: nothing says what is read for one batch"),
         (Trace.of(_BARE, header=Header(producer={"tool": "tracekit"})), "a recording, has no steps"),
-        (Trace.of([Op("s3://b/k", 0, 10, 0, ret=10, **_STEPPED)]), "reads objects (s3://)"),
+        (
+            Trace.of([Op(uri, 0, 10, 0, ret=10, **_STEPPED) for uri in ("s3://b/k", "file:///d/k")]),
+            "reads its data from files and s3:// objects, and a run reads from one place; choose one with --select",
+        ),
         (Trace.of([Op("file:///d/a", None, 10, 0, ret=10, **_STEPPED)]), "does not say where in its files was read"),
     ],
 )

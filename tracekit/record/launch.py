@@ -257,9 +257,9 @@ def _write_startup(run: Run, choice: Choice, *, look: bool) -> None:
 
 
 def _glob(text: str, directory: str) -> str:
-    """A glob with a slash is about absolute paths: `~` and what is relative are taken from here and now."""
+    """A glob with a slash is about absolute paths or whole URIs: `~` and what is relative are taken from here and now."""
     expanded = os.path.expanduser(text)
-    if "/" not in expanded or expanded.startswith(("/", "*")):
+    if "/" not in expanded or "://" in expanded or expanded.startswith(("/", "*")):
         return expanded
     return os.path.join(directory, expanded.removeprefix("./"))
 

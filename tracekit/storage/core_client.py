@@ -56,11 +56,11 @@ class _Connection:
         """Its descriptor."""
         return self._fd
 
-    def close(self) -> None:
-        """Close it; a second call does nothing."""
+    def close(self, close: Callable[[int], None] = os.close) -> None:
+        """Close it; a second call does nothing. At the interpreter's end the module's names may be gone."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            close(fd)
 
     __del__ = close
 

@@ -121,7 +121,9 @@ def start(plans: Sequence[Plan], command: Sequence[str], trace: str | None, *, f
     from tracekit.workload import run
 
     job = plans[0].job
-    folders = [run.folder(uri) for uri in (job.data.uri, *([job.checkpoint.uri] if job.checkpoint else []))]
-    # An object is named by its URI, whatever its place is called.
-    include = [f"{glob.escape(folder)}/*" if folder else "*://*" for folder in folders] if any(folders) else []
+    uris = (job.data.uri, *([job.checkpoint.uri] if job.checkpoint else []))
+    # A prefix of objects is listed by its own name.
+    include = [
+        f"{glob.escape(place)}/*" if (place := run.folder(uri)) else f"{glob.escape(uri.rstrip('/'))}*" for uri in uris
+    ]
     record_program(Recording(command, trace, include, force=force))

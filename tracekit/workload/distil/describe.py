@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.trace import NULL, Trace
+from tracekit.uri import scheme_of
 from tracekit.workload.distil import items as item
 from tracekit.workload.distil import layout, requests, timing
 from tracekit.workload.distil.found import EXACT, HIGH, LOW, MEDIUM, UNKNOWN, Found
@@ -167,7 +168,7 @@ class _Describing:
         own |= {"steps": limit} if limit is not None else {}
         own |= self._evaluation()
         own |= {"compute": timing.compute(observed.steps), "decode": timing.decode(self.items, self.unit.value)}
-        where = os.path.commonpath([os.path.dirname(uri.partition("://")[2]) for uri in self.uris])
+        where = _where(self.uris)
         about = f"{len(whole):,} ops, {len(observed.steps):,} steps"
         return Description(
             observed.source, about, own, same_every_epoch(self.items), checkpoints(observed), self.evaluation, where, observed.steps.ranks,
@@ -307,6 +308,13 @@ class _Describing:
         if steps >= whole - self.turns.value:
             return None
         return Found(steps, EXACT, "the recording ends within a pass", steps)
+
+
+def _where(uris: Sequence[str]) -> str:
+    """The folder that holds all files, or the URI of the prefix that holds all objects."""
+    where = os.path.commonpath([os.path.dirname(uri.partition("://")[2]) for uri in uris])
+    scheme = scheme_of(uris[0])
+    return where if scheme.local else f"{scheme.name}://{where}"
 
 
 def _name(trace: Trace, source: str) -> str:

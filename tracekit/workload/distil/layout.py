@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.uri import local_path
+from tracekit.uri import path_of
 from tracekit.workload.distil.found import EXACT, HIGH, MEDIUM, UNKNOWN, Found
 from tracekit.workload.distil.items import Items
 
@@ -47,7 +47,7 @@ def files(uris: Sequence[str], sizes: Ints, unit: str, samples: int) -> dict[str
 
 def _named(uris: Sequence[str]) -> tuple[str, int]:
     """A pattern of names, and how many folders; deeper trees become folders one deep."""
-    paths = [local_path(uri) for uri in uris]
+    paths = [path_of(uri) for uri in uris]
     suffix = Counter(os.path.splitext(path)[1] for path in paths).most_common(1)[0][0]
     suffix = suffix.replace("{", "").replace("}", "")
     folders = len({os.path.dirname(path) for path in paths})

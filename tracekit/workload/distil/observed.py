@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.errors import InputError
+from tracekit.metrics.view import has_doubles
 from tracekit.trace import NULL, Marks, Mask, Trace
 from tracekit.uri import scheme_of
 
@@ -90,10 +91,12 @@ def observe(trace: Trace, source: str) -> Observed:
     """Look through a recording.
 
     Raises:
-        InputError: If it has no reads, no steps, no offsets, or reads objects.
+        InputError: If it has no reads, no steps, or no offsets.
     """
     whole = trace.sorted()
-    reads = whole.select(whole.mask("op", "read") & (whole.col("err") == NULL) & ~whole.mask("level", "wire"))
+    # Of requests for objects those count that were answered; where another tool has calls beside their requests, the calls.
+    once = ~whole.mask("level", "wire") if has_doubles(whole) else np.ones(len(whole), np.bool_)
+    reads = whole.select(whole.mask("op", "read") & (whole.col("err") == NULL) & once)
     if not len(reads):
         raise InputError(f"{source} holds no reads", _RECORD)
     steps = _steps(whole, reads, source)
@@ -106,12 +109,12 @@ def observe(trace: Trace, source: str) -> Observed:
 
 
 def _check(data: Trace, source: str) -> None:
-    names = [data.uris[code] for code in np.unique(data.col("uri")).tolist()]
-    far = next((name for name in names if not scheme_of(name).local), None)
-    if far is not None:
+    schemes = {scheme_of(data.uris[code]) for code in np.unique(data.col("uri")).tolist()}
+    kinds = sorted("files" if scheme.local else f"{scheme.name}:// objects" for scheme in schemes)
+    if len(set(kinds)) > 1:
         raise InputError(
-            f"{source} reads objects ({far.partition('://')[0]}://), and a description says how files are read",
-            "replay it instead: tracekit replay",
+            f"{source} reads its data from {' and '.join(dict.fromkeys(kinds))}, and a run reads from one place",
+            "choose one with --select 'uri=s3://*'",
         )
     if bool((data.col("offset") == NULL).any()):
         raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.trace import NULL, Mask
-from tracekit.uri import local_path
+from tracekit.uri import path_of
 from tracekit.workload.distil.found import EXACT, HIGH, UNKNOWN, Found
 from tracekit.workload.distil.items import Items
 from tracekit.workload.distil.observed import Observed
@@ -68,7 +68,7 @@ def apart(observed: Observed) -> tuple[Observed, Observed | None, Evaluation | N
 def _folders(training: list[str], evaluation: list[str]) -> Found:
     """Where both are, below what they have in common; the usual names where one holds the other."""
     mine, theirs = (
-        os.path.commonpath([os.path.dirname(local_path(uri)) for uri in uris]) for uris in (training, evaluation)
+        os.path.commonpath([os.path.dirname(path_of(uri)) for uri in uris]) for uris in (training, evaluation)
     )
     root = os.path.commonpath([mine, theirs])
     if root in (mine, theirs):
@@ -91,7 +91,7 @@ def cadence(evaluation: Evaluation, items: Items) -> tuple[Found, Found]:
 
 def _in_evaluation(uris: list[str]) -> Mask:
     """Which files lie in a folder that is called like one for evaluation, below what all have in common."""
-    folders = [os.path.dirname(local_path(uri)) for uri in uris] or ["/"]
+    folders = [os.path.dirname(path_of(uri)) for uri in uris] or ["/"]
     root = os.path.commonpath(folders)
     found = [bool({part.lower() for part in folder[len(root) :].split("/")} & set(_NAMES)) for folder in folders]
     return np.array([*found, False], np.bool_)

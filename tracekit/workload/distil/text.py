@@ -31,7 +31,7 @@ def workload(description: Description) -> str:
     head = [
         f"tracekit {__version__} distilled this from {description.source} ({description.about}).",
         " ".join(_LEVELS.splitlines()),
-        "Its files were in " + description.places + "; where --data says nothing, files of the same sizes are made.",
+        f"Its {'objects' if '://' in description.places else 'files'} were in {description.places}; where --data says nothing, files of the same sizes are made.",
     ]
     if description.ranks > 1:
         head.append(f"{description.ranks} processes trained: run it with --ranks {description.ranks}.")
@@ -84,8 +84,15 @@ def following(description: Description, file: str) -> str:
     """What to type next."""
     ranks = f" --ranks {description.ranks}" if description.ranks > 1 else ""
     source = shlex.quote(description.source)
+    # Made in a temporary directory they would be files, and not what was recorded.
+    scheme, far, place = description.places.partition("://")
+    data = (
+        f" --data {shlex.quote(f'{scheme}://{place}.distilled' if place else f'{scheme}://BUCKET/PREFIX')}"
+        if far
+        else ""
+    )
     return (
-        f"tracekit run {shlex.quote(file)}{ranks} -o run.jsonl && "
+        f"tracekit run {shlex.quote(file)}{data}{ranks} -o run.jsonl && "
         f"harness check run.jsonl --golden {source} --mode {description.mode}"
     )
 
