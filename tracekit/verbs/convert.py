@@ -20,7 +20,7 @@ examples:
   tracekit convert train.jsonl train.parquet            for DuckDB, Polars and pandas
   tracekit convert train.parquet train.jsonl.zst        and back
   tracekit convert 'host*/trace.parquet' all.parquet    many hosts in one
-  tracekit convert train.jsonl train.parts/ --every 60s in a directory, a Parquet file for each minute
+  tracekit convert train.jsonl train.parts/ --every 60s  in a directory, a Parquet file for each minute
   tracekit convert train.parquet - | head               as lines
   tracekit convert run.pfw.gz run.jsonl                 what dftracer recorded
   tracekit convert train.jsonl train.json               a timeline for ui.perfetto.dev

@@ -44,6 +44,7 @@ VALUES = {
     "SHELL": "a shell",
     "SIZE": "bytes, or with a unit: 4KiB, 1.5MB, 2GiB; of sizes that vary a distribution: normal(mean=1MiB,stdev=64KiB)",
     "TEXT": "a sentence; quote it",
+    "TIME": "a time with its unit: 60s, 500ms",
     "TITLE": "a few words; quote them",
     "TRACE": "a trace file (.jsonl, .jsonl.zst, .parquet, .tkc …); - is standard input where one is read",
     "UNIT": "ns, us, ms or s",
