@@ -20,7 +20,7 @@ _NUMBER = re.compile(rf"(?<![\w.])[-+×≤≥±]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)
 _PATH = re.compile(r"(?:/[\w.+-]+)+/(?=[\w.+-])")
 _RULE = re.compile(r"[-─━=]{3,}")
 # What is shown while something lasts: how often depends on how long it lasts.
-_PROGRESS = re.compile(r"[a-z]+ing [\d,]+.* · ")
+_PROGRESS = re.compile(r"[a-z]+ .*\d.* · ")
 LEFT_OUT = "…"
 # How often a page is followed before it is found wrong: on a machine that others use a replay may be late.
 TURNS = 3

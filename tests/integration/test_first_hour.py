@@ -4,7 +4,9 @@ The environment is emptied (`env -i`), HOME is an empty directory, and the wheel
 the packages of this one below it. The long test goes the whole way: a fresh clone, `make demo`, everything built and fetched.
 """
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,11 +30,18 @@ def bare(home, first):
 
 
 def shell(text, place, environment, limit_s=LIMIT_S):
-    """Run a block as pasted into a shell; what it prints, both streams together."""
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text], cwd=place, env=environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=limit_s, check=False,
-    )  # fmt: skip
+    """Run a block as pasted into a shell; what it prints, both streams together. What takes too long ends with all it started."""
+    words = ["bash", "-euo", "pipefail", "-c", text]
+    with subprocess.Popen(
+        words, cwd=place, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    ) as running:  # fmt: skip
+        try:
+            printed, _ = running.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(words, running.returncode, printed)
 
 
 @pytest.fixture(scope="module")
