@@ -3,7 +3,7 @@
 import tracekit
 
 project = "tracekit"
-author = "the tracekit developers"
+author = "the tracekit authors"
 release = tracekit.__version__
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
