@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,14 @@ def most_in_flight(trace, weights):
 def test_the_layouts_are_those_of_the_core():
     """NumPy's structures and the core's have the same sizes, field by field in the same order."""
     assert {name: layout.itemsize for name, layout in native.LAYOUTS.items()} == core.replay_layouts()
+
+
+def test_a_core_of_another_version_is_refused():
+    """It would write beyond the memory it is given."""
+    layouts = core.replay_layouts()
+    other = SimpleNamespace(replay_layouts=lambda: layouts | {"outcome": layouts["outcome"] + 8})
+    with pytest.raises(CannotRunError, match="of another version than the package"):
+        native.NativeEngine(other, "native")
 
 
 @every_engine

@@ -44,8 +44,8 @@ FILE = np.dtype(
 OUTCOME = np.dtype(
     [("start", "i8"), ("stopped", "i4"), ("trouble", "i4"), ("workers", "i4"), ("realtime", "i4"), ("priority_error", "i4"),
      ("taken_away", "i4"), ("peak_ops", "i8"), ("peak_bytes", "i8"), ("unmatched", "i8"), ("stalls", "i8"), ("done", "i8"),
-     ("bytes", "i8"), ("moved", "i8"), ("busy", "i8"), ("late", "i8"), ("sentinels", "i4"), ("unused", "i4"), ("late_counts", "i4", (16,)),
-     ("kept_waiting", "i8", (16, 64, 2))]
+     ("bytes", "i8"), ("moved", "i8"), ("busy", "i8"), ("late", "i8"), ("sentinels", "i4"), ("unused", "i4"),
+     ("late_counts", "i4", (16,)), ("kept_waiting", "i8", (16, 64, 2))]
 )  # fmt: skip
 LAYOUTS = {"op": OP, "stream": STREAM, "file": FILE, "result": RESULT, "outcome": OUTCOME}
 
@@ -70,6 +70,9 @@ class NativeEngine:
     """
 
     def __init__(self, core: ModuleType, name: str) -> None:
+        # The core writes as many bytes as it knows of: into an array that is shorter it would write beyond.
+        if {known: layout.itemsize for known, layout in LAYOUTS.items()} != core.replay_layouts():
+            raise CannotRunError("the native core is of another version than the package", "install the package anew")
         self._core = core
         self.name = name
 
