@@ -103,14 +103,13 @@ bool tk_cached_issue(tk_worker *worker, tk_hand *hand, int64_t now, bool busy, i
     tk_streams_ready(&run->streams, claim->stream, claim->due, result.submit);
     result.error = aim.error;
     if (!aim.error) {
-        int64_t moved = read_watching(run, hand, &aim, worker->buffer.address, &result.error, &aside);
+        int64_t moved = read_watching(run, hand, &aim, tk_worker_buffer(worker, &aim)->address, &result.error, &aside);
         result.result = (int32_t)tk_delivered(&run->issue, claim->op, moved);
     }
     result.complete = *complete = tk_now_ns();
     if (!aside)
         count_read(run, &result);
-    if (aim.span > TK_SMALL)
-        tk_pool_give(&run->pool, &worker->buffer);
+    tk_pool_give(&run->pool, &worker->large);
     tk_run_record(worker, claim, &aim, &result);
     return true;
 }

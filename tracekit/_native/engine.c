@@ -294,7 +294,7 @@ static int open_run(tk_run *run, const tk_replay *replay)
     tk_gate_open(&run->gate, replay->max_ops, replay->max_bytes);
     int error = tk_streams_open(&run->streams, run->worker_count);
     error = error ? error : tk_results_open(&run->results, replay->results, replay->op_count * replay->turns, replay->results_fd, replay->chunks);
-    error = error ? error : tk_pool_open(&run->pool, replay->spare_bytes, replay->how == TK_WORKERS);
+    tk_pool_open(&run->pool, replay->spare_bytes, replay->how == TK_WORKERS);
     error = error ? error : tk_recorded_open(&run->issue.recorded);
     error = error ? error : open_handles(run, replay);
     if (!error && posix_memalign((void **)&run->workers, 64, (size_t)run->worker_count * sizeof(tk_worker)))

@@ -103,7 +103,7 @@ void tk_pause(void);
 enum { TK_CLASSES = 34 };
 typedef struct tk_block tk_block;
 typedef struct {
-    pthread_mutex_t lock;
+    tk_lock lock;
     tk_block *spare[TK_CLASSES];
     int64_t held;  /* bytes in spare blocks */
     int64_t limit; /* how many of them may be kept */
@@ -114,7 +114,7 @@ typedef struct {
     int size_class;
 } tk_buffer;
 
-int tk_pool_open(tk_pool *pool, int64_t limit, bool shared);
+void tk_pool_open(tk_pool *pool, int64_t limit, bool shared);
 void tk_pool_close(tk_pool *pool);
 void tk_pool_give(tk_pool *pool, tk_buffer *buffer);
 bool tk_pool_fit(tk_pool *pool, size_t length, tk_buffer *buffer);
@@ -310,7 +310,7 @@ struct tk_worker {
     tk_run *run;
     pthread_t thread;
     tk_own_chunk chunk;
-    tk_buffer buffer;
+    tk_buffer small, large; /* for reads of up to TK_SMALL: kept; for others */
     uint32_t index;
     int64_t idle_since; /* when it last had nothing to do; 0: it has */
     _Atomic int64_t done;
@@ -394,6 +394,7 @@ enum { TK_SMALL = 1 << 16 }; /* a buffer of this size is kept between ops, a lar
 void tk_worker_main(tk_worker *worker);
 void tk_worker_await_call(tk_worker *worker);
 void tk_worker_relief(tk_run *run);
+tk_buffer *tk_worker_buffer(tk_worker *worker, const tk_aim *aim);
 void tk_worker_allocate(tk_worker *worker, const tk_op *op, tk_aim *aim);
 void tk_post_count(tk_run *run, const tk_result *result);
 void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm, int32_t sleepers);

@@ -19,10 +19,9 @@ static int class_of(size_t length)
     return bits;
 }
 
-int tk_pool_open(tk_pool *pool, int64_t limit, bool shared)
+void tk_pool_open(tk_pool *pool, int64_t limit, bool shared)
 {
     *pool = (tk_pool){.limit = limit, .shared = shared};
-    return tk_mutex_open(&pool->lock);
 }
 
 void tk_pool_close(tk_pool *pool)
@@ -34,19 +33,18 @@ void tk_pool_close(tk_pool *pool)
             munmap(block, (size_t)1 << bits);
         }
     }
-    pthread_mutex_destroy(&pool->lock);
 }
 
 static void lock(tk_pool *pool)
 {
     if (pool->shared)
-        pthread_mutex_lock(&pool->lock);
+        tk_lock_take(&pool->lock);
 }
 
 static void unlock(tk_pool *pool)
 {
     if (pool->shared)
-        pthread_mutex_unlock(&pool->lock);
+        tk_lock_leave(&pool->lock);
 }
 
 static bool take(tk_pool *pool, size_t length, tk_buffer *buffer)

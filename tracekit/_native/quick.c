@@ -18,10 +18,10 @@ void tk_quick_reads(tk_worker *worker, tk_claim *claim)
         if (op->kind != TK_READ)
             return;
         tk_aim_at(&run->issue, handles, tk_key(&run->issue, claim->stream, op), op, &aim);
-        if (aim.error || aim.span > TK_SMALL || !tk_pool_fit(&run->pool, aim.span, &worker->buffer))
+        if (aim.error || aim.span > TK_SMALL || !tk_pool_fit(&run->pool, TK_SMALL, &worker->small))
             return;
         result.submit = tk_now_ns();
-        int64_t moved = tk_read_at(aim.handle->fd, worker->buffer.address, aim.span, aim.first, &result.error);
+        int64_t moved = tk_read_at(aim.handle->fd, worker->small.address, aim.span, aim.first, &result.error);
         result.complete = tk_now_ns();
         result.result = (int32_t)tk_delivered(&run->issue, op, moved);
         tk_run_record(worker, claim, &aim, &result);

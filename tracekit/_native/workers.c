@@ -230,12 +230,18 @@ static void pass_turn(tk_run *run)
     tk_futex_wake(&run->bell, INT_MAX);
 }
 
-/* Memory for a read. A small buffer is taken ahead and kept; a large one belongs to the bytes in flight, so it is taken when
-   the gate is passed and given back at once. */
+/* Memory for a read. One buffer for all small reads is taken ahead and kept: where sizes differ from one to the next, workers would
+   meet at the pool twice for each. A large one belongs to the bytes in flight, so it is taken when the gate is passed and given back
+   at once. */
+tk_buffer *tk_worker_buffer(tk_worker *worker, const tk_aim *aim)
+{
+    return aim->span > TK_SMALL ? &worker->large : &worker->small;
+}
 
 void tk_worker_allocate(tk_worker *worker, const tk_op *op, tk_aim *aim)
 {
-    if (op->kind == TK_READ && !aim->error && !tk_pool_fit(&worker->run->pool, aim->span, &worker->buffer))
+    uint32_t size = aim->span > TK_SMALL ? aim->span : TK_SMALL;
+    if (op->kind == TK_READ && !aim->error && !tk_pool_fit(&worker->run->pool, size, tk_worker_buffer(worker, aim)))
         aim->error = ENOMEM;
 }
 
@@ -274,12 +280,11 @@ static bool perform(tk_worker *worker, const tk_claim *claim, tk_aim *aim, int64
     result->submit = tk_now_ns();
     pass_turn(run); /* after the clock reading, so that times and order agree */
     result->result = (int32_t)tk_issue_op(&run->issue, tk_handles_of(worker, claim->stream), group, key, claim->op,
-                                          aim, worker->buffer.address, &result->error);
+                                          aim, tk_worker_buffer(worker, aim)->address, &result->error);
     result->complete = tk_now_ns();
     if (shared)
         atomic_store_explicit(&worker->in_call, false, memory_order_relaxed);
-    if (aim->span > TK_SMALL)
-        tk_pool_give(&run->pool, &worker->buffer);
+    tk_pool_give(&run->pool, &worker->large);
     if (run->gated) {
         tk_gate_leave(&run->gate, weight);
         result->stall = result->submit - ready;
@@ -380,5 +385,5 @@ void tk_worker_main(tk_worker *worker)
     work(worker);
     if (run->apart)
         tk_handles_close(&run->handles[worker->index]);
-    tk_pool_give(&run->pool, &worker->buffer);
+    tk_pool_give(&run->pool, &worker->small);
 }
