@@ -26,6 +26,8 @@ from tracekit.units import parse_bytes, parse_ns
 from tracekit.uri import local_path
 
 _TERM = re.compile(r"\s*([A-Za-z_]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*")
+# `op == 'read' and len > 5`, as Python and SQL have it: it would be a name that no op has.
+_FOREIGN = re.compile(r"^=|^(['\"]).*\1$|\s(?:and|or|&&|\|\|)\s+[A-Za-z_]+\s*[=<>!]", re.IGNORECASE)
 _ALIASES = {"t": "t_submit"}
 _KEYS = (*COLUMNS, *_ALIASES, "service")
 _ORDERS: dict[str, Callable[[NDArray[np.int64], int], Mask]] = {
@@ -59,6 +61,11 @@ def _term(trace: Trace, term: str) -> Mask:
         raise UnknownNameError("selection key", key, _KEYS)
     if not text:
         raise UsageError(f"the term {term.strip()!r} has no value", _EXAMPLE)
+    if _FOREIGN.search(text):
+        raise UsageError(
+            f"the term {term.strip()!r} is written as in another language",
+            "a comma stands between terms, a single = compares, and names have no quotes: op=read, len>=4KiB",
+        )
     if compare in _ORDERS:
         return _ordered(trace, key, compare, text)
     chosen = np.zeros(len(trace), np.bool_)

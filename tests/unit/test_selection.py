@@ -84,6 +84,30 @@ def test_what_cannot_be_read_is_refused(expression: str) -> None:
     assert caught.value.way_out
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "op == read",
+        "op='read'",
+        'uri="*.npy"',
+        "op=read and len>5",
+        "op=read AND len > 5",
+        "op=read && step=1",
+        "len>5 or t=1",
+    ],
+)
+def test_other_languages_are_told_apart_from_names(expression: str) -> None:
+    """What Python and SQL would write is not taken for a name that no op has."""
+    with pytest.raises(UsageError, match="as in another language") as caught:
+        select(TRACE, expression)
+    assert "a comma stands between terms" in str(caught.value.way_out)
+
+
+def test_words_within_names_are_names() -> None:
+    """A path may have these words and a quote in it."""
+    assert not select(TRACE, "uri=/d/this and that/it's, op=read|write").any()
+
+
 def test_an_unknown_key_proposes_the_nearest() -> None:
     """A typing error is answered with the key that was meant."""
     with pytest.raises(UnknownNameError, match="did you mean 'worker'"):

@@ -105,6 +105,16 @@ def test_names_that_mean_no_trace_are_said(tmp_path):
     assert len(Trace.read(tmp_path / "a*.jsonl")) == 288
 
 
+def test_what_a_killed_replay_left_is_named(tmp_path):
+    """A directory of its working files is no trace yet; the error has the command that makes it one."""
+    for name in ("about.json", "results", "rows"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"holds no trace; a replay that was killed left it: tracekit replay --recover "
+    ):
+        several.expand(str(tmp_path))
+
+
 def test_a_damaged_part_is_named(hosts, tmp_path):
     """Which of many files is damaged stands in the error."""
     damaged = tmp_path / "host_a.parquet" / "trace.parquet"

@@ -30,7 +30,10 @@ def expand(path: str) -> list[str]:
     if os.path.isdir(path):
         found = _below(path)
         if not found:
-            raise InputError(f"the directory {path} holds no trace", f"its traces end in {', '.join(_OWN)}")
+            way_out = f"its traces end in {', '.join(_OWN)}"
+            if os.path.exists(os.path.join(path, "about.json")) and os.path.exists(os.path.join(path, "results")):
+                way_out = f"a replay that was killed left it: tracekit replay --recover {path} -o FILE makes it a trace"
+            raise InputError(f"the directory {path} holds no trace", way_out)
         return found
     if os.path.lexists(path) or not _MAGIC & set(path):
         return [path]
