@@ -204,7 +204,8 @@ def _values(array: pa.Array) -> IntArray:
     """The integers of an array; in a null's place stands anything."""
     # Arrow's own way to NumPy imports pandas, which takes longer than a small trace; its way to fill nulls imports all of its
     # functions, which takes as long as reading a million ops.
-    kind = np.dtype(array.type.to_pandas_dtype())
+    # Arrow's integers have NumPy's names; to_pandas_dtype wants pandas to be there.
+    kind = np.dtype(str(array.type))
     data = array.buffers()[1]
     if data is None:
         return np.zeros(len(array), kind)

@@ -28,7 +28,7 @@ from tracekit.columns import (
     encode_samples,
     name_code,
 )
-from tracekit.errors import UnknownNameError
+from tracekit.errors import CannotRunError, UnknownNameError
 from tracekit.marks import Mark, Marks
 
 if TYPE_CHECKING:
@@ -281,8 +281,16 @@ class Trace:
         return Trace(columns, self.tables, marks, self.header, self.trailer, self.warnings)
 
     def to_pandas(self) -> pd.DataFrame:
-        """A DataFrame with one row per op: categories as strings, missing values as pandas' NA."""
-        import pandas as pd
+        """A DataFrame with one row per op: categories as strings, missing values as pandas' NA.
+
+        Raises:
+            CannotRunError: If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            way_out = "pip install 'tracekit-io[pandas]', or pip install pandas"
+            raise CannotRunError("a DataFrame needs pandas, which is not installed", way_out) from None
 
         data: dict[str, Any] = {}
         for name, array in self.columns.items():

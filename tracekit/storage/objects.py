@@ -237,7 +237,8 @@ def _made_client(scheme: str, container: str, requests: Requests) -> Client:
         return sdk_client.AzureSdkClient(key, requests) if scheme == "az" else sdk_client.S3SdkClient(key, requests)
     if find_spec("obstore") is None:
         raise CannotRunError(
-            f"{scheme}:// needs obstore, which is not installed", "pip install obstore, or use --client sdk"
+            f"{scheme}:// needs obstore, which is not installed",
+            "pip install 'tracekit-io[objects]', or use --client sdk",
         )
     from tracekit.storage.core_client import over_plain_http
     from tracekit.storage.obstore_client import ObstoreClient

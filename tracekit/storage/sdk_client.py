@@ -169,7 +169,8 @@ def needed(package: str, make: Callable[[], T], why: str = "--client sdk needs")
     try:
         return make()
     except ImportError:
-        raise CannotRunError(f"{why} {package}, which is not installed", f"pip install {package}") from None
+        way_out = f"pip install 'tracekit-io[objects]', or pip install {package}"
+        raise CannotRunError(f"{why} {package}, which is not installed", way_out) from None
     except CannotRunError:
         raise
     except Exception as error:  # a profile that is not there, a malformed endpoint: the SDK's own sentence says it

@@ -100,7 +100,9 @@ def torch_stream(
     try:
         from tracekit.workload.torch_stream import Stream
     except ImportError:
-        raise CannotRunError("PyTorch is not installed here", "pip install torch") from None
+        raise CannotRunError(
+            "PyTorch is not installed here", "pip install 'tracekit-io[torch]', or pip install torch"
+        ) from None
     chosen = options if isinstance(options, LoaderOptions) else LoaderOptions.of(options or {})
     return Stream(uri if isinstance(uri, Dataset) else create_dataset(uri), chosen, convert)
 

@@ -21,7 +21,9 @@ def hdf5(plan: Plan, content: Content) -> Iterator[bytes]:
     try:
         import h5py
     except ImportError:
-        raise CannotRunError("HDF5 files need h5py, which is not installed", "pip install h5py") from None
+        raise CannotRunError(
+            "HDF5 files need h5py, which is not installed", "pip install 'tracekit-io[hdf5]', or pip install h5py"
+        ) from None
     handle, path = tempfile.mkstemp(suffix=".h5")
     os.close(handle)
     try:

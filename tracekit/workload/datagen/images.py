@@ -79,7 +79,9 @@ def _encoded(content: Content, key: int, width: int, height: int) -> bytes:
     try:
         from PIL import Image
     except ImportError:
-        raise CannotRunError("JPEG files need Pillow, which is not installed", "pip install pillow") from None
+        raise CannotRunError(
+            "JPEG files need Pillow, which is not installed", "pip install 'tracekit-io[torch]', or pip install pillow"
+        ) from None
     pixels = np.frombuffer(content.whole(key, width * height), np.uint8).reshape(height, width)
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, format="JPEG", quality=_QUALITY)
