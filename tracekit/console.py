@@ -21,6 +21,7 @@ _STYLES = {"good": "32", "bad": "31", "warn": "33", "path": "36", "bold": "1", "
 _LINE_EVERY_S = 10.0
 _LIVE_EVERY_S = 0.1
 _LIVE_AFTER_S = 0.5
+_LEAST_ROWS = 6
 
 _quiet = False
 # Whether a line of progress stands on the terminal, to be cleared before anything else is said.
@@ -153,6 +154,33 @@ class Progress:
         return "" if self.unit == "B" else f" {self.unit}"
 
 
+class StatusRow:
+    """The lowest row of the terminal, kept for a line of ours while a program of its own writes above it.
+
+    The terminal scrolls the rows above only (DECSTBM), as package managers do it; `close` gives the row back. Nothing is drawn
+    where stderr is no terminal that can, or one of a few rows.
+    """
+
+    def __init__(self) -> None:
+        self._rows = 0
+
+    def draw(self, *parts: str) -> None:
+        """Show parts of a line, as many as fit."""
+        rows = _height() if is_live() and not _quiet else 0
+        if rows < _LEAST_ROWS:
+            return
+        text = "" if rows == self._rows else f"\n\x1b7\x1b[1;{rows - 1}r\x1b8\x1b[1A"
+        self._rows = rows
+        line = _fitting(parts, (width(sys.stderr) or 80) - 1)
+        _write(f"{text}\x1b7\x1b[{rows};1H\x1b[K{line}\x1b8")
+
+    def close(self) -> None:
+        """Give the row back, empty."""
+        if self._rows:
+            _write(f"\x1b7\x1b[r\x1b[{self._rows};1H\x1b[K\x1b8")
+            self._rows = 0
+
+
 class Follower:
     """Shows the steps of `tracekit.progress`: a line for each piece of work, of several at once the latest on the terminal."""
 
@@ -181,7 +209,7 @@ def _talk(text: str) -> None:
 
 def _draw(line: str) -> None:
     global _drawn  # noqa: PLW0603 -- one process has one terminal
-    print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+    _write(f"\r\x1b[K{line}")
     _drawn = True
 
 
@@ -189,7 +217,18 @@ def _clear() -> None:
     global _drawn  # noqa: PLW0603 -- one process has one terminal
     if _drawn:
         _drawn = False
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        _write("\r\x1b[K")
+
+
+def _write(codes: str) -> None:
+    print(codes, end="", file=sys.stderr, flush=True)
+
+
+def _height() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).lines
+    except (OSError, ValueError):
+        return 0
 
 
 def _fitting(parts: Sequence[str], columns: int) -> str:

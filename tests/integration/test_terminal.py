@@ -16,7 +16,7 @@ from tracekit.uri import file_uri
 sys.path.insert(0, str(Path(__file__).parent))
 from terminal import on_terminal, seen  # beside this file, which is no package
 
-WIDTHS = (60, 97, 200)
+WIDTHS = (60, 200)
 
 REPORTS = [
     ("tracekit", "stats", "train.jsonl"), ("tracekit", "replay", "small.jsonl", "-o", "again.jsonl"),

@@ -124,6 +124,7 @@ class Chunk:
         context: (worker, epoch, step, sample, run) at its beginning.
         ignored_read: Bytes that were read of files that are not recorded.
         numbers: Path numbers of the records that carry a name.
+        full: Nothing more will come: a record found no room.
     """
 
     data: bytes
@@ -134,6 +135,7 @@ class Chunk:
     context: tuple[int, int, int, int, int]
     ignored_read: int
     numbers: dict[int, int] = field(default_factory=dict)
+    full: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Chunk | None:
@@ -168,7 +170,7 @@ class Chunk:
         what = records["what"].astype(np.int64)
         sample, step, epoch, worker, run = fields[11:16]
         context = (_signed(worker), _signed(epoch), _signed(step), sample, run)
-        return cls(data, records, what & 63, what >> _FILE_SHIFT, tid, context, ignored)
+        return cls(data, records, what & 63, what >> _FILE_SHIFT, tid, context, ignored, full=bool(refused))
 
     def text(self, index: int) -> bytes:
         """The words that a record points to."""

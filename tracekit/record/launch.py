@@ -13,7 +13,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +35,7 @@ _FORWARDED = {
 }  # fmt: skip
 # As long as strace is waited for when the program has ended.
 _TRACERS_END_S = 2.0
+_LOOK_EVERY_S = 1.0
 _FROM_KERNEL = 0x80  # SI_KERNEL: a terminal's own
 
 
@@ -165,10 +166,14 @@ def prepare(plan: Plan) -> Run:
     return run
 
 
-def follow(run: Run) -> int:
+def follow(run: Run, watch: Callable[[], None] = lambda: None) -> int:
     """Start the program, wait for it, pass signals on; return its status as a shell would say it.
 
     Call it with the signals held back (`signals_held`). Afterwards `run` has the program's pid, status and byte count.
+
+    Args:
+        run: From `prepare`.
+        watch: Called every second, and when a child ended, while the program runs; it must not raise.
 
     Raises:
         FileNotFoundError: If the program does not exist.
@@ -183,7 +188,7 @@ def follow(run: Run) -> int:
         run.output = os.path.abspath(default_name(run.command, run.pid))
     run.note()
     with spares.kept(run.parts) if run.engine == "native" else nullcontext():
-        run.status = _wait(run)
+        run.status = _wait(run, watch)
     if run.strace is not None:
         _await_tracers(run)
     run.anchors += [list(pair) for pair in anchor()]
@@ -338,16 +343,17 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
-def _wait(run: Run) -> int:
+def _wait(run: Run, watch: Callable[[], None]) -> int:
     watched = {*_FORWARDED, signal.SIGCHLD}
     while True:
         # Asked first: the program may have ended before anybody looked.
         code = _reap(run)
         if code is not None:
             return code if code >= 0 else 128 - code
-        arrived = signal.sigtimedwait(watched, 1.0)
+        arrived = signal.sigtimedwait(watched, _LOOK_EVERY_S)
         if arrived is not None and arrived.si_signo != signal.SIGCHLD:
             _pass_on(run.pid, arrived)
+        watch()
 
 
 def _reap(run: Run) -> int | None:

@@ -15,6 +15,8 @@ from tracekit.record import launch
 from tracekit.record.engine import ENGINES
 from tracekit.record.residence import CHOICES, look_below
 from tracekit.record.touched import MODES
+from tracekit.verbs.record_live import CHOICES as LIVE
+from tracekit.verbs.record_live import Watch
 
 _EXIT_NOT_EXECUTABLE = 126
 _DESCRIPTION = """\
@@ -92,6 +94,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="also see system calls that do not go through the C library (native engine, Linux 5.11, x86-64); every call "
         "of the program then costs 50 to 90 ns more, and such a call 2 to 5 us",
     )
+    output.add_argument(
+        "--live",
+        choices=LIVE,
+        default="auto",
+        help="while the program runs show ops and bytes per second and the files that most bytes are of: auto, in the lowest row "
+        "of a terminal, which the program's output leaves alone (default); on, also elsewhere, a line in ten seconds; off "
+        "(native engine)",
+    )
     output.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
     output.add_argument("--force", action="store_true", help="replace an output that exists")
     output.add_argument(
@@ -143,11 +153,15 @@ def _record(args: argparse.Namespace) -> int:
         native_children=args.native_children,
         raw_syscalls=args.raw_syscalls,
     )
-    return record_program(plan)
+    return record_program(plan, "off" if args.quiet else args.live)
 
 
-def record_program(plan: launch.Plan) -> int:
+def record_program(plan: launch.Plan, live: str = "off") -> int:
     """Run the program of a plan, write its trace, and say what is in it; the program's status.
+
+    Args:
+        plan: What is recorded, and how.
+        live: Whether to show meanwhile what was seen so far, one of `record_live.CHOICES`.
 
     Raises:
         RecorderError: If the trace could not be made.
@@ -157,7 +171,8 @@ def record_program(plan: launch.Plan) -> int:
         _check_output(plan)
         recording = launch.prepare(plan)
         try:
-            status = launch.follow(recording)
+            with Watch(recording, live) as watch:
+                status = launch.follow(recording, watch)
         except OSError as error:
             launch.remove_parts(recording)
             return _not_started(plan.command[0], error)
