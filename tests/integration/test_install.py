@@ -1,8 +1,10 @@
 """Building and installing: with a compiler, without one, and what a wheel holds."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
@@ -101,6 +103,10 @@ def test_the_source_distribution_builds_the_same_wheel(repository, tmp_path):
         str(tmp_path),
     ]
     subprocess.run([*command, str(tmp_path / "sources" / "sources")], check=True, capture_output=True)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "LICENSE", "README.md", "tracekit/_native/spool.h", "harness/report/page.css"} <= names
+    assert not any(name.endswith((".so", ".o", ".pyc")) for name in names)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
     quick = {**os.environ, "CC": "/bin/false"}
     subprocess.run([*command, str(next(tmp_path.glob("*.tar.gz")))], check=True, capture_output=True, env=quick)
@@ -122,6 +128,25 @@ def test_uninstalling_takes_the_way_in_away(full_wheel, tmp_path):
 def test_the_wheel_serves_every_python_from_3_10(full_wheel):
     """The wheel's tag is the stable ABI of 3.10."""
     assert "-cp310-abi3-" in full_wheel.name
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm, of the binutils, is not installed")
+def test_the_extensions_use_the_stable_abi_only(full_wheel, tmp_path):
+    """Every symbol of Python's that the core wants from the interpreter is in the stable ABI, since 3.10 or before."""
+    from abi3info import DATAS, FUNCTIONS
+
+    known = {symbol.name: entry.added for symbol, entry in {**FUNCTIONS, **DATAS}.items()}
+    with zipfile.ZipFile(full_wheel) as archive:
+        built = [archive.extract(name, tmp_path) for name in archive.namelist() if name.endswith(".so")]
+    assert sorted(os.path.basename(path).partition(".")[0] for path in built) == ["_core", "_preload"]
+    for path in built:
+        listed = subprocess.run(
+            ["nm", "-D", "--undefined-only", path], capture_output=True, text=True, check=True
+        ).stdout
+        wanted = [name for name in listed.split() if name.startswith(("Py", "_Py"))]
+        assert bool(wanted) is ("_core" in path)
+        late = [name for name in wanted if name not in known or (known[name].major, known[name].minor) > (3, 10)]
+        assert late == []
 
 
 def test_make_looks_for_the_core_in_what_is_installed(repository):

@@ -45,7 +45,7 @@ def _ranks(_):
 def _jpeg(_):
     from tracekit.workload.datagen.images import _encoded
 
-    XX
+    _encoded(Content(1), 1, 8, 8)
 
 
 @pytest.mark.parametrize(
