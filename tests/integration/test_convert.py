@@ -56,7 +56,7 @@ def test_a_bare_list_in_another_unit_becomes_nanoseconds(tmp_path):
         (["a.jsonl", "b.orc"], "does not say which format to write; end its name in .jsonl, "),
         (["a.jsonl", "a.jsonl"], "would be written onto itself"),
         (["a.jsonl", "taken.parquet"], "exists already; pass --force"),
-        (["a.jsonl", "b.parquet", "--to", "orc"], "invalid choice: 'orc'"),
+        (["a.jsonl", "b.parquet", "--to", "orc"], "there is no 'orc' for --to"),
         (["a.jsonl", "-", "--to", "parquet"], "cannot go to standard output"),
         (["short.parquet", "b.jsonl"], "damaged or cut short"),
     ],
