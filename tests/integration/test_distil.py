@@ -261,3 +261,56 @@ def test_an_evaluation_is_described_and_run(tmp_path):
     (tmp_path / "alone.yaml").write_text(yaml.safe_dump(tree))
     (tmp_path / "less").mkdir()
     assert _failed(_driven(tmp_path / "alone.yaml", tmp_path / "less", 1), recording, "repeat")
+
+
+RANKS = """\
+import os, subprocess, sys
+from torch.utils.data import DataLoader, DistributedSampler
+
+
+class Files:
+    paths = [f"{sys.argv[1]}/made/{number:04d}" for number in range(128)]
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        with open(self.paths[index], "rb") as file:
+            return len(file.read())
+
+
+if "RANK" not in os.environ:
+    command = [sys.executable, *sys.argv]
+    ranks = [subprocess.Popen(command, env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2"}) for rank in range(2)]
+    sys.exit(max(rank.wait() for rank in ranks))
+sampler = DistributedSampler(Files(), 2, int(os.environ["RANK"]))
+for epoch in range(3):
+    sampler.set_epoch(epoch)
+    for batch in DataLoader(Files(), batch_size=8, sampler=sampler, num_workers=2):
+        batch.sum()
+"""
+# Whether two ranks read at one time is up to who has the cores: one may be a pass ahead of the other.
+MEETINGS = {"streams.peak", "streams.per-worker"}
+
+
+@pytest.mark.long
+@pytest.mark.torch
+def test_ranks_that_share_every_pass_are_described_and_run(tmp_path):
+    """Two ranks whose sampler deals every pass anew: passes, batches and order are found, and as many ranks run like them."""
+    pytest.importorskip("torch")
+    (tmp_path / "made").mkdir()
+    for number in range(128):
+        (tmp_path / "made" / f"{number:04d}").write_bytes(bytes(20_000 + 300 * number))
+    (tmp_path / "job.py").write_text(RANKS)
+    recording = tmp_path / "rec.jsonl"
+    _run("-q", "record", "-o", recording, "--include", f"{tmp_path}/made/*", "--", sys.executable, tmp_path / "job.py", tmp_path)  # fmt: skip
+    found = describe(Trace.read(str(recording)), "rec.jsonl")
+    told = {name: found.own["loader"][name].value for name in ("batch_size", "num_workers", "shuffle")}
+    assert told == {"batch_size": 8, "num_workers": 2, "shuffle": True}
+    assert (found.ranks, found.own["epochs"].value, found.own["files"]["count"].value) == (2, 3, 128)
+    (tmp_path / "w.yaml").write_text(text.workload(found))
+    failed = None
+    for seed in SEEDS:
+        now = _failed(_driven(tmp_path / "w.yaml", tmp_path, seed, "--ranks", 2), recording, "repeat") - MEETINGS
+        failed = now if failed is None else failed & now
+    assert failed == set()

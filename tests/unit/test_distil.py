@@ -103,6 +103,35 @@ def _map_style(order, *, batch=4, compute_ns=5 * MS, prefix="file:///d/"):
     return Trace.of(ops, marks=marks)
 
 
+def test_ranks_share_every_pass_however_far_apart_they_are():
+    """Each of two ranks has another half of the samples in each pass, one is a pass behind: both read the same data, shuffled, three times."""
+    chance, shares = np.random.default_rng(11), ([], [])
+    for _ in range(3):
+        whole = chance.permutation(48).tolist()
+        for rank in range(2):
+            shares[rank].append(whole[rank::2])
+    ops, marks = [], []
+    for rank, late in ((0, 0), (1, 50 * MS)):
+        alone = _map_style(shares[rank])
+        # A loader that is made anew for each pass calls each its first.
+        ops += [
+            replace(op, t_submit=op.t_submit + late, t_complete=op.t_complete + late, pid=10 + rank, rank=rank, epoch=0)
+            for op in alone
+        ]
+        marks += [Mark(one.mark, one.t + late, one.t_end + late, one.step, 0, 20 + rank) for one in alone.marks]
+    found = describe(Trace.of(ops, marks=marks), "t")
+    own = found.own
+    assert (found.ranks, own["epochs"].value, own["files"]["count"].value, own["loader"]["batch_size"].value) == (
+        2,
+        3,
+        48,
+        4,
+    )
+    assert own["loader"]["shuffle"].value is True
+    assert "steps" not in own
+    assert "drop_last" not in own["loader"]
+
+
 @pytest.mark.parametrize("theta", [0.6, 0.99, 1.4])
 def test_favourites_are_described_by_their_exponent(theta):
     """Draws with replacement in proportion to r^-theta: the exponent is found within what the description says it may be off."""

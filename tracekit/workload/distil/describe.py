@@ -113,6 +113,8 @@ class _Describing:
         if self.unit.value == "record":
             self.index, looks = item.index_bytes(observed.own)
             self.items = item.of_records(observed, looks)
+        elif observed.shared:
+            self.items = item.of_rank(observed, visits(observed.reads))
         else:
             self.items = item.of_visits(self.visits)
         self.cadence = None if self.evaluation is None else cadence(self.evaluation, self.items)
@@ -271,7 +273,9 @@ class _Describing:
         found = {
             "batch_size": self.batch,
             "num_workers": self.workers,
-            "prefetch": timing.ahead(read, observed.steps, each, count),
+            "prefetch": timing.ahead(
+                read, observed.steps, each, count, alone=observed.steps.ranks == 1 or observed.shared
+            ),
             **order(self.items, self._known_samples(), tagged=self.tagged and self.unit.value != "stream"),
         }
         last = self._drop_last()
@@ -286,10 +290,16 @@ class _Describing:
         sample = self.observed.own.col("sample_id")
         return max(self.items.distinct, int(sample.max()) + 1 if bool((sample > NULL).any()) else 0)
 
+    def _a_pass(self) -> int:
+        """Items of a pass; of a rank, those of its share, which may be others in each."""
+        if not self.observed.shared:
+            return self.items.distinct
+        return int(np.median(np.bincount(self.items.turn)))
+
     def _drop_last(self) -> Found | None:
         if not self.tagged or self.unit.value == "stream" or self.turns.value < 1:
             return None
-        batch, samples = self.batch.value, self.items.distinct
+        batch, samples = self.batch.value, self._a_pass()
         if samples % batch == 0:
             return None
         steps, places = np.unique(self.items.step, return_index=True)
@@ -303,7 +313,7 @@ class _Describing:
         steps = len(self.observed.steps)
         if self.unit.value == "stream" or self.turns.value < 1:
             return None
-        a_pass = self.items.distinct / self.batch.value
+        a_pass = self._a_pass() / self.batch.value
         whole = int(np.ceil(a_pass)) * self.turns.value
         if steps >= whole - self.turns.value:
             return None

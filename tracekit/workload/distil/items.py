@@ -103,6 +103,18 @@ def index_bytes(reads: Trace) -> tuple[int, Mask]:
     return usual, mask
 
 
+def of_rank(observed: Observed, visits: Visits) -> Items:
+    """Every visit of one rank as an item; passes are those of all ranks, which share the data anew in each.
+
+    Args:
+        observed: The recording.
+        visits: Of all ranks.
+    """
+    rank = visits.of("rank")
+    mine = observed.own.col("rank")[0]
+    return of_visits(visits).at(rank[np.argsort(visits.of("t_submit"), kind="stable")] == mine)
+
+
 def of_records(observed: Observed, left_out: Mask) -> Items:
     """Every read as an item."""
     reads = observed.own.select(~left_out)
@@ -139,7 +151,9 @@ def _turns(place: Ints, epoch: Ints, step: Ints) -> Ints:
     A program that makes a loader for each epoch has every pass as that loader's first. Within an epoch the same may also be drawn
     twice: passes are told by the first being over before the second begins.
     """
-    order = np.lexsort((np.arange(len(place)), place, epoch))
+    # By steps where they are known: of two ranks one may be a pass behind.
+    when = step if bool((step != NULL).all()) else np.arange(len(place))
+    order = np.lexsort((np.arange(len(place)), when, place, epoch))
     key = np.stack([epoch, place], axis=1)[order]
     begins = np.flatnonzero(np.append(True, (key[1:] != key[:-1]).any(axis=1)))
     before = np.empty(len(place), np.int64)

@@ -81,6 +81,11 @@ class Observed:
         return bool((self.own.col("step") != NULL).any())
 
     @property
+    def shared(self) -> bool:
+        """Whether several ranks read, and reads say whose they are."""
+        return self.steps.ranks > 1 and bool((self.own.col("rank") != NULL).any())
+
+    @property
     def uris(self) -> list[str]:
         """The files of the data set, by name."""
         names = self.reads.uris

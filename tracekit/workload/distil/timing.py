@@ -118,7 +118,7 @@ def _threads(count: int, observations: int) -> Found:
     return Found(count, HIGH, "streams at one time, by workers", observations)
 
 
-def ahead(items: Items, steps: Steps, each: int, count: int) -> Found:
+def ahead(items: Items, steps: Steps, each: int, count: int, *, alone: bool = True) -> Found:
     """Batches that are read ahead of the consumer, over all workers.
 
     Args:
@@ -126,8 +126,9 @@ def ahead(items: Items, steps: Steps, each: int, count: int) -> Found:
         steps: The steps it was read for.
         each: Items of a step.
         count: Workers.
+        alone: Whether the items are those of the process whose steps these are.
     """
-    if not bool((steps.given != NULL).any()) or steps.ranks > 1:
+    if not bool((steps.given != NULL).any()) or not alone:
         return Found(
             2 * count, UNKNOWN, "when batches were handed over is not known; two for each worker, as PyTorch has it"
         )
