@@ -78,6 +78,7 @@ def run_verbs(
                 parser.print_help(sys.stderr)
                 return EXIT_INPUT
             args = _parsed(parser, argv)
+            args.words = [program, *argv]
         console.set_quiet(quiet=args.quiet)
         with progress.heard_by(console.Follower()):
             return int(importlib.import_module(verbs[args.verb][0]).run(args))

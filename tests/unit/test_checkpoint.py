@@ -9,6 +9,7 @@ import pytest
 
 from tracekit.cli import main
 from tracekit.errors import CannotRunError, InputError, UsageError
+from tracekit.storage.direct import open_direct
 from tracekit.uri import file_uri
 from tracekit.workload import checkpoint as module
 from tracekit.workload.checkpoint import Told, drive, load, save, total_bytes
@@ -239,7 +240,9 @@ def test_a_model_that_does_not_go_into_the_ranks_is_refused(tmp_path):
 
 def test_a_checkpoint_that_does_not_fit_is_refused_before_the_first_byte(tmp_path):
     """More than is free: both numbers, and nothing is written."""
-    with pytest.raises(InputError, match=r"needs 1024 PiB and .* free"):
+    with pytest.raises(
+        InputError, match=r"the checkpoint needs 1024 PiB and .* free; name a larger file system with --to"
+    ):
         drive(of(tmp_path, 1 << 60), 1, 1, 1)
     assert not (tmp_path / "c").exists()
 
@@ -291,3 +294,40 @@ def test_what_cannot_be_is_one_sentence(words, sentence, capsys, tmp_path):
     """Wrong numbers and wrong keys: exit 2."""
     assert main(["checkpoint", "unet3d", "--to", str(tmp_path / "c"), *words]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [{}, {"zstd": 3}, {"fsync": True}])
+def test_a_direct_checkpoint_is_written_in_whole_blocks(settings, tmp_path, monkeypatch):
+    """On `direct://` every write is of whole blocks at their multiples, the file is as long as it is to be, and it is read back so."""
+    (tmp_path / "probe").write_bytes(bytes(8192))
+    probe = open_direct(str(tmp_path / "probe"))
+    size = (2 << 20) + 12_345
+    model = {"model_size_bytes": size}
+    checkpoint = Checkpoint(file_uri(tmp_path / "c", "direct"), settings={"model": model, **settings})
+    if probe is None:
+        with pytest.raises(CannotRunError, match="O_DIRECT"):
+            save(checkpoint, 0, 1)
+        return
+    probe.close()
+    lengths, plain = [], os.write
+    monkeypatch.setattr(os, "write", lambda file, data: (lengths.append((file, len(data))), plain(file, data))[1])
+    moved = save(checkpoint, 0, 1)
+    monkeypatch.undo()
+    assert lengths
+    assert all(length % probe.align == 0 for _, length in lengths)
+    shard = next((tmp_path / "c").rglob("*.pt"))
+    assert shard.stat().st_size == moved.bytes
+    assert settings or moved.bytes == size
+    assert load(checkpoint, 0, 1).bytes == size if not settings.get("zstd") else moved.bytes
+    shard.write_bytes(shard.read_bytes()[:-1] + bytes([shard.read_bytes()[-1] ^ 1]))
+    with pytest.raises(InputError, match="does not hold at byte"):
+        load(checkpoint, 0, 1)
+
+
+def test_a_file_system_without_direct_writes_is_named(tmp_path, monkeypatch):
+    """Where O_DIRECT is refused nothing falls back to the page cache: one sentence, and no part is left."""
+    monkeypatch.setattr(module, "alignment", lambda _: None)
+    checkpoint = Checkpoint(file_uri(tmp_path / "c", "direct"), settings={"model": {"model_size_bytes": 5000}})
+    with pytest.raises(CannotRunError, match="O_DIRECT"):
+        save(checkpoint, 0, 1)
+    assert not list((tmp_path / "c").rglob("*.p*t"))

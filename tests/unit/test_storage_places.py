@@ -252,3 +252,11 @@ def test_dropping_everything_says_why_it_could_not(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cache, "_DROP_CACHES", "/proc/version")
     monkeypatch.setattr(os, "sync", lambda: None)
     assert "/proc/version" in cache.drop_everything()
+
+
+def test_a_file_that_has_its_name_is_not_removed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write ends with the rename: nothing is asked of a part that is there no more."""
+    monkeypatch.setattr(os, "unlink", lambda name: pytest.fail(f"{name} was removed"))
+    LocalStorage().write(str(tmp_path / "a"), b"whole")
+    assert (tmp_path / "a").read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["a"]

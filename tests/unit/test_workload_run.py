@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from tracekit import formats
 from tracekit.cli import main
 from tracekit.errors import InputError, UsageError
 from tracekit.testing import FakeClock
@@ -232,6 +233,13 @@ def test_steps_go_to_a_csv_file(data, tmp_path):
     again = _run(*words)
     assert again.returncode == 2
     assert "exists already" in again.stderr
+
+
+def test_a_recorded_run_shows_the_command_that_was_typed(data, tmp_path):
+    """The trace's header has the user's command, not that of the processes that carried it out."""
+    words = ["-q", "run", "custom", "--data", str(data), "-o", str(tmp_path / "t.jsonl")]
+    assert main(words) == 0
+    assert list(formats.load(str(tmp_path / "t.jsonl")).header.command) == ["tracekit", *words]
 
 
 def test_a_file_of_ones_own_runs(data, tmp_path):

@@ -96,7 +96,7 @@ def _header(run: launch.Run, merge: Merge, coverage: Mapping[str, Any]) -> Heade
             "options": run.options, **_mapped(coverage),
         },
         clock={"t0_unix_ns": run.t0_unix_ns, **merge.clock},
-        command=run.command,
+        command=run.shown or run.command,
         host=host_facts(_roots(merge.parts)),
         frameworks={name: version for part in merge.parts for name, version in part.frameworks.items()},
         filters=run.globs_as_given(),

@@ -44,7 +44,8 @@ class Plan:
     """What is to be recorded and how.
 
     `include` and `exclude` are globs (see `files.Filter`); `output` may be None for a name made of command and pid;
-    `residency` is one of `residence.CHOICES`, and `data` is what `residence.look_below` found before the run.
+    `residency` is one of `residence.CHOICES`, and `data` is what `residence.look_below` found before the run; `shown` is the
+    command as a person typed it, where that is another than the one that is started.
     """
 
     command: Sequence[str]
@@ -59,6 +60,7 @@ class Plan:
     data: Mapping[str, list[Any]] = field(default_factory=dict)
     native_children: str = "report"
     raw_syscalls: bool = False
+    shown: Sequence[str] = ()
 
 
 @dataclass
@@ -86,6 +88,8 @@ class Run:
     # The strace command that is attached to them, where that was asked for.
     strace: list[str] | None = None
     kernel_bytes: int | None = None
+    # The command as a person typed it; nothing where it is `command`.
+    shown: list[str] = field(default_factory=list)
     anchors: list[list[int]] = field(default_factory=list)
     directory: str = field(default_factory=os.getcwd)
 
@@ -153,6 +157,7 @@ def prepare(plan: Plan) -> Run:
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now / 1e9))
     rest = (created, choice.name, choice.reason, options, plan.redact, plan.force)
     run = Run(parts, output, list(plan.command), t0, now, *rest)
+    run.shown = list(plan.shown)
     run.anchors = [list(pair) for pair in anchor()]
     try:
         run.preload, run.strace = preload, strace

@@ -113,13 +113,15 @@ class LocalStorage:
             with open(part, "xb", buffering=0) as file:
                 for piece in parts:
                     _write_all(file.fileno(), piece)
-            if create:
-                os.link(part, place)
-            else:
+            if not create:
                 os.replace(part, place)
-        finally:
+                return
+            os.link(part, place)
+        except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(part)
+            raise
+        os.unlink(part)
 
     def delete(self, place: str) -> None:
         """unlink(2)."""

@@ -96,11 +96,13 @@ def driven(args: argparse.Namespace, plans: Sequence[Plan], scratch: str) -> Seq
     """Have plans carried out by processes of this machine."""
     from tracekit.workload import run
 
-    start(plans, run.command(plans, scratch), args.trace_record, force=args.force)
+    start(plans, run.command(plans, scratch), args.trace_record, force=args.force, shown=args.words)
     return run.results(plans)
 
 
-def start(plans: Sequence[Plan], command: Sequence[str], trace: str | None, *, force: bool = False) -> None:
+def start(
+    plans: Sequence[Plan], command: Sequence[str], trace: str | None, *, force: bool = False, shown: Sequence[str] = ()
+) -> None:
     """Run the command that carries plans out: as it is, or under the recorder, which sees nothing but the ranks.
 
     Args:
@@ -108,6 +110,7 @@ def start(plans: Sequence[Plan], command: Sequence[str], trace: str | None, *, f
         command: By what.
         trace: The recording; None for none.
         force: Replace one that is there.
+        shown: The command that a person typed, for the recording.
     """
     for plan in plans:
         if os.path.exists(plan.result):
@@ -126,4 +129,4 @@ def start(plans: Sequence[Plan], command: Sequence[str], trace: str | None, *, f
     include = [
         f"{glob.escape(place)}/*" if (place := run.folder(uri)) else f"{glob.escape(uri.rstrip('/'))}*" for uri in uris
     ]
-    record_program(Recording(command, trace, include, force=force))
+    record_program(Recording(command, trace, include, force=force, shown=shown))

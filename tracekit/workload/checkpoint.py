@@ -18,6 +18,8 @@ from typing import Any
 
 from tracekit.errors import CannotRunError, UsageError
 from tracekit.storage import Buffer, Storage, storage_for
+from tracekit.storage.direct import alignment
+from tracekit.uri import scheme_of
 from tracekit.workload.datagen import room
 from tracekit.workload.datagen.content import BLOCK, Content, mixed
 from tracekit.workload.datagen.sink import Counted
@@ -124,7 +126,8 @@ def save(
             count = Counted(pieces, keep=not storage.local)
             place = f"{folder}/{shard.name}.{_SUFFIX}"
             if storage.local:
-                _write_file(place, count, sync=bool(checkpoint.settings.get("fsync")))
+                sync, direct = bool(checkpoint.settings.get("fsync")), scheme_of(checkpoint.uri).direct
+                _write_file(place, count, sync=sync, direct=direct)
             else:
                 storage.write(place, count)  # an object is durable when its store answers
             written += count.bytes
@@ -197,7 +200,7 @@ def total_bytes(checkpoint: Checkpoint, ranks: int) -> int:
     return model_of(checkpoint, ranks).total_bytes()
 
 
-def check(checkpoint: Checkpoint, ranks: int, writes: int) -> None:
+def check(checkpoint: Checkpoint, ranks: int, writes: int, option: str = "--to") -> None:
     """Refuse what cannot be: a model that does not go into so many ranks, more than there is room for.
 
     Raises:
@@ -215,7 +218,8 @@ def check(checkpoint: Checkpoint, ranks: int, writes: int) -> None:
             f"{ranks} ranks do not hold a model of {group} parts (tensor × pipeline)",
             f"write --ranks {group} or a multiple, or checkpoint.mode: subset for the first ranks only",
         )
-    room.check(checkpoint.uri, writes * total_bytes(checkpoint, ranks), 0)
+    what = "the checkpoint" if writes == 1 else f"a run of {writes} checkpoints"
+    room.check(checkpoint.uri, writes * total_bytes(checkpoint, ranks), 0, what, option)
 
 
 def _rank(
@@ -270,17 +274,46 @@ def _stored(checkpoint: Checkpoint, shard: Shard, epoch: int, step: int) -> Iter
     return (codec.compress(pa.py_buffer(piece), asbytes=True) for piece in pieces)
 
 
-def _write_file(place: str, pieces: Iterable[Any], *, sync: bool) -> None:
-    """A file under its name when it is whole, and with `sync` when the device has it and its name."""
+def _aligned(file: int, pieces: Iterable[Any], place: str) -> Iterator[memoryview]:
+    """Pieces as O_DIRECT takes them: whole blocks in aligned memory. The last is filled up, and what was too much is cut off.
+
+    Raises:
+        CannotRunError: If the file system refuses O_DIRECT.
+    """
+    align = alignment(file)
+    if align is None:
+        raise CannotRunError(f"{place} cannot be written with O_DIRECT: its file system refuses it", "use file://")
+    buffer, held, size = Buffer(BLOCK), 0, 0
+    for piece in pieces:
+        left = memoryview(piece).cast("B")
+        while left:
+            take = min(len(left), buffer.size - held)
+            buffer.view[held : held + take] = left[:take]
+            left, held, size = left[take:], held + take, size + take
+            if held == buffer.size:
+                yield buffer.view
+                held = 0
+    if held:
+        whole = -(-held // align) * align
+        buffer.view[held:whole] = bytes(whole - held)
+        yield buffer.view[:whole]
+        os.ftruncate(file, size)
+
+
+def _write_file(place: str, pieces: Iterable[Any], *, sync: bool, direct: bool = False) -> None:
+    """A file under its name when it is whole, and with `sync` when the device has it and its name; past the page cache if `direct`."""
     part = f"{place}.{secrets.token_hex(4)}.part"
     try:
-        with open(part, "xb", buffering=0) as file:
-            for piece in pieces:
+        file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | (os.O_DIRECT if direct else 0), 0o666)
+        try:
+            for piece in _aligned(file, pieces, place) if direct else pieces:
                 left = memoryview(piece)
                 while left:
-                    left = left[os.write(file.fileno(), left) :]
+                    left = left[os.write(file, left) :]
             if sync:
-                os.fsync(file.fileno())
+                os.fsync(file)
+        finally:
+            os.close(file)
         os.replace(part, place)
     except BaseException:
         with suppress(FileNotFoundError):

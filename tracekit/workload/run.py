@@ -137,7 +137,7 @@ def check_checkpoints(whole: Plan, ranks: int) -> None:
     from tracekit.workload.schedule import places_of
 
     if due := places_of(whole.job, whole.train.samples, ranks, whole.max_steps):
-        check(whole.job.checkpoint, ranks, len(due))
+        check(whole.job.checkpoint, ranks, len(due), "--checkpoint")
 
 
 def results(given: Sequence[Plan]) -> list[Result]:

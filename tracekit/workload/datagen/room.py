@@ -28,8 +28,15 @@ def wanted_bytes(data: DataSet, files: int) -> int:
     return round(files * (per_file + _FILE_BYTES) + samples * (per_sample + data.record_bytes.mean * factor))
 
 
-def check(uri: str, wanted: int, files: int) -> list[str]:
+def check(uri: str, wanted: int, files: int, what: str = "the data set", option: str = "--data") -> list[str]:
     """Refuse what does not fit; what should be known besides is returned. Object stores are not asked: they do not tell.
+
+    Args:
+        uri: Where it goes.
+        wanted: Bytes that it takes.
+        files: How many files it has.
+        what: What it is.
+        option: By which option another place is named.
 
     Raises:
         InputError: If the file system has too little room or too few inodes, or is in memory and the data would fill that.
@@ -41,23 +48,23 @@ def check(uri: str, wanted: int, files: int) -> list[str]:
     free = int(state.f_bavail * state.f_frsize * (1 - _SPARE))
     if wanted > free:
         raise InputError(
-            f"the data set needs {format_bytes(wanted)} and {place} has {format_bytes(free)} free",
-            "name a larger file system with --data, or make fewer or smaller files",
+            f"{what} needs {format_bytes(wanted)} and {place} has {format_bytes(free)} free",
+            f"name a larger file system with {option}, or make fewer or smaller files",
         )
     if state.f_files and files > state.f_favail:
         raise InputError(
-            f"the data set has {counted(files, 'file')} and {place} has {counted(state.f_favail, 'inode')} left",
-            "name another file system with --data, or put more samples into a file",
+            f"{what} has {counted(files, 'file')} and {place} has {counted(state.f_favail, 'inode')} left",
+            f"name another file system with {option}, or put more samples into a file",
         )
     if not in_memory(place):
         return []
     available = _available_memory()
     if available is not None and wanted > available * _MEMORY_SHARE:
         raise InputError(
-            f"{place} is in memory, the data set needs {format_bytes(wanted)} and {format_bytes(available)} of memory are available",
-            "name a directory on a device with --data",
+            f"{place} is in memory, {what} needs {format_bytes(wanted)} and {format_bytes(available)} of memory are available",
+            f"name a directory on a device with {option}",
         )
-    return [f"{place} is a file system in memory: data made there is never read from a device"]
+    return [f"{place} is a file system in memory: what is made there is never read from a device"]
 
 
 def _existing(path: str) -> str:

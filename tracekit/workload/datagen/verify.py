@@ -93,7 +93,7 @@ def held(storage: Storage, place: str, buffer: Buffer, wanted: Iterable[Any], wa
             view = memoryview(piece).cast("B")
             for start in range(0, len(view), buffer.size):
                 part = view[start : start + buffer.size]
-                if _read(handle, buffer, len(part), at) != len(part) or buffer.view[: len(part)] != part:
+                if _read(handle, buffer, len(part), at) != part:
                     raise InputError(f"{place} does not hold at byte {at} what was written", way_out)
                 at += len(part)
         if handle.size != at:
@@ -103,14 +103,17 @@ def held(storage: Storage, place: str, buffer: Buffer, wanted: Iterable[Any], wa
     return at
 
 
-def _read(handle: Handle, buffer: Buffer, length: int, at: int) -> int:
-    """Read until there are `length` bytes or no more; how many there are."""
-    count = handle.pread(buffer, length, at)
-    while 0 < count < length:
-        rest = Buffer(length - count)
-        more = handle.pread(rest, length - count, at + count)
+def _read(handle: Handle, buffer: Buffer, length: int, at: int) -> memoryview:
+    """Read until there are `length` bytes or no more; what there is. O_DIRECT takes whole blocks only, and gives less at the end alone."""
+    first, span = handle.span(at, length)
+    into = buffer if span <= buffer.size else Buffer(span)
+    count = handle.pread(into, span, first)
+    while 0 < count < span and not handle.direct:
+        rest = Buffer(span - count)
+        more = handle.pread(rest, span - count, first + count)
         if more <= 0:
             break
-        buffer.view[count : count + more] = rest.view[:more]
+        into.view[count : count + more] = rest.view[:more]
         count += more
-    return count
+    skip = at - first
+    return into.view[skip : skip + handle.delivered(at, length, max(count, 0))]
