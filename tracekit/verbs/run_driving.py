@@ -96,7 +96,7 @@ def driven(args: argparse.Namespace, plans: Sequence[Plan], scratch: str) -> Seq
     """Have plans carried out by processes of this machine."""
     from tracekit.workload import run
 
-    start(plans, run.command(plans, scratch), args.trace_record, force=args.force, shown=args.words)
+    start(plans, run.command(plans, scratch), args.trace_record, force=args.force, shown=getattr(args, "words", ()))
     return run.results(plans)
 
 
