@@ -271,7 +271,9 @@ def _carried_out(args: argparse.Namespace, plan: Plan, scratch: str, line: int, 
 
     console.set_quiet(quiet=True)  # every rank would say the same
     try:
-        run_driving.start([plan], run.command([plan], scratch, line), trace, force=True, shown=getattr(args, "words", ()))
+        run_driving.start(
+            [plan], run.command([plan], scratch, line), trace, force=True, shown=getattr(args, "words", ())
+        )
     except TracekitError as error:
         return Result(plan.rank, error=str(error), exit_code=error.exit_code)
     finally:
