@@ -2,7 +2,7 @@
 
     python tests/bench/bench_objects.py [ROUNDS [rate] [processes] [cadence]]
 
-`rate` replays as fast as possible with 8 streams through obstore and through boto3, interleaved; `processes` does so with one and two
+`rate` replays as fast as possible with 8 streams through the core's own client (auto), obstore and boto3, interleaved; `processes` does so with one and two
 processes; `cadence` replays a Poisson schedule of 1,000 and 5,000 GET/s by 32 streams, the latter by one and by two processes, and says what of the
 lateness is the replayer's own. The server (range_server.c, with real-time
 priority where that is permitted, as another machine's would be undisturbed) runs on the same cores, so its share is in every figure.
@@ -69,10 +69,11 @@ def trace(count: int, rate: float, streams: int) -> Trace:
 
 
 def rate(rounds: int) -> None:
-    """GET/s and CPU per GET of both clients, interleaved."""
-    found: dict[str, list[tuple[float, float]]] = {"obstore": [], "sdk": []}
+    """GET/s and CPU per GET of all clients, interleaved."""
+    counts = {"auto": 20_000, "obstore": 20_000, "sdk": 1_000}
+    found: dict[str, list[tuple[float, float]]] = {client: [] for client in counts}
     for _ in range(rounds):
-        for client, count in (("obstore", 20_000), ("sdk", 1_000)):
+        for client, count in counts.items():
             before = os.times()
             run = replay(trace(count, 1e6, 8), Options(pace="asap", client=client))
             after = os.times()
@@ -82,10 +83,11 @@ def rate(rounds: int) -> None:
     for client, figures in found.items():
         rates, costs = zip(*figures, strict=True)
         print(f"{client:8} {statistics.median(rates):10,.0f} GET/s  {statistics.median(costs):8,.0f} µs of CPU a GET")
-    ratios = [one[0] / other[0] for one, other in zip(found["obstore"], found["sdk"], strict=True)]
-    print(
-        f"obstore / boto3: median ×{statistics.median(ratios):.1f}, of {rounds} pairs {min(ratios):.1f} to {max(ratios):.1f}"
-    )
+    for client in ("auto", "obstore"):
+        ratios = [one[0] / other[0] for one, other in zip(found[client], found["sdk"], strict=True)]
+        print(
+            f"{client} / boto3: median ×{statistics.median(ratios):.1f}, of {rounds} pairs {min(ratios):.1f} to {max(ratios):.1f}"
+        )
 
 
 def cadence(rounds: int) -> None:
