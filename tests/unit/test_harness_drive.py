@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -94,6 +95,16 @@ def test_a_recorded_program_that_does_not_end_is_not_left_behind(own, tmp_path, 
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@contextmanager
+def _heard(number):
+    """Let what is started here be ended by a signal, also where whoever runs the tests ignores it (nohup)."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_is_ended_leaves_nothing(own, tmp_path, number):
     """What it had started ends with it, and no temporary folder stays, beside the output or where such folders are made."""
@@ -109,9 +120,12 @@ def test_a_command_that_is_ended_leaves_nothing(own, tmp_path, number):
         "--repeats",
         "1",
     ]
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(scratch)}
-    ) as process:
+    with (
+        _heard(number),
+        subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(scratch)}
+        ) as process,
+    ):
         while not (place.exists() and place.read_text().endswith(" ")) and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(number)
