@@ -32,7 +32,7 @@ CASES = {
     "hdf5": (8, 4, 12 << 20),
     "csv": (8, 16, 65536),
     # As many as it takes for DLIO's start not to hide them.
-    "jpeg": (2048, 1, 262144),
+    "jpeg": (16384, 1, 262144),
     "png": (256, 1, 262144),
     "indexed_binary": (4, 256, 65536),
 }  # fmt: skip
