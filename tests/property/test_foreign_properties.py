@@ -239,6 +239,17 @@ def test_a_log_that_names_a_column_twice_is_refused(tmp_path, name):
     assert "\n" not in sentence
 
 
+@pytest.mark.parametrize("sign", [b"\r", b'"'])
+@pytest.mark.parametrize("column", [b"n_objects", b"endpoint", b"duration_ns"])
+def test_a_log_whose_header_ends_elsewhere_than_its_line_is_refused(tmp_path, column, sign):
+    """A carriage return or a quote within the header, found by the fuzzer: one sentence."""
+    (tmp_path / "f").write_bytes(SAMPLES[OpLog].replace(column, column[:3] + sign + column[3:], 1))
+    trace, sentence = outcome(OpLog, str(tmp_path / "f"), skip_bad=True)
+
+    assert (trace is None) == bool(sentence)
+    assert "\n" not in sentence
+
+
 # What a child of ours does, with this module, and by how many KiB its highest resident size grew meanwhile. The kernel's figure for
 # a process begins anew when a program is executed; getrusage's is at least that of whoever started it.
 CHILD = """

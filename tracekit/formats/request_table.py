@@ -46,7 +46,7 @@ def batches(source: Foreign, known: Sequence[str]) -> Iterator[Any]:
             for batch in _quick(stream, used):
                 yield batch
                 given += batch.num_rows
-        except pa.ArrowInvalid:
+        except (pa.ArrowInvalid, pa.ArrowKeyError):
             stream.stop()
             # What the first reading found at the end of a damaged file, the second will find again.
             del source.told.warnings[warned:]
@@ -98,17 +98,21 @@ def _exact(source: Foreign, used: Sequence[str], known: Sequence[str]) -> Iterat
                 return "error"
         return "skip"
 
-    reader = csv.open_csv(
-        pa.PythonFile(_Stream(source).buffered, "r"),
-        read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-        parse_options=csv.ParseOptions(delimiter="\t", invalid_row_handler=wrong),
-        convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(known, pa.binary()),
-            check_utf8=False,
-            strings_can_be_null=False,
-            include_columns=used,
-        ),
-    )
+    try:
+        reader = csv.open_csv(
+            pa.PythonFile(_Stream(source).buffered, "r"),
+            read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+            parse_options=csv.ParseOptions(delimiter="\t", invalid_row_handler=wrong),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(known, pa.binary()),
+                check_utf8=False,
+                strings_can_be_null=False,
+                include_columns=used,
+            ),
+        )
+    except pa.ArrowKeyError:
+        # A quote or a carriage return within it: it ends elsewhere than its line does.
+        raise InputError(f"{source.path}:1: the header is damaged", f"is it a log of {source.TOOL}?") from None
     _check_once(source, reader.schema.names, known)
     yield from reader
 
