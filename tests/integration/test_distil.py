@@ -27,6 +27,17 @@ def _run(*words):
     assert done.returncode == 0, done.stderr
 
 
+def _recorded(folder, program, sizes):
+    """The recording of a program over files that are made for it, by their names below `made` and their bytes."""
+    for name, size in sizes.items():
+        (folder / "made" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "made" / name).write_bytes(bytes(size))
+    (folder / "job.py").write_text(program)
+    recording = folder / "rec.jsonl"
+    _run("-q", "record", "-o", recording, "--include", f"{folder}/made/*", "--", sys.executable, folder / "job.py", folder)  # fmt: skip
+    return recording
+
+
 def _failed(run, recording, mode):
     """What counts and fails of a run that is held against a recording."""
     verdict = check.check([str(run)], str(recording), mode=mode)
@@ -168,12 +179,7 @@ for _ in range(2):
 def test_a_fresh_recording_of_pytorch_is_described_and_run(tmp_path):
     """A DataLoader made anew for each epoch over files that are read whole, one byte more than there is, as Python does it."""
     pytest.importorskip("torch")
-    (tmp_path / "made").mkdir()
-    for number in range(96):
-        (tmp_path / "made" / f"{number:04d}").write_bytes(bytes(20_000 + 700 * number))
-    (tmp_path / "job.py").write_text(LOADER)
-    recording = tmp_path / "rec.jsonl"
-    _run("-q", "record", "-o", recording, "--include", f"{tmp_path}/made/*", "--", sys.executable, tmp_path / "job.py", tmp_path)  # fmt: skip
+    recording = _recorded(tmp_path, LOADER, {f"{number:04d}": 20_000 + 700 * number for number in range(96)})
     found = describe(Trace.read(str(recording)), "rec.jsonl")
     shape = {name: one.value for name, one in found.own["shape"].items() if name in ("unit", "whole", "beyond")}
     assert shape == {"unit": "file", "whole": True, "beyond": 1}
@@ -240,13 +246,9 @@ for epoch in range(4):
 def test_an_evaluation_is_described_and_run(tmp_path):
     """A second data set that is read after every second epoch is found with its folder, files, batches and turn, and is part of the run."""
     pytest.importorskip("torch")
-    for folder, count, size in (("train", 96, 20_000), ("val", 40, 9_000)):
-        (tmp_path / "made" / folder).mkdir(parents=True)
-        for number in range(count):
-            (tmp_path / "made" / folder / f"{number:04d}").write_bytes(bytes(size + 300 * number))
-    (tmp_path / "job.py").write_text(EVALUATING)
-    recording = tmp_path / "rec.jsonl"
-    _run("-q", "record", "-o", recording, "--include", f"{tmp_path}/made/*", "--", sys.executable, tmp_path / "job.py", tmp_path)  # fmt: skip
+    train = {f"train/{number:04d}": 20_000 + 300 * number for number in range(96)}
+    val = {f"val/{number:04d}": 9_000 + 300 * number for number in range(40)}
+    recording = _recorded(tmp_path, EVALUATING, train | val)
     found = describe(Trace.read(str(recording)), "rec.jsonl")
     assert found.mode == "repeat"
     own = found.own["evaluation"]
@@ -298,12 +300,7 @@ MEETINGS = {"streams.peak", "streams.per-worker"}
 def test_ranks_that_share_every_pass_are_described_and_run(tmp_path):
     """Two ranks whose sampler deals every pass anew: passes, batches and order are found, and as many ranks run like them."""
     pytest.importorskip("torch")
-    (tmp_path / "made").mkdir()
-    for number in range(128):
-        (tmp_path / "made" / f"{number:04d}").write_bytes(bytes(20_000 + 300 * number))
-    (tmp_path / "job.py").write_text(RANKS)
-    recording = tmp_path / "rec.jsonl"
-    _run("-q", "record", "-o", recording, "--include", f"{tmp_path}/made/*", "--", sys.executable, tmp_path / "job.py", tmp_path)  # fmt: skip
+    recording = _recorded(tmp_path, RANKS, {f"{number:04d}": 20_000 + 300 * number for number in range(128)})
     found = describe(Trace.read(str(recording)), "rec.jsonl")
     told = {name: found.own["loader"][name].value for name in ("batch_size", "num_workers", "shuffle")}
     assert told == {"batch_size": 8, "num_workers": 2, "shuffle": True}
