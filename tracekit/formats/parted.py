@@ -28,6 +28,7 @@ import numpy as np
 from tracekit.errors import InputError, OutputExistsError, UsageError
 from tracekit.formats import parquet
 from tracekit.formats.reader import join_columns
+from tracekit.output import umask
 from tracekit.trace import IntArray, Mark, Marks, Trace
 
 EVERY_NS = 60 * 10**9
@@ -71,7 +72,7 @@ def writing(
 
     try:
         yield begin
-        folder.chmod(0o777 & ~_umask())
+        folder.chmod(0o777 & ~umask())
         if target.exists():
             shutil.rmtree(target)
         folder.rename(target)
@@ -237,9 +238,3 @@ def _missing(paths: Sequence[str]) -> str:
             f"part {gone[0]} is missing" if len(gone) == 1 else f"{len(gone)} parts are missing, the first is {gone[0]}"
         )
     return "" if abouts[-1]["last"] else "the last part is missing"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

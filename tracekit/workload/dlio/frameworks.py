@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
+from tracekit.errors import nearest
 from tracekit.workload.dlio.findings import ERROR, NOTE
 from tracekit.workload.dlio.settings import Settings
 
@@ -83,13 +83,13 @@ def _section(settings: Settings, title: str, node: Any, found: dict[str, Any] | 
         if key in _INERT:
             settings.findings.add(NOTE, path, child, f"does nothing here: {_INERT[key]}")
         elif key not in _ACTS:
-            near = difflib.get_close_matches(key, [*_ACTS, *_INERT], n=1, cutoff=0.5)
+            near = nearest(key, [*_ACTS, *_INERT], 0.5)
             settings.findings.add(
                 ERROR,
                 path,
                 child,
                 "there is no such key",
-                f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(_ACTS))}",
+                f"did you mean {near}?" if near else f"there are: {', '.join(sorted(_ACTS))}",
             )
         else:
             _take(settings, path, child, found)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracekit.errors import nearest
 from tracekit.workload.distribution import POSITIVE
 from tracekit.workload.dlio import document, overrides
 from tracekit.workload.dlio.dialects import Canonical, canonical
@@ -151,11 +151,9 @@ def _nearest(path: str) -> str:
     elsewhere = [known for known in KEYS if known.rpartition(".")[2] == name]
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"
-    near = difflib.get_close_matches(name, inside, n=1, cutoff=0.5) or difflib.get_close_matches(
-        path, KEYS, n=1, cutoff=0.6
-    )
+    near = nearest(name, inside, 0.5) or nearest(path, list(KEYS))
     if near:
-        return f"did you mean {near[0]}?"
+        return f"did you mean {near}?"
     return (
         f"{section} has: {', '.join(sorted(inside))}"
         if inside
@@ -233,8 +231,8 @@ def _choice(key: Key, node: Node) -> Read:
         return text, "write 'off' in quotes", None
     if isinstance(value, str) and value in key.choices:
         return "", "", value
-    near = difflib.get_close_matches(str(value), key.choices, n=1)
-    way_out = f"did you mean {near[0]}?" if near else f"there are: {', '.join(key.choices)}"
+    near = nearest(str(value), key.choices)
+    way_out = f"did you mean {near}?" if near else f"there are: {', '.join(key.choices)}"
     return f"{_shown(node)} is not one of its values", way_out, None
 
 
