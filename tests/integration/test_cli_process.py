@@ -36,10 +36,10 @@ def test_help_starts_without_heavy_imports(arguments):
 
 @pytest.mark.parametrize("program", ["tracekit", "harness"])
 def test_the_help_of_every_verb_starts_without_heavy_imports(program):
-    """The options of all verbs together are there without NumPy and the like; only convert asks its formats, which need it."""
+    """The options of all verbs together are there without NumPy and the like."""
     code = (
         f"import sys\nfrom {program} import cli\nfrom tracekit.cli import parser_of\n"
-        f"parser_of({program!r}, '', '', cli.VERBS, set(cli.VERBS) - {{'convert'}})\n"
+        f"parser_of({program!r}, '', '', cli.VERBS, cli.VERBS)\n"
         "print(sorted({m.split('.')[0] for m in sys.modules}"
         " & {'numpy', 'msgspec', 'pyarrow', 'scipy', 'torch', 'pandas', 'yaml', 'boto3', 'matplotlib'}))"
     )

@@ -1,4 +1,4 @@
-"""Trace files: one module per format, chosen by suffix (the table is in `registry`).
+"""Trace files: one module per format, chosen by suffix (the table is `tracekit.filetypes`).
 
 `.jsonl` and `.jsonl.zst` are the trace format itself (docs/trace.md). `-` is standard input or output, as `.jsonl`; a pipe may stand
 for a file that is read (see `pipes`).

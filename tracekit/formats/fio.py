@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, ClassVar
 
@@ -37,7 +37,6 @@ class FioLog(Foreign):
     TOOL: ClassVar[str] = "fio"
     LOOKS: ClassVar[re.Pattern[bytes] | None] = re.compile(rb"fio version \d")
     FIELDS: ClassVar[tuple[str, ...]] = ("uri", "offset", "len", "t_submit", "op")
-    OPTIONS: ClassVar[Mapping[str, str]] = {"time-unit": "the unit of version 3 times: ns, us (fio's own), ms or s"}
     EPOCH: ClassVar[bool] = False
 
     def begin(self) -> None:

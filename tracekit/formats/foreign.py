@@ -66,7 +66,7 @@ class Foreign(ABC):
     Args:
         path: The file.
         skip_bad: Leave out bad lines and count them, instead of raising at the first.
-        options: What the file itself does not say, by the names in `OPTIONS`.
+        options: What the file itself does not say, by the names in its row of `tracekit.filetypes`.
         time_unit: The unit of times in ns, for formats that have none of their own.
     """
 
@@ -74,7 +74,6 @@ class Foreign(ABC):
     TOOL: ClassVar[str]
     # The columns that the source can fill, in the order of the rows that `rows` yields.
     FIELDS: ClassVar[tuple[str, ...]]
-    OPTIONS: ClassVar[Mapping[str, str]] = {}
     # How a file of this format begins; None where that does not tell.
     LOOKS: ClassVar[re.Pattern[bytes] | None] = None
     # Whether times count from 1970, so that traces of several hosts can be brought together.

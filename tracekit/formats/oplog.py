@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, ClassVar
 
@@ -47,7 +47,6 @@ class OpLog(Foreign):
     FIELDS: ClassVar[tuple[str, ...]] = (
         "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "err", "t_first_byte", "tid", "level",
     )  # fmt: skip
-    OPTIONS: ClassVar[Mapping[str, str]] = {"bucket": "the bucket of a warp log, which does not name it"}
 
     def begin(self) -> None:
         """No name is known."""

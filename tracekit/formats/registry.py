@@ -1,4 +1,4 @@
-"""The table of formats: which module reads and writes which suffix.
+"""What reads and writes each format of the table (`tracekit.filetypes`).
 
 A module offers what comes naturally to it; what it lacks is derived from what it has:
 
@@ -17,13 +17,13 @@ import importlib
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
 from tracekit.errors import UnknownNameError, UsageError, nearest
+from tracekit.filetypes import TYPES, FileType
 from tracekit.formats import foreign
 from tracekit.formats.writer import Collector, Writer
 from tracekit.trace import ALWAYS, NULL, Trace, concatenate
@@ -33,24 +33,8 @@ Options = Mapping[str, str] | None
 Wanted = Collection[str] | None
 
 
-@dataclass(frozen=True)
-class Format:
-    """One row of the table: a format's name, the suffixes of its files, its module, and what it is for."""
-
-    name: str
-    suffixes: tuple[str, ...]
-    module: str
-    meaning: str
-    reads: bool = True
-    writes: bool = True
-    # Whether it can go to standard output and come from standard input.
-    streams: bool = False
-    # The class that reads it, of another tool's format.
-    importer: str = ""
-    # Whether columns that nobody wants can be left unread.
-    projects: bool = False
-    # What the user can say when it is written, and what that means.
-    writer_options: Mapping[str, str] = field(default_factory=dict)
+class Format(FileType):
+    """A row of the table with the code behind it."""
 
     def load(
         self, path: str, *, time_unit: int, skip_bad: bool, options: Options = None, columns: Wanted = None
@@ -116,11 +100,6 @@ class Format:
         yield collector
         self._module.save(collector.trace(), path, force=force)
 
-    @property
-    def reader_options(self) -> Mapping[str, str]:
-        """What the user can say when a file of it is read, and what that means."""
-        return self._importer.OPTIONS if self.importer else {}
-
     def _check_options(self, given: Options, known: Mapping[str, str]) -> None:
         for name in given or {}:
             if name not in known:
@@ -147,31 +126,7 @@ class Format:
 
 _PIECE = 1 << 18
 _START_BYTES = 1 << 12
-_OWN = "tracekit.formats."
-FORMATS = (
-    Format("jsonl", (".jsonl",), _OWN + "jsonl", "the trace format itself: JSON Lines", streams=True),
-    Format("jsonl.zst", (".jsonl.zst",), _OWN + "jsonl_zst", "the same, compressed with zstd"),
-    Format(
-        "parquet", (".parquet",), _OWN + "parquet", "the same columns as a table, for DuckDB, Polars, pandas", projects=True
-    ),
-    Format("tkc", (".tkc",), _OWN + "compact", "the same in as few bytes as it takes; only tracekit reads it"),
-    Format("csv", (".csv", ".csv.gz"), _OWN + "table", "a table with a header, ours or anyone's", importer="Table"),
-    Format(
-        "oplog", (".tsv", ".tsv.zst", ".csv.zst"), _OWN + "oplog", "request logs of s3dlio and MinIO warp", importer="OpLog",
-        writer_options={"layout": "s3dlio (unless said), sai3 (for sai3-bench's replay), warp13 or warp15"},
-    ),
-    Format("fio", (".iolog", ".fio"), _OWN + "fio", "fio's I/O log, versions 2 and 3", importer="FioLog"),
-    Format("strace", (".strace", ".strace.gz"), _OWN + "strace", "strace -f -ttt -T -y", writes=False, importer="Strace"),
-    Format(
-        "dftracer", (".pfw", ".pfw.gz"), _OWN + "dftracer", "dftracer's traces, and DLIO's auto-configuration's",
-        writes=False, importer="Dftracer",
-    ),
-    Format("darshan", (".darshan",), _OWN + "darshan", "Darshan logs with DXT", writes=False, importer="Darshan"),
-    Format("blkparse", (".blkparse",), _OWN + "blkparse", "blkparse's text", writes=False, importer="Blkparse"),
-    Format(
-        "chrome", (".json", ".json.gz"), _OWN + "chrome", "a timeline to look at in ui.perfetto.dev", reads=False
-    ),
-)  # fmt: skip
+FORMATS = tuple(Format(**vars(row)) for row in TYPES)
 _BY_NAME = {one.name: one for one in FORMATS}
 
 

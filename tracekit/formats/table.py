@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, ClassVar
 
@@ -30,10 +30,6 @@ class Table(Foreign):
     NAME: ClassVar[str] = "csv"
     TOOL: ClassVar[str] = "a table with a header"
     FIELDS: ClassVar[tuple[str, ...]] = tuple(COLUMNS)
-    OPTIONS: ClassVar[Mapping[str, str]] = {
-        "columns": "which column is which, as OURS=THEIRS,…",
-        "delimiter": "what is between columns; default a comma, or a tab where the header has no comma",
-    }
     EPOCH: ClassVar[bool] = False
 
     def begin(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tracekit import console
 from tracekit.errors import EXIT_PASS, UsageError
+from tracekit.filetypes import TYPES
 
 _DESCRIPTION = """\
 Write a trace in another format. The suffixes of the two names say which, or --from and --to. The trace passes through in
@@ -30,14 +31,12 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add description and options."""
-    from tracekit.formats.registry import FORMATS
-
-    rows = [f"  {one.name:<12} {_ways(one.reads, one.writes):<16} {one.meaning}" for one in FORMATS]
+    rows = [f"  {one.name:<12} {_ways(one.reads, one.writes):<16} {one.meaning}" for one in TYPES]
     parser.description = _DESCRIPTION
-    names = [one.name for one in FORMATS]
+    names = [one.name for one in TYPES]
     said = [
         f"  {one.name:<12} {name:<16} {meaning}"
-        for one in FORMATS
+        for one in TYPES
         for name, meaning in {**one.reader_options, **one.writer_options}.items()
     ]
     parser.epilog = "\n".join(["formats:", *rows, "", "options of formats, with --set:", *said, "", _EXAMPLES])
@@ -126,14 +125,12 @@ def _in_parts(args: argparse.Namespace, reading: dict[str, str], writing: dict[s
 
 def _options(given: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Options for reading, and those for writing."""
-    from tracekit.formats.registry import FORMATS
-
     pairs = [text.partition("=") for text in given]
     for name, sign, _ in pairs:
         if not sign:
             raise UsageError(f"--set {name} has no value", "write it as --set NAME=VALUE")
     values = {name.strip(): value for name, _, value in pairs}
-    for_writing = {name for one in FORMATS for name in one.writer_options}
+    for_writing = {name for one in TYPES for name in one.writer_options}
     writing = {name: values.pop(name) for name in for_writing & values.keys()}
     return values, writing
 
