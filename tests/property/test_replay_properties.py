@@ -74,8 +74,8 @@ def test_streams_split_a_trace_without_loss(rows: list[tuple[int, int, int, int,
     for job in plan.jobs:
         submits = plan.trace.col("t_submit")[job.rows]
         assert (np.diff(submits) >= 0).all()
-        assert (np.diff(job.schedule) >= 0).all()
-        assert np.abs(job.schedule - (submits - plan.program.origin) / speed).max() <= 1
+        assert (np.diff(job.times) >= 0).all()
+        assert np.abs(job.times - (submits - plan.program.origin) / speed).max() <= 1
 
 
 @given(rows=rows)

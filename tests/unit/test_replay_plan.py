@@ -338,13 +338,13 @@ def test_auto_takes_think_times_only_where_they_are_known(trace: Trace, pace: st
     assert words in plan.pace_reason
 
 
+@pytest.mark.parametrize(("pace", "times"), [("recorded", (0, 1000, 9000)), ("think", (0, 900, 7900))])
 @pytest.mark.parametrize("speed", [0.5, 2.0, 3.7])
-def test_speed_scales_schedule_and_pauses(speed: float, data: Path) -> None:
+def test_speed_scales_schedule_and_pauses(speed: float, pace: str, times: tuple[int, ...], data: Path) -> None:
     """Twice as fast is half the time, to the nanosecond, in both paces."""
     ops = [Op(file_uri(data), 0, 1, t, t_complete=t + 100, pid=1, tid=1) for t in (50, 1050, 9050)]
-    job = make_plan(Trace.of(ops), Options(speed=speed)).jobs[0]
-    assert job.schedule.tolist() == [round(t / speed) for t in (0, 1000, 9000)]
-    assert job.think.tolist() == [round(t / speed) for t in (0, 900, 7900)]
+    job = make_plan(Trace.of(ops), Options(speed=speed, pace=pace)).jobs[0]
+    assert job.times.tolist() == [round(t / speed) for t in times]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def walked(
     log.done = done
     free = T0
     for index in range(done):
-        due = T0 + int(plan.jobs[0].schedule[index])
+        due = T0 + int(plan.jobs[0].times[index])
         submit = max(due, free) + own + stall
         row = (due, free, stall, submit, submit + service, 8 if not error else -1)
         for name, value in zip(("due", "free", "stall", "submit", "complete", "ret"), row, strict=True):

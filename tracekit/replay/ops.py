@@ -154,14 +154,13 @@ class Job:
     """One stream as the Python engine walks it: columns in memory, read from disk when they are first asked for.
 
     Args:
-        program: The compiled trace.
-        ops: Its ops.
-        stream: Which of its streams.
+        ops: Those of all streams.
+        stream: Which of them.
     """
 
-    def __init__(self, program: Program, ops: Ops, stream: Stream) -> None:
+    def __init__(self, ops: Ops, stream: Stream) -> None:
         self.stream = stream
-        self._program, self._ops = program, ops
+        self._ops = ops
 
     def __len__(self) -> int:
         return self.stream.count
@@ -202,28 +201,13 @@ class Job:
         return np.asarray(self._records["flags"] & _EXPECTED != 0)
 
     @property
-    def schedule(self) -> Int64s:
-        """When each op is due after the start of the run, ns, divided by the speed."""
-        return scaled(self._rows["t_submit"] - self._program.origin, self._ops.speed)
-
-    @property
-    def think(self) -> Int64s:
-        """The pause before each op, ns, divided by the speed."""
-        return scaled(think_times(self._rows, self.stream.lead), self._ops.speed)
+    def times(self) -> Int64s:
+        """The `time` of each op (`Ops`)."""
+        return self._column("time", np.int64)
 
     @cached_property
     def _records(self) -> Block:
         return self._ops.records.read(self.stream.first, self.stream.count)
 
-    @property
-    def _rows(self) -> Block:
-        return self._program.rows.take(self.rows)
-
     def _column(self, name: str, kind: Any) -> NDArray[Any]:
         return np.ascontiguousarray(self._records[name], kind)
-
-
-def think_times(rows: Block, lead: int) -> Int64s:
-    """The pause before each op of a stream: from the end of the op before to its submit, 0 where they overlapped."""
-    pauses = rows["t_submit"][1:] - ends_of(rows)[:-1]
-    return np.concatenate([[lead], np.maximum(pauses, 0)]).astype(np.int64)

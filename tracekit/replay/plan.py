@@ -140,7 +140,7 @@ def make_plan(
     if ops.without_offset:
         problems.append(_no_offsets(ops.without_offset))
     return Plan(
-        options, program, files, ops, [Job(program, ops, stream) for stream in program.streams], pace, reason,
+        options, program, files, ops, [Job(ops, stream) for stream in program.streams], pace, reason,
         max(round(program.period / options.speed), 1), intake.source_ops, intake.skipped,
         [*intake.warnings, *program.notes], problems, recorded_residency=intake.residency,
         folder=folder,

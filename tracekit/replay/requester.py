@@ -48,6 +48,17 @@ class Requester:
         # What stores asked to be waited for, by op; taken when the pause is made.
         self.asked_ns: dict[int, int] = {}
 
+    def arm(self, asks: bytes) -> None:
+        """Connect ahead for the first range among the requests (`requests_of`).
+
+        The streams begin together: a connection for each of them takes the interpreter longer than their first requests may be late.
+        """
+        ranges = (
+            np.frombuffer(asks, np.bool_) & (np.asarray(self._kinds) == Kind.READ) & (np.asarray(self._lengths) > 0)
+        )
+        if ranges.any():
+            self._handle(int(ranges.argmax())).connect()
+
     def weight(self, index: int) -> int:
         """The bytes that the op at `index` has in flight."""
         return self._lengths[index] if self._kinds[index] in (Kind.READ, Kind.WRITE) else 0

@@ -99,6 +99,8 @@ class Walker(threading.Thread):
         self.requester = Requester(plan, job, shared.clock, self.issuer.buffer)
         self._failed_then = job.failed.data
         self._kinds, self._offsets, self._lengths = job.kinds.data, job.offsets.data, job.lengths.data
+        # Read now: between the start of all streams and t0 there is time for nothing that depends on how many ops there are.
+        self._times = job.times.data
         self._pacer: Pacer = Asap()
         self._row, self._order, self._count = log.row.data, job.rows.data, plan.count
         self._due, self._free, self._stall = log.due.data, log.free.data, log.stall.data
@@ -111,6 +113,7 @@ class Walker(threading.Thread):
         try:
             self.shared.clock.enter_thread()
             self._arm(0)
+            self.requester.arm(self._asks)
             self.shared.ready.wait()
             self.shared.ready.wait()
             self._walk()
@@ -132,7 +135,7 @@ class Walker(threading.Thread):
 
     def _walk(self) -> None:
         shared, count = self.shared, len(self.job)
-        self._pacer = _pacer(shared, self.job)
+        self._pacer = self._new_pacer()
         closed = shared.plan.pace != "recorded"
         # Ops without a schedule must not go before the run's t0 either.
         if wait(shared.clock, shared.t0, shared.stop):
@@ -146,6 +149,12 @@ class Walker(threading.Thread):
                 if not self._one(turn, index, turn * count + index):
                     return
             self.ended.set()
+
+    def _new_pacer(self) -> Pacer:
+        plan = self.shared.plan
+        if plan.pace == "recorded":
+            return Recorded(self.shared.t0, self._times, plan.period)
+        return Think(self._times) if plan.pace == "think" else Asap()
 
     def _next_turn(self) -> None:
         """Closed loops repeat together: nobody starts over before all are done."""
@@ -301,9 +310,3 @@ class Walker(threading.Thread):
         if ret > 0:
             self.issued_bytes += ret
         return submit, complete, ret, 0
-
-
-def _pacer(shared: Shared, job: Job) -> Pacer:
-    if shared.plan.pace == "recorded":
-        return Recorded(shared.t0, job.schedule.data, shared.plan.period)
-    return Think(job.think.data) if shared.plan.pace == "think" else Asap()

@@ -11,6 +11,7 @@ import os
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic_ns
 from typing import NamedTuple
 from urllib.request import getproxies, proxy_bypass
@@ -126,6 +127,12 @@ class CoreClient(ObstoreClient):
         if status == _PARTIAL and first in (offset, -1) and not (number or ended):
             return Exchange(submitted, first_byte, completed, count)
         return Exchange(submitted, first_byte, completed, count, _failure(status, number, ended, first_byte, text))
+
+    def connect(self, name: str) -> None:
+        """One more connection for ranges of an object to come; one that cannot be made is left for a request to say why."""
+        self._heads.of(name, 0, 1)  # signs, where a signature holds for more than one request
+        with suppress(OSError):
+            self._idle.append(self._connection(fresh=True))
 
     def _connection(self, *, fresh: bool) -> _Connection:
         """One that waits, or a new one (errors: OSError)."""

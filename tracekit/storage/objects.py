@@ -96,6 +96,11 @@ class ObjectHandle:
         done: Exchange = getattr(self._client, "exchange")(self._name, offset, length, due)  # noqa: B009 -- not every client's
         return done
 
+    def connect(self) -> None:
+        """Have the client make one more connection ahead of the requests, where it can be asked for that."""
+        if self.paced:
+            getattr(self._client, "connect")(self._name)  # noqa: B009 -- not every client's
+
     def close(self) -> None:
         """Nothing to give back: connections belong to the client."""
 

@@ -239,6 +239,25 @@ def test_connections_are_used_again_and_replaced_when_the_server_let_go(serving)
     assert server.connections == 2
 
 
+def test_streams_of_a_replay_connect_before_it_begins(serving, monkeypatch):
+    """One connection for each, and none once the schedule runs, where making them held all streams up for tens of milliseconds."""
+    from tracekit.storage.core_client import _Connection
+
+    made, connect = [], _Connection.__init__
+
+    def noted(*words):
+        connect(*words)
+        made.append(time.monotonic_ns())
+
+    monkeypatch.setattr(_Connection, "__init__", noted)
+    server = serving()
+    ops = [Op(f"s3://b/{n}", 0, 10, n * 1000, t_complete=n * 1000 + 1, ret=10, pid=1, tid=n % 5) for n in range(50)]
+    run = replay(Trace.of(ops))
+    assert (run.run["ops"], run.run["errors"], len(made)) == (50, {}, 5)
+    assert max(made) < run.outcome.t0
+    assert run.run["connections"] >= server.connections >= 5
+
+
 def test_a_child_takes_no_connection_of_its_parent(serving):
     """After a fork both would read the same answers: the child opens its own."""
     server = serving()
