@@ -68,6 +68,7 @@ def run_verbs(
     Returns:
         The exit code: the verb's own, or that of the error that ended it.
     """
+    console.open_streams()
     try:
         with _signals_for_this_thread():
             asked = next((word for word in argv if not word.startswith("-")), None)

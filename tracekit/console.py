@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, cast
 
 from tracekit.progress import Step
 from tracekit.reflow import fitted, padded, stacked, visible
@@ -26,6 +26,16 @@ _LEAST_ROWS = 6
 _quiet = False
 # Whether a line of progress stands on the terminal, to be cleared before anything else is said.
 _drawn = False
+
+
+def open_streams() -> None:
+    """Open nothing in place of streams that the shell has closed (`>&-`), so that no file of ours gets their numbers.
+
+    Programs that we start find them closed, as the shell wanted: what Python opens is not inherited.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, _nothing(mode))
 
 
 def set_quiet(*, quiet: bool) -> None:
@@ -131,7 +141,7 @@ class Progress:
         if self._live:
             _draw(_fitting(parts, (width(sys.stderr) or 80) - 1))
         else:
-            print(_BETWEEN.join(parts), file=sys.stderr, flush=True)
+            _write(f"{_BETWEEN.join(parts)}\n")
 
     def _parts(self, done: int, elapsed_s: float) -> list[str]:
         rate = done / elapsed_s if elapsed_s > 0 else 0.0
@@ -202,9 +212,13 @@ class Follower:
 _BETWEEN = " · "
 
 
+def _nothing(mode: str) -> TextIO:
+    return cast("TextIO", open(os.devnull, mode, encoding="utf-8"))
+
+
 def _talk(text: str) -> None:
     _clear()
-    print(fitted(text, width(sys.stderr)), file=sys.stderr, flush=True)
+    _write(f"{fitted(text, width(sys.stderr))}\n")
 
 
 def _draw(line: str) -> None:
@@ -220,8 +234,13 @@ def _clear() -> None:
         _write("\r\x1b[K")
 
 
-def _write(codes: str) -> None:
-    print(codes, end="", file=sys.stderr, flush=True)
+def _write(text: str) -> None:
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except OSError:
+        # Talk that nobody can hear (the reader went away, the disk is full) changes neither what is done nor how it ends; the
+        # interpreter would try again at its end, and fail.
+        sys.stderr = _nothing("w")
 
 
 def _height() -> int:

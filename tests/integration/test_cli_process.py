@@ -54,6 +54,7 @@ def test_the_help_of_every_verb_starts_without_heavy_imports(program):
         (["statz", "x"], 2, "there is no verb 'statz'; did you mean 'stats'?"),
         (["stats"], 2, "the following arguments are required: TRACE"),
         (["stats", "nothing.jsonl"], 2, "there is no trace nothing.jsonl"),
+        (["stats", "s3://bucket/t.jsonl"], 2, "is no file; a trace is read from a file"),
         ([], 2, "show what a trace does"),
         (["-q"], 2, "the following arguments are required: VERB; see tracekit --help"),
         (["stats", "a.jsonl", "b.jsonl"], 2, "'b.jsonl' is one argument too many; see tracekit stats --help"),
@@ -102,6 +103,30 @@ def test_a_pipe_closed_early_is_no_error(tmp_path, form):
     assert found.returncode == 0
     assert "Traceback" not in found.stderr
     assert "Exception" not in found.stderr
+
+
+@pytest.mark.parametrize("place", ["2>&-", "2>/dev/full", "2>&1 >/dev/null | true", "2>&1 | true", "2>&- >&- <&-"])
+def test_talk_that_nobody_hears_changes_no_verdict(tmp_path, place):
+    """A command ends as it would have when stderr is closed, full, or a pipe whose reader went away: a FAIL stays a FAIL."""
+    formats.save(training_trace(), tmp_path / "a.jsonl")
+    formats.save(training_trace(epochs=3), tmp_path / "b.jsonl")
+    check = f"{sys.executable} -I -m harness.cli check b.jsonl --golden a.jsonl --mode paired"
+    script = f"{check} {place}; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", script], cwd=tmp_path, timeout=600, check=False).returncode == 1
+
+
+def test_closed_streams_are_left_closed_to_the_program_and_given_to_no_file(tmp_path):
+    """With `<&- >&-` a trace to standard output goes nowhere, and a recorded program finds both closed as without us."""
+    formats.save(training_trace(), tmp_path / "a.jsonl")
+    tracekit = f"{sys.executable} -I -m tracekit"
+    program = "import sys; open('found', 'w').write(str([sys.stdin, sys.stdout]))"
+    found = subprocess.run(
+        ["bash", "-c", f'{tracekit} convert a.jsonl - <&- >&- && {tracekit} record -- {sys.executable} -c "{program}" <&- >&-'],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, timeout=600, check=False,
+    )  # fmt: skip
+
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "found").read_text() == "[None, None]"
 
 
 def test_no_colour_in_pipes_and_with_no_color(tmp_path):
