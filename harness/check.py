@@ -14,8 +14,8 @@ from harness.run import Run
 from harness.source import Source
 from harness.standard import Standard
 from harness.verdict import Verdict
-from tracekit import pipes
-from tracekit.errors import InputError, UsageError
+from tracekit import formats, pipes
+from tracekit.errors import UsageError
 
 MODES = ("auto", PAIRED, REPEAT, PROFILE)
 
@@ -113,7 +113,7 @@ def is_trace_file(against: str) -> bool:
         return True
     looks_like_one = path.name.endswith((".jsonl", ".jsonl.zst"))
     if looks_like_one and not path.is_dir():
-        raise InputError(f"there is no trace {against}", "check the name, or make one with tracekit record")
+        raise formats.no_trace(against)
     return False
 
 

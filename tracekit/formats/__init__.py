@@ -208,11 +208,18 @@ def _readable(path: str | os.PathLike[str]) -> str:
             if not file.read(1):
                 raise InputError(f"{text} is empty", "a trace has at least one op line; was the recording cut short?")
     except FileNotFoundError:
-        raise InputError(f"there is no trace {text}", "check the name, or make one with tracekit record") from None
+        raise no_trace(text) from None
     except OSError as error:
         way_out = "check its permissions" if isinstance(error, PermissionError) else "name a trace file"
         raise InputError(f"{text} cannot be read: {error.strerror}", way_out) from None
     return text
+
+
+def no_trace(name: str) -> InputError:
+    """The error that there is no trace of this name."""
+    if "://" in name:
+        return InputError(f"{name} is no file", "a trace is read from a file: name its path, or fetch it first")
+    return InputError(f"there is no trace {name}", "check the name, or make one with tracekit record")
 
 
 def _time_unit(unit: str) -> int:
