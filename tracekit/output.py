@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from tracekit.errors import InputError, OutputExistsError
+from tracekit.errors import CannotRunError, InputError, OutputExistsError, TracekitError
+
+# What is wrong with a name; all else that a system refuses to write is a matter of permission or room.
+_WRONG_NAME = frozenset({errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR})
 
 
 @contextmanager
@@ -25,16 +29,17 @@ def replacing(path: str | os.PathLike[str], *, force: bool = True) -> Iterator[I
 
     Raises:
         OutputExistsError: If `path` exists and `force` is false.
-        InputError: If the directory does not exist or cannot be written.
+        InputError: If the directory does not exist.
+        CannotRunError: If it cannot be written.
     """
     check_output(path, force=force)
-    # Where a link points is what gets replaced; the link stays.
-    target = Path(os.path.realpath(path))
-    if _is_special(target):
+    if _is_special(Path(path)):
         # A pipe or device has no content to protect, and renaming a file onto it would destroy it.
-        with open(target, "wb") as sink:
+        with open(path, "wb") as sink:
             yield sink
         return
+    # Where a link points is what gets replaced; the link stays.
+    target = Path(os.path.realpath(path))
     # The prefix is cut so that a name as long as the file system allows still has room for the rest.
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
     try:
@@ -53,7 +58,8 @@ def check_output(path: str | os.PathLike[str], *, force: bool = True) -> None:
 
     Raises:
         OutputExistsError: If `path` exists and `force` is false.
-        InputError: If `path` is a directory, or its directory is missing or not writable.
+        InputError: If `path` is a directory, or its directory is missing.
+        CannotRunError: If its directory is not writable.
     """
     target = Path(path)
     if target.is_dir():
@@ -62,11 +68,22 @@ def check_output(path: str | os.PathLike[str], *, force: bool = True) -> None:
         return
     if target.exists() and not force:
         raise OutputExistsError(target)
-    parent = Path(os.path.realpath(target)).parent
-    if not parent.is_dir():
-        raise InputError(f"the directory {parent} does not exist", "create it, or write somewhere else")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"the directory {parent} cannot be written", "write somewhere else, or ask for permission")
+    check_directory(Path(os.path.realpath(target)).parent)
+
+
+def check_directory(directory: Path) -> None:
+    """Fail now if nothing could be written into a directory.
+
+    Raises:
+        InputError: If it is missing.
+        CannotRunError: If it is not writable.
+    """
+    if not directory.is_dir():
+        raise InputError(f"the directory {directory} does not exist", "create it, or write somewhere else")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise CannotRunError(
+            f"the directory {directory} cannot be written", "write somewhere else, or ask for permission"
+        )
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, force: bool = True) -> None:
@@ -79,12 +96,19 @@ def make_directory(path: str | os.PathLike[str], way_out: str = "name another di
     """Make a directory with all above it, where it is missing.
 
     Raises:
-        InputError: If it cannot be made; the sentence ends with `way_out`.
+        InputError: If there is something else in its way; the sentence ends with `way_out`.
+        CannotRunError: If the system refuses it.
     """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{os.fspath(path)} cannot be made: {error.strerror}", way_out) from None
+        raise unwritten(f"{os.fspath(path)} cannot be made", error, way_out) from None
+
+
+def unwritten(what: str, error: OSError, way_out: str) -> TracekitError:
+    """The error that something cannot be written: of the input where the name is wrong, else of what may be done here."""
+    kind = InputError if error.errno in _WRONG_NAME else CannotRunError
+    return kind(f"{what}: {error.strerror}", way_out)
 
 
 def _is_special(path: Path) -> bool:

@@ -11,7 +11,7 @@ from harness.report.json import summary
 from harness.verdict import Histogram, Verdict
 from tracekit.errors import InputError, OutputExistsError
 from tracekit.metrics.tables import csv_text
-from tracekit.output import make_directory, write_text
+from tracekit.output import make_directory, unwritten, write_text
 
 COLUMNS = (
     "id", "class", "title", "verdict", "gates", "unit", "golden", "measured", "effect", "effect_kind", "interval_lo", "interval_hi",
@@ -32,7 +32,8 @@ def write(verdict: Verdict, directory: Path, *, force: bool) -> list[str]:
 
     Raises:
         OutputExistsError: If one of them exists and `force` is false.
-        InputError: If the directory cannot be made or written.
+        InputError: If there is something else in the place of the directory.
+        CannotRunError: If it cannot be made or written.
     """
     files = texts(verdict)
     check_directory(directory, force=force)
@@ -58,7 +59,7 @@ def _probe(directory: Path) -> None:
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".harness.", suffix=".part", dir=place))
     except OSError as error:
-        raise InputError(f"{place} cannot be written: {error.strerror}", "name another directory with --csv") from None
+        raise unwritten(f"{place} cannot be written", error, "name another directory with --csv") from None
 
 
 def _criteria(verdict: Verdict) -> Iterable[Sequence[object]]:

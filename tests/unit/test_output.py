@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -10,8 +11,8 @@ import sys
 
 import pytest
 
-from tracekit.errors import InputError, OutputExistsError
-from tracekit.output import check_output, make_directory, replacing, write_text
+from tracekit.errors import CannotRunError, InputError, OutputExistsError
+from tracekit.output import check_output, make_directory, replacing, unwritten, write_text
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -84,7 +85,7 @@ def test_what_cannot_be_written_is_refused_first(tmp_path):
 def test_a_directory_without_permission_is_refused(tmp_path, monkeypatch):
     """A directory one may not write is refused before the work (asked of the system, so that root can test it too)."""
     monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(InputError, match="cannot be written; write somewhere else"):
+    with pytest.raises(CannotRunError, match="cannot be written; write somewhere else"):
         check_output(tmp_path / "out")
 
 
@@ -97,6 +98,13 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file/below"):
         with pytest.raises(InputError, match=r"cannot be made: .*; name another with -o"):
             make_directory(place, "name another with -o")
+
+
+def test_a_wrong_name_is_the_input_s_fault_and_a_refusal_is_not():
+    """What a directory cannot be called ends in 2; a missing permission and a full disk in 4, wherever they are met."""
+    codes = {code: unwritten("x cannot be written", OSError(code, "why"), "y").exit_code for code in errno.errorcode}
+    assert {codes[errno.ENOTDIR], codes[errno.ENAMETOOLONG], codes[errno.EISDIR]} == {2}
+    assert {codes[errno.EACCES], codes[errno.EROFS], codes[errno.ENOSPC], codes[errno.EDQUOT], codes[errno.EIO]} == {4}
 
 
 def test_a_long_name_still_gets_its_temporary_file(tmp_path):
@@ -130,3 +138,12 @@ def test_a_pipe_is_written_directly(tmp_path):
 
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_a_pipe_without_a_name_of_its_own_is_written_too():
+    """The shell's `>(CMD)` is a link to something that no directory holds; it is written to like any pipe."""
+    reader, writer = os.pipe()
+    with open(reader, "rb") as heard:
+        with open(writer, "wb"):
+            write_text(f"/dev/fd/{writer}", "through")
+        assert heard.read() == b"through"

@@ -177,7 +177,7 @@ def test_the_verb_writes_parts_and_reads_them(saved, capsys):
         (["d/", "--to", "jsonl"], "a directory of parts holds Parquet files"),
         (["d/", "--set", "layout=warp13"], "a directory of parts holds Parquet files"),
         (["-", "--every", "5s"], "parts cannot go to standard output"),
-        (["missing/d/"], "is missing or cannot be written"),
+        (["missing/d/"], "missing does not exist"),
         (["t.parquet", "--every", "5s"], "would be written onto itself"),
         (["file", "--every", "5s"], "is no directory"),
         (["other", "--every", "5s", "--force"], "holds x.txt, which is no part of a trace"),

@@ -28,7 +28,7 @@ import numpy as np
 from tracekit.errors import InputError, OutputExistsError, UsageError
 from tracekit.formats import parquet
 from tracekit.formats.reader import join_columns
-from tracekit.output import umask
+from tracekit.output import check_directory, umask
 from tracekit.trace import IntArray, Mark, Marks, Trace
 
 EVERY_NS = 60 * 10**9
@@ -56,7 +56,8 @@ def writing(
     Raises:
         OutputExistsError: If there are parts and `force` is false.
         UsageError: If `every_ns` is not above 0, or there would be too many parts.
-        InputError: If the directory holds something else, or cannot be written.
+        InputError: If the directory holds something else, or the one above is missing.
+        CannotRunError: If it cannot be written.
     """
     if every_ns <= 0:
         raise UsageError("a part has no time at all", "give a span of time such as 60s")
@@ -91,8 +92,7 @@ def _cleared(folder: Path, parts: list[Parts]) -> None:
 
 
 def _check_place(target: Path, *, force: bool) -> None:
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK | os.X_OK):
-        raise InputError(f"the directory {target.parent} is missing or cannot be written", "write somewhere else")
+    check_directory(target.parent)
     if not target.exists():
         return
     if not target.is_dir():

@@ -124,7 +124,8 @@ class Metrics:
 
         Raises:
             OutputExistsError: If one of the files exists and `force` is false.
-            InputError: If the directory cannot be made or written.
+            InputError: If there is something else in the place of the directory.
+            CannotRunError: If it cannot be made or written.
         """
         from tracekit.metrics import tables
 

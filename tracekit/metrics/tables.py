@@ -12,10 +12,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracekit.errors import InputError, OutputExistsError
+from tracekit.errors import OutputExistsError
 from tracekit.histogram import Histogram
 from tracekit.metrics import schema
 from tracekit.metrics.steps import StepRow
+from tracekit.output import unwritten
 
 if TYPE_CHECKING:
     from tracekit.metrics.snapshot import Metrics
@@ -36,7 +37,7 @@ def write_texts(files: Mapping[str, str], directory: str | os.PathLike[str], *, 
         target.mkdir(parents=True, exist_ok=True)
         _write_all(target, files)
     except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror}", "name another directory") from None
+        raise unwritten(f"{target} cannot be written", error, "name another directory") from None
     return list(files)
 
 
