@@ -78,8 +78,8 @@ def test_what_is_there_is_left_and_what_is_missing_is_made_again(tmp_path):
     assert survey(data, 5).missing == []
 
 
-def test_several_processes_make_the_same_data_set(tmp_path):
-    """One process or three: the same bytes under the same names."""
+def test_several_processes_make_the_same_data_set(tmp_path, capfd):
+    """One process or three: the same bytes under the same names, and not a word of theirs on the terminal."""
     for name, processes in (("one", 1), ("three", 3)):
         generate(survey(data_of(tmp_path / name, files_eval=5), 5), processes)
     one, three = bytes_below(tmp_path / "one"), bytes_below(tmp_path / "three")
@@ -87,6 +87,7 @@ def test_several_processes_make_the_same_data_set(tmp_path):
         name: digest for name, digest in three.items() if "json" not in name
     }
     assert len(one) == 18
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_killed_run_leaves_whole_files_only_and_is_gone_on_with(tmp_path):

@@ -1,6 +1,7 @@
 """Generated files are what they say: each is opened by the library that owns its format, and holds what was asked for."""
 
 import gc
+import itertools
 import json
 import os
 import re
@@ -29,6 +30,7 @@ from tracekit.workload.datagen import checksum, generate, survey
 from tracekit.workload.datagen.content import BLOCK, Content
 from tracekit.workload.datagen.layout import Plan
 from tracekit.workload.datagen.registry import FORMATS, suffix_of
+from tracekit.workload.datagen.sink import gathered
 from tracekit.workload.distribution import Distribution
 from tracekit.workload.job import DataSet
 
@@ -354,6 +356,32 @@ def test_content_has_the_size_asked_for_in_pieces_or_whole(size, key):
     whole = bytes(content.whole(key, size))
     assert len(whole) == size
     assert b"".join(map(bytes, content.blocks(key, size))) == whole
+
+
+@settings(max_examples=60, deadline=None)
+@given(start=st.integers(0, BLOCK), size=st.integers(0, 300_000), key=st.integers(0, 1 << 40))
+def test_a_part_of_content_is_that_part_of_the_whole(start, size, key):
+    """Noise from some byte on is the same as in the block that it is taken from."""
+    end = min(start + size, BLOCK)
+    content = Content(4)
+    assert content.part(key, start, end).tobytes() == bytes(content.whole(key, end)[start:])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([0, 1, 4096, BLOCK // 2 - 1, BLOCK // 2, BLOCK + 1]), max_size=9))
+def test_small_pieces_are_handed_on_together(sizes):
+    """The bytes are those of the pieces, whose buffer is used again for each; two that stand side by side are never both small."""
+    buffer, source = bytearray(BLOCK + 1), np.random.default_rng(1).bytes(BLOCK + 10)
+
+    def pieces():
+        for number, size in enumerate(sizes):
+            buffer[:size] = source[number : number + size]
+            yield memoryview(buffer)[:size]
+
+    found = [bytes(piece) for piece in gathered(pieces())]
+    assert b"".join(found) == b"".join(source[number : number + size] for number, size in enumerate(sizes))
+    assert all(map(len, found))
+    assert all(max(map(len, pair)) >= BLOCK // 2 for pair in itertools.pairwise(found))
 
 
 def test_a_ratio_below_one_is_refused():

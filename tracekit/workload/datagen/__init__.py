@@ -6,7 +6,8 @@ arrays, records, tables, images, shards, hdf5   one kind of format each
 registry    which format makes which files
 room        whether it fits
 manifest    what a data set was made as
-work        one process that makes files
+maker       makes files, one after the other
+work        a process that does, as it is told
 generate    what is missing, by several of them
 verify      whether what is there is what was made
 """

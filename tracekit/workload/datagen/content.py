@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracekit.errors import UsageError
 
@@ -48,6 +49,12 @@ class Content:
             count = min(BLOCK, size - at)
             yield self._fill(out, (key << 24) + number, count)
 
+    def part(self, key: int, start: int, end: int) -> NDArray[np.uint8]:
+        """The bytes from `start` to `end` of the first block, where content is noise."""
+        first = start // 8
+        words = self._base[first : -(-end // 8)] ^ self._word(key << 24)
+        return words.view(np.uint8)[start - first * 8 : end - first * 8]
+
     def whole(self, key: int, size: int) -> memoryview:
         """The same in one piece."""
         if size <= BLOCK:
@@ -61,13 +68,17 @@ class Content:
 
     def _fill(self, out: np.ndarray[tuple[int], np.dtype[np.uint64]], number: int, count: int) -> memoryview:
         words = -(-count // 8)
-        np.bitwise_xor(self._base[:words], np.uint64(mixed(self._seed ^ number)), out=out[:words])
+        np.bitwise_xor(self._base[:words], self._word(number), out=out[:words])
         view = out.view(np.uint8)[:count]
         if self._zeros:
             whole = count // _PAGE * _PAGE
             view[:whole].reshape(-1, _PAGE)[:, : self._zeros] = 0
             view[whole : whole + min(self._zeros, round((count - whole) * self._zeros / _PAGE))] = 0
         return view.data
+
+    def _word(self, number: int) -> np.uint64:
+        word: np.uint64 = np.uint64(mixed(self._seed ^ number))
+        return word
 
 
 def mixed(number: int) -> int:

@@ -20,8 +20,8 @@ from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.storage import Storage, storage_for
 from tracekit.workload.datagen import manifest, room
 from tracekit.workload.datagen.layout import TRAIN, VALID, Plan, plans
+from tracekit.workload.datagen.maker import Maker, said
 from tracekit.workload.datagen.registry import format_of, suffix_of
-from tracekit.workload.datagen.work import Maker, said
 from tracekit.workload.job import DataSet
 
 Report = Callable[[int, int], None]

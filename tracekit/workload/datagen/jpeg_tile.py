@@ -112,8 +112,8 @@ def _drawn(data: Bytes, free: Bytes, count: int, content: Content, key: int) -> 
     """The first bytes, their free bits drawn anew."""
     # Blocks of content differ by a word that repeats: begun elsewhere each time, they have nothing in common.
     shift = mixed(key) % _SHIFTS
-    noise = np.frombuffer(content.whole(key, shift + count), np.uint8)[shift:]
-    drawn = noise & free[:count]
+    drawn = content.part(key, shift, shift + count)
+    drawn &= free[:count]
     drawn ^= data[:count]
     return drawn.data
 

@@ -62,18 +62,16 @@ class Plan:
 
     def sizes(self) -> Iterator[Sizes]:
         """The sizes of its samples, some at a time; whole numbers from 1 of which the mean is the distribution's."""
+        wanted, total = self.data.record_bytes, self.data.samples_per_file
+        counts = [min(_PIECE, total - start) for start in range(0, total, _PIECE)]
+        if not wanted.varies and float(wanted.mean).is_integer():
+            yield from (np.full(count, max(1, int(wanted.mean)), np.int64) for count in counts)
+            return
         chance = np.random.default_rng((self.seed, self.split == VALID, self.index))
-        wanted, left = self.data.record_bytes, self.data.samples_per_file
-        constant = not wanted.varies and float(wanted.mean).is_integer()
-        while left > 0:
-            count = min(left, _PIECE)
-            if constant:
-                yield np.full(count, max(1, int(wanted.mean)), np.int64)
-            else:
-                # A fraction of a byte is a whole one as often as it says.
-                drawn = np.floor(wanted.draw(chance, count) + chance.random(count))
-                yield np.maximum(drawn, 1).astype(np.int64)
-            left -= count
+        for count in counts:
+            # A fraction of a byte is a whole one as often as it says.
+            drawn = np.floor(wanted.draw(chance, count) + chance.random(count))
+            yield np.maximum(drawn, 1).astype(np.int64)
 
     def one_size(self) -> int:
         """The size of every sample, in formats where all of a file's are alike."""

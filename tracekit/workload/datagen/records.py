@@ -9,15 +9,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from tracekit.workload.datagen.checksum import crc32c, masked
-from tracekit.workload.datagen.content import BLOCK, Content
+from tracekit.workload.datagen.content import Content
 from tracekit.workload.datagen.layout import Plan
-
-_BATCH = 1 << 20
 
 
 def tfrecord(plan: Plan, content: Content) -> Iterator[bytes | memoryview]:
     """A TFRecord file: each record an Example with the features `image` (bytes) and `size` (int64)."""
-    pieces = _gathered(_records(plan, content))
+    pieces = _records(plan, content)
     return _gzip(pieces, plan.data.compression_level) if plan.data.compression == "gzip" else pieces
 
 
@@ -35,7 +33,7 @@ def dali_index(plan: Plan) -> Iterator[bytes]:
 
 def indexed(plan: Plan, content: Content) -> Iterator[bytes | memoryview]:
     """Records one after the other, without anything between."""
-    return _gathered(piece for key, size in _samples(plan) for piece in content.blocks(key, size))
+    return (piece for key, size in _samples(plan) for piece in content.blocks(key, size))
 
 
 def offsets(plan: Plan) -> Iterator[memoryview]:
@@ -99,24 +97,6 @@ def _varint(value: int) -> bytes:
         value >>= 7
     found.append(value)
     return bytes(found)
-
-
-def _gathered(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """Small pieces as larger ones: a system call for each record would cost more than the record."""
-    held = bytearray()
-    for piece in pieces:
-        if len(piece) >= BLOCK // 2:
-            if held:
-                yield bytes(held)
-                held.clear()
-            yield piece
-            continue
-        held += piece
-        if len(held) >= _BATCH:
-            yield bytes(held)
-            held.clear()
-    if held:
-        yield bytes(held)
 
 
 def _gzip(pieces: Iterable[bytes | memoryview], level: int) -> Iterator[bytes]:

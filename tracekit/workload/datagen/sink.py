@@ -1,9 +1,11 @@
-"""Pieces on their way: a file that only remembers what was written to it, and a count of what went by."""
+"""Pieces on their way: a file that only remembers what was written to it, small pieces made large, and a count of what went by."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from tracekit.workload.datagen.content import BLOCK
 
 
 class Sink:
@@ -48,6 +50,22 @@ class Sink:
     def seekable(self) -> bool:
         """It goes forwards only."""
         return False
+
+
+def gathered(pieces: Iterable[Any]) -> Iterator[Any]:
+    """Small pieces as larger ones: a system call for each would cost more than the copy."""
+    held = bytearray()
+    for piece in pieces:
+        large = len(piece) >= BLOCK // 2
+        if not large:
+            held += piece
+        if held and (large or len(held) >= BLOCK):
+            yield held
+            held = bytearray()
+        if large:
+            yield piece
+    if held:
+        yield held
 
 
 class Counted:

@@ -14,8 +14,8 @@ from tracekit.storage import Access, Buffer, Handle, Storage
 from tracekit.workload.datagen.content import BLOCK
 from tracekit.workload.datagen.generate import Outlook, Report, Tally
 from tracekit.workload.datagen.layout import Plan, plans
+from tracekit.workload.datagen.maker import Maker
 from tracekit.workload.datagen.registry import suffix_of
-from tracekit.workload.datagen.work import Maker
 
 # Threads wait for a store; more of them than this make nothing quicker, since Python makes what they compare with.
 _MOST = 8
