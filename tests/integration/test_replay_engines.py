@@ -292,6 +292,33 @@ def test_too_many_failures_stop_the_run(files, engine, tmp_path):
     assert set(np.concatenate([log.error[: log.done] for log in outcome.logs]).tolist()) == {errno.ENOENT}
 
 
+class SlowToBegin(threading.Barrier):
+    """One that the supervising thread leaves the second time only after a stream has broken it."""
+
+    passed = 0
+
+    def wait(self, timeout=None):
+        """Meet the others."""
+        place = super().wait(timeout)
+        if threading.current_thread() is threading.main_thread():
+            self.passed += 1
+            for _ in range(1000 if self.passed == 2 else 0):
+                if self.broken:
+                    raise threading.BrokenBarrierError
+                time.sleep(0.01)
+        return place
+
+
+def test_a_run_that_fails_before_it_is_seen_to_begin_is_stopped_all_the_same(files, tmp_path, monkeypatch):
+    """On a busy machine the streams may have failed before the thread that started them goes on."""
+    plan = make_plan(reads(files), Options(engine="threads", max_errors=0))
+    choice = engines.choose("threads", plan)
+    for name in os.listdir(tmp_path / "data"):
+        (tmp_path / "data" / name).unlink()
+    monkeypatch.setattr(threading, "Barrier", SlowToBegin)
+    assert "--max-errors" in choice.engine.run(plan, Control()).stopped
+
+
 @every_engine
 def test_a_run_can_be_stopped(files, engine):
     """`Control.stop` ends a long run; what was done is a prefix of every stream."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,8 @@ class ThreadsEngine:
             except KeyboardInterrupt:
                 shared.interrupted = True
                 shared.end("the run was interrupted")
+            except threading.BrokenBarrierError:
+                pass  # a stream ended the run while this thread was still being woken for its beginning
             finally:
                 shared.end("")
                 _join(walkers)
