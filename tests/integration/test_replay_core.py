@@ -64,3 +64,13 @@ def test_a_thousand_random_plans_keep_every_promise(driver, tmp_path, how):
     """The same, long enough for rare interleavings."""
     done = run(driver, tmp_path, 1000, how, seed=100_000)
     assert (done.stdout, done.stderr, done.returncode) == ("1000 runs, 0 failures\n", "", 0)
+
+
+def test_what_is_foreseen_of_a_schedule_is_in_it(repository, tmp_path):
+    """The moment of the sleep after the next one is the first that lies far enough behind all that come before it."""
+    target, native = tmp_path / "driver", repository / "tracekit" / "_native"
+    files = [repository / "tests" / "native" / "foresee_driver.c", native / "streams.c", native / "waits.c"]
+    flags = ["-std=c11", "-g", "-O1", "-D_GNU_SOURCE"]
+    subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target)], check=True)
+    done = subprocess.run([str(target), "500"], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("500 plans, 0 failures\n", 0)

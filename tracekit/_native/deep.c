@@ -129,7 +129,7 @@ static int read_all(deep *all)
         bool more = all->under_way < all->depth && (all->agains || all->next < all->count);
         if (!all->under_way)
             continue;
-        int error = tk_ring_enter(&all->ring, more ? 0 : WAIT_NS);
+        int error = tk_ring_enter(&all->ring, more ? 0 : tk_now_ns() + WAIT_NS);
         if (error)
             return error;
         reap(all);

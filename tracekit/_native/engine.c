@@ -138,6 +138,7 @@ static void *thread_main(void *argument)
         await_go(run);
         tk_worker_main(worker);
     }
+    tk_wake_close(&worker->wake);
     tk_results_flush(&run->results, &worker->chunk);
     atomic_fetch_sub(&run->alive, 1);
     tk_futex_wake(&run->alive, 1);

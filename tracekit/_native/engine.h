@@ -93,7 +93,14 @@ typedef struct {
     int sleeps[2];       /* how many of them are known, as far as that matters */
     int64_t looked, cpu; /* at the last look: when, and the thread's CPU time */
     int less;            /* how much less early than that, in eighths */
+    bool opened;         /* timers: from the first use on */
+    int timers[2];       /* set ahead in turn; -1: there is none */
+    int64_t ahead;       /* for when the last of them is set */
 } tk_wake;
+void tk_wake_close(tk_wake *wake);
+int64_t tk_wake_at(const tk_wake *wake, int64_t moment, int64_t sleep);
+int64_t tk_wake_apart(const tk_wake *wake, int64_t takes);
+void tk_wake_ahead(tk_wake *wake, int64_t moment);
 int64_t tk_wake_early(const tk_wake *wake, int64_t sleep);
 void tk_wake_ended(tk_wake *wake, int64_t sleep, int64_t late);
 void tk_wake_look(tk_wake *wake, int64_t now);
@@ -235,6 +242,7 @@ void tk_streams_push(tk_streams *streams, int32_t stream);
 void tk_streams_look(const tk_streams *streams, int32_t stream, tk_claim *claim);
 void tk_streams_ready(tk_streams *streams, int32_t stream, int64_t due, int64_t ready);
 bool tk_streams_next(tk_streams *streams, int32_t stream, int64_t complete);
+int64_t tk_streams_foresee(const tk_streams *streams, int64_t moment, int64_t apart);
 int tk_streams_end(tk_streams *streams, int32_t stream, int64_t complete);
 
 /* -- waits.c -- */
@@ -397,7 +405,7 @@ void tk_worker_relief(tk_run *run);
 tk_buffer *tk_worker_buffer(tk_worker *worker, const tk_aim *aim);
 void tk_worker_allocate(tk_worker *worker, const tk_op *op, tk_aim *aim);
 void tk_post_count(tk_run *run, const tk_result *result);
-void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm, int32_t sleepers);
+void tk_wake_for(tk_worker *worker, int64_t moment, int64_t after, uint32_t alarm, int32_t sleepers);
 void tk_quick_reads(tk_worker *worker, tk_claim *claim);
 typedef struct tk_uring tk_uring;
 int tk_uring_open(tk_uring **uring, tk_worker *worker);

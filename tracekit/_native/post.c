@@ -32,6 +32,7 @@ typedef struct {
     enum next what;
     int64_t now;
     int64_t until; /* what to watch for */
+    int64_t after; /* and, as far as that is known, what then; 0: not known */
     uint32_t seen; /* of the calls */
     int helpers;   /* how many to call */
 } step;
@@ -152,11 +153,13 @@ static void claim_due(tk_worker *worker, tk_hand *hand, step *next)
     }
 }
 
-static void watch_for(tk_run *run, step *next, int64_t key)
+static void watch_for(tk_worker *worker, step *next, int64_t key)
 {
+    tk_run *run = worker->run;
     int64_t enough = ALONE_NS * (int64_t)run->cores;
     next->what = WATCH;
     next->until = run->post.watched = key;
+    next->after = tk_streams_foresee(&run->streams, key, tk_wake_apart(&worker->wake, READ_NS));
     int64_t load = load_until(&run->streams.heap, 0, key + CROWD_NS, enough);
     if (load < ALONE_NS)
         return;
@@ -193,7 +196,7 @@ static step next_step(tk_worker *worker, tk_hand *hand, int64_t watched, int64_t
     else if (top && (top->key <= awake || top->key <= next.now + tk_wake_early(&worker->wake, 0)))
         claim_due(worker, hand, &next);
     else if (top && top->key < run->post.watched)
-        watch_for(run, &next, top->key);
+        watch_for(worker, &next, top->key);
     else if (run->post.missing > 0 && run->post.missing--)
         next.what = HELP;
     else
@@ -209,7 +212,7 @@ static step next_step(tk_worker *worker, tk_hand *hand, int64_t watched, int64_t
 static int64_t come(tk_worker *worker, uint32_t alarm)
 {
     int64_t wanted = atomic_load_explicit(&worker->run->post.help_at, memory_order_relaxed);
-    tk_wake_for(worker, wanted, alarm, 1);
+    tk_wake_for(worker, wanted, 0, alarm, 1);
     return wanted + CROWD_NS;
 }
 
@@ -317,7 +320,7 @@ void tk_post_work(tk_worker *worker)
         if (next.helpers > 0)
             call(run, next.helpers);
         if (next.what == WATCH)
-            tk_wake_for(worker, watched = awake = next.until, alarm, 1);
+            tk_wake_for(worker, watched = awake = next.until, next.after, alarm, 1);
         else if (next.what == HELP)
             awake = come(worker, alarm);
         else if (next.what == IDLE)

@@ -4,10 +4,13 @@
 #include "ring.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "pace.h"
 
 /* From the best setup to the plainest; what a kernel does not know it refuses with EINVAL.
    DEFER_TASKRUN (6.1): completions are worked on only when we ask for them, so they never interrupt a wait for a moment.
@@ -90,18 +93,21 @@ uring_sqe *tk_ring_next(tk_ring *ring)
     return sqe;
 }
 
-/* Hand over what was filled in and wait for one completion, at most `wait_ns` (0: do not wait). 0, or an errno that is not
-   ETIME, EINTR or EAGAIN. What the kernel did not take stays filled in. */
-int tk_ring_enter(tk_ring *ring, int64_t wait_ns)
+/* Hand over what was filled in and wait for one completion, at most until the moment `until` (0: do not wait). 0, or an errno
+   that is not ETIME, EINTR or EAGAIN. What the kernel did not take stays filled in.
+   Kernels that know MIN_TIMEOUT (6.12) take the moment itself; before, how long it is until then. */
+int tk_ring_enter(tk_ring *ring, int64_t until)
 {
-    uring_time time = {wait_ns / 1000000000, wait_ns % 1000000000};
+    bool absolute = ring->features & URING_FEAT_MIN_TIMEOUT;
+    int64_t left = absolute || until == 0 ? until : until - tk_now_ns();
+    uring_time time = {left / 1000000000, left % 1000000000};
+    uint32_t flags = URING_ENTER_GETEVENTS | URING_ENTER_EXT_ARG | (absolute ? URING_ENTER_ABS_TIMER : 0);
     uring_wait wait = {.timespec = (uint64_t)(uintptr_t)&time};
     uint32_t tail = atomic_load_explicit(ring->sq_tail, memory_order_relaxed);
     atomic_store_explicit(ring->sq_tail, tail + ring->filled, memory_order_release);
     uint32_t given = tail + ring->filled - atomic_load_explicit(ring->sq_head, memory_order_acquire);
     ring->filled = 0;
-    long taken = syscall(URING_SYS_ENTER, ring->fd, given, wait_ns > 0 ? 1 : 0,
-                         URING_ENTER_GETEVENTS | URING_ENTER_EXT_ARG, &wait, sizeof wait);
+    long taken = syscall(URING_SYS_ENTER, ring->fd, given, left > 0 ? 1 : 0, flags, &wait, sizeof wait);
     if (taken < 0 && errno != ETIME && errno != EINTR && errno != EAGAIN && errno != EBUSY)
         return errno;
     return 0;

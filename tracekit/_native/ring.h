@@ -23,7 +23,7 @@ typedef struct {
 int tk_ring_open(tk_ring *ring, unsigned entries);
 void tk_ring_close(tk_ring *ring);
 uring_sqe *tk_ring_next(tk_ring *ring);
-int tk_ring_enter(tk_ring *ring, int64_t wait_ns);
+int tk_ring_enter(tk_ring *ring, int64_t until);
 const uring_cqe *tk_ring_peek(const tk_ring *ring);
 void tk_ring_seen(tk_ring *ring);
 

@@ -1,4 +1,4 @@
-/* Whether the machine itself stood still. A thread on each core, of a priority above that of all who issue ops, sleeps two
+/* Whether the machine itself stood still. A thread on each core, of a priority above that of all who issue ops, sleeps four
    milliseconds at a time and notes when it was woken much too late. Neither they nor threads without real-time priority can keep it
    from its core; so where those of all cores were late at the same time, the hypervisor, the firmware or whoever stopped the whole process did. The kernel's count of
    stolen time has only what a virtual processor waits for a real one, not what it waits for memory. Times are ns. */
@@ -13,7 +13,7 @@
 #include "engine.h"
 
 /* Not a whole number of anything that schedules are made of. What is shorter than LEAST is no standstill. */
-enum { PERIOD_NS = 1937000, LEAST_NS = 500000 };
+enum { PERIOD_NS = 3937000, LEAST_NS = 500000 };
 
 /* The longest ones are kept. */
 static void note(tk_sentinel *sentinel, int64_t begin, int64_t end)

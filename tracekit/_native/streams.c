@@ -14,6 +14,7 @@
 /* Ops of all streams together that may lie in memory behind them, and the fewest of one stream: what the kernel maps around
    a page that is touched. */
 enum { RELEASE_ALL = 1 << 16, RELEASE_LEAST = 1 << 11 };
+enum { FORESEEN = 8 };
 
 int tk_streams_open(tk_streams *streams, int32_t workers)
 {
@@ -62,13 +63,18 @@ int32_t tk_streams_pop(tk_streams *streams)
 
 /* -- pacing -- */
 
+static int64_t recorded_due(const tk_streams *streams, const tk_state *state, const tk_op *op)
+{
+    return streams->start + state->turn * streams->period + op->time;
+}
+
 /* The op at the stream's position becomes the one to issue, now that the stream is free for it. */
 static void arm(tk_streams *streams, tk_state *state, int64_t free_at)
 {
     const tk_op *op = &streams->ops[state->plan->first + state->position];
     state->free = free_at;
     if (streams->pace == TK_RECORDED) {
-        state->due = streams->start + state->turn * streams->period + op->time;
+        state->due = recorded_due(streams, state, op);
     } else if (streams->pace == TK_THINK) {
         int64_t paid = state->debt < op->time ? state->debt : op->time;
         state->debt -= paid;
@@ -120,6 +126,45 @@ void tk_streams_look(const tk_streams *streams, int32_t stream, tk_claim *claim)
     claim->number = state->turn * streams->op_count + claim->op->order;
     claim->due = state->due;
     claim->free = state->free;
+}
+
+/* The first moment after `moment` in the plan of a stream, as far as this repetition goes. */
+static int64_t stream_after(const tk_streams *streams, int32_t stream, int64_t moment)
+{
+    const tk_state *state = &streams->states[stream];
+    const tk_op *op = &streams->ops[state->plan->first + state->position];
+    int64_t left = streams->pace == TK_RECORDED ? state->plan->count - state->position : 0;
+    while (--left > 0)
+        if (recorded_due(streams, state, ++op) > moment)
+            return recorded_due(streams, state, op);
+    return INT64_MAX;
+}
+
+/* The same of all streams in this part of the heap. */
+static int64_t heap_after(const tk_streams *streams, int32_t at, int64_t moment)
+{
+    if (at >= streams->heap.count)
+        return INT64_MAX;
+    const tk_entry *entry = &streams->heap.entries[at];
+    if (entry->key > moment)
+        return entry->key;
+    int64_t own = stream_after(streams, entry->stream, moment);
+    int64_t left = heap_after(streams, 2 * at + 1, moment), right = heap_after(streams, 2 * at + 2, moment);
+    int64_t below = left < right ? left : right;
+    return own < below ? own : below;
+}
+
+/* The first moment after `moment` that comes more than `apart` behind the one before it, 0 where it is not near.
+   It is a guess: of streams that are not in the heap, and in a closed loop of what follows in a stream, nothing is known. */
+int64_t tk_streams_foresee(const tk_streams *streams, int64_t moment, int64_t apart)
+{
+    for (int look = 0; look < FORESEEN && !streams->in_order; look++) {
+        int64_t next = heap_after(streams, 0, moment);
+        if (next - moment > apart)
+            return next == INT64_MAX ? 0 : next;
+        moment = next;
+    }
+    return 0;
 }
 
 /* The stream was ready to issue its op: being late is owed, and the next think times pay. */

@@ -10,6 +10,7 @@
 enum { MOST_ENTRIES = 4096 };
 static const uint64_t WAKE_UP = UINT64_MAX;
 static const int64_t LONGEST_WAIT_NS = 20000000;
+enum { OP_NS = 2000 }; /* what it takes to issue one */
 
 struct tk_uring {
     tk_worker *worker;
@@ -171,32 +172,44 @@ static void reap(tk_uring *uring)
     }
 }
 
-/* How long the next wait may be: until shortly before the next moment, or a while when only a signal could come. Before the
-   moment we do not wait, but see whether something is done, again and again. */
-static int64_t wait_for(tk_uring *uring, int64_t now, int64_t next, bool blocked)
+/* Until when the next wait may last: shortly before the next moment, or a while when only a signal could come. 0: no wait. Before
+   the moment we do not wait, but see whether something is done, again and again. */
+static int64_t wait_until(tk_uring *uring, int64_t now, int64_t next, bool blocked)
 {
+    int64_t latest = now + LONGEST_WAIT_NS;
     if (blocked)
-        return LONGEST_WAIT_NS;
+        return latest;
     if (uring->armed)
         return 0;
-    int64_t wait = next ? next - now - tk_wake_early(&uring->worker->wake, next - now) : LONGEST_WAIT_NS;
-    return wait < 0 ? 0 : wait < LONGEST_WAIT_NS ? wait : LONGEST_WAIT_NS;
+    int64_t until = next ? tk_wake_at(&uring->worker->wake, next, next - now) : latest;
+    return until <= now ? 0 : until < latest ? until : latest;
+}
+
+/* A wait that nothing is to end before its moment: set the timer of the one behind it ahead. */
+static void set_ahead(tk_uring *uring, int64_t next)
+{
+    tk_wake *wake = &uring->worker->wake;
+    int64_t after = tk_streams_foresee(&uring->worker->run->streams, next, tk_wake_apart(wake, OP_NS));
+    if (after)
+        tk_wake_ahead(wake, after);
 }
 
 /* Hand the batch over and wait. What a wait that nothing ended is late by tells how much earlier to end the next ones. */
 static int submit_and_wait(tk_uring *uring, int64_t next, bool blocked)
 {
     tk_wake *wake = &uring->worker->wake;
-    int64_t now = tk_now_ns(), wait = wait_for(uring, now, next, blocked);
+    int64_t now = tk_now_ns(), until = wait_until(uring, now, next, blocked);
+    if (next && until && uring->in_ring == 0)
+        set_ahead(uring, next);
     for (int i = 0; i < uring->batched; i++)
         uring->batch[i]->result.submit = now;
     uring->batched = 0;
-    int error = tk_ring_enter(&uring->ring, wait);
-    if (wait == 0)
+    int error = tk_ring_enter(&uring->ring, until);
+    if (until == 0)
         return error;
     int64_t woken = tk_now_ns();
-    if (woken >= now + wait && tk_ring_peek(&uring->ring) == NULL)
-        tk_wake_ended(wake, wait, woken - now - wait);
+    if (woken >= until && tk_ring_peek(&uring->ring) == NULL)
+        tk_wake_ended(wake, until - now, woken - until);
     tk_wake_look(wake, woken);
     return error;
 }

@@ -4,7 +4,9 @@
 #define _GNU_SOURCE
 #include "engine.h"
 
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { LONG_NS = 500000, COLD_NS = 20000, MOST_NS = 60000, LEAST_NS = 3000, WINDOW_NS = 5000000 };
 /* A sleep counts for an eighth of what is known, the first ones for more; by so much it may be off, because one that a
@@ -61,15 +63,72 @@ void tk_wake_look(tk_wake *wake, int64_t now)
         wake->less--;
 }
 
+/* -- timers set ahead --
+
+   A sleep sets a timer. Where it is the next one to expire, the processor's clock must be set for it, and a virtual processor asks
+   the hypervisor to do that: half of what a wake-up costs. But when a timer expires the clock is set for the next one anyhow. So
+   before a sleep the timer for the one behind it is set: it is not the first then, and when that sleep comes, the clock has been
+   set. Such a timer wakes nobody; a sleep until the same moment finds it there. One for a moment that nobody sleeps until costs an
+   interrupt, so only what is all but certain is set ahead (tk_streams_foresee). */
+
+enum { DEAR_NS = 5000 }; /* where sleeps end less late than that, to set the clock is cheap */
+enum { SAME_NS = 3000 };
+
+static void open_timers(tk_wake *wake)
+{
+    for (int i = 0; i < 2; i++)
+        wake->timers[i] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    wake->opened = true;
+}
+
+void tk_wake_close(tk_wake *wake)
+{
+    for (int i = 0; i < 2 && wake->opened; i++)
+        if (wake->timers[i] >= 0)
+            close(wake->timers[i]);
+}
+
+/* When to wake for a moment that is `sleep` away: where a timer is set ahead for about then, at that. */
+int64_t tk_wake_at(const tk_wake *wake, int64_t moment, int64_t sleep)
+{
+    int64_t at = moment - tk_wake_early(wake, sleep), off = at - wake->ahead;
+    return off < SAME_NS && -off < SAME_NS ? wake->ahead : at;
+}
+
+/* After the next sleep there will be one for `moment`. */
+void tk_wake_ahead(tk_wake *wake, int64_t moment)
+{
+    int64_t at = tk_wake_at(wake, moment, 0);
+    struct itimerspec when = {.it_value = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000}};
+    if (at == wake->ahead || wake->late[0] < DEAR_NS)
+        return;
+    if (!wake->opened)
+        open_timers(wake);
+    int timer = wake->timers[0];
+    if (timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL))
+        return;
+    wake->timers[0] = wake->timers[1];
+    wake->timers[1] = timer;
+    wake->ahead = at;
+}
+
+/* How far a moment must lie behind the one before it that a thread surely sleeps in between, if an op takes `takes`. */
+int64_t tk_wake_apart(const tk_wake *wake, int64_t takes)
+{
+    return wake->late[0] + 2 * takes;
+}
+
 /* Wake in time for `moment`; sooner when everybody is to look again. `sleepers` threads wait for moments of their own: then the
-   cores rest for no longer than from one of them to the next. */
-void tk_wake_for(tk_worker *worker, int64_t moment, uint32_t alarm, int32_t sleepers)
+   cores rest for no longer than from one of them to the next. `after`: the moment of the sleep behind this one, 0: not known. */
+void tk_wake_for(tk_worker *worker, int64_t moment, int64_t after, uint32_t alarm, int32_t sleepers)
 {
     tk_run *run = worker->run;
     int64_t begun = tk_now_ns(), rest = (moment - begun) / (sleepers > 1 ? sleepers : 1);
-    int64_t wake = moment - tk_wake_early(&worker->wake, rest);
+    int64_t wake = tk_wake_at(&worker->wake, moment, rest);
     if (begun >= wake || atomic_load(&run->alarm) != alarm)
         return;
+    if (after)
+        tk_wake_ahead(&worker->wake, after);
     tk_futex_wait(&run->alarm, alarm, wake);
     int64_t now = tk_now_ns();
     if (now >= wake)

@@ -168,7 +168,7 @@ static bool wait_until_due(tk_worker *worker, const tk_claim *claim, uint32_t al
     tk_run *run = worker->run;
     for (;;) {
         int32_t sleepers = atomic_fetch_add_explicit(&run->sleepers, 1, memory_order_relaxed) + 1;
-        tk_wake_for(worker, claim->due, alarm, sleepers);
+        tk_wake_for(worker, claim->due, 0, alarm, sleepers);
         atomic_fetch_sub_explicit(&run->sleepers, 1, memory_order_relaxed);
         if (tk_now_ns() >= claim->due)
             return true;

@@ -1,6 +1,6 @@
 """Spans in which the machine itself stood still during a run.
 
-The core keeps a thread of real-time priority on each core that sleeps two milliseconds at a time and notes when it was woken
+The core keeps a thread of real-time priority on each core that sleeps four milliseconds at a time and notes when it was woken
 late (tracekit/_native/standstill.c). What kept all of them waiting at the same time is no doing of the replay, nor of another
 process: a virtual machine is held up like that while its host gives it memory or moves it, and the kernel counts only a part of
 that as stolen.
@@ -32,7 +32,7 @@ class Standstills:
     Args:
         cores: How many of them were looked at.
         spans: Begin and end of each standstill on CLOCK_MONOTONIC in ns, in order. The begin is when a thread should have been
-            woken, so up to two milliseconds of each may be missing.
+            woken, so up to four milliseconds of each may be missing.
     """
 
     cores: int
