@@ -24,6 +24,8 @@ _LIVE_AFTER_S = 0.5
 _LEAST_ROWS = 6
 
 _quiet = False
+# Whether progress is left out, too.
+_still = False
 # Whether a line of progress stands on the terminal, to be cleared before anything else is said.
 _drawn = False
 
@@ -38,10 +40,10 @@ def open_streams() -> None:
             setattr(sys, name, _nothing(mode))
 
 
-def set_quiet(*, quiet: bool) -> None:
-    """Leave out progress and remarks (errors and results are never left out)."""
-    global _quiet  # noqa: PLW0603 -- one process has one terminal
-    _quiet = quiet
+def set_quiet(*, quiet: bool, still: bool | None = None) -> None:
+    """Leave out remarks (errors and results are never left out), and progress as `still` says: as with remarks, if it says nothing."""
+    global _quiet, _still
+    _quiet, _still = quiet, quiet if still is None else still
 
 
 def say(text: str) -> None:
@@ -134,7 +136,7 @@ class Progress:
     def update(self, done: int, *notes: str) -> None:
         """Say that `done` units are done, with notes after it; cheap to call often. Where a line is narrow, the last are left out."""
         now = time.monotonic()
-        if _quiet or now < self._next:
+        if _still or now < self._next:
             return
         self._next = now + (_LIVE_EVERY_S if self._live else _LINE_EVERY_S)
         parts = [*self._parts(done, now - self._start), *filter(None, notes)]
@@ -176,7 +178,7 @@ class StatusRow:
 
     def draw(self, *parts: str) -> None:
         """Show parts of a line, as many as fit."""
-        rows = _height() if is_live() and not _quiet else 0
+        rows = _height() if is_live() and not _still else 0
         if rows < _LEAST_ROWS:
             return
         text = "" if rows == self._rows else f"\n\x1b7\x1b[1;{rows - 1}r\x1b8\x1b[1A"

@@ -66,7 +66,7 @@ HEADER = {
         "created": {"type": "string", "description": "when, ISO 8601"},
         "producer": _object("tool, version, verb, engine, the reason for the engine, options"),
         "clock": _object(
-            "t0_unix_ns: wall-clock time of the trace's t0; source; resolution_ns; of the time stamp counter also tsc_hz and error_ns, the most it was off CLOCK_MONOTONIC in `checks` readings of both"
+            "t0_unix_ns: wall-clock time of the trace's t0; source; resolution_ns; of the time stamp counter also tsc_hz and error_ns, the most it was off CLOCK_MONOTONIC in `checks` readings of both; of a run of several ranks also `ranks`: each one's host, offset_ns from rank 0's wall clock, error_ns, drift_ns"
         ),
         "command": {"type": "array", "items": {"type": "string"}, "description": "the program and its arguments"},
         "host": _object("cpu, cores, memory_bytes, kernel, system, and filesystem by mount point"),

@@ -17,10 +17,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from memory_wire import wires
 
+from tracekit import console, formats
+from tracekit.replay import clocks
 from tracekit.replay.ranks import Ranks
-from tracekit.trace import Trace
+from tracekit.trace import Header, Op, Trace
 from tracekit.verbs import run as verb
 from tracekit.verbs import run_ranks
+from tracekit.workload.drive import Listing, Plan
+from tracekit.workload.job import DataSet, Job
 
 MPIRUN = Path(sys.executable).parent / "mpirun"
 needs_mpi = pytest.mark.skipif(
@@ -156,7 +160,7 @@ def _arguments(*words: str) -> argparse.Namespace:
 def test_a_rank_that_falls_silent_is_lost(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One that took its plan and says nothing more: the report names it first, who waited for it ends, and all are ended."""
     wire, other = wires(2)
-    other.send(0, ("host", "elsewhere"))
+    other.send(0, ("host", ("elsewhere", "")))
     with Ranks(wire, patience_s=3.0) as ranks:
         assert run_ranks._lead(ranks, _arguments("custom", "--data", data, "--format", "json")) == 4
     shown = capsys.readouterr()
@@ -181,6 +185,60 @@ def test_two_ranks_over_a_wire(data: str, capsys: pytest.CaptureFixture[str]) ->
     assert [line.split(",")[:4] for line in lines[1:]] == [
         [rank, "train", "0", step] for rank in "01" for step in "012"
     ]
+
+
+def test_how_far_all_are_is_what_each_said_last() -> None:
+    """Rank 0 shows the sum of its own steps and of those in the others' signs of life; who has said nothing counts for nothing."""
+    with Ranks(wires(3)[0]) as ranks:
+        ranks.states = {1: [2, 0, 30, 900, 0, 0, 0], 2: None}
+        leader = run_ranks._Leader(ranks, _arguments("minimal"))
+        told = leader._standing(Plan(Job("j", DataSet("d")), Listing("d", [], []), standing="none"))
+    assert (told.epoch, told.steps, told.bytes) == (2, 30, 900)
+
+
+AHEAD_NS, LATER_NS = 5_000_000_000, 40_000_000
+
+
+def test_times_of_hosts_are_on_rank_0_s_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rank whose clock is five seconds ahead: its ops stand where they were, within the error that is said."""
+    real, origin = time.time_ns, time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: real() + AHEAD_NS * (threading.current_thread().name == "elsewhere"))
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for rank, path in ((0, parts / "rank000000.jsonl.zst"), (1, tmp_path / "far.jsonl.zst")):
+        t0 = origin + rank * (AHEAD_NS + LATER_NS)
+        ops = [Op("file:///d/a", 0, 10, at * 100_000_000, ret=10, rank=rank) for at in range(5)]
+        formats.save(Trace.of(ops, header=Header(clock={"t0_unix_ns": t0})), path)
+
+    ends = wires(2)
+    args = _arguments("minimal", "-o", str(tmp_path / "t.jsonl"))
+    console.set_quiet(quiet=False)
+    with Ranks(ends[0], patience_s=300) as first, Ranks(ends[1], patience_s=300) as second:
+
+        def follow() -> None:
+            second.post(0, "host", ("elsewhere", "another boot"))
+            clocks.answer(second, now=time.time_ns)
+            second.take(0, "trace")
+            run_ranks._hand_over(second, str(tmp_path / "far.jsonl.zst"))
+
+        args.data = "/shared"
+        follower = threading.Thread(target=follow, name="elsewhere")
+        follower.start()
+        leader = run_ranks._Leader(first, args)
+        leader.meet_hosts()
+        leader._gather(args.trace_record, str(parts))
+        follower.join()
+
+    merged = Trace.read(str(tmp_path / "t.jsonl"))
+    facts = merged.header.clock["ranks"]["1"]
+    assert abs(facts["offset_ns"] - AHEAD_NS) <= facts["error_ns"] < AHEAD_NS
+    assert facts["host"] == "elsewhere"
+    begun = {rank: min(op.t_submit for op in merged if op.rank == rank) for rank in (0, 1)}
+    assert abs(begun[1] - begun[0] - LATER_NS) <= facts["error_ns"]
+    assert len(merged) == 10
+    assert "the clocks of its hosts are brought together to within" in capsys.readouterr().err
 
 
 def test_a_launcher_without_mpi4py_is_said(data: str) -> None:

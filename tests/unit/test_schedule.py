@@ -19,6 +19,7 @@ from tracekit.workload.job import Checkpoint, DataSet, Job, Train
 from tracekit.workload.options import LoaderOptions
 from tracekit.workload.rendezvous import LeftError
 from tracekit.workload.schedule import Saver, places, places_of
+from tracekit.workload.standing import Board
 
 
 def dlio_s_places(checkpoint, epochs, steps, total):
@@ -102,7 +103,9 @@ def test_a_run_writes_them_between_its_steps(data, tmp_path):
     assert [one.place for one in by_epochs.moved] == [(2, 3), (3, 3)]
     assert _names(tmp_path / "e") == ["global_epoch2_step3", "global_epoch3_step3"]
     plan = _plan(data, file_uri(tmp_path / "s"), every_steps=2, max_steps=8)
-    seen = [_names(tmp_path / "s") for _ in drive._rows(plan, drive._saver(plan, lambda: None, []))]
+    board = Board("", plan.job)
+    saver = drive._saver(plan, lambda: None, [], board)
+    seen = [_names(tmp_path / "s") for _ in drive._rows(plan, saver, board)]
     assert [len(names) for names in seen] == [0, 0, 1, 1, 1, 2, 2, 2]
     assert len(_names(tmp_path / "s")) == 3
 

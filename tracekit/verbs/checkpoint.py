@@ -66,17 +66,18 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TracekitError: If the workload is wrong, there is no room, or what is read is not what was written.
     """
-    from tracekit.workload.checkpoint import model_of, total_bytes
+    from tracekit.workload.checkpoint import total_bytes
+    from tracekit.workload.model_size import model_of
+    from tracekit.workload.schedule import counts
 
     checkpoint = _checkpoint(args)
     ranks = model_of(checkpoint, 1).group if args.ranks is None else args.ranks
-    writes = _count(args.writes, checkpoint.settings["num_checkpoints_write"], 1)
-    told = checkpoint.settings["num_checkpoints_read"]
+    writes, reads = counts(checkpoint)
     # Of what the file says no more than there are; what is asked for here is refused instead.
-    reads = args.reads if args.reads is not None else min(_count(None, told, writes), writes)
-    if ranks < 1 or writes < 0 or reads < 0 or reads > writes:
+    reads = reads if args.reads is None else args.reads
+    if ranks < 1 or (args.writes or 0) < 0 or reads < 0 or reads > writes:
         raise UsageError(
-            f"{reads} checkpoints cannot be read of {writes} by {ranks} ranks",
+            f"{reads} checkpoints cannot be read of {writes if args.writes is None else args.writes} by {ranks} ranks",
             "write --reads up to --writes, and --ranks from 1",
         )
     if args.zstd is not None and not 1 <= args.zstd <= 19:
@@ -92,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _driven(args: argparse.Namespace, checkpoint: Checkpoint, ranks: int, writes: int, reads: int) -> list[Moved]:
     from tracekit.units import format_bytes
-    from tracekit.workload.checkpoint import Told, drive, model_of
+    from tracekit.workload.checkpoint import Told, drive
+    from tracekit.workload.model_size import model_of
 
     model = model_of(checkpoint, ranks)
     shards = (writes + reads) * sum(len(model.shards(rank)) for rank in range(ranks))
@@ -108,13 +110,9 @@ def _checkpoint(args: argparse.Namespace) -> Checkpoint:
     if job.checkpoint is None:
         raise InputError(f"{args.workload} has no checkpoints", "see its section checkpoint")
     settings = {**job.checkpoint.settings, "zstd": args.zstd}
+    if args.writes is not None:
+        settings["num_checkpoints_write"] = args.writes
     return replace(job.checkpoint, uri=args.to or job.checkpoint.uri, settings=settings)
-
-
-def _count(asked: int | None, told: int, default: int) -> int:
-    if asked is not None:
-        return asked
-    return told if told >= 0 else default
 
 
 def _show(args: argparse.Namespace, checkpoint: Checkpoint, ranks: int, size: int, moved: list[Moved]) -> None:

@@ -177,4 +177,4 @@ def _show(args: argparse.Namespace, settings: Settings, figures: Sizing | None) 
         console.show(figures.text())
         # A shell would take braces and stars apart.
         words = " ".join(shlex.quote(word) for word in (args.file, *args.overrides))
-        console.say(f"next: tracekit generate {words}")
+        console.say(f"next: tracekit {'generate' if figures.trains else 'checkpoint'} {words}")

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TracekitError: If the workload is wrong, it does not fit, or it cannot be written.
     """
-    from tracekit.workload.datagen import generate, survey
+    from tracekit.workload.datagen import survey
     from tracekit.workload.datagen.content import MOST_RATIO
 
     if args.seed < 0 or args.processes < 0:
@@ -93,14 +93,25 @@ def run(args: argparse.Namespace) -> int:
     outlook = survey(data, args.seed, args.compress_ratio, force=args.force)
     if args.verify:
         return _verified(args, outlook)
-    for remark in outlook.remarks:
-        console.warn(remark)
-    written = 0
-    if outlook.missing and not args.dry_run:
-        with console.Progress("generating", len(outlook.missing), "files") as progress:
-            written = generate(outlook, args.processes, lambda files, done: progress.update(files, _size(done)))
+    written = make(outlook, args.processes, dry_run=args.dry_run)
     _show(args, outlook, written)
     return EXIT_PASS
+
+
+def make(outlook: Outlook, processes: int = 0, *, dry_run: bool = False) -> int:
+    """Make what is missing, with its progress; the bytes written.
+
+    Raises:
+        CannotRunError: If a file cannot be made.
+    """
+    from tracekit.workload.datagen import generate
+
+    for remark in outlook.remarks:
+        console.warn(remark)
+    if dry_run or not outlook.missing:
+        return 0
+    with console.Progress("generating", len(outlook.missing), "files") as progress:
+        return generate(outlook, processes, lambda files, done: progress.update(files, _size(done)))
 
 
 def _verified(args: argparse.Namespace, outlook: Outlook) -> int:

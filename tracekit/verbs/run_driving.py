@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tracekit import console
+from tracekit.verbs import run_progress
 
 if TYPE_CHECKING:
     from tracekit.workload.dataset import Dataset
@@ -96,7 +99,8 @@ def driven(args: argparse.Namespace, plans: Sequence[Plan], scratch: str) -> Seq
     """Have plans carried out by processes of this machine."""
     from tracekit.workload import run
 
-    start(plans, run.command(plans, scratch), args.trace_record, force=args.force, shown=getattr(args, "words", ()))
+    with run_progress.shown(plans[0], lambda: run_progress.of(plans), [plan.result for plan in plans]):
+        start(plans, run.command(plans, scratch), args.trace_record, force=args.force, shown=getattr(args, "words", ()))
     return run.results(plans)
 
 
@@ -113,11 +117,13 @@ def start(
         shown: The command that a person typed, for the recording.
     """
     for plan in plans:
-        if os.path.exists(plan.result):
-            os.unlink(plan.result)
+        for left in (plan.result, plan.standing):
+            with suppress(FileNotFoundError):
+                os.unlink(left)
     if trace is None:
         # What is inherited is meant to be: a rank may have a line to somebody else.
-        subprocess.run(command, check=False, close_fds=False)
+        with subprocess.Popen(command, close_fds=False) as ranks:
+            _await(ranks)
         return
     from tracekit.record.launch import Plan as Recording
     from tracekit.verbs.record import record_program
@@ -130,3 +136,16 @@ def start(
         f"{glob.escape(place)}/*" if (place := run.folder(uri)) else f"{glob.escape(uri.rstrip('/'))}*" for uri in uris
     ]
     record_program(Recording(command, trace, include, force=force, shown=shown))
+
+
+def _await(ranks: subprocess.Popen[bytes]) -> None:
+    """Wait for ranks; an interrupt ends them with what they have done, a second one at once."""
+    try:
+        ranks.wait()
+    except KeyboardInterrupt:
+        ranks.send_signal(signal.SIGINT)
+        try:
+            ranks.wait()
+        except KeyboardInterrupt:
+            ranks.kill()
+            raise

@@ -11,28 +11,37 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tracekit import console, formats
 from tracekit.errors import EXIT_CANNOT_RUN, EXIT_PASS, CannotRunError, TracekitError, UsageError
+from tracekit.formats import several
+from tracekit.replay import clocks
+from tracekit.replay.clocks import Offset
 from tracekit.replay.ranks import LostError, Ranks, StoppedError
 from tracekit.replay.wire import mpi_wire
-from tracekit.units import counted
+from tracekit.units import counted, format_ns
 from tracekit.verbs import run as verb
-from tracekit.verbs import run_driving
+from tracekit.verbs import run_driving, run_progress
 from tracekit.workload.rendezvous import GO, HERE, LEFT, Line
 
 if TYPE_CHECKING:
+    from tracekit.trace import Trace
     from tracekit.workload.drive import Plan, Result
+    from tracekit.workload.standing import Standing
 
 _HOST, _PLAN, _RESULT, _TRACE, _PIECE, _FINISHED, _GONE = "host", "plan", "result", "trace", "piece", "finished", "gone"
 _PIECE_BYTES = 4 << 20
+# Ops that are held while the traces of ranks become one.
+_OPS_AT_ONCE = 65_536
 _PART = "rank{:06d}.jsonl.zst"
 
 
@@ -54,6 +63,47 @@ def run_ranks(args: argparse.Namespace, size: int) -> int:
             console.complain("tracekit", f"{error} [{error.slug}]")
             ranks.abort(EXIT_CANNOT_RUN)
             return EXIT_CANNOT_RUN
+
+
+@dataclass
+class Clock:
+    """A rank's wall clock against rank 0's: before the run, when its recording takes its origin, and after it.
+
+    Args:
+        host: Where the rank runs.
+        first: Before.
+        last: After.
+    """
+
+    host: str
+    first: Offset
+    last: Offset
+
+    @classmethod
+    def of(cls, ranks: Ranks, rank: int, host: str, *, same: bool) -> Clock:
+        """Measured now, with a rank that answers (errors: LostError); ranks of the same machine read the same clock."""
+        now = clocks.measure(ranks, rank, same_machine=same, now=time.time_ns)
+        return cls(host, now, now)
+
+    @property
+    def drift_ns(self) -> int:
+        """How far it went apart during the run; 0 where the measurements say no more than their errors."""
+        apart = self.last.ns - self.first.ns
+        return apart if abs(apart) > self.first.error_ns + self.last.error_ns else 0
+
+    @property
+    def error_ns(self) -> int:
+        """The most that times may be off by."""
+        return self.first.error_ns + abs(self.drift_ns)
+
+    def facts(self) -> dict[str, Any]:
+        """What the header of the trace says of it."""
+        return {
+            "host": self.host,
+            "offset_ns": self.first.ns,
+            "error_ns": self.first.error_ns,
+            "drift_ns": self.drift_ns,
+        }
 
 
 # -- rank 0 -----------------------------------------------------------------------------------------------------------
@@ -87,6 +137,7 @@ class _Leader:
         self.ranks, self.args = ranks, args
         self.lost: set[int] = set()
         self.results: dict[int, Result] = {}
+        self.clocks: dict[int, Clock] = {}
 
     def meet_hosts(self) -> None:
         """Hear where everybody is (errors: LostError; UsageError where that does not go with the command line)."""
@@ -94,12 +145,18 @@ class _Leader:
             raise UsageError(
                 f"the launcher started {self.ranks.size} ranks, and --ranks says how many", "leave --ranks out"
             )
-        hosts = [socket.gethostname(), *(str(self.ranks.take(rank, _HOST)[1]) for rank in self.ranks.others)]
+        met = {rank: self.ranks.take(rank, _HOST)[1] for rank in self.ranks.others}
+        hosts = [socket.gethostname(), *(host for host, _ in met.values())]
         each = Counter(hosts)
         if len(each) > 1 and self.args.data is None and self.args.dlio_config is None:
             raise UsageError(f"{len(each)} hosts share one data set", "say where it is, for all of them, with --data")
         if not self.args.ranks_per_host and len(each) > 1 and len(set(each.values())) == 1:
             self.args.ranks_per_host = each[hosts[0]]
+        if self.args.trace_record is not None:
+            here = clocks.boot()
+            self.clocks = {
+                rank: Clock.of(self.ranks, rank, host, same=boot == here) for rank, (host, boot) in met.items()
+            }
 
     def drive(self, args: argparse.Namespace, plans: Sequence[Plan], scratch: str) -> Sequence[Result]:
         """Have plans carried out, each by its rank; a lost rank is a result, too."""
@@ -107,16 +164,26 @@ class _Leader:
         for plan in plans[1:]:
             self.ranks.post(plan.rank, _PLAN, msgspec.json.encode(plan))
         with _trace_parts(args.trace_record) as (folder, trace):
-            with _line() as (ours, theirs):
+            with (
+                _line() as (ours, theirs),
+                run_progress.shown(plans[0], lambda: self._standing(plans[0]), [plans[0].result]),
+            ):
                 beside = threading.Thread(target=self._confer, args=(ours,), daemon=True)
                 beside.start()
                 self.results[0] = _carried_out(
-                    args, plans[0], scratch, theirs, trace and os.path.join(trace, _PART.format(0))
+                    args, plans[0], scratch, theirs, trace and os.path.join(trace, _PART.format(0)), still=args.quiet
                 )
             beside.join()
             if folder is not None and trace is not None:
                 self._gather(args.trace_record, trace)
         return [self.results[plan.rank] for plan in plans]
+
+    def _standing(self, own: Plan) -> Standing:
+        """How far all are together, by what the others said with their last sign of life."""
+        from tracekit.workload.standing import Standing
+
+        told = (Standing(*state) for state in self.ranks.states.values() if state)
+        return sum(told, run_progress.of([own]))
 
     def _confer(self, line: Line) -> None:
         """Let all go on whenever all that still run are there, until none does."""
@@ -155,14 +222,35 @@ class _Leader:
                 self._fetch(rank, os.path.join(folder, _PART.format(rank)))
         if not os.listdir(folder):
             raise CannotRunError("no rank made a trace", "see the messages above")
+        ranks = sorted(os.listdir(folder))
+        sources = [partial(self._pieces, os.path.join(folder, name)) for name in ranks]
         with formats.writing(output, force=self.args.force) as writer:
-            done = writer.pieces(formats.chunks(folder))
-        console.say(f"recorded {counted(done.ops, 'op')} of {counted(len(os.listdir(folder)), 'rank')} in {output}")
+            done = writer.pieces(several.chunks(sources, _OPS_AT_ONCE))
+        console.say(f"recorded {counted(done.ops, 'op')} of {counted(len(ranks), 'rank')} in {output}" + self._said())
+
+    def _pieces(self, path: str, ops: int) -> Iterator[Trace]:
+        """A rank's trace on the clock of rank 0, with what is known of all clocks in its header."""
+        rank = int(os.path.basename(path).removeprefix("rank").partition(".")[0])
+        facts = {str(rank): clock.facts() for rank, clock in self.clocks.items()}
+        for piece in formats.chunks(path, ops=ops):
+            if piece.header is not None and rank in self.clocks:
+                t0 = piece.header.clock["t0_unix_ns"] - self.clocks[rank].first.ns
+                piece.header = replace(piece.header, clock={**piece.header.clock, "t0_unix_ns": t0})
+            if piece.header is not None:
+                piece.header = replace(piece.header, clock={**piece.header.clock, "ranks": facts})
+            yield piece
+
+    def _said(self) -> str:
+        """How well the times of several machines go together; nothing where there is one."""
+        error = max((clock.error_ns for clock in self.clocks.values()), default=0)
+        return f"; the clocks of its hosts are brought together to within {format_ns(error)}" if error else ""
 
     def _fetch(self, rank: int, path: str) -> None:
         if rank in self.lost:
             return
         self.ranks.post(rank, _TRACE)
+        clock = self.clocks[rank]
+        clock.last = clocks.measure(self.ranks, rank, same_machine=clock.first == Offset(), now=time.time_ns)
         with open(path, "wb") as file:
             while piece := self.ranks.take(rank, _PIECE)[1]:
                 file.write(piece)
@@ -186,8 +274,10 @@ class _Leader:
 
 
 def _follow(ranks: Ranks, args: argparse.Namespace) -> int:
-    ranks.post(0, _HOST, socket.gethostname())
+    ranks.post(0, _HOST, (socket.gethostname(), clocks.boot()))
     try:
+        if args.trace_record is not None:
+            clocks.answer(ranks, now=time.time_ns)
         with tempfile.TemporaryDirectory(prefix="tracekit-run-") as scratch:
             trace = os.path.join(scratch, _PART.format(ranks.rank))
             while (order := ranks.take(0, _PLAN, _TRACE, _FINISHED))[0] != _FINISHED:
@@ -207,15 +297,22 @@ def _serve(ranks: Ranks, args: argparse.Namespace, body: bytes, scratch: str, tr
     from tracekit.workload.drive import Plan
 
     given = msgspec.json.decode(body, type=Plan)
-    plan = replace(given, result=os.path.join(scratch, os.path.basename(given.result)))
+    paths = [os.path.join(scratch, os.path.basename(path)) for path in (given.result, given.standing)]
+    plan = replace(given, result=paths[0], standing=paths[1])
     if args.drop_cache:
         run_driving.drop(plan.train.dataset())
-    with _line() as (ours, theirs):
+    with _line() as (ours, theirs), run_progress.meanwhile(lambda: _say(ranks, plan), [plan.result]):
         beside = threading.Thread(target=_pass_on, args=(ranks, ours), daemon=True)
         beside.start()
         result = _carried_out(args, plan, scratch, theirs, trace)
     beside.join()
+    ranks.state = None
     ranks.post(0, _RESULT, msgspec.json.encode(result))
+
+
+def _say(ranks: Ranks, plan: Plan) -> None:
+    """How far this rank is, with its next sign of life."""
+    ranks.state = list(vars(run_progress.of([plan])).values())
 
 
 def _pass_on(ranks: Ranks, line: Line) -> None:
@@ -230,7 +327,8 @@ def _pass_on(ranks: Ranks, line: Line) -> None:
 
 
 def _hand_over(ranks: Ranks, path: str) -> None:
-    """The trace of this rank, a piece at a time."""
+    """The time here, and the trace of this rank, a piece at a time."""
+    clocks.answer(ranks, now=time.time_ns)
     if os.path.exists(path):
         with open(path, "rb") as file:
             while piece := file.read(_PIECE_BYTES):
@@ -265,11 +363,13 @@ def _trace_parts(output: str | None) -> Iterator[tuple[str | None, str | None]]:
         yield output, folder
 
 
-def _carried_out(args: argparse.Namespace, plan: Plan, scratch: str, line: int, trace: str | None) -> Result:
+def _carried_out(
+    args: argparse.Namespace, plan: Plan, scratch: str, line: int, trace: str | None, *, still: bool = True
+) -> Result:
     from tracekit.workload import run
     from tracekit.workload.drive import Result
 
-    console.set_quiet(quiet=True)  # every rank would say the same
+    console.set_quiet(quiet=True, still=still)  # every rank would say the same
     try:
         run_driving.start(
             [plan], run.command([plan], scratch, line), trace, force=True, shown=getattr(args, "words", ())

@@ -17,7 +17,10 @@ _MEANING = {
 
 def text(told: Mapping[str, Any], norms: Sequence[str] | None) -> str:
     """A report as lines."""
-    parts = [_head(told), _stages(told), _utilisation(told)]
+    parts = [_head(told)]
+    # Checkpoints alone have no steps.
+    if told["steps"] or not told["checkpoints"]:
+        parts += [_stages(told), _utilisation(told)]
     if norms is not None:
         parts.append(_norms(norms))
     return "\n\n".join(parts)
@@ -25,10 +28,12 @@ def text(told: Mapping[str, Any], norms: Sequence[str] | None) -> str:
 
 def _head(told: Mapping[str, Any]) -> str:
     ranks = counted(told["ranks"], "rank")
-    lines = [
-        f"{told['job']}: {counted(told['steps'], 'step')} in {counted(told['epochs'], 'epoch')}, {ranks}, {told['seconds']:.2f} s",
-        f"{counted(told['samples'], 'sample')}, {format_bytes(told['bytes'])}",
-    ]
+    lines = [f"{told['job']}: {ranks}, {told['seconds']:.2f} s"]
+    if told["steps"]:
+        lines[0] = (
+            f"{told['job']}: {counted(told['steps'], 'step')} in {counted(told['epochs'], 'epoch')}, {ranks}, {told['seconds']:.2f} s"
+        )
+        lines.append(f"{counted(told['samples'], 'sample')}, {format_bytes(told['bytes'])}")
     if told["seconds"] and told["samples"]:
         lines[1] += (
             f"; {_rate(told['samples_per_s'])} samples/s, {_rate(told['mb_per_s'])} MB/s = {_rate(told['mib_per_s'])} MiB/s"
@@ -36,7 +41,7 @@ def _head(told: Mapping[str, Any]) -> str:
     if told["evaluation"]["steps"]:
         lines.append(f"evaluation: {counted(told['evaluation']['steps'], 'step')}")
     lines += checkpoints(told["checkpoints"])
-    lines += [f"ended early: {error}" for error in told["errors"]]
+    lines += [f"ended early: {error}" for error in dict.fromkeys(told["errors"])]
     return "\n".join(lines)
 
 

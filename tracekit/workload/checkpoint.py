@@ -25,7 +25,7 @@ from tracekit.workload.datagen.content import BLOCK, Content, mixed
 from tracekit.workload.datagen.sink import Counted
 from tracekit.workload.datagen.verify import held
 from tracekit.workload.job import Checkpoint
-from tracekit.workload.model_size import Model, Shard
+from tracekit.workload.model_size import Shard, model_of
 
 MOST_RANKS = 256
 _SUFFIX = "pt"
@@ -75,7 +75,7 @@ class Told:
             self._report(self.shards, self.bytes)
 
 
-_NOBODY = Told()
+NOBODY = Told()
 
 
 def sums(moved: Sequence[Moved]) -> dict[str, Any]:
@@ -90,16 +90,7 @@ def sums(moved: Sequence[Moved]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def model_of(checkpoint: Checkpoint, ranks: int) -> Model:
-    """The model of a checkpoint, spread over ranks."""
-    settings = dict(checkpoint.settings.get("model", {}))
-    settings["type"] = checkpoint.settings.get("type", "rank_zero")
-    return Model(settings, ranks)
-
-
-def save(
-    checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1, told: Told = _NOBODY
-) -> Moved:
+def save(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1, told: Told = NOBODY) -> Moved:
     """Write a rank's shards of one checkpoint.
 
     Args:
@@ -138,9 +129,7 @@ def save(
     return Moved("write", step, rank, len(shards), written, time.monotonic() - begin, epoch)
 
 
-def load(
-    checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1, told: Told = _NOBODY
-) -> Moved:
+def load(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks: int = 1, told: Told = NOBODY) -> Moved:
     """Read a rank's shards of one checkpoint and hold every byte against what was written.
 
     Raises:
@@ -163,7 +152,7 @@ def load(
 
 
 def drive(
-    checkpoint: Checkpoint, ranks: int, writes: int, reads: int, per_host: int = 0, told: Told = _NOBODY
+    checkpoint: Checkpoint, ranks: int, writes: int, reads: int, per_host: int = 0, told: Told = NOBODY
 ) -> list[Moved]:
     """All ranks of a job, each a thread, through its checkpoints: first all are written, then the first `reads` are read.
 

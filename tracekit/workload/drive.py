@@ -10,6 +10,7 @@ of this process holds the workload and nothing else.
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import time
@@ -17,14 +18,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from tracekit.errors import TracekitError
+from tracekit.errors import EXIT_INTERRUPTED, TracekitError
 from tracekit.storage import storage_for
-from tracekit.workload.checkpoint import Moved
+from tracekit.workload.checkpoint import Moved, Told
 from tracekit.workload.compute import Pace
 from tracekit.workload.dataset import Dataset
 from tracekit.workload.imitate import Step, imitate
@@ -33,11 +35,13 @@ from tracekit.workload.loader import Loader
 from tracekit.workload.readers import Reader
 from tracekit.workload.rendezvous import LeftError, Line, Meeting, conduct
 from tracekit.workload.shape import Shape
+from tracekit.workload.standing import Board
 
 if TYPE_CHECKING:
     from tracekit.workload.schedule import Saver
 
 TRAIN, EVALUATE = "train", "evaluate"
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Plan:
         rank: Which rank it is.
         ranks: How many there are.
         result: The file for what came of it.
+        standing: The file for how far it is; empty where nobody looks.
         per_host: Ranks of a host; 0 for all of them.
         reader: By which requests each training sample is read, where its format decides that.
         evaluate_reader: The same for evaluation.
@@ -111,6 +116,7 @@ class Plan:
     rank: int = 0
     ranks: int = 1
     result: str = ""
+    standing: str = ""
     per_host: int = 0
     reader: Reader | None = None
     evaluate_reader: Reader | None = None
@@ -155,7 +161,7 @@ class Result:
 
 
 def run(plan: Plan, meet: Callable[[], None] = lambda: None) -> Result:
-    """Do what a plan says; errors are part of the result, with the steps that were done.
+    """Do what a plan says; errors and an interrupt are part of the result, with the steps that were done.
 
     Args:
         plan: What it is.
@@ -164,26 +170,29 @@ def run(plan: Plan, meet: Callable[[], None] = lambda: None) -> Result:
     result = Result(plan.rank)
     begun = time.monotonic()
     try:
-        saver = _saver(plan, meet, result.moved)
-        result.rows.extend(_rows(plan, saver))
+        board = Board(plan.standing, plan.job)
+        saver = _saver(plan, meet, result.moved, board)
+        result.rows.extend(_rows(plan, saver, board))
         if saver is not None:
-            saver.recover()
+            saver.alone() if plan.job.train is None else saver.recover()
     except TracekitError as error:
         result.error, result.exit_code, result.left = str(error), error.exit_code, isinstance(error, LeftError)
+    except KeyboardInterrupt:
+        result.error, result.exit_code = INTERRUPTED, EXIT_INTERRUPTED
     result.seconds = time.monotonic() - begun
     return result
 
 
-def _saver(plan: Plan, meet: Callable[[], None], moved: list[Moved]) -> Saver | None:
+def _saver(plan: Plan, meet: Callable[[], None], moved: list[Moved], board: Board) -> Saver | None:
     if plan.job.checkpoint is None:
         return None
     from tracekit.workload.schedule import Saver, places_of
 
     due = places_of(plan.job, plan.train.samples, plan.ranks, plan.max_steps)
-    return Saver(plan.job.checkpoint, plan.rank, plan.ranks, due, meet, moved, plan.per_host)
+    return Saver(plan.job.checkpoint, plan.rank, plan.ranks, due, meet, moved, plan.per_host, Told(board.moved))
 
 
-def _rows(plan: Plan, saver: Saver | None) -> Iterator[Row]:
+def _rows(plan: Plan, saver: Saver | None, board: Board) -> Iterator[Row]:
     train = plan.job.train
     if train is None:
         return
@@ -196,13 +205,16 @@ def _rows(plan: Plan, saver: Saver | None) -> Iterator[Row]:
             step = step + 1 if row.epoch == epoch else 1
             epoch = row.epoch
             left = None if left is None else left - 1
+            board.trained(row)
             yield row
             if saver is not None:
                 saver.after_step(epoch + 1, step)
         if epoch >= 0:
             if saver is not None:
                 saver.after_epoch(epoch + 1)
-            yield from evaluation.after(epoch)
+            for row in evaluation.after(epoch):
+                board.evaluated()
+                yield row
         if left == 0:
             return
 
@@ -296,6 +308,12 @@ def _least(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
+def _interrupt_once(number: int, _frame: FrameType | None) -> None:
+    # It comes from the terminal and from who started this: the second must not end the writing of what was done.
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main(paths: Sequence[str]) -> int:
     """Run one rank, or start several together."""
     if paths[0] == "--line":
@@ -304,11 +322,14 @@ def main(paths: Sequence[str]) -> int:
         return conduct("tracekit.workload.drive", paths)
     plan = msgspec.json.decode(Path(paths[0]).read_bytes(), type=Plan)
     meet = Meeting(plan.rank, plan.ranks)
+    signal.signal(signal.SIGINT, _interrupt_once)
     try:
         meet()  # all are there before one begins
         result = run(plan, meet)
     except LeftError as error:
         result = Result(plan.rank, error=str(error), exit_code=error.exit_code, left=True)
+    except KeyboardInterrupt:
+        result = Result(plan.rank, error=INTERRUPTED, exit_code=EXIT_INTERRUPTED)
     Path(plan.result).write_bytes(msgspec.json.encode(result))
     return result.exit_code
 

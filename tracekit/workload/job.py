@@ -140,6 +140,7 @@ class Job:
         exclude_start_steps: First steps of an epoch that are left out of utilisation.
         exclude_end_steps: Last steps that are.
         data_loader: Whose loader reads, as DLIO names it: `pytorch`, `tensorflow`, ...; empty where nobody says.
+        generates: Whether what is missing of the data set is made first.
     """
 
     name: str
@@ -155,3 +156,4 @@ class Job:
     exclude_start_steps: int = 1
     exclude_end_steps: int = 0
     data_loader: str = ""
+    generates: bool = False

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tracekit.workload.job import Checkpoint
+
 _BYTES = {
     "fp16": 2, "bf16": 2, "float16": 2, "fp32": 4, "float32": 4, "fp64": 8, "float64": 8, "int8": 1, "uint8": 1, "bool": 1,
     "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
@@ -175,3 +177,10 @@ _SIZES = (("hidden_size", 2048), ("vocab_size", 32000), ("ffn_hidden_size", 8192
 def _layer(hidden: int, ffn: int, kv: int) -> tuple[int, int, int, int, int, int]:
     """Parameters of a layer: norm, attention (Q, K, V), its output, norm, the gated unit's two, the way back."""
     return hidden, hidden * (hidden + 2 * kv), hidden * hidden, hidden, 2 * ffn * hidden, ffn * hidden
+
+
+def model_of(checkpoint: Checkpoint, ranks: int) -> Model:
+    """The model of a checkpoint, spread over ranks."""
+    settings = dict(checkpoint.settings.get("model", {}))
+    settings["type"] = checkpoint.settings.get("type", "rank_zero")
+    return Model(settings, ranks)

@@ -6,11 +6,13 @@ A rank has its standard input and output for that, so that nothing of it is seen
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from types import FrameType
 
 from tracekit import itself
 from tracekit.errors import CannotRunError
@@ -95,6 +97,13 @@ def conduct(module: str, words: Sequence[str], line: Line | None = None) -> int:
         line: Whom to ask where there are ranks elsewhere; then the environment says which rank this is.
     """
     processes = [_started(module, word, None if line else (rank, len(words))) for rank, word in enumerate(words)]
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        # It may have come to this process alone; where it came to all of them, they take it once.
+        for process in processes:
+            process.send_signal(number)
+
+    signal.signal(signal.SIGINT, pass_on)
     failed = False
     running = processes
     while running:

@@ -136,6 +136,7 @@ def provenance(plan: Plan, paths: Sequence[str]) -> dict[str, Any]:
     """Versions, machine, and a hash of the configuration: the same for the same job, wherever its data is."""
     job = msgspec.to_builtins(plan.job)
     job["data"].pop("uri", None)
+    del job["generates"]
     (job["checkpoint"] or {}).pop("uri", None)
     told = [job, msgspec.to_builtins(plan.shape), plan.policy, plan.ranks, plan.max_steps]
     digest = hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:16]

@@ -19,6 +19,7 @@ from tracekit.workload.datagen.registry import FORMATS
 from tracekit.workload.dataset import Dataset, create_dataset
 from tracekit.workload.drive import Plan, Result
 from tracekit.workload.job import DataSet, Job
+from tracekit.workload.options import LoaderOptions
 from tracekit.workload.profiles import Profile
 
 
@@ -87,15 +88,9 @@ def plans(whole: Plan, ranks: int, directory: str) -> list[Plan]:
     """
     if ranks < 1:
         raise UsageError(f"--ranks is {ranks}", "write 1 or more")
-    samples = len(whole.train.file) if whole.train.file is not None else len(whole.train.places)
-    if samples < ranks:
-        raise UsageError(f"{ranks} ranks cannot share {samples} samples", "lower --ranks, or make more data")
     loader = whole.job.loader
-    if loader.drop_last and samples // (ranks * loader.shard_world_size) < loader.batch_size:
-        raise UsageError(
-            f"{samples} samples are no full batch of {loader.batch_size} for each of {ranks} ranks, and others are dropped",
-            "lower --ranks or the batch size, or make more data",
-        )
+    if whole.job.train is not None:
+        _check_shares(whole.train.samples, ranks, loader)
     return [
         replace(
             whole,
@@ -103,9 +98,20 @@ def plans(whole: Plan, ranks: int, directory: str) -> list[Plan]:
             rank=rank,
             ranks=ranks,
             result=os.path.join(directory, f"result{rank}.json"),
+            standing=os.path.join(directory, f"standing{rank}"),
         )
         for rank in range(ranks)
     ]
+
+
+def _check_shares(samples: int, ranks: int, loader: LoaderOptions) -> None:
+    if samples < ranks:
+        raise UsageError(f"{ranks} ranks cannot share {samples} samples", "lower --ranks, or make more data")
+    if loader.drop_last and samples // (ranks * loader.shard_world_size) < loader.batch_size:
+        raise UsageError(
+            f"{samples} samples are no full batch of {loader.batch_size} for each of {ranks} ranks, and others are dropped",
+            "lower --ranks or the batch size, or make more data",
+        )
 
 
 def command(given: Sequence[Plan], directory: str, line: int | None = None) -> list[str]:

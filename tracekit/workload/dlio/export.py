@@ -88,7 +88,7 @@ def of_job(job: Job) -> dict[str, Any]:
     values: dict[str, Any] = {
         "model.name": job.model or job.name,
         "framework": job.framework if job.framework in ("pytorch", "tensorflow") else "pytorch",
-        "workflow.generate_data": False,
+        "workflow.generate_data": job.generates,
         "workflow.train": train is not None,
         "workflow.evaluation": job.evaluate is not None,
         "workflow.checkpoint": job.checkpoint is not None,

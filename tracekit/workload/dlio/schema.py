@@ -226,7 +226,7 @@ _REST = (
     Key("output.metric.exclude_start_steps", "count", 1),
     Key("output.metric.exclude_end_steps", "count", 0),
     Key("workflow.train", "bool", True),
-    Key("workflow.generate_data", "bool", False, inert="tracekit generate makes the data"),
+    Key("workflow.generate_data", "bool", False),
     Key("workflow.evaluation", "bool", False),
     Key("workflow.checkpoint", "bool", False),
     Key("workflow.profiling", "bool", False, inert=_SELF_RECORDED),

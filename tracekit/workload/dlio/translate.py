@@ -66,6 +66,7 @@ def translated(settings: Settings, data: str | None = None) -> Job:
         exclude_start_steps=settings["output.metric.exclude_start_steps"],
         exclude_end_steps=settings["output.metric.exclude_end_steps"],
         data_loader=frameworks.loader(settings),
+        generates=settings["workflow.generate_data"],
     )
 
 

@@ -1,0 +1,100 @@
+"""`tracekit run` while it lasts: a line that says how far it is, and what an interrupt leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tracekit import itself
+from tracekit.trace import Trace
+
+sys.path.insert(0, str(Path(__file__).parent))
+from terminal import on_terminal, seen  # beside this file, which is no package
+
+RUN = [*itself.command("tracekit.cli"), "run"]
+pytestmark = pytest.mark.serial
+
+
+@pytest.fixture
+def data():
+    """Forty files of 5,000 bytes."""
+    Path("data").mkdir()
+    for index in range(40):
+        Path(f"data/{index:02d}").write_bytes(bytes(5000))
+    return "data"
+
+
+def test_progress_is_a_line_that_goes(data):
+    """Steps of all, epoch, MB/s and utilisation while two ranks run; nothing of it is left at the end, and no colour with NO_COLOR."""
+    words = [
+        "custom",
+        "--data",
+        data,
+        "-O",
+        "batch_size=1",
+        "--ranks",
+        "2",
+        "--epochs",
+        "100",
+        "--max-steps",
+        "60",
+        "--compute",
+        "0.05",
+    ]
+    code, written = on_terminal([*RUN, *words], 120, NO_COLOR="1")
+    assert code == 0, written
+    line = next(part for part in written.split("\r") if "AU" in part and "MB/s" in part and "/120" in part)
+    assert line.startswith("\x1b[Kcustom ")
+    assert "/120 steps (" in line
+    assert " · epoch " in line
+    assert "/100 · " in line
+    assert " MB/s · AU " in line
+    assert "\x1b[3" not in written
+    assert not any(" s left" in shown for shown in seen(written))
+
+
+def _interrupted(words, enough):
+    """A run that gets SIGINT, and nobody else does, once a file is there; its exit code and report."""
+    report = Path("report.json")
+    command = [*RUN, *words, "--format", "json", "--output", str(report)]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, "TMPDIR": os.getcwd()}
+    )
+    try:
+        while not enough():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=240)[1]
+    finally:
+        process.kill()
+    assert "Traceback" not in said
+    assert said.rstrip().endswith("interrupted")
+    return process.returncode, json.loads(report.read_text())
+
+
+def _steps():
+    """Steps that a run in this folder has done so far."""
+    from tracekit.workload import standing
+
+    return sum(standing.read(str(path)).steps for path in Path().glob("tracekit-run-*/standing*"))
+
+
+@pytest.mark.parametrize("more", [(), ("--ranks", "2"), ("-o", "t.jsonl")])
+def test_an_interrupt_keeps_what_was_done(data, more):
+    """The steps until then are reported, the recording holds them, and the exit code is 130; a single process need not be alone."""
+    words = ["custom", "--data", data, "-O", "batch_size=1", "--epochs", "1000", "--compute", "0.01", *more]
+    code, told = _interrupted(words, lambda: _steps() >= 20)
+    assert code == 130
+    assert told["steps"] >= 20
+    assert not told["completed"]
+    assert set(told["errors"]) == {"interrupted"}
+    if "-o" in more:
+        trace = Trace.read("t.jsonl")
+        assert len({op.step for op in trace if op.step is not None}) >= 20
+        assert trace.is_complete
