@@ -251,7 +251,7 @@ def _judge(args: argparse.Namespace, traces: list[str], how: str = "") -> int:
     console.show(json.render(verdict).rstrip("\n") if args.json == "-" else text.render(verdict))
     if args.github:
         _annotate(verdict)
-    _say_next(args, verdict.failed[0].id if verdict.failed else "")
+    _say_next(args, verdict)
     return exit_code(verdict.outcome, inconclusive=args.inconclusive)
 
 
@@ -268,12 +268,23 @@ def _annotate(verdict: Verdict) -> None:
         console.show(line)
 
 
-def _say_next(args: argparse.Namespace, failed: str) -> None:
+def _say_next(args: argparse.Namespace, verdict: Verdict) -> None:
+    from harness import golden
+    from harness.criterion import REPEAT
+
+    failed = [finding.id for finding in verdict.failed]
     for what, where in outputs.Outputs.of(args).written():
         console.say(f"{what}: {where}")
     from_files = not any(map(pipes.once, [*args.traces, args.golden]))
-    if failed:
-        console.say(f"next: harness check --explain {failed}")
+    if args.mode == "auto" and verdict.mode == REPEAT and "bytes" in failed and args.golden in golden.names():
+        # A job of the user's own is not the one that the golden was recorded from, which is what `repeat` asks.
+        words = [*args.traces, "--golden", args.golden, "--mode", "profile"]
+        console.say(
+            "note: this asked whether it is the golden's own job; profile mode asks whether it is one of its kind"
+        )
+        console.say(f"next: harness check {shlex.join(words)}")
+    elif failed:
+        console.say(f"next: harness check --explain {failed[0]}")
     elif args.json and not pipes.once(args.golden):
         console.say(
             f"next: harness show {shlex.quote(args.golden)}"
