@@ -189,6 +189,7 @@ def test_a_trace_of_another_job_fails_a_golden(files):
     assert done.returncode == 1
     assert "FAIL  size.match" in done.stdout
     assert "FAIL  files.distinct" in done.stdout
+    assert done.stderr.splitlines()[-1] == "next: harness check same.jsonl --golden torch-like --mode profile"
 
 
 def test_blessing_listing_and_showing(tmp_path):

@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 from record_programs import TRACEKIT, run_recorded  # beside this file, which is no package
 
+from tracekit.metrics import Metrics
 from tracekit.trace import Trace
 
 RECORD = [*TRACEKIT, "record"]
@@ -470,3 +471,12 @@ def test_program_without_python_gives_an_empty_trace_and_says_so(tmp_path):
     assert done.returncode == 3
     assert len(Trace.read(output)) == 0
     assert "no Python interpreter" in done.stderr
+
+
+def test_the_files_counted_at_the_end_are_those_read_or_written(tmp_path):
+    """Names that were only looked at are ops; `record` counts the files as `tracekit stats` does."""
+    (tmp_path / "data.bin").write_bytes(b"1")
+    program = "import os; os.stat('data.bin'); os.listdir('.'); os.path.exists('none'); open('data.bin', 'rb').read()"
+    done, trace = run_recorded(tmp_path, program)
+    assert len(trace.uris) > Metrics.of(trace).files == 1
+    assert " on 1 file by 1 process " in done.stderr

@@ -36,7 +36,6 @@ class Recording:
     tally: Tally
     trailer: Trailer
     output: str
-    files: int
     warnings: list[str] = field(default_factory=list)
 
 
@@ -65,7 +64,7 @@ def finish(run: launch.Run) -> Recording:
         merge.settle()
         trailer = discretion.trailer(_trailer(run, tally, merge.parts, _coverage(run, tally, merge.parts)))
         writer.trailer(veil.trailer(trailer) if veil else trailer)
-    return Recording(tally, trailer, run.output, len(merge.tables["uri"]), _warnings(run, trailer, merge.parts))
+    return Recording(tally, trailer, run.output, _warnings(run, trailer, merge.parts))
 
 
 def _coverage(run: launch.Run, tally: Tally, parts: Sequence[Part]) -> dict[str, Any]:

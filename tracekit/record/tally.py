@@ -18,6 +18,7 @@ class Tally:
         # Of these, requests for objects, which no kernel counts as reads.
         self.object_bytes: Counter[str] = Counter()
         self.requests = 0
+        self._files: set[int] = set()
 
     @classmethod
     def of(cls, trace: Trace) -> Tally:
@@ -27,7 +28,7 @@ class Tally:
         return tally
 
     def add(self, piece: Trace) -> None:
-        """Count a piece; failed ops moved nothing."""
+        """Count a piece, which names files as those before did; failed ops moved nothing."""
         kinds, ret = piece.col("op"), piece.col("ret")
         names = piece.strings("op")
         ops = np.bincount(kinds, minlength=len(names))
@@ -36,6 +37,8 @@ class Tally:
             moved = ret[kinds == code]
             self.ops[names[code]] += int(ops[code])
             self.bytes[names[code]] += int(moved[moved > 0].sum())
+            if names[code] in ("read", "write"):
+                self._files.update(np.unique(piece.col("uri")[kinds == code]).tolist())
         if "level" in piece:
             requested = piece.col("level") != NULL
             self.requests += int(requested.sum())
@@ -47,6 +50,11 @@ class Tally:
     def count(self) -> int:
         """How many ops there were."""
         return self.ops.total()
+
+    @property
+    def files(self) -> int:
+        """How many files were read or written, as `tracekit stats` counts them."""
+        return len(self._files)
 
     def moved(self, *kinds: str) -> int:
         """Bytes that the ops of these kinds moved."""

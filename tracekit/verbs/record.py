@@ -243,7 +243,7 @@ def _summarise(done: Any) -> None:
     name = done.output if name.startswith("..") else name
     console.say(
         f"recorded {counted(tally.count, 'op')} ({format_bytes(read)} read, {format_bytes(written)} written) on "
-        f"{counted(done.files, 'file')} by {counted(len(trailer.processes), 'process', 'processes')} in {name}"
+        f"{counted(tally.files, 'file')} by {counted(len(trailer.processes), 'process', 'processes')} in {name}"
     )
     if trailer.coverage["mmaps"]:
         maps = counted(trailer.coverage["mmaps"], "map")
