@@ -686,13 +686,15 @@ def test_lines_of_a_trace_are_not_taken_for_another_format(made):
             "there is no jsonl option 'layout'; no jsonl option is available here",
         ),
         (["in.csv", "out.strace"], "strace is only read, not written"),
-        (["t.json", "out.jsonl"], "chrome is only written, not read"),
+        (["t.json", "out.jsonl"], "chrome (.json, .json.gz) is only written, not read"),
+        (["day.txt", "out.jsonl"], "the times do not count from 1970; record with strace -ttt"),
     ],
 )
 def test_convert_says_what_a_format_cannot_do(made, capsys, arguments, message):
     """Options and directions that a format does not have each get one sentence and exit 2, and no file is left."""
     place = made("uri,len,t_submit\n/a,1,2\n", "in.csv").removesuffix("in.csv")
     made("{}", "t.json")
+    made('17  19:56:57.153025 openat(AT_FDCWD</d>, "x", O_RDONLY) = 3</d/x> <0.000103>\n', "day.txt")
     names = [word if word.startswith("--") or "=" in word or word == "bucket" else place + word for word in arguments]
 
     assert main(["convert", *names]) == 2

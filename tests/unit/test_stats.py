@@ -141,6 +141,7 @@ def test_weaknesses_are_said_aloud(tmp_path, capsys):
     [
         ("", [], "is empty"),
         ("\x89PNG\r\n\x1a\n\0\0", [], "a trace is JSON Lines"),
+        ("3, 3786419, 0, 65536, 196608, 0\n", [], "or another tool's file that `tracekit convert --help` lists"),
         ('{"uri":"/a","len":-1,"t_submit":0}\n', [], ":1: `len`: expected `int` >= 0"),
         ('{"uri":"/a","len":1,"t_submit":0}\n', ["--time-unit", "days"], "there is no time unit 'days'"),
         ('{"uri":"/a","len":1,"t_submit":0}\n', ["--force"], "--force is for --csv"),

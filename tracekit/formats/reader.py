@@ -41,7 +41,10 @@ from tracekit.trace import (
 
 LINE_LIMIT = 1 << 24
 _WAY_OUT = "mend the line, or pass --skip-bad to leave it out"
-_NOT_A_TRACE = "a trace is JSON Lines with `uri`, `offset`, `len` and `t_submit` in every op"
+_NOT_A_TRACE = (
+    "a trace is JSON Lines with `uri`, `offset`, `len` and `t_submit` in every op, or another tool's file that "
+    "`tracekit convert --help` lists"
+)
 NoneType = type(None)
 
 OP_KEYS = tuple(COLUMNS)

@@ -191,7 +191,8 @@ def readable(form: Format) -> Format:
         UsageError: If tracekit only writes it.
     """
     if not form.reads:
-        raise UsageError(f"{form.name} is only written, not read", "name a trace in another format")
+        suffixes = ", ".join(form.suffixes)
+        raise UsageError(f"{form.name} ({suffixes}) is only written, not read", "name a trace in another format")
     return form
 
 

@@ -57,8 +57,9 @@ class Strace(Calls):
 
     NAME: ClassVar[str] = "strace"
     TOOL: ClassVar[str] = "strace"
+    # Also the times of day of -t and -tt, to say what is wrong with them.
     LOOKS: ClassVar[re.Pattern[bytes] | None] = re.compile(
-        rb"(?:\[pid +\d+\] +|\d+ +)?\d{9,10}\.\d{6} +(?:\w+\(|[-+<])"
+        rb"(?:\[pid +\d+\] +|\d+ +)?(?:\d{9,10}\.\d{6}|\d\d:\d\d:\d\d(?:\.\d{6})?) +(?:\w+\(|[-+<])"
     )
     FIELDS: ClassVar[tuple[str, ...]] = (
         "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "err", "pid", "tid", "layer", "flags",
