@@ -222,6 +222,24 @@ def test_what_the_recorder_could_not_see_is_said():
         assert expected in text, expected
 
 
+def test_a_program_that_is_no_python_is_said_once():
+    """What it read and that it was not followed is one line; what an importer left out is in words, and nothing is not said."""
+    once, never = {"argv": ["uname", "-p"], "why": "it is no Python program"}, {"argv": ["su"], "why": "set-user-ID"}
+    coverage = {
+        "known": True, "native_children": [{**once, "bytes": 2048}], "not_followed": [once, never],
+        "left_out": {"access": 1, "calls on /dev": 1234}, "imported": "strace", "unread": {},
+    }  # fmt: skip
+    trace = Trace.of([Op("/a", 0, 1, 0)], trailer=Trailer(1, coverage=coverage))
+    lines = [line.strip() for line in stats_text.text("t", trace, Metrics.of(trace)).splitlines()]
+
+    assert [line for line in lines if "uname" in line] == ["- 2 KiB were read by uname -p (it is no Python program)"]
+    assert "- not followed: su (set-user-ID)" in lines
+    assert [line.split(None, 2) for line in lines if line.startswith("left out")] == [
+        ["left", "out", "access 1, calls on /dev 1,234"]
+    ]
+    assert not [line for line in lines if "unread" in line]
+
+
 def test_a_trace_without_reads_and_writes_has_no_throughput():
     """What only looks at files moved nothing: neither a rate nor streams of reads are shown, and no zero."""
     trace = Trace.of([Op("/a", 0, 0, 0, op="stat", t_complete=5), Op("/b", 0, 0, 9, op="stat", t_complete=12)])

@@ -122,7 +122,8 @@ def _coverage(coverage: Mapping[str, Any]) -> Iterator[Line]:
     mapped = coverage.get("mapped_bytes")
     if isinstance(mapped, int) and mapped:
         yield "mapped", f"{format_bytes(mapped)}: what of them was touched cannot be seen"
-    yield from ((f"coverage: {key}", _brief(value)) for key, value in coverage.items() if key not in _SAID)
+    others = ((key, value) for key, value in coverage.items() if key not in _SAID and value not in ({}, []))
+    yield from ((key.replace("_", " "), _brief(value)) for key, value in others)
 
 
 def _weaknesses(metrics: Metrics) -> Iterator[str]:
@@ -134,14 +135,20 @@ def _weaknesses(metrics: Metrics) -> Iterator[str]:
         yield f"how complete the trace is cannot be known: {coverage['why']}"
     if isinstance(readers := coverage.get("unseen_readers"), list) and readers:
         yield f"files that {', '.join(map(str, readers))} opened by themselves are not in the trace"
-    for entry in coverage.get("native_children") or ():
-        if isinstance(entry, dict) and isinstance(entry.get("bytes"), int):
+    others = [entry for entry in coverage.get("native_children") or () if isinstance(entry, dict) and "argv" in entry]
+    for entry in others:
+        if isinstance(entry.get("bytes"), int):
             yield f"{format_bytes(entry['bytes'])} were read by {_named({**entry, 'why': 'it is no Python program'})}"
+    said = [entry["argv"] for entry in others]
     for key, text in (("blind", "not seen by the recorder"), ("not_followed", "not followed")):
         items = coverage.get(key)
         if isinstance(items, list):
-            yield from (f"{text}: {_named(item)}" for item in items)
+            yield from (f"{text}: {_named(item)}" for item in items if _argv(item) not in said)
     yield from metrics.warnings
+
+
+def _argv(item: Any) -> Any:
+    return item.get("argv") if isinstance(item, dict) else None
 
 
 def _named(item: Any) -> str:
@@ -155,6 +162,8 @@ def _named(item: Any) -> str:
 
 
 def _brief(value: Any) -> str:
+    if isinstance(value, dict):
+        value = ", ".join(f"{key} {_brief(each)}" for key, each in value.items())
     shown = format_count(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
     return shown if len(shown) <= 100 else shown[:97] + "..."
 
