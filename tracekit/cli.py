@@ -13,7 +13,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from tracekit import __version__, console, progress, teaching
-from tracekit.errors import EXIT_INPUT, EXIT_INTERRUPTED, NO_ROOM, TracekitError, UnknownNameError, refusal
+from tracekit.errors import EXIT_INPUT, EXIT_INTERRUPTED, NO_ROOM, InputError, TracekitError, UnknownNameError, refusal
 from tracekit.teaching import Parser
 
 VERBS = {
@@ -86,6 +86,8 @@ def run_verbs(
     except TracekitError as error:
         console.complain(program, f"{error} [{error.slug}]")
         return error.exit_code
+    except UnicodeEncodeError as error:
+        return _not_text(program, error)
     except KeyboardInterrupt:
         console.complain(program, "interrupted")
         return EXIT_INTERRUPTED
@@ -99,6 +101,13 @@ def run_verbs(
         refused = refusal(error)
         console.complain(program, f"{refused} [{refused.slug}]")
         return refused.exit_code
+
+
+def _not_text(program: str, error: UnicodeEncodeError) -> int:
+    # pyarrow, msgspec and others take names as text only; ours go as they are.
+    refused = InputError(f"the name {error.object[:200]!r} is not UTF-8", "rename it, or go by a link of another name")
+    console.complain(program, f"{refused} [{refused.slug}]")
+    return refused.exit_code
 
 
 @contextmanager

@@ -6,6 +6,7 @@ else lines are left as they are, for the programs that read them.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -33,11 +34,15 @@ _drawn = False
 def open_streams() -> None:
     """Open nothing in place of streams that the shell has closed (`>&-`), so that no file of ours gets their numbers.
 
-    Programs that we start find them closed, as the shell wanted: what Python opens is not inherited.
+    Programs that we start find them closed, as the shell wanted: what Python opens is not inherited. What a terminal's encoding
+    cannot show is written as an escape.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, _nothing(mode))
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def set_quiet(*, quiet: bool, still: bool | None = None) -> None:

@@ -87,9 +87,9 @@ def check_directory(directory: Path) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, force: bool = True) -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all (see `replacing`)."""
+    """Write `text` as UTF-8 to `path`, whole or not at all (see `replacing`); of names that are none, the bytes as escapes."""
     with replacing(path, force=force) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def make_directory(path: str | os.PathLike[str], way_out: str = "name another directory") -> None:

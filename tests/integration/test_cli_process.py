@@ -129,6 +129,25 @@ def test_closed_streams_are_left_closed_to_the_program_and_given_to_no_file(tmp_
     assert (tmp_path / "found").read_text() == "[None, None]"
 
 
+def test_a_name_that_is_not_utf8_is_shown_by_escapes(tmp_path):
+    """In files, and on a terminal that shows ASCII only; where a library cannot take the name that is one sentence, not a traceback."""
+    name = os.fsdecode(b"t\xfc.jsonl")
+    formats.save(training_trace(), tmp_path / name)
+    formats.save(training_trace(), tmp_path / os.fsdecode(b"t\xfc.parquet"))
+    check = [sys.executable, "-m", "harness.cli", "check", name, "--golden", name]
+    asked = ["--html", "o.html", "--json", "o.json", "--markdown", "o.md", "--junit", "o.xml"]
+    plain = {"cwd": tmp_path, "env": os.environ | {"PYTHONIOENCODING": "ascii:strict"}}
+    found = subprocess.run([*check, *asked], **plain, capture_output=True, timeout=600, check=False)
+
+    assert (found.returncode, b"Traceback" in found.stderr) == (0, False), found.stderr
+    assert b"t\\udcfc.jsonl" in found.stdout
+    assert all("t\\udcfc.jsonl" in (tmp_path / page).read_text() for page in ("o.html", "o.json", "o.md"))
+
+    found = run("stats", os.fsdecode(b"t\xfc.parquet"), **plain)
+    assert found.returncode == 2
+    assert found.stderr.endswith("is not UTF-8; rename it, or go by a link of another name [bad-input]\n")
+
+
 def test_no_colour_in_pipes_and_with_no_color(tmp_path):
     """Pipes get no control codes; FORCE_COLOR asks for them; NO_COLOR wins."""
     path = tmp_path / "t.jsonl"

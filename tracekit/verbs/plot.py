@@ -8,6 +8,7 @@ import shlex
 
 from tracekit import console
 from tracekit.errors import EXIT_PASS
+from tracekit.uri import utf8
 
 _DESCRIPTION = """\
 Draw a trace: request sizes, service times and when they were long, ops and bytes in flight, what was read when, who read it,
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     target = args.output or f"{'trace' if args.trace == '-' else os.path.basename(args.trace).split('.')[0]}.png"
     trace = formats.load(args.trace, time_unit=args.time_unit, skip_bad=args.skip_bad)
-    title = "" if args.trace == "-" else os.path.basename(args.trace)
+    title = "" if args.trace == "-" else utf8(os.path.basename(args.trace))
     plot(trace, target, kinds=args.kind, title=title, force=args.force)
     for text in trace.warnings:
         console.warn(text)
