@@ -155,6 +155,17 @@ def ranged_get(
         ValueError: If there is room without an address.
     """
 
+def standstill_watch() -> object:
+    """Look for standstills of the machine from now on, by threads of real-time priority; the watch."""
+
+def standstill_seen(watch: object, /) -> list[bytes]:
+    """End a watch.
+
+    Returns:
+        By core when a thread was woken late: begins and ends on CLOCK_MONOTONIC in ns, eight bytes each. Empty where one of the cores
+        could not be looked at.
+    """
+
 def connects() -> int | None:
     """How many TCP connections the libraries loaded now opened since the first call; None where they cannot be counted."""
 

@@ -16,6 +16,8 @@ PyObject *tk_door_fetch(PyObject *self, PyObject *arguments);
 PyObject *tk_door_fetch_layout(PyObject *self, PyObject *unused);
 PyObject *tk_door_ranged_get(PyObject *self, PyObject *arguments);
 PyObject *tk_door_connects(PyObject *self, PyObject *unused);
+PyObject *tk_door_standstill_watch(PyObject *self, PyObject *unused);
+PyObject *tk_door_standstill_seen(PyObject *self, PyObject *capsule);
 PyObject *tk_door_crc32c(PyObject *self, PyObject *arguments);
 PyObject *tk_door_emit_lines(PyObject *self, PyObject *arguments);
 

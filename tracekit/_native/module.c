@@ -315,6 +315,8 @@ static PyMethodDef methods[] = {
     {"fetch", tk_door_fetch, METH_VARARGS, "Ranges of many files into memory."},
     {"fetch_layout", tk_door_fetch_layout, METH_NOARGS, "The size of a range's record."},
     {"ranged_get", tk_door_ranged_get, METH_VARARGS, "One ranged GET over plain HTTP."},
+    {"standstill_watch", tk_door_standstill_watch, METH_NOARGS, "Look for standstills of the machine from now on."},
+    {"standstill_seen", tk_door_standstill_seen, METH_O, "End that; what was seen."},
     {"connects", tk_door_connects, METH_NOARGS, "TCP connections that this process opened."},
     {"crc32c", tk_door_crc32c, METH_VARARGS, "The CRC-32C of memory."},
     {"emit_lines", tk_door_emit_lines, METH_VARARGS, "Columns as lines of ops."},

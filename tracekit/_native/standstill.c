@@ -101,10 +101,11 @@ void tk_standstill_start(tk_standstill *watch)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* No longer. What was seen stays until tk_standstill_free; it says nothing when a core could not be looked at. */
+/* No longer; a second time does nothing. What was seen stays until tk_standstill_free; it says nothing when a core could not be looked at. */
 void tk_standstill_end(tk_standstill *watch)
 {
-    atomic_store(&watch->over, 1);
+    if (atomic_exchange(&watch->over, 1))
+        return;
     tk_futex_wake(&watch->over, TK_SENTINELS);
     for (int32_t i = 0; i < watch->count; i++) {
         pthread_join(watch->sentinels[i].thread, NULL);

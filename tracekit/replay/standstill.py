@@ -8,7 +8,7 @@ that as stolen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,6 +61,21 @@ class Standstills:
             "total_ms": float(lengths.sum()) / 1e6,
             "longest_ms": float(lengths.max(initial=0)) / 1e6,
         }
+
+
+def watch() -> Callable[[], Standstills | None]:
+    """Look from now on; what comes back ends that and says what was seen: None where the core cannot look, or is not there."""
+    try:
+        from tracekit import _core
+    except ImportError:
+        return lambda: None
+    watched = _core.standstill_watch()
+
+    def end() -> Standstills | None:
+        seen = _core.standstill_seen(watched)
+        return Standstills.of(np.frombuffer(spans, np.int64).reshape(-1, 2) for spans in seen) if seen else None
+
+    return end
 
 
 def _both(one: Int64s, other: Int64s) -> Int64s:

@@ -128,6 +128,7 @@ def _outcome(shared: Shared, walkers: list[Walker]) -> Outcome:
         threads=len(walkers),
         retried=shared.retried.kinds,
         priority=shared.realtime.said,
+        standstills=shared.realtime.standstills,
     )
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from argparse import ArgumentParser
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -162,7 +163,7 @@ def test_the_priority_is_given_back(monkeypatch):
             monkeypatch.setattr(realtime, "_MOST_SHARE", -1.0)
             monkeypatch.setattr(realtime, "_SPAN_NS", 0)
             held.watch()
-            assert os.sched_getscheduler(0) == os.SCHED_OTHER
+            assert os.sched_getscheduler(0) == before
             assert "given back" in held.said
     assert os.sched_getscheduler(0) == before
 
@@ -174,6 +175,30 @@ def test_the_priority_is_given_back(monkeypatch):
         assert refused_one.said == "normal: real-time priority was refused (Operation not permitted)"
     with realtime.Realtime("asked for") as unwanted:
         assert unwanted.said == "normal: asked for"
+
+
+def test_a_standstill_is_seen_where_python_s_threads_have_the_priority():
+    """A stop of the whole process for 100 ms is in what was seen by the time the priority is given back."""
+    program = """if True:
+        from tracekit.replay.realtime import Realtime
+        with Realtime() as held:
+            print(held.said, flush=True)
+            input()
+        print(0 if held.standstills is None else held.standstills.to_json()["longest_ms"])
+    """
+    command = [sys.executable, "-I", "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if process.stdout.readline() != "real-time\n":
+                pytest.skip("real-time priority is refused here")
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            time.sleep(0.1)
+            process.send_signal(signal.SIGCONT)
+            out, _ = process.communicate("\n", timeout=120)
+        finally:
+            process.kill()
+    assert float(out) >= 90
 
 
 def test_a_signal_cuts_no_message_in_two():
