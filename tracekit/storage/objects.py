@@ -136,9 +136,9 @@ class ObjectStorage:
 
     def open(self, place: str, access: Access) -> ObjectHandle:  # noqa: ARG002 -- a page cache is not asked
         """The object; nothing is asked of the server yet."""
-        key = Key.of(place)
+        client, key = self._client(place)
         self._check(key, key.name)
-        return ObjectHandle(self._client(place)[0], key.name)
+        return ObjectHandle(client, key.name)
 
     def touch_open(self, place: str) -> int:  # noqa: ARG002 -- the seam's signature
         """Nothing: an object store has no open."""

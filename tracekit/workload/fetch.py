@@ -102,28 +102,28 @@ def _by_core(core: Any, dataset: Dataset, policy: str, ranges: Ranges, depth: in
 
 def by_storage(dataset: Dataset, policy: str, ranges: Ranges) -> None:
     """The twin of the core: ranges one by one, through the data set's storage."""
-    base = ranges.memory.ctypes.data
-    memory = ranges.memory.data
+    # A column at a time: of single rows and their fields NumPy makes objects that cost as much as a request's own Python.
+    columns = {name: ranges.rows[name] for name in RANGE.names or ()}
+    starts = (columns["address"] - np.uint64(ranges.memory.ctypes.data)).tolist()
+    lengths, offsets = columns["length"].tolist(), columns["offset"].tolist()
+    files, memory = ranges.files.tolist(), ranges.memory.data
     handle: Handle | None = None
     opened, failed, sample, recorded = -1, 0, -1, tracekit.recording()
     marked: AbstractContextManager[Any] = nullcontext()
-    for number in range(len(ranges.rows)):
-        row, file = ranges.rows[number], int(ranges.files[number])
+    for number, file in enumerate(files):
         if recorded and ranges.samples[number] != sample:
             sample = int(ranges.samples[number])
             marked = tracekit.sample(sample)
-        at = int(row["address"]) - base
         with marked:
             if file != opened or handle is None:
                 _close(handle)
                 handle, failed = _open(dataset, file, policy)
                 opened = file
-            row["submitted"] = time.monotonic_ns()
-            view = memory[at : at + int(row["length"])]
-            row["result"] = -failed if handle is None else _read(handle, view, int(row["offset"]))
-            row["completed"] = time.monotonic_ns()
-            last = number + 1 == len(ranges.rows) or int(ranges.files[number + 1]) != file
-            if last:
+            view = memory[starts[number] : starts[number] + lengths[number]]
+            columns["submitted"][number] = time.monotonic_ns()
+            columns["result"][number] = -failed if handle is None else _read(handle, view, offsets[number])
+            columns["completed"][number] = time.monotonic_ns()
+            if files[number + 1 : number + 2] != [file]:
                 _close(handle)
                 handle = None
 
