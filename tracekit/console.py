@@ -114,7 +114,7 @@ class Progress:
     Args:
         label: What is being done, in a word or two.
         total: How many units there are; None when nobody knows.
-        unit: What is counted; `B` is bytes.
+        unit: What is counted; `B` is bytes; `s` is the time that passes, which has no rate.
     """
 
     def __init__(self, label: str, total: int | None = None, unit: str = "ops") -> None:
@@ -160,7 +160,7 @@ class Progress:
                 parts.append(f"{_lasting((self.total - done) / rate)} left")
         else:
             parts[0] += self._noun()
-        return [*parts, f"{self._amount(rate)}{self._noun()}/s"] if rate > 0 else parts
+        return [*parts, f"{self._amount(rate)}{self._noun()}/s"] if rate > 0 and self.unit != "s" else parts
 
     def _amount(self, count: float) -> str:
         if self.unit == "B":

@@ -8,6 +8,8 @@ The library prints nothing by itself; a program that uses it may listen as the c
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +40,9 @@ class Step:
 Listener = Callable[[Step], None]
 
 _listener: Listener | None = None
+# How many steps were said.
+_told = 0
+_BEAT_S = 1.0
 
 
 @contextmanager
@@ -53,7 +58,9 @@ def heard_by(listener: Listener | None) -> Iterator[None]:
 
 def tell(label: str, done: int, total: int | None = None, unit: str = "ops", notes: Sequence[str] = ()) -> None:
     """Say how far a piece of work is (arguments as of `Step`); cheap where nobody listens."""
+    global _told  # noqa: PLW0603 -- as above
     if _listener is not None:
+        _told += 1
         _listener(Step(label, done, total, unit, notes))
 
 
@@ -65,3 +72,31 @@ def each(items: Iterable[Item], label: str, total: int | None = None, unit: str 
         yield item
         done += 1
         tell(label, done, total, unit)
+
+
+@contextmanager
+def during(label: str) -> Iterator[None]:
+    """While the body runs, a second in which nothing else is said is told as time that has passed: not all work can be counted.
+
+    A thread does it; the body must not fork.
+    """
+    if _listener is None:
+        yield
+        return
+    over = threading.Event()
+    beating = threading.Thread(target=_beat, args=(label, over), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beating.join()
+        tell(label, 1, 1, "s")
+
+
+def _beat(label: str, over: threading.Event) -> None:
+    begin, told = time.monotonic(), _told
+    while not over.wait(_BEAT_S):
+        if told == _told:
+            tell(label, round(time.monotonic() - begin), unit="s")
+        told = _told

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.report import outputs
-from tracekit import console, pipes
+from tracekit import console, pipes, progress
 from tracekit.errors import UsageError
 from tracekit.output import check_output
 
@@ -236,15 +236,16 @@ def _judge(args: argparse.Namespace, traces: list[str], how: str = "") -> int:
         for trace in [*traces, args.golden]:
             pipes.keep(trace)
     driven = how == drive.WORKLOAD and args.mode == "auto"
-    verdict = check(
-        traces,
-        args.golden,
-        mode=PROFILE if driven else args.mode,
-        remap=remap,
-        time_unit=args.time_unit,
-        skip_bad=args.skip_bad,
-        presets=args.preset,
-    )
+    with progress.during("judging"):
+        verdict = check(
+            traces,
+            args.golden,
+            mode=PROFILE if driven else args.mode,
+            remap=remap,
+            time_unit=args.time_unit,
+            skip_bad=args.skip_bad,
+            presets=args.preset,
+        )
     verdict = _as_driven(verdict, args, how) if how else verdict
     # Files first: whoever reads the table may stop reading.
     wanted.write(verdict, lambda: _over_time(args, traces, verdict))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tracekit import console
+from tracekit import console, progress
 from tracekit.errors import UsageError
 from tracekit.output import check_output, write_text
 
@@ -56,8 +57,9 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.json, args.html):
         if path and path != "-":
             check_output(path, force=args.force)
-    sides = [_envelope(side, args) for side in names]
-    differences = compare.compare(*sides)
+    with progress.during("measuring"):
+        sides = [_envelope(side, args) for side in names]
+        differences = compare.compare(*sides)
     notes = list(compare.remarks(*sides))
     data = compare.to_json(list(zip(names, sides, strict=True)), differences, notes)
     text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -68,7 +70,17 @@ def run(args: argparse.Namespace) -> int:
         write_text(args.html, _page(names, sides, differences, notes, args, text), force=args.force)
         console.say(f"report: {args.html}")
     console.show(text.rstrip("\n") if args.json == "-" else _text(names, sides, differences, notes))
+    console.say(f"next: {shlex.join(_next(*names))}")
     return 0
+
+
+def _next(a: Sequence[str], b: Sequence[str]) -> list[str]:
+    """The verdict on what was only shown: one side against the other, or once several runs are a golden."""
+    from harness.check import is_trace_file
+
+    if len(b) == 1 and is_trace_file(a[0]):
+        return ["harness", "check", *a, "--golden", *b]
+    return ["harness", "check", *b, "--golden", *a] if len(a) == 1 else ["harness", "learn", *b, "-o", "golden"]
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracekit import console
+from tracekit import console, progress
 
 if TYPE_CHECKING:
     from harness.golden import Golden
@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     before = golden.load(args.add) if args.add else None
     profile = _profile(directory, before, args)
     source = str(directory / golden.PROFILE)
-    learned = learn.learn(learn.read(args.runs, profile, source), profile, source, before)
+    with progress.during("fitting bands"):
+        learned = learn.learn(learn.read(args.runs, profile, source), profile, source, before)
     for warning in learned.warnings:
         console.warn(warning)
     words = {"title": args.title, "regime": args.regime, "host": args.host}

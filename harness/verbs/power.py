@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tracekit import console
+from tracekit import console, progress
 
 if TYPE_CHECKING:
     from harness.power import Power
@@ -41,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
     standard = golden.load(args.golden).standard()
     criteria = [standard.adjusted(named(args.criterion))] if args.criterion else standard.criteria(REPEAT)
-    found = power.power(standard, [criterion for criterion in criteria if criterion.id != "depth.ceiling"])
+    with progress.during("trying sizes"):
+        found = power.power(standard, [criterion for criterion in criteria if criterion.id != "depth.ceiling"])
     if args.json:
         console.show(json.dumps(power.to_json(standard, found), indent=1, sort_keys=True, ensure_ascii=False))
         return 0
@@ -64,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     for each in found:
         if each.lesson.noise is not None and each.lesson.needs is None:
             console.say(f"{each.criterion.id}: {_hopeless(each)}")
+    console.say(f"next: harness check TRACE --golden {shlex.quote(args.golden)}")
     return 0
 
 

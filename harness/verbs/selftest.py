@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json and args.json != "-":
         write_text(args.json, text + "\n", force=args.force)
     console.show(text if args.json == "-" else "\n\n".join(_shown(report)))
+    console.say(f"next: harness power {shlex.quote(subjects[0].name)}")
     return 0 if all(met for _, met in report.targets()) else EXIT_FAIL
 
 

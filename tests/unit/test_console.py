@@ -129,6 +129,15 @@ def test_bytes_are_shown_as_such(monkeypatch, capsys):
     assert capsys.readouterr().err == "preparing 1 GiB/4 GiB (25 %) · 1 min 0 s left · 51.2 MiB/s\n"
 
 
+def test_time_that_passes_has_no_rate(monkeypatch, capsys):
+    """What is counted in seconds is said as such: a rate of it would be one second a second."""
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    console.Progress("judging", unit="s").update(20)
+
+    assert capsys.readouterr().err == "judging 20 s\n"
+
+
 def test_no_time_left_is_foretold_from_next_to_nothing(monkeypatch, capsys):
     """Below one percent the line has no time left: 1 op of 1,000 after a slow second would say 999 s."""
     clock = iter([0.0, 11.0, 22.0])

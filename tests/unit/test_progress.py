@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from tracekit import console, formats, progress
 from tracekit.progress import Step
 from tracekit.testing import training_trace
+
+
+class Beats:
+    """An event that is set after some beats, in all but the last of which somebody says something."""
+
+    SPEAKING = 3
+
+    def __init__(self, speak):
+        self._speak, self._waits = speak, 0
+
+    def wait(self, _seconds):
+        """A beat passes."""
+        self._waits += 1
+        if self._waits <= self.SPEAKING:
+            self._speak()
+        return self._waits > self.SPEAKING + 1
 
 
 @pytest.fixture
@@ -44,7 +63,7 @@ def test_an_item_is_done_when_the_next_is_asked_for(heard):
     assert {(step.label, step.total, step.unit) for step in heard} == {("letters", 3, "letters")}
 
 
-@pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.zst", "t.parquet"])
+@pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.zst", "t.parquet", "t.tkc", "t.csv", "t.csv.gz", "t.tsv.zst"])
 def test_reading_a_trace_is_said(heard, tmp_path, name):
     """Every reader says how much it has read; where the size is known the last step is the whole of it."""
     path = tmp_path / name
@@ -53,8 +72,32 @@ def test_reading_a_trace_is_said(heard, tmp_path, name):
     last = heard[-1]
 
     assert last.label == f"reading {name}"
-    assert last.done == last.total
-    assert last.done == {"t.jsonl": path.stat().st_size, "t.parquet": ops}.get(name, last.done)
+    assert last.done == last.total == (ops if name == "t.parquet" else path.stat().st_size)
+
+
+def test_what_cannot_be_counted_is_told_as_time(heard, monkeypatch):
+    """A body that says nothing for a beat is told as seconds; one that speaks for itself is not, and both are ended."""
+    monkeypatch.setattr(progress, "_BEAT_S", 0.01)
+    with progress.during("thinking"):
+        while not heard:
+            time.sleep(0.001)
+    assert {(step.label, step.unit) for step in heard} == {("thinking", "s")}
+    assert heard[0].total is None
+    assert heard[-1].done == heard[-1].total
+
+
+def test_nobody_is_told_of_a_second_where_somebody_speaks(heard, monkeypatch):
+    """Between two beats in which something was said there is no word of the time."""
+    over = Beats(lambda: progress.tell("reading", 1, 2))
+    progress._beat("thinking", over)
+    assert [step.label for step in heard] == ["reading"] * Beats.SPEAKING + ["thinking"]
+
+
+def test_nothing_beats_where_nobody_listens():
+    """Without a listener no thread is started."""
+    before = threading.active_count()
+    with progress.during("thinking"):
+        assert threading.active_count() == before
 
 
 def test_a_follower_shows_one_line_for_each_work(monkeypatch, capsys):

@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 
 from tracekit.errors import InputError
-from tracekit.formats import planes, ranked
+from tracekit.formats import planes, ranked, reading
 from tracekit.formats.lines import MarkLine, OtherLine, header_line, header_of, trailer_json, trailer_of
 from tracekit.formats.reader import join_columns
 from tracekit.formats.recode import Recoder
@@ -90,7 +90,7 @@ def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[T
     from tracekit.formats.registry import pieces_of
 
     reader = _Reader(path)
-    with open(path, "rb") as file:
+    with reading.opened(path) as file:
         before: Trace | None = None
         for columns in reader.blocks(file):
             for part in pieces_of(reader.piece(columns), ops):

@@ -23,6 +23,7 @@ import numpy as np
 
 from tracekit import __version__
 from tracekit.errors import InputError, TraceFormatError
+from tracekit.formats import reading
 from tracekit.trace import (
     COLUMNS,
     NULL,
@@ -343,13 +344,12 @@ def _warnings(source: Foreign, told: Told) -> list[str]:
 @contextmanager
 def opened(path: str) -> Iterator[IO[bytes]]:
     """The file's bytes, decompressed where its first bytes are those of gzip or zstd."""
-    with open(path, "rb") as file:
-        start = file.read(4)
-        file.seek(0)
+    with reading.opened(path) as file:
+        start = file.peek(4)
         if start[:2] == b"\x1f\x8b":
             with gzip.open(file) as plain:
                 yield plain  # type: ignore[misc]  # a GzipFile is a reader of bytes
-        elif start == b"\x28\xb5\x2f\xfd":
+        elif start[:4] == b"\x28\xb5\x2f\xfd":
             import pyarrow as pa
 
             with pa.CompressedInputStream(pa.PythonFile(file), "zstd") as plain:

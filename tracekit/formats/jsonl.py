@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import IO
 
-from tracekit import progress
 from tracekit.errors import InputError
+from tracekit.formats import reading
 from tracekit.formats.line_writer import LineWriter
 from tracekit.formats.quick import QuickReader
 from tracekit.formats.reader import LINE_LIMIT, Block, Columns, Reader, join_columns
@@ -39,7 +39,7 @@ def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[T
     pending: list[Columns] = []
     waiting = 0
     with _source(path) as file:
-        for block in _told(_blocks(file, path, reader), path):
+        for block in _blocks(file, path, reader):
             columns = reader.columns_of(block)
             pending.append(columns)
             waiting += len(columns["uri"])
@@ -86,26 +86,12 @@ def _cut(columns: Columns, part: slice) -> Columns:
     return {name: array[part] for name, array in columns.items()}
 
 
-def _told(blocks: Iterator[Block], path: str) -> Iterator[Block]:
-    """The blocks, saying how much of the file is read; of what is compressed nobody knows how much there is."""
-    total = os.path.getsize(path) if os.path.isfile(path) and not _packing(path) else None
-    label, done = f"reading {os.path.basename(path)}", 0
-    for block in blocks:
-        size = len(block.text)
-        yield block
-        done += size
-        progress.tell(label, done, total, "B")
-    progress.tell(label, done, done, "B")
-
-
 # -- bytes in ---------------------------------------------------------------------------------------------------------
 
 
 def _source(path: str) -> AbstractContextManager[IO[bytes]]:
-    if path == "-":
-        return nullcontext(sys.stdin.buffer)
-    packing = _packing(path)
-    return _unpacked(path, packing) if packing else open(path, "rb")
+    packing = _packing(path) if path != "-" else ""
+    return _unpacked(path, packing) if packing else reading.opened(path)
 
 
 def _packing(path: str) -> str:
@@ -120,7 +106,7 @@ def _packing(path: str) -> str:
 def _unpacked(path: str, packing: str) -> AbstractContextManager[IO[bytes]]:
     import pyarrow as pa
 
-    source: AbstractContextManager[IO[bytes]] = pa.CompressedInputStream(pa.OSFile(path), packing)
+    source: AbstractContextManager[IO[bytes]] = pa.CompressedInputStream(pa.PythonFile(reading.opened(path)), packing)
     return source
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
         console.warn("recovery_rank_shift does nothing: all ranks are one host's; say --ranks-per-host")
     moved = [] if args.dry_run else _driven(args, checkpoint, ranks, writes, reads)
     _show(args, checkpoint, ranks, size, moved)
+    again = shlex.join(word for word in args.words if word != "--dry-run")
+    console.say(f"next: {again if args.dry_run else f'tracekit record -o checkpoint.jsonl -- {again}'}")
     return EXIT_PASS
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from tracekit import console
+from tracekit import console, progress
 from tracekit.errors import EXIT_PASS, UsageError
 from tracekit.output import check_output, write_text
 
@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     trace = formats.load(args.trace, time_unit=args.time_unit, skip_bad=args.skip_bad)
     if args.select is not None:
         trace = trace.select(selection.select(trace, args.select))
-    found = describe(trace, args.trace, args.name)
+    with progress.during("describing"):
+        found = describe(trace, args.trace, args.name)
     if args.output is not None:
         write_text(args.output, text.workload(found), force=args.force)
     if args.dlio is not None:

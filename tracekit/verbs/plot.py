@@ -6,7 +6,7 @@ import argparse
 import os
 import shlex
 
-from tracekit import console
+from tracekit import console, progress
 from tracekit.errors import EXIT_PASS
 from tracekit.uri import utf8
 
@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     target = args.output or f"{'trace' if args.trace == '-' else os.path.basename(args.trace).split('.')[0]}.png"
     trace = formats.load(args.trace, time_unit=args.time_unit, skip_bad=args.skip_bad)
     title = "" if args.trace == "-" else utf8(os.path.basename(args.trace))
-    plot(trace, target, kinds=args.kind, title=title, force=args.force)
+    with progress.during("drawing"):
+        plot(trace, target, kinds=args.kind, title=title, force=args.force)
     for text in trace.warnings:
         console.warn(text)
     console.say(f"drew {target}; next: tracekit stats {shlex.quote(args.trace) if args.trace != '-' else 'TRACE'}")

@@ -97,10 +97,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--live",
         choices=LIVE,
-        default="auto",
-        help="while the program runs show ops and bytes per second and the files that most bytes are of: auto, in the lowest row "
-        "of a terminal, which the program's output leaves alone (default); on, also elsewhere, a line in ten seconds; off "
-        "(native engine)",
+        default="on",
+        help="while the program runs show ops and bytes per second and the files that most bytes are of: in the lowest row of a "
+        "terminal, which the program's output leaves alone, elsewhere in a line of standard error every ten seconds (native engine)",
     )
     output.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
     output.add_argument("--force", action="store_true", help="replace an output that exists")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tracekit.record.launch import Run
     from tracekit.record.live import Live
 
-CHOICES = ("auto", "on", "off")
+CHOICES = ("on", "off")
 _FIRST_S, _EVERY_S, _EVERY_ELSEWHERE_S = 2.0, 1.0, 10.0
 # Looking may take this share of a processor.
 _SHARE = 0.02
@@ -33,9 +33,8 @@ class Watch:
         self._row = console.StatusRow()
         self._on_terminal = console.is_live(sys.stderr)
         self._every = _EVERY_S if self._on_terminal else _EVERY_ELSEWHERE_S
-        wanted = live == "on" or (live == "auto" and self._on_terminal)
         self._begin = time.monotonic()
-        first = max(_FIRST_S, self._every) if wanted and run.engine == "native" else float("inf")
+        first = max(_FIRST_S, self._every) if live == "on" and run.engine == "native" else float("inf")
         self._next = self._begin + first
         self._live: Live | None = None
         self._before = (self._begin, 0, 0)
@@ -64,7 +63,7 @@ class Watch:
         if self._on_terminal:
             self._row.draw(*parts)
         else:
-            console.say(" · ".join(parts))
+            console.say(f"tracekit: {' · '.join(parts)}")
 
     def _parts(self, now: float) -> list[str]:
         if self._live is None:

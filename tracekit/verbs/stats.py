@@ -8,7 +8,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from tracekit import console
+from tracekit import console, progress
 from tracekit.errors import EXIT_PASS, UsageError
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.force and not args.csv:
         raise UsageError("--force is for --csv", "leave it out, or name a directory with --csv")
-    read = formats.fold(args.trace, Reading, time_unit=args.time_unit, skip_bad=args.skip_bad)
-    trace, metrics, analysis = read.last, read.metrics(), read.analysis()
+    with progress.during("adding up"):
+        read = formats.fold(args.trace, Reading, time_unit=args.time_unit, skip_bad=args.skip_bad)
+        trace, metrics, analysis = read.last, read.metrics(), read.analysis()
     if args.csv:
         _write_csv(metrics, analysis, args.csv, force=args.force)
     elif args.json:

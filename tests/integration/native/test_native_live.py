@@ -74,20 +74,21 @@ def test_the_lowest_row_shows_what_was_seen_so_far(command, tmp_path):
     assert len(reads) == 2000
 
 
-def test_elsewhere_it_is_a_line_where_asked_for(command, tmp_path):
-    """With --live on and no terminal the same is a line on standard error; without it nothing is said."""
-    words = [*command, "--live", "on", "--", sys.executable, "program.py"]
+def test_elsewhere_it_is_a_line(command, tmp_path):
+    """Without a terminal the same is a line on standard error that says whose it is; with --live off nothing is said."""
+    words = [*command, "--", sys.executable, "program.py"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stderr is not None
         line = next(line for line in child.stderr if f": {SEEN}" in line)
         (tmp_path / "go").touch()
         rest = child.stderr.read()
         assert child.wait() == 0, rest
-    assert line.startswith("recording ")
+    assert line.startswith("tracekit: recording ")
     assert "top: a.bin 75 %, b.bin 25 %" in line
     assert "\x1b" not in line + rest
 
-    quiet = subprocess.run([*command, "--", sys.executable, "program.py"], capture_output=True, text=True, check=True)
+    words = [*command, "--live", "off", "--", sys.executable, "program.py"]
+    quiet = subprocess.run(words, capture_output=True, text=True, check=True)
     assert "recording" not in quiet.stderr
 
 
@@ -97,7 +98,7 @@ def test_elsewhere_it_is_a_line_where_asked_for(command, tmp_path):
 )
 def test_only_what_is_recorded_is_shown(command, tmp_path, words, there, absent):
     """Files that --include leaves out are not counted; where the trace is to have digests no name is shown."""
-    words = [*command, "--live", "on", *words, "--", sys.executable, "program.py"]
+    words = [*command, *words, "--", sys.executable, "program.py"]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
         assert child.stderr is not None
         line = next(line for line in child.stderr if there in line)

@@ -24,7 +24,7 @@ complete -c tracekit -n '__fish_seen_subcommand_from record' -l data-root -r -F 
 complete -c tracekit -n '__fish_seen_subcommand_from record' -l native-children -x -a 'report preload strace off' -d 'programs that are no Python: name each with the bytes it …'
 complete -c tracekit -n '__fish_seen_subcommand_from record' -l raw-syscalls -d 'also see system calls that do not go through the C library …'
 complete -c tracekit -n '__fish_seen_subcommand_from record' -s o -l output -r -F -d 'the trace, .jsonl or .jsonl.zst'
-complete -c tracekit -n '__fish_seen_subcommand_from record' -l live -x -a 'auto on off' -d 'while the program runs show ops and bytes per second and …'
+complete -c tracekit -n '__fish_seen_subcommand_from record' -l live -x -a 'on off' -d 'while the program runs show ops and bytes per second and …'
 complete -c tracekit -n '__fish_seen_subcommand_from record' -l redact-uris -d 'write digests in place of names of files'
 complete -c tracekit -n '__fish_seen_subcommand_from record' -l force -d 'replace an output that exists'
 complete -c tracekit -n '__fish_seen_subcommand_from record' -l merge -r -F -d 'make the trace of parts that an interrupted record left …'
