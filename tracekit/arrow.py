@@ -177,8 +177,8 @@ class Decoder:
             table = self.tables[name]
             mapping = np.append(table.encode(texts.to_pylist()), np.int32(NULL))
             self._dictionaries[name] = (texts, mapping)
-        places = _values(array.indices)
-        if (known := _known(array.indices)) is not None:
+        places = values_of(array.indices)
+        if (known := known_of(array.indices)) is not None:
             # What stands in a null's place is anything.
             places = np.where(known, places.astype(np.int64), NULL)
         codes: IntArray = mapping[places]
@@ -200,7 +200,7 @@ class Decoder:
         return InputError(f"{self.source}: the column `{name}` is {array.type}, not {wanted}", "name a trace file")
 
 
-def _values(array: pa.Array) -> IntArray:
+def values_of(array: pa.Array) -> IntArray:
     """The integers of an array; in a null's place stands anything."""
     # Arrow's own way to NumPy imports pandas, which takes longer than a small trace; its way to fill nulls imports all of its
     # functions, which takes as long as reading a million ops.
@@ -213,7 +213,7 @@ def _values(array: pa.Array) -> IntArray:
     return values
 
 
-def _known(array: pa.Array) -> Mask | None:
+def known_of(array: pa.Array) -> Mask | None:
     """Which values of an array are no nulls; None where none is one."""
     bits = array.buffers()[0]
     if bits is None or not array.null_count:
@@ -225,15 +225,15 @@ def _known(array: pa.Array) -> Mask | None:
 
 def integers(array: pa.Array) -> IntArray:
     """The integers of an array with NULL for nulls."""
-    values, known = _values(array), _known(array)
+    values, known = values_of(array), known_of(array)
     return values if known is None else np.where(known, values, values.dtype.type(NULL))
 
 
 def _marked(array: pa.Array, bad: Mask) -> IntArray:
     """The integers of an array with NULL for nulls; what is below zero itself is noted as bad."""
-    values = _values(array)
+    values = values_of(array)
     if len(values) and int(values.min()) < 0:
-        known = _known(array)
+        known = known_of(array)
         bad |= values < 0 if known is None else (values < 0) & known
     return integers(array)
 

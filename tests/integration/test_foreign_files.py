@@ -16,7 +16,7 @@ import pytest
 
 from tracekit import Op, Trace, formats
 from tracekit.errors import InputError
-from tracekit.formats import darshan_log, fio, foreign
+from tracekit.formats import darshan_log, fio, imported
 from tracekit.formats.darshan import Darshan
 from tracekit.formats.dftracer import Dftracer
 from tracekit.formats.fio import FioLog
@@ -74,7 +74,7 @@ def events_of(path):
 def test_real_dftracer_files(shared, name):
     """Every read, its bytes and its file are those of the events; every offset is found."""
     path = shared / "dftracer" / name
-    trace = foreign.load(Dftracer(str(path)))
+    trace = imported.load(Dftracer(str(path)))
     reads = [event for event in events_of(path) if event["cat"] == "POSIX" and event["name"] == "read"]
 
     mine = trace.select(trace.mask("op", "read"))
@@ -91,7 +91,7 @@ def test_a_real_dftracer_file_of_spans_alone_is_refused(shared):
 
     assert [event["cat"] for event in events if event["cat"] == "POSIX"] == []
     with pytest.raises(InputError, match="holds no op that could be imported as dftracer"):
-        foreign.load(Dftracer(str(path)))
+        imported.load(Dftracer(str(path)))
 
 
 def test_offsets_of_a_real_dftracer_file_follow_its_seeks(shared):
@@ -109,7 +109,7 @@ def test_offsets_of_a_real_dftracer_file_follow_its_seeks(shared):
         elif event["name"] == "read":
             expected.append((int(event["tid"]), args["fname"], position[key], int(args["ret"])))
             position[key] += int(args["ret"])
-    trace = foreign.load(Dftracer(str(path)))
+    trace = imported.load(Dftracer(str(path)))
     found = [(op.tid, op.uri.removeprefix("file://"), op.offset, op.ret) for op in trace if op.op == "read"]
 
     assert Counter(found) == Counter(expected)
@@ -121,7 +121,7 @@ def test_a_real_strace_file(shared):
     with gzip.open(path, "rt") as file:
         lines = file.read().splitlines()
     whole = [line for line in lines if " read(" in line and "unfinished" not in line]
-    trace = foreign.load(Strace(str(path)))
+    trace = imported.load(Strace(str(path)))
 
     assert sum(op.op == "read" for op in trace) == len(whole)
     assert trace.trailer.bytes == sum(int(line.rsplit(" = ", 1)[1].split()[0]) for line in whole)
@@ -140,7 +140,7 @@ def test_strace_of_a_program_that_knows_what_it_reads(tmp_path, options):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     truth = [tuple(row) for row in json.loads(run.stdout)]
-    trace = foreign.load(Strace("calls"))
+    trace = imported.load(Strace("calls"))
     found = [(op.offset, op.len, op.ret) for op in trace if op.op == "read" and op.uri == f"file://{data}"]
 
     assert Counter(found) == Counter(truth)
@@ -150,7 +150,7 @@ def test_real_darshan_logs():
     """Segments, bytes and files of DXT are what the darshan package counts; a log of counters alone is refused."""
     darshan = pytest.importorskip("darshan", reason="darshan is not installed")
     examples = Path(darshan.__file__).parent / "examples" / "example_logs"
-    trace = foreign.load(Darshan(str(examples / "dxt.darshan")))
+    trace = imported.load(Darshan(str(examples / "dxt.darshan")))
     report = darshan.DarshanReport(str(examples / "dxt.darshan"), read_all=False)
     report.mod_read_all_dxt_records("DXT_POSIX", dtype="pandas")
     records = list(report.records["DXT_POSIX"])
@@ -162,7 +162,7 @@ def test_real_darshan_logs():
             int(f["length"].sum()) for f in frames if len(f)
         )
     assert trace.header.clock["t0_unix_ns"] // 10**9 == report.metadata["job"]["start_time_sec"]
-    with pytest.raises(foreign.InputError, match="has no DXT records, only counters"):
+    with pytest.raises(InputError, match="has no DXT records, only counters"):
         Darshan(str(examples / "noposix.darshan"))
 
 
@@ -221,7 +221,7 @@ s3dlio.stat("file://{tmp_path}/a.bin")
 s3dlio.finalize_op_log()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-    trace = foreign.load(OpLog(str(tmp_path / "log.tsv.zst")))
+    trace = imported.load(OpLog(str(tmp_path / "log.tsv.zst")))
 
     assert s3dlio
     assert Counter(op.op for op in trace) == {"read": 51, "write": 1, "stat": 1}
@@ -242,7 +242,7 @@ def test_a_log_that_fio_wrote(tmp_path):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     said = json.loads(job.stdout)["jobs"][0]
-    trace = foreign.load(FioLog(str(tmp_path / "log")))
+    trace = imported.load(FioLog(str(tmp_path / "log")))
 
     for op in ("read", "write"):
         assert int(trace.mask("op", op).sum()) == said[op]["total_ios"]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tracekit import Header, Op, Trace
 from tracekit.errors import TracekitError
-from tracekit.formats import chrome, fio, foreign, oplog, table
+from tracekit.formats import chrome, fio, imported, oplog, table
 from tracekit.formats.blkparse import Blkparse
 from tracekit.formats.dftracer import Dftracer
 from tracekit.formats.fio import FioLog
@@ -56,7 +56,7 @@ def test_fio_keeps_place_size_kind_and_time(trace, offsets, tmp_path_factory):
     path = str(tmp_path_factory.mktemp("fio") / "log")
     with fio.writing(path) as writer:
         writer.whole(trace)
-    back = [op for op in foreign.load(FioLog(path)) if op.op not in ("open", "close")]
+    back = [op for op in imported.load(FioLog(path)) if op.op not in ("open", "close")]
 
     first = trace[0].t_submit
     assert [(op.uri, op.offset, op.len, op.op, op.t_submit) for op in back] == [
@@ -71,7 +71,7 @@ def test_request_logs_keep_object_bytes_and_times(trace, layout, compressed, tmp
     trace.header = Header(clock={"t0_unix_ns": 1_700_000_000 * 10**9})
     with oplog.writing(path, layout=layout) as writer:
         writer.whole(trace)
-    back = foreign.load(OpLog(path))
+    back = imported.load(OpLog(path))
 
     first = trace[0].t_submit
     assert [(op.uri, op.len, op.op, op.t_submit, op.t_complete, op.tid) for op in back] == [
@@ -86,7 +86,7 @@ def test_a_table_keeps_everything(trace, tmp_path_factory):
     path = str(tmp_path_factory.mktemp("csv") / "t.csv")
     with table.writing(path) as writer:
         writer.whole(trace)
-    back = foreign.load(Table(path))
+    back = imported.load(Table(path))
 
     assert list(back) == list(trace.shifted(-trace[0].t_submit))
 
@@ -113,8 +113,8 @@ def test_pieces_are_the_whole(tmp_path, ops):
     """Read piece by piece, a file gives the ops that it gives at once, and the counts are in the header from the start."""
     path = tmp_path / "t.csv"
     path.write_text("uri,len,t_submit\n" + "".join(f"/f{i % 3},{i},{1000 - i}\n" for i in range(10)))
-    pieces = list(foreign.chunks(Table(str(path)), ops=ops))
-    whole = foreign.load(Table(str(path)))
+    pieces = list(imported.chunks(Table(str(path)), ops=ops))
+    whole = imported.load(Table(str(path)))
 
     assert sorted((op.t_submit, op.uri, op.len) for piece in pieces for op in piece) == [
         (op.t_submit, op.uri, op.len) for op in whole
@@ -189,7 +189,7 @@ def damaged(rng, data):
 def outcome(kind, path, *, skip_bad):
     """The trace of a file, or the sentence it was refused with."""
     try:
-        return foreign.load(kind(path, skip_bad=skip_bad)), ""
+        return imported.load(kind(path, skip_bad=skip_bad)), ""
     except TracekitError as error:
         return None, str(error)
 
@@ -270,7 +270,7 @@ print(json.dumps([*it.survive(kind, path, random.Random(seed), 50, time.monotoni
 """
 READ = """
 before = highest()
-print(json.dumps([sum(len(piece) for piece in it.foreign.chunks(kind(str(path)), ops=1 << 16)), highest() - before]))
+print(json.dumps([sum(len(piece) for piece in it.imported.chunks(kind(str(path)), ops=1 << 16)), highest() - before]))
 """
 
 
@@ -311,5 +311,5 @@ def test_a_bomb_is_read_in_bounded_memory(tmp_path, kind, unit):
     ops, grown = told_by_a_child(kind, path, READ)
 
     assert path.stat().st_size < 1 << 20
-    assert ops == 20 << 16 > foreign._KEPT_OPS
+    assert ops == 20 << 16 > imported._KEPT_OPS
     assert grown < 200_000

@@ -16,7 +16,7 @@ import pytest
 
 from tracekit import formats
 from tracekit.errors import InputError, TracekitError
-from tracekit.formats import darshan_log, foreign, registry
+from tracekit.formats import darshan_log, imported, registry
 from tracekit.formats.blkparse import Blkparse
 from tracekit.formats.darshan import Darshan
 from tracekit.formats.dftracer import Dftracer
@@ -48,11 +48,11 @@ def good(kind, count=1):
     return HEADS.get(kind, b"") + LINES[kind](b"/a", TIMES[kind]) * count
 
 
-def imported(kind, path, *, skip_bad):
+def read(kind, path, *, skip_bad):
     """The trace of a file, or None where it was refused with one sentence that names the file."""
     sentence = ""
     try:
-        return foreign.load(kind(str(path), skip_bad=skip_bad))
+        return imported.load(kind(str(path), skip_bad=skip_bad))
     except TracekitError as error:
         sentence = str(error)
     assert str(path) in sentence
@@ -72,7 +72,7 @@ def test_the_good_line_is_good(tmp_path, kind):
     """What the other tests damage is read as it stands: they would prove nothing otherwise."""
     (tmp_path / "f").write_bytes(good(kind))
 
-    assert len(imported(kind, tmp_path / "f", skip_bad=False)) == 1
+    assert len(read(kind, tmp_path / "f", skip_bad=False)) == 1
 
 
 @KINDS
@@ -82,7 +82,7 @@ def test_the_good_line_is_good(tmp_path, kind):
 def test_a_time_that_is_none_is_a_bad_line_or_left_out(tmp_path, kind, time):
     """Such a line is refused with its place, or counted; its op is never made up, and the good ones stay what they are."""
     (tmp_path / "f").write_bytes(good(kind) + LINES[kind](b"/b", time))
-    strict, skipping = (imported(kind, tmp_path / "f", skip_bad=skip) for skip in (False, True))
+    strict, skipping = (read(kind, tmp_path / "f", skip_bad=skip) for skip in (False, True))
 
     assert skipping is not None
     assert len(skipping) == 1 or not time.strip(b'"x-'), "an op without a time was kept"
@@ -96,7 +96,7 @@ def test_a_time_that_is_none_is_a_bad_line_or_left_out(tmp_path, kind, time):
 def test_a_name_that_is_not_utf_8_can_be_written_again(tmp_path, kind, name):
     """The trace goes through JSON Lines and Parquet and comes back with the same name, whatever stands for its bytes."""
     (tmp_path / "f").write_bytes(good(kind) + LINES[kind](name, TIMES[kind]))
-    trace = imported(kind, tmp_path / "f", skip_bad=True)
+    trace = read(kind, tmp_path / "f", skip_bad=True)
 
     assert trace is not None
     for form in ("t.jsonl", "t.parquet", "t.csv", "t.tkc"):
@@ -110,7 +110,7 @@ def test_a_line_of_a_million_columns_is_one_bad_line(tmp_path, kind, skip_bad):
     """A line of a million fields behind good ones does not take memory by the field, nor the good ones with it."""
     separator = {OpLog: b"\t", Table: b","}.get(kind, b" ")
     (tmp_path / "f").write_bytes(good(kind) + b"x" + separator.join([b"1"] * 1_000_000) + b"\n")
-    trace = imported(kind, tmp_path / "f", skip_bad=skip_bad)
+    trace = read(kind, tmp_path / "f", skip_bad=skip_bad)
 
     assert trace is None or len(trace) == 1
     assert trace is not None or not skip_bad
@@ -121,7 +121,7 @@ def test_a_line_of_a_million_columns_is_one_bad_line(tmp_path, kind, skip_bad):
 def test_nul_bytes_between_good_lines(tmp_path, kind, skip_bad):
     """A hole in a file (zeros after a crash) is a bad line, and what stands before it is kept."""
     (tmp_path / "f").write_bytes(good(kind, 3) + b"\0" * 100_000 + b"\n")
-    trace = imported(kind, tmp_path / "f", skip_bad=skip_bad)
+    trace = read(kind, tmp_path / "f", skip_bad=skip_bad)
 
     assert trace is None or len(trace) == 3
     assert trace is not None or not skip_bad
@@ -135,7 +135,7 @@ def test_a_file_of_another_format_is_refused(tmp_path, kind, other):
         return
     (tmp_path / "f").write_bytes(good(other, 5))
 
-    assert imported(kind, tmp_path / "f", skip_bad=False) is None
+    assert read(kind, tmp_path / "f", skip_bad=False) is None
 
 
 @KINDS
@@ -146,7 +146,7 @@ def test_a_zstd_stream_cut_short_anywhere(tmp_path, kind):
     data = pa.compress(text, "zstd", asbytes=True)
     for cut in range(1, len(data), len(data) // 12):
         (tmp_path / "f").write_bytes(data[:cut])
-        trace = imported(kind, tmp_path / "f", skip_bad=True)
+        trace = read(kind, tmp_path / "f", skip_bad=True)
         assert trace is None or (trace.trailer is None and "damaged or cut short" in " ".join(trace.warnings))
 
 
@@ -155,7 +155,7 @@ def test_blank_lines_are_nothing(tmp_path, kind):
     """A few MiB of line ends behind the ops add none and take none away, also where they fill whole blocks of a reader."""
     (tmp_path / "f").write_bytes(good(kind, 3) + b"\n" * (3 << 20))
 
-    assert len(imported(kind, tmp_path / "f", skip_bad=False)) == 3
+    assert len(read(kind, tmp_path / "f", skip_bad=False)) == 3
 
 
 BOMB = """
@@ -219,7 +219,7 @@ def test_damaged_darshan_logs(tmp_path, seconds):
         for _ in range(rng.randint(1, 10) * (number % 8 > 0)):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         (tmp_path / "f").write_bytes(damaged)
-        outcomes.append(imported(Darshan, tmp_path / "f", skip_bad=True))
+        outcomes.append(read(Darshan, tmp_path / "f", skip_bad=True))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "keep"], seed
 
@@ -258,7 +258,7 @@ def test_darshan_times_that_are_none_are_left_out(monkeypatch, tmp_path):
     record = b'{"name":"/a","rank":0,"host":"h","write":1,"read":%d}\n' % len(reads)
     segments = b"".join(struct.pack("=qqdd", *segment) for segment in [(9, 5, 0.7, 0.9), *reads])
     monkeypatch.setattr("tracekit.formats.darshan._records", lambda path: job + record + segments)
-    trace = foreign.load(Darshan(str(tmp_path / "x")))
+    trace = imported.load(Darshan(str(tmp_path / "x")))
 
     assert [(op.op, op.offset, op.len, op.t_complete) for op in trace] == [
         ("read", 0, 5, 10**8), ("write", 9, 5, 4 * 10**8),

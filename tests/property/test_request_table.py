@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit.errors import TracekitError
-from tracekit.formats import foreign, request_table
+from tracekit.formats import foreign_lines, imported, request_table
 from tracekit.formats.oplog import OpLog
 
 HEADER = "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tend\tduration_ns\n"
@@ -50,7 +50,7 @@ lines = st.one_of(good.map("\t".join), odd.map("\t".join), st.sampled_from(["# w
 def read(path, *, skip_bad=True):
     """All that is said of a log: its ops, warnings, trailer and nulls, or the sentence."""
     try:
-        trace = foreign.load(OpLog(str(path), skip_bad=skip_bad))
+        trace = imported.load(OpLog(str(path), skip_bad=skip_bad))
     except TracekitError as error:
         # The cells of a bad row are shown as they stand, or as they were understood.
         return str(error).partition(": {")[0]
@@ -98,7 +98,7 @@ def test_rows_that_were_given_are_not_given_again(tmp_path, monkeypatch, bad, ce
     rows[bad] = rows[bad].replace(f"\t1\t{bad}\t", "\t1\tx\t") if cell == "bytes" else rows[bad] + "\t\t"
     path = tmp_path / "log.tsv"
     path.write_text(HEADER + "\n".join(rows) + "\n# warp\n")
-    trace = foreign.load(OpLog(str(path), skip_bad=True))
+    trace = imported.load(OpLog(str(path), skip_bad=True))
 
     assert [op.len for op in trace] == [i for i in range(3000) if i != bad]
     assert "1 bad line was left out" in trace.warnings[0]
@@ -135,7 +135,7 @@ def test_little_is_lost_at_the_damage(tmp_path):
     from tracekit.formats.table import Table
 
     source = Table(str(path))
-    got = sum(map(len, foreign.blocks(source)))
+    got = sum(map(len, foreign_lines.blocks(source)))
     assert len(text) - 300_000 < got < len(text)
     assert source.told.cut_short
     assert len(source.told.warnings) == 1

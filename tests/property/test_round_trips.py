@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracekit import Header, Mark, Op, Trace, Trailer, formats
-from tracekit.formats import foreign, oplog, registry
+from tracekit.formats import imported, oplog, registry
 from tracekit.formats.oplog import OpLog
 from tracekit.trace import COLUMNS
 from tracekit.uri import file_uri
@@ -97,7 +97,7 @@ def test_every_layout_of_request_logs_keeps_requests(tmp_path_factory, seed, lay
     path = str(tmp_path_factory.mktemp("log") / "log.tsv.zst")
     with oplog.writing(path, layout=layout) as writer:
         writer.whole(trace)
-    back = foreign.load(OpLog(path, options={"bucket": "b"}))
+    back = imported.load(OpLog(path, options={"bucket": "b"}))
 
     assert rows(back, REQUESTS) == rows(trace, REQUESTS)
 

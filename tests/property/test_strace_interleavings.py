@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.formats import foreign
+from tracekit.formats import imported
 from tracekit.formats.strace import Strace
 from tracekit.record.files import Filter
 from tracekit.record.straced import straced
@@ -269,7 +269,7 @@ def printed(random, directory, *, names, before=()):
 def test_every_order_of_calls_gives_the_files_and_offsets_there_were(random, names, tmp_path_factory):
     """Threads and processes that reuse each other's descriptor numbers: every read has its process, file and offset."""
     machine, path = printed(random, tmp_path_factory.mktemp("strace"), names=names)
-    trace = foreign.load(Strace(str(path)))
+    trace = imported.load(Strace(str(path)))
     found = Counter(
         (op.pid, op.tid, op.uri.removeprefix("file://"), op.offset, op.ret) for op in trace if op.op == "read"
     )

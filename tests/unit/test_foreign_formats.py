@@ -13,7 +13,7 @@ import pytest
 from tracekit import Header, Mark, Op, Trace, Trailer, formats
 from tracekit.cli import main
 from tracekit.errors import InputError, TraceFormatError, UnknownNameError
-from tracekit.formats import chrome, fio, foreign, oplog, table
+from tracekit.formats import chrome, fio, imported, oplog, table
 from tracekit.formats.blkparse import Blkparse
 from tracekit.formats.dftracer import Dftracer
 from tracekit.formats.fio import FioLog
@@ -38,7 +38,7 @@ def made(tmp_path):
 
 def read(kind, path, **rest):
     """The whole file as a trace."""
-    return foreign.load(kind(path, **rest))
+    return imported.load(kind(path, **rest))
 
 
 # -- strace -----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tracekit.formats import foreign
+from tracekit.formats import imported
 from tracekit.formats.descriptors import Descriptors
 from tracekit.formats.strace import Strace
 
@@ -17,7 +17,7 @@ def reads(tmp_path):
     def found(*calls):
         path = tmp_path / "source.strace"
         path.write_text("".join(f"{tid} 1700000000.{n:06d} {call}\n" for n, (tid, call) in enumerate(calls)))
-        trace = foreign.load(Strace(str(path)))
+        trace = imported.load(Strace(str(path)))
         return [(op.pid, op.tid, op.uri.rpartition("/")[2], op.offset) for op in trace if op.op == "read"]
 
     return found

@@ -9,18 +9,49 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from tracekit.formats.foreign import Foreign, lines
+import numpy as np
+
+from tracekit.formats.cells import mapped
+from tracekit.formats.foreign import MAX_NS, Columns, Foreign
+from tracekit.formats.foreign_lines import line_blocks
+from tracekit.formats.line_table import LineTable
+from tracekit.trace import NULL, IntArray
 from tracekit.uri import file_uri
 
-_LINE = re.compile(
-    rb"\s*(\d+),(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\.(\d{1,9})\s+(\d+)\s+(\w+)\s+(\w+)(?:\s+(\d+) \+ (\d+))?(.*)"
+_EVENT = (
+    r"^\s*(?P<device>\d+,\d+)\s+\d+\s+\d+\s+(?P<seconds>\d+)\.(?P<fraction>\d{1,9})\s+(?P<pid>\d+)\s+(?P<action>\w+)\s+(?P<kind>\w+)"
+    r"(?:\s+(?P<sector>\d+) \+ (?P<sectors>\d+))?"
 )
 _SECTOR = 512
-_BEGINS = {b"D": 1, b"Q": 0}
+# Beyond these, bytes and nanoseconds no longer fit.
+_MOST_SECTORS, _MOST_SECONDS = MAX_NS // _SECTOR, MAX_NS // 10**9 - 1
 # What ends the events; then come counts by processor and device.
 _SUMMARY = re.compile(rb"(CPU|Total|Throughput|Events|Input file|Skips|\s+(Reads|Writes|Read|Write|IO|PC|Allocations))")
+_QUEUED, _ISSUED, _DONE = 0, 1, 2
+_ACTIONS = {b"Q": _QUEUED, b"D": _ISSUED, b"C": _DONE}
+
+
+class _Events(NamedTuple):
+    """What happened to requests: a request is known by its device, the first letter of its kind, and its sectors."""
+
+    device: IntArray
+    letter: IntArray
+    sector: IntArray
+    sectors: IntArray
+    action: IntArray
+    when: IntArray
+    pid: IntArray
+    kind: IntArray
+
+    def chosen(self, rows: Any) -> _Events:
+        """Some of them."""
+        return _Events(*(column[rows] for column in self))
+
+    def after(self, others: _Events) -> _Events:
+        """Others and then these."""
+        return _Events(*map(np.concatenate, zip(others, self, strict=True)))
 
 
 class Blkparse(Foreign):
@@ -28,46 +59,85 @@ class Blkparse(Foreign):
 
     NAME: ClassVar[str] = "blkparse"
     TOOL: ClassVar[str] = "blkparse"
-    LOOKS: ClassVar[re.Pattern[bytes] | None] = _LINE
-    FIELDS: ClassVar[tuple[str, ...]] = (
-        "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "pid", "layer", "flags",
-    )  # fmt: skip
+    LOOKS: ClassVar[re.Pattern[bytes] | None] = re.compile(re.sub(r"\?P<\w+>", "", _EVENT).encode())
     EPOCH: ClassVar[bool] = False
 
     def begin(self) -> None:
         """No request is under way."""
-        self._under_way: dict[Any, tuple[int, int, int]] = {}
+        self._devices, self._kinds = dict[bytes, int](), dict[bytes, int]()
+        self._under_way = _Events(*[np.zeros(0, np.int64)] * len(_Events._fields))
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
+    def batches(self) -> Iterator[Columns]:
         """The requests, in the order in which they completed."""
-        for number, text in lines(self):
-            match = _LINE.match(text)
-            if match is not None:
-                yield from self._event(match)
-            elif not _SUMMARY.match(text):
-                self.reject(number, f"the line is no event of blkparse: {text[:40]!r}")
-        if self._under_way:
-            self.leave_out("requests whose completion is not in the file", len(self._under_way))
+        for number, text in line_blocks(self):
+            table = LineTable(text, _EVENT)
+            for index in table.strange():
+                line = table.line(index)
+                if not _SUMMARY.match(line):
+                    self.reject(number + index, f"the line is no event of blkparse: {line[:40]!r}")
+            begun, done = self._paired(self._events(table).after(self._under_way))
+            yield self._requests(begun, done)
+        if under_way := len(self._under_way.when):
+            self.leave_out("requests whose completion is not in the file", under_way)
 
-    def _event(self, match: re.Match[bytes]) -> Iterator[tuple[Any, ...]]:
-        major, minor, _, _, seconds, fraction, pid, action, kind, sector, sectors, _ = match.groups()
-        if sector is None or action not in (b"D", b"Q", b"C"):
-            return
-        when = int(seconds) * 1_000_000_000 + int(fraction.ljust(9, b"0"))
-        key = (major, minor, sector, sectors, kind[:1])
-        if action in _BEGINS:
-            known = self._under_way.get(key)
-            if known is None or known[2] < _BEGINS[action]:
-                self._under_way[key] = (when, int(pid), _BEGINS[action])
-            return
-        begun = self._under_way.pop(key, None)
-        if begun is None:
-            self.leave_out("completions whose beginning is not in the file")
-            return
-        size = int(sectors) * _SECTOR
-        uri = file_uri(f"/dev/block/{major.decode()}:{minor.decode()}")
-        flags = "direct,o_sync" if b"S" in kind else "direct"
-        yield (uri, int(sector) * _SECTOR, size, begun[0], _op(kind), when, size, begun[1], "block", flags)
+    def _events(self, table: LineTable) -> _Events:
+        codes, actions = table.coded("action")
+        action = mapped(codes, [_ACTIONS.get(word, NULL) for word in actions])
+        codes, kinds = table.coded("kind")
+        kind = mapped(codes, [self._kinds.setdefault(word, len(self._kinds)) for word in kinds])
+        letter = mapped(codes, [word[0] for word in kinds])
+        codes, devices = table.coded("device")
+        device = mapped(codes, [self._devices.setdefault(word, len(self._devices)) for word in devices])
+        sector, sectors, seconds = (table.numbers(name) for name in ("sector", "sectors", "seconds"))
+        when = np.minimum(seconds, _MOST_SECONDS) * 10**9 + table.fractions("fraction", 9)
+        events = _Events(device, letter, sector, sectors, action, when, table.numbers("pid"), kind)
+        wanted = (action != NULL) & table.present("sector")
+        usable = (
+            (sector <= _MOST_SECTORS)
+            & (sectors <= _MOST_SECTORS)
+            & (seconds <= _MOST_SECONDS)
+            & (sector >= 0)
+            & (sectors >= 0)
+        )
+        if strange := int((wanted & ~usable).sum()):
+            self.leave_out("events beyond any device", strange)
+        return events.chosen(wanted & usable)
+
+    def _paired(self, events: _Events) -> tuple[_Events, _Events]:
+        """Beginnings of requests and their completions, in the order of these; of a request its first issue counts, else its first queueing."""
+        order = np.lexsort((events.sectors, events.sector, events.letter, events.device))
+        if not len(order):
+            return events, events
+        events, count = events.chosen(order), len(order)
+        done = events.action == _DONE
+        # From one completion of these sectors to the next.
+        starts = np.concatenate([[True], done[:-1]])
+        for key in (events.device, events.letter, events.sector, events.sectors):
+            starts[1:] |= key[1:] != key[:-1]
+        first = np.flatnonzero(starts)
+        last = np.append(first[1:], count) - 1
+        preferred = np.arange(count) + np.where(done, 2 * count, np.where(events.action == _QUEUED, count, 0))
+        begun = np.minimum.reduceat(preferred, first)
+        known, ended = begun < 2 * count, done[last]
+        begun %= count
+        if lost := int((ended & ~known).sum()):
+            self.leave_out("completions whose beginning is not in the file", lost)
+        self._under_way = events.chosen(begun[~ended])
+        whole = known & ended
+        by_end = np.argsort(order[last[whole]])
+        return events.chosen(begun[whole][by_end]), events.chosen(last[whole][by_end])
+
+    def _requests(self, begun: _Events, done: _Events) -> Columns:
+        size = done.sectors * _SECTOR
+        names = [file_uri("/dev/block/" + device.decode().replace(",", ":")) for device in self._devices]
+        flags = ["direct,o_sync" if b"S" in kind else "direct" for kind in self._kinds]
+        return {
+            "uri": self.table("uri").encode(names)[done.device], "offset": done.sector * _SECTOR, "len": size,
+            "t_submit": begun.when, "op": self.table("op").encode([_op(kind) for kind in self._kinds])[done.kind],
+            "t_complete": done.when, "ret": size, "pid": self.fitting("pid", begun.pid),
+            "layer": np.full(len(size), self.table("layer").code("block"), np.int32),
+            "flags": self.table("flags").encode(flags)[done.kind],
+        }  # fmt: skip
 
 
 def _op(kind: bytes) -> str:

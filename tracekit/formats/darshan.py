@@ -19,11 +19,12 @@ import numpy as np
 
 from tracekit.errors import CannotRunError, InputError
 from tracekit.formats import darshan_log
-from tracekit.formats.foreign import MAX_NS, Foreign
-from tracekit.trace import NULL, IntArray, Mask, Trace
-from tracekit.uri import file_uri
+from tracekit.formats.foreign import MAX_NS, Columns, Foreign, uri_of
+from tracekit.trace import NULL, IntArray, Mask
 
 _NS = 1_000_000_000
+# So many become columns at a time.
+_BATCH = 1 << 16
 _SEGMENT = np.dtype([("offset", "=i8"), ("size", "=i8"), ("start", "=f8"), ("end", "=f8")])
 
 
@@ -32,9 +33,6 @@ class Darshan(Foreign):
 
     NAME: ClassVar[str] = "darshan"
     TOOL: ClassVar[str] = "Darshan"
-    FIELDS: ClassVar[tuple[str, ...]] = (
-        "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "rank", "layer",
-    )  # fmt: skip
 
     def begin(self) -> None:
         """The log is read once for both passes."""
@@ -50,19 +48,15 @@ class Darshan(Foreign):
             "host": {"name": ", ".join(hosts)} if hosts else {},
         }
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Not used: this format is read as columns."""
-        raise AssertionError
-
-    def pieces(self, ops: int) -> Iterator[Trace]:
+    def batches(self) -> Iterator[Columns]:
         """The segments, file by file and rank by rank, of each its reads first."""
         log, origin = self._log, int(self._log.job["start"])
         words = self.table("op").encode(("write", "read"))
         layer = self.table("layer").code(log.job["module"][4:].lower())
-        uris = self.table("uri").encode([_uri(record["name"]) for record in log.records])
+        uris = self.table("uri").encode([uri_of(record["name"]) for record in log.records])
         ranks = np.array([record["rank"] if 0 <= record["rank"] < 2**31 else NULL for record in log.records], np.int32)
-        for start in range(0, len(log.order), ops):
-            chosen = log.order[start : start + ops]
+        for start in range(0, len(log.order), _BATCH):
+            chosen = log.order[start : start + _BATCH]
             segments, groups = log.segments[chosen], log.group[chosen]
             (begin, good), (done, ends) = (_times(origin, segments[name]) for name in ("start", "end"))
             good &= ends & (done >= begin) & (segments["offset"] >= 0) & (segments["size"] >= 0)
@@ -73,9 +67,7 @@ class Darshan(Foreign):
                 "op": words[groups % 2], "t_complete": done, "ret": segments["size"], "rank": ranks[groups // 2],
                 "layer": np.full(len(chosen), layer, np.int32),
             }  # fmt: skip
-            if bool(good.any()):
-                self.told.ops += int(good.sum())
-                yield self.piece({name: array[good] for name, array in columns.items()})
+            yield {name: array[good] for name, array in columns.items()}
 
 
 class _Log:
@@ -101,10 +93,6 @@ class _Log:
 def _line(data: bytes, place: int) -> tuple[bytes, int]:
     end = data.index(b"\n", place)
     return data[place:end], end + 1
-
-
-def _uri(name: str) -> str:
-    return file_uri(name) if name.startswith("/") else name
 
 
 def _times(origin: int, seconds: Any) -> tuple[IntArray, Mask]:

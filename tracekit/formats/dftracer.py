@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from tracekit.formats.descriptors import OpenFile
-from tracekit.formats.foreign import MAX_NS, Foreign, lines, number_of
-from tracekit.uri import file_uri
+from tracekit.formats.foreign import MAX_NS, Stateful, number_of, uri_of
+from tracekit.formats.foreign_lines import lines
 
 _OPS = {
     "read": "read", "pread": "read", "pread64": "read", "readv": "read", "preadv": "read", "preadv2": "read", "fread": "read",
@@ -53,7 +53,7 @@ class _Event(msgspec.Struct):
     args: dict[str, Any] = {}
 
 
-class Dftracer(Foreign):
+class Dftracer(Stateful):
     """A `.pfw` file."""
 
     NAME: ClassVar[str] = "dftracer"
@@ -122,7 +122,7 @@ class Dftracer(Foreign):
         offset, size = self._range(event, op, path, result)
         ret = None if result is None else max(result, 0)
         return (
-            file_uri(path) if path.startswith("/") else path, offset, size, start, op, end,
+            uri_of(path), offset, size, start, op, end,
             ret if op in _MOVES else 0, _error(event.args, result), number_of(event.pid), self.small("tid", event.tid),
             _count(event.args.get("epoch")), _count(event.args.get("step")), _count(event.args.get("image_idx")),
             event.cat.lower(),

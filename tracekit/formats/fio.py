@@ -15,19 +15,29 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from tracekit.errors import InputError, UnknownNameError
-from tracekit.formats.foreign import Foreign, lines, number_of
+from tracekit.formats.cells import mapped
+from tracekit.formats.foreign import MAX_NS, Columns, Foreign, uri_of
+from tracekit.formats.foreign_lines import line_blocks, numbered
+from tracekit.formats.line_table import LineTable
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
-from tracekit.trace import NULL, Trace, Trailer
+from tracekit.trace import NULL, IntArray, Trace, Trailer
 from tracekit.units import TIME_UNITS_NS
-from tracekit.uri import file_uri, local_path
+from tracekit.uri import local_path
 
 _VERSION = re.compile(rb"fio version (\d+) iolog\s*$")
-_ACTIONS = {
-    b"read": "read", b"write": "write", b"trim": "trim", b"sync": "fsync", b"datasync": "fdatasync", b"open": "open",
-    b"close": "close",
+_TIME = r"^\s*(?P<time>\d+)\s+"
+_ACTION = r"(?P<name>\S+)\s+(?P<action>\S+)(?:\s+(?P<first>\d+))?(?:\s+(?P<second>\d+))?(?:\s+(?P<rest>\S.*?))?\s*$"
+# What fio calls the ops, those with a range first; then what is no op of a file.
+_OPS = {
+    "read": "read", "write": "write", "trim": "trim", "sync": "fsync", "datasync": "fdatasync", "open": "open", "close": "close",
 }  # fmt: skip
 _RANGED = ("read", "write", "trim")
+_ACTIONS = (*_OPS, "add", "wait")
+_PLACES = {word.encode(): place for place, word in enumerate(_ACTIONS)}
+_WAIT = _ACTIONS.index("wait")
+# Sums of waits in microseconds stay below it, exact as doubles and in nanoseconds.
+_LONGEST_US = 2.0**52
 
 
 class FioLog(Foreign):
@@ -36,13 +46,12 @@ class FioLog(Foreign):
     NAME: ClassVar[str] = "fio"
     TOOL: ClassVar[str] = "fio"
     LOOKS: ClassVar[re.Pattern[bytes] | None] = re.compile(rb"fio version \d")
-    FIELDS: ClassVar[tuple[str, ...]] = ("uri", "offset", "len", "t_submit", "op")
     EPOCH: ClassVar[bool] = False
 
     def begin(self) -> None:
         """The version is not known before the first line."""
         self._version = 0
-        self._waited = 0
+        self._waited = 0.0
         unit = self.options.get("time-unit", "us")
         if unit not in TIME_UNITS_NS:
             raise UnknownNameError("time unit", unit, TIME_UNITS_NS)
@@ -52,51 +61,62 @@ class FioLog(Foreign):
         """The version of the log."""
         return {"version": f"iolog {self._version}"}
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
+    def batches(self) -> Iterator[Columns]:
         """The actions on files, in the order of the log."""
-        for number, text in lines(self):
-            if not self._version:
-                self._take_version(text)
-                continue
-            row = self._row(number, text.split())
-            if row is not None:
-                yield row
+        for number, text in line_blocks(self):
+            actions = text if self._version else self._behind_version(number, text)
+            yield self._actions(number, LineTable(actions, (_TIME if self._version == 3 else r"^\s*") + _ACTION))
         if self._version == 2 and not self._waited:
             self.told.warnings.append(
                 f"{self.path}: version 2 of fio's log has no times, and this one no waits: every op is at 0"
             )
 
-    def _take_version(self, text: bytes) -> None:
-        match = _VERSION.match(text)
+    def _behind_version(self, number: int, text: bytes) -> bytes:
+        """The block with its first line taken, which leaves it blank: the others keep their numbers."""
+        _, first = next(numbered(number, text), (number, b""))
+        match = _VERSION.match(first)
         if match is None or match[1] not in (b"2", b"3"):
             raise InputError(
                 f"{self.path}:1: the line is not `fio version 2 iolog` or `fio version 3 iolog`",
                 "is it a log that fio wrote with write_iolog?",
             )
         self._version = int(match[1])
+        return text.replace(first, b"", 1)
 
-    def _row(self, number: int, words: list[bytes]) -> tuple[Any, ...] | None:
-        when = self._waited
+    def _actions(self, number: int, table: LineTable) -> Columns:
+        codes, words = table.coded("action")
+        action = mapped(codes, [_PLACES.get(word, NULL) for word in words])
+        first, second = table.numbers("first"), table.numbers("second")
+        ranged, waits = (action >= 0) & (action < len(_RANGED)), action == _WAIT
+        times = self._times(table, np.where(waits, np.maximum(first, 0), 0))
+        good = (action != NULL) & (times != NULL) & (~waits | (first >= 0))
+        good &= ~ranged | ((first >= 0) & (second >= 0) & ~table.present("rest"))
+        for index in sorted([*table.strange(), *np.flatnonzero(table.matched)[~good].tolist()]):
+            self._refuse(number + index, table.line(index))
+        codes, names = table.coded("name")
+        columns = {
+            "uri": self.table("uri").encode([uri_of(os.fsdecode(name)) for name in names])[codes],
+            "offset": np.where(ranged, first, 0), "len": np.where(ranged, second, 0), "t_submit": times,
+            "op": mapped(action, [*self.table("op").encode(list(_OPS.values())), NULL, NULL]).astype(np.int32),
+        }  # fmt: skip
+        chosen = good & (action < len(_OPS))
+        return {name: column[chosen] for name, column in columns.items()}
+
+    def _times(self, table: LineTable, waits: IntArray) -> IntArray:
+        """When each action was begun, in ns; NULL where that is no time."""
         if self._version == 3:
-            time = number_of(words[0] if words else b"", lambda text: int(text) * self._unit)
-            if time is None or time < 0:
-                self.reject(number, f"{b' '.join(words)[:40]!r} does not begin with a time")
-                return None
-            when, words = time, words[1:]
-        if len(words) == 2 and words[1] == b"add":
-            return None
-        values = [-1 if (value := number_of(word)) is None else value for word in words[2:]]
-        action = _ACTIONS.get(words[1]) if len(words) > 1 else None
-        if len(words) > 1 and words[1] == b"wait" and values and values[0] >= 0:
-            self._waited += values[0] * 1000
-            return None
-        ranged = action in _RANGED
-        if action is None or (ranged and (len(values) != 2 or min(values) < 0)):
-            self.reject(number, f"the line is no action of fio's log: {b' '.join(words)[:60]!r}")
-            return None
-        offset, size = values if ranged else (0, 0)
-        name = os.fsdecode(words[0])
-        return (file_uri(name) if name.startswith("/") else name, offset, size, when, action)
+            times = table.numbers("time")
+            return np.where((times >= 0) & (times < MAX_NS // self._unit), times * self._unit, NULL)
+        waited = np.minimum(self._waited + np.cumsum(waits, dtype=np.float64), _LONGEST_US)
+        self._waited = float(waited[-1]) if len(waited) else self._waited
+        return waited.astype(np.int64) * 1000
+
+    def _refuse(self, number: int, line: bytes) -> None:
+        shown = b" ".join(line.split())
+        if self._version == 3 and not re.match(rb"\d+( |$)", shown):
+            self.reject(number, f"{shown[:40]!r} does not begin with a time")
+        else:
+            self.reject(number, f"the line is no action of fio's log: {shown[:60]!r}")
 
 
 @contextmanager
@@ -109,7 +129,7 @@ def writing(path: str | os.PathLike[str], *, force: bool = True) -> Iterator[Wri
 class _LogWriter(Writer):
     """Writes lines that fio's read_iolog takes. Threads, completions, steps and ops that fio has no word for are not in it."""
 
-    _BACK: ClassVar[dict[str, str]] = {op: word.decode() for word, op in _ACTIONS.items()}
+    _BACK: ClassVar[dict[str, str]] = {op: word for word, op in _OPS.items()}
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ import numpy as np
 from tracekit.arrow import integers
 from tracekit.errors import InputError, UsageError
 from tracekit.formats import request_table
-from tracekit.formats.foreign import Foreign
+from tracekit.formats.foreign import Columns, Foreign
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
 from tracekit.trace import NULL, Header, IntArray, Trace
@@ -44,37 +44,25 @@ class OpLog(Foreign):
     NAME: ClassVar[str] = "oplog"
     TOOL: ClassVar[str] = "s3dlio or warp"
     LOOKS: ClassVar[re.Pattern[bytes] | None] = re.compile(rb"idx\tthread\top\t")
-    FIELDS: ClassVar[tuple[str, ...]] = (
-        "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "err", "t_first_byte", "tid", "level",
-    )  # fmt: skip
 
     def begin(self) -> None:
         """No name is known."""
         self._names: dict[tuple[str, str], int] = {}
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Not used: this format is read as columns."""
-        raise AssertionError
-
-    def pieces(self, ops: int) -> Iterator[Trace]:
-        """Pieces of the table, in its own order, which is that of completion."""
+    def batches(self) -> Iterator[Columns]:
+        """The table, in its own order, which is that of completion."""
         import pyarrow as pa
 
         try:
             for batch in request_table.batches(self, _KNOWN):
-                columns = self._columns(batch)
-                count = len(columns["t_submit"])
-                for start in range(0, count, ops):
-                    part = {name: array[start : start + ops] for name, array in columns.items()}
-                    self.told.ops += len(part["t_submit"])
-                    yield self.piece(part)
+                yield self._columns(batch)
         except pa.ArrowInvalid as error:
             raise InputError(
                 f"{self.path} is no table of tab-separated values ({str(error).splitlines()[0][:120]})",
                 f"is it a log of {self.TOOL}?",
             ) from None
 
-    def _columns(self, batch: Any) -> dict[str, IntArray]:
+    def _columns(self, batch: Any) -> Columns:
         start, first, end = (_times(batch, name) for name in ("start", "first_byte", "end"))
         moved, took = _numbers(batch, "bytes"), _numbers(batch, "duration_ns")
         end = np.where((end == NULL) & (start != NULL) & (took >= 0), start + took, end)

@@ -24,7 +24,8 @@ import numpy as np
 
 from tracekit.errors import UnknownNameError, UsageError, nearest
 from tracekit.filetypes import TYPES, FileType
-from tracekit.formats import foreign
+from tracekit.formats import foreign_lines, imported
+from tracekit.formats.foreign import Foreign
 from tracekit.formats.writer import Collector, Writer
 from tracekit.trace import ALWAYS, NULL, Trace, concatenate
 
@@ -49,7 +50,7 @@ class Format(FileType):
         module = self._module
         self._check_options(options, self.reader_options)
         if self.importer:
-            return foreign.load(self._source(path, time_unit, options, skip_bad=skip_bad))
+            return imported.load(self._source(path, time_unit, options, skip_bad=skip_bad))
         if hasattr(module, "load"):
             return module.load(path, time_unit=time_unit, skip_bad=skip_bad)  # type: ignore[no-any-return]
         return concatenate(list(module.chunks(path, ops=_PIECE, time_unit=time_unit, skip_bad=skip_bad)))
@@ -69,7 +70,7 @@ class Format(FileType):
         module = self._module
         self._check_options(options, self.reader_options)
         if self.importer:
-            yield from foreign.chunks(self._source(path, time_unit, options, skip_bad=skip_bad), ops=ops)
+            yield from imported.chunks(self._source(path, time_unit, options, skip_bad=skip_bad), ops=ops)
         elif hasattr(module, "chunks"):
             yield from module.chunks(path, ops=ops, time_unit=time_unit, skip_bad=skip_bad)
         else:
@@ -112,11 +113,11 @@ class Format(FileType):
         looks = self._importer.LOOKS
         return looks is not None and looks.match(start) is not None
 
-    def _source(self, path: str, time_unit: int, options: Options, *, skip_bad: bool) -> foreign.Foreign:
+    def _source(self, path: str, time_unit: int, options: Options, *, skip_bad: bool) -> Foreign:
         return self._importer(path, skip_bad=skip_bad, options=options, time_unit=time_unit)
 
     @property
-    def _importer(self) -> type[foreign.Foreign]:
+    def _importer(self) -> type[Foreign]:
         return getattr(self._module, self.importer)  # type: ignore[no-any-return]
 
     @property
@@ -151,9 +152,9 @@ def by_suffix(path: str | os.PathLike[str]) -> Format | None:
 def by_content(path: str) -> Format | None:
     """The other tool's format that a file's first bytes look like; None where they look like none."""
     try:
-        with foreign.opened(path) as file:
+        with foreign_lines.opened(path) as file:
             start = file.read(_START_BYTES)
-    except foreign.DAMAGED:
+    except foreign_lines.DAMAGED:
         return None
     return next((one for one in FORMATS if one.begins(start)), None)
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tracekit.errors import InputError
-from tracekit.formats.foreign import Foreign, blocks
+from tracekit.formats.foreign import Foreign
+from tracekit.formats.foreign_lines import blocks
 
 _TEXTS = ("thread", "op", "endpoint", "file", "error")
 _NUMBERS = ("bytes", "duration_ns")

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from tracekit.formats import strace_words as words
 from tracekit.formats.descriptors import OpenFile
-from tracekit.formats.strace_lines import Call, Calls, Row
-from tracekit.uri import file_uri
+from tracekit.formats.foreign import Row, uri_of
+from tracekit.formats.strace_lines import Call, Calls
 
 _SPECIAL = (b"/dev/", b"/proc/", b"/sys/")
 
@@ -214,8 +214,7 @@ class Strace(Calls):
     @staticmethod
     def named(path: bytes) -> str:
         """What a row calls a file."""
-        name = os.fsdecode(path)
-        return file_uri(name) if name.startswith("/") else name
+        return uri_of(os.fsdecode(path))
 
     def _row(
         self,

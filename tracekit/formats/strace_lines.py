@@ -15,10 +15,11 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tracekit.formats.descriptors import AT_ONCE, Beginning, Descriptors
-from tracekit.formats.foreign import Foreign, lines
+from tracekit.formats.foreign import Row, Stateful
+from tracekit.formats.foreign_lines import lines
 
 _LINE = re.compile(rb"(?:\[pid\s+(\d{1,30})\] +|(\d{1,30}) +)?(\d{6,30})\.(\d{1,9}) +(.*)", re.DOTALL)
 _OTHER_TIMES = re.compile(rb"(?:\[pid\s+\d+\] +|\d+ +)?(?:\d\d:\d\d:\d\d|\d{1,5}\.\d+ )")
@@ -35,8 +36,6 @@ _NO_END = "calls whose end is not in the file"
 _CLONES = (b"clone", b"clone3", b"fork", b"vfork")
 _MAKING = tuple(name + b"(" for name in _CLONES)
 _EXECS = (b"execve", b"execveat")
-
-Row = tuple[Any, ...]
 
 
 class Call(NamedTuple):
@@ -74,7 +73,7 @@ class _Pending(NamedTuple):
     begun: Beginning
 
 
-class Calls(Foreign):
+class Calls(Stateful):
     """What the formats that strace writes have in common; `rows` asks `called` about every whole call."""
 
     def begin(self) -> None:

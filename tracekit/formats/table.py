@@ -10,18 +10,25 @@ import csv
 import io
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, ClassVar
 
+import numpy as np
+
 from tracekit.errors import InputError, UnknownNameError, UsageError
-from tracekit.formats.foreign import MAX_NS, Foreign, lines
+from tracekit.formats.cells import coded, mapped, numbers, whole
+from tracekit.formats.foreign import MAX_NS, Columns, Foreign, Row
+from tracekit.formats.foreign_lines import by_halves, line_blocks, line_count, numbered
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
-from tracekit.trace import COLUMNS, NULL, Trace, name_code
+from tracekit.trace import COLUMNS, NULL, IntArray, Trace, name_code
 from tracekit.uri import utf8
 
 _NEEDED = ("uri", "len", "t_submit")
+# A reader of columns has to know them all.
+_WIDE = 1000
 
 
 class Table(Foreign):
@@ -35,25 +42,34 @@ class Table(Foreign):
     def begin(self) -> None:
         """The column map is understood, the header is not yet read."""
         self._map = _column_map(self.options.get("columns", ""))
+        self._places: list[tuple[str, int]] = []
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """The rows, in the order of the file."""
-        numbered = lines(self)
-        _, first = next(numbered, (1, b""))
-        header = first.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").rstrip("\r")
-        delimiter = self.options.get("delimiter") or ("\t" if "," not in header and "\t" in header else ",")
-        if len(delimiter) != 1:
-            raise UsageError(f"the delimiter {delimiter!r} is not one character", "give one, such as ';'")
+    def batches(self) -> Iterator[Columns]:
+        """The rows, in the order of the file: many at once where every cell is as it should be, odd ones one by one."""
+        text = b""
+        for number, text in line_blocks(self):
+            rows = text if self._places else self._behind_header(number, text)
+            yield from by_halves(number, rows, self._columns, self._rows)
+        if not self._places:
+            self._behind_header(1, text)
+
+    def _behind_header(self, number: int, text: bytes) -> bytes:
+        """The block with its header taken, which leaves that line blank: the others keep their numbers."""
+        _, line = next(numbered(number, text), (number, b""))
+        header = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").rstrip("\r")
+        self._delimiter = self.options.get("delimiter") or ("\t" if "," not in header and "\t" in header else ",")
+        if len(self._delimiter) != 1:
+            raise UsageError(f"the delimiter {self._delimiter!r} is not one character", "give one, such as ';'")
+        between = re.escape(self._delimiter.encode())
+        # Within a cell: what it means there, the row alone can say.
+        self._odd_quote = re.compile(rb'[^"\n%s]"[^"\r\n%s]' % (between, between))
         try:
-            places = self._places(next(csv.reader([header], delimiter=delimiter), []))
+            self._take_header(next(csv.reader([header], delimiter=self._delimiter), []))
         except csv.Error as error:
             raise InputError(f"{self.path}:1: the header cannot be read ({error})", f"is it {self.TOOL}?") from None
-        for number, text in numbered:
-            row = self._row(number, text, delimiter, places)
-            if row is not None:
-                yield row
+        return text.replace(line, b"", 1)
 
-    def _places(self, header: Sequence[str]) -> list[tuple[str, int]]:
+    def _take_header(self, header: Sequence[str]) -> None:
         names = [name.strip() for name in header]
         for theirs in self._map.values():
             if theirs not in names:
@@ -67,18 +83,77 @@ class Table(Foreign):
                 f"{self.path}:1: no column is named {', '.join(missing)}",
                 f"say which it is with --set columns={missing[0]}=NAME; the header has {', '.join(names)[:200]}",
             )
-        self._width = len(names)
-        return list(places.items())
+        self._width, self._places = len(names), list(places.items())
 
-    def _row(
-        self, number: int, text: bytes, delimiter: str, places: Sequence[tuple[str, int]]
-    ) -> tuple[Any, ...] | None:
+    def _columns(self, text: bytes) -> Columns | None:
+        """The columns of many rows; None where one of them is odd."""
+        table = self._table(text)
+        if table is None:
+            return None
+        columns: Columns = {"offset": np.full(len(table), NULL, np.int64)}
+        for name, place in self._places:
+            cells = table.column(str(place)).combine_chunks()
+            column = self._texts(name, cells) if COLUMNS[name].category else self._numbers(name, cells)
+            if column is None or (name in _NEEDED and bool((column == NULL).any())):
+                return None
+            columns[name] = column
+        return columns
+
+    def _table(self, text: bytes) -> Any:
+        """The cells of the columns that are looked at; None where a row has more or fewer than the header."""
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
+
+        if self._width > _WIDE or (b'"' in text and self._odd_quote.search(text)):
+            return None
+        kinds = {
+            str(place): pa.dictionary(pa.int32(), pa.binary()) if COLUMNS[name].category else pa.binary()
+            for name, place in self._places
+        }
         try:
-            fields = next(csv.reader([os.fsdecode(text).rstrip("\r")], delimiter=delimiter, strict=True))
+            table = arrow_csv.read_csv(
+                pa.BufferReader(text),
+                arrow_csv.ReadOptions(
+                    use_threads=False, block_size=len(text) + 1, column_names=[str(place) for place in range(self._width)]
+                ),
+                arrow_csv.ParseOptions(delimiter=self._delimiter),
+                arrow_csv.ConvertOptions(
+                    check_utf8=False, column_types=kinds, null_values=[""], strings_can_be_null=True, include_columns=list(kinds)
+                ),
+            )  # fmt: skip
+        except pa.ArrowInvalid:
+            return None
+        return table if len(table) == line_count(text) else None
+
+    def _texts(self, name: str, cells: Any) -> IntArray:
+        codes, texts = coded(cells)
+        words = [os.fsdecode(text).strip() for text in texts]
+        return mapped(codes, self.table(name).encode([utf8(word) if word else None for word in words])).astype(np.int32)
+
+    def _numbers(self, name: str, cells: Any) -> IntArray | None:
+        if name == "sample_id":
+            found = whole(cells)
+            if found is None:
+                codes, texts = coded(cells)
+                return mapped(codes, self.encoded(name, [_sample(os.fsdecode(text).strip()) for text in texts]))
+        else:
+            found = numbers(cells, self.time_unit if COLUMNS[name].unit == "ns" else 1)
+        if found is None or bool((found[0] < 0).any()):
+            return None
+        return self.fitting(name, np.where(found[1], found[0], NULL))
+
+    def _rows(self, number: int, text: bytes) -> Columns:
+        """The columns of a few rows, of which one is odd."""
+        rows = [self._row(place, line) for place, line in numbered(number, text)]
+        return self.of_rows(row for row in rows if row is not None)
+
+    def _row(self, number: int, text: bytes) -> Row | None:
+        try:
+            fields = next(csv.reader([os.fsdecode(text).rstrip("\r")], delimiter=self._delimiter, strict=True))
             if any(fields[self._width :]):
                 self.reject(number, f"the row has {len(fields):,} columns, the header {self._width:,}")
                 return None
-            values = {name: self._value(name, fields[place]) for name, place in places}
+            values = {name: self._value(name, fields[place]) for name, place in self._places}
         except (csv.Error, ValueError, IndexError) as error:
             why = "it has too few columns" if isinstance(error, IndexError) else str(error)
             self.reject(number, f"the row cannot be used: {why}")
@@ -97,7 +172,7 @@ class Table(Foreign):
         if column.category:
             return utf8(text)
         if name == "sample_id":
-            return int(text) if text.isdigit() else text
+            return _sample(text)
         exact = text.lstrip("+").isdigit()
         if column.unit == "ns":
             value = int(text) * self.time_unit if exact else _rounded(name, float(text) * self.time_unit)
@@ -106,6 +181,10 @@ class Table(Foreign):
         if not 0 <= value < MAX_NS:
             raise ValueError(f"`{name}` is {text[:30]}")
         return value
+
+
+def _sample(text: str) -> int | str | None:
+    return int(text) if text.isdigit() else text or None
 
 
 def _rounded(name: str, value: float) -> int:

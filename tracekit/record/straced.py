@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.formats.foreign import Row
 from tracekit.formats.strace import KERNEL_COPIES, READS, Strace
-from tracekit.formats.strace_lines import Call, Row
+from tracekit.formats.strace_lines import Call
 from tracekit.formats.strace_words import strings, unescaped
 from tracekit.record import spool
 from tracekit.record.files import Filter

@@ -1,0 +1,80 @@
+"""What a pattern finds in many lines, as columns: Arrow looks for it, and no line becomes an object.
+
+The patterns are RE2's, over bytes; each capture has a name. A line that they do not match is one to be told about.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tracekit.arrow import values_of
+from tracekit.formats.cells import coded, known
+from tracekit.trace import IntArray, Mask
+
+# So many digits fit every column; RE2 would count them a state each.
+_DIGITS = 18
+
+
+class LineTable:
+    """The lines of a text, and what a pattern captures of each.
+
+    Args:
+        text: Whole lines, the last one perhaps without its end.
+        pattern: What they look like, to the end of the line and with it.
+    """
+
+    def __init__(self, text: bytes, pattern: str) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        self._text = text
+        ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")) + 1
+        if text and not text.endswith(b"\n"):
+            ends = np.append(ends, len(text))
+        self._places = np.concatenate([[0], ends]).astype(np.int32)
+        data = [None, pa.py_buffer(self._places), pa.py_buffer(text)]
+        found = pc.extract_regex(pa.Array.from_buffers(pa.binary(), len(ends), data), pattern)
+        self.matched = known(found)
+        self._rows = found if self.matched.all() else found.filter(found.is_valid())
+
+    def line(self, index: int) -> bytes:
+        """A line without its end."""
+        return self._text[self._places[index] : self._places[index + 1]].rstrip(b"\r\n")
+
+    def strange(self) -> list[int]:
+        """The lines that the pattern does not match and that are not blank."""
+        return [index for index in np.flatnonzero(~self.matched).tolist() if self.line(index)]
+
+    def present(self, name: str) -> Mask:
+        """Of the lines that match, those that have this capture."""
+        return self._lengths(name) > 0
+
+    def numbers(self, name: str) -> IntArray:
+        """A capture of digits, of each line that matches; NULL where there are none, or too many."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found, lengths = self._column(name), self._lengths(name)
+        usable = (lengths > 0) & (lengths <= _DIGITS)
+        if not usable.all():
+            found = pc.if_else(pa.array(usable), found, pa.scalar(b"-1", pa.binary()))
+        return values_of(found.cast(pa.string()).cast(pa.int64()))
+
+    def fractions(self, name: str, digits: int) -> IntArray:
+        """A capture of at most so many digits behind a decimal point, as a whole number of the last one's unit."""
+        tens = 10 ** np.arange(digits, -1, -1)
+        return np.asarray(self.numbers(name) * tens[self._lengths(name)])
+
+    def coded(self, name: str) -> tuple[IntArray, list[bytes]]:
+        """A capture of each line that matches as a code, and the distinct texts in order of appearance."""
+        return coded(self._column(name))
+
+    def _column(self, name: str) -> Any:
+        return self._rows.field(name)
+
+    def _lengths(self, name: str) -> IntArray:
+        import pyarrow.compute as pc
+
+        return values_of(pc.binary_length(self._column(name)))
