@@ -114,6 +114,17 @@ def test_the_source_distribution_builds_the_same_wheel(repository, tmp_path):
         assert "_tracekit_record.pth" in archive.namelist()
 
 
+def test_an_extra_is_added_by_its_name_without_an_index(full_wheel, tmp_path):
+    """Where the package is installed, pip takes it for `tracekit-io[plots]` and looks for none elsewhere; a wheel takes extras too."""
+    python = python_with(full_wheel, tmp_path)
+    for wanted in ("tracekit-io[plots]", f"{full_wheel}[torch,plots]"):
+        done = subprocess.run(
+            [python, "-m", "pip", "install", "--no-index", "--no-deps", "--dry-run", wanted], capture_output=True, text=True
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "does not provide the extra" not in done.stderr
+
+
 def test_uninstalling_takes_the_way_in_away(full_wheel, tmp_path):
     """A pip install puts our .pth file where `site` looks, and pip uninstall leaves nothing of it."""
     environment = tmp_path / "env"
