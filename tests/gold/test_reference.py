@@ -154,6 +154,23 @@ def test_findings_about_a_trace_are_those_of_the_code(nodes, making):
     assert named == set(making("problems").VALIDITY)
 
 
+def test_the_criteria_of_a_matrix_are_those_of_the_code(repository, making):
+    """Every name that `harness/divergence.py` gives a finding has an entry, and no other."""
+    text = (repository / "harness/divergence.py").read_text()
+    named = set(re.findall(r'f?"((?:intent|start|slower|direct|ahead)\.(?:[a-z]+|\{name\}))"', text)) - {
+        "slower.{name}"
+    }
+    assert {name.replace("{name}", "CELL") for name in named} == set(making("problems").MATRIX)
+
+
+def test_a_warning_s_words_stand_in_the_code(repository, making):
+    """Whoever looks for the words of a replay's warning finds the sentence that has them."""
+    sources = [path.read_text() for path in (repository / "tracekit/replay").glob("*.py")]
+    texts = [re.sub(r'"\n\s*f?"', "", source) for source in sources]
+    for words in making("problems").WARNINGS:
+        assert any(words in text for text in texts), words
+
+
 def test_the_words_of_runs_requests_and_values_are_those_of_the_code(making):
     """Verdicts of a replay, kinds of failed requests, how sure a value is, levels of a lint: nothing more, nothing less."""
     problems = making("problems")
@@ -170,7 +187,9 @@ def test_every_entry_has_a_cause_and_a_way_out(making):
     tables = (
         problems.ERRORS,
         problems.VALIDITY,
+        problems.MATRIX,
         problems.RUNS,
+        problems.WARNINGS,
         problems.REQUESTS,
         problems.CONFIDENCES,
         problems.LEVELS,

@@ -31,7 +31,9 @@ def page() -> str:
         _HEAD,
         _section("Errors", "The slug in brackets.", "error", problems.ERRORS),
         _section("Findings about a trace", _VALIDITY, "valid", problems.VALIDITY, ("verdict",)),
+        _section("What a cache matrix decides", _MATRIX, "matrix", problems.MATRIX),
         _section("What a replay says of itself", _RUNS, "run", problems.RUNS),
+        _section("What a replay warns of", _WARNINGS, "warning", problems.WARNINGS),
         _section("Failed requests for objects", _REQUESTS, "request", problems.REQUESTS),
         _section("How sure a distilled value is", _CONFIDENCES, "distil", problems.CONFIDENCES),
         _section("Findings about a DLIO file", "`level` in `tracekit dlio lint --json`.", "dlio", problems.LEVELS),
@@ -45,6 +47,8 @@ _VALIDITY = (
     "They come before every criterion: what is not fit to be judged is not judged. [](criteria.md) has the criteria."
 )
 _RUNS = "`verdict` of the run's statement (`tracekit replay --json`, the trailer's `run`); `reasons` are sentences."
+_MATRIX = "The criteria of `harness matrix`; the cause is that of a FAIL. [](../howto/compare-cache-scenarios.md) has the scenarios."
+_WARNINGS = "Words of the sentence after `warning:`; the run goes on."
 _REQUESTS = "Kinds in a run's statement and in warnings; `err` of an op has the status or errno itself."
 _CONFIDENCES = "`confidence` in `tracekit distil --json`, and the first word of the comment beside a value."
 

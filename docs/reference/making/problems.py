@@ -137,6 +137,41 @@ VALIDITY: dict[str, tuple[str, str, str]] = {
     "valid.cells": ("INCONCLUSIVE", "The cells of a matrix show nothing about the page cache.", "Take replays that tell which pages were resident, and at least the cells buffered and cold."),
 }  # fmt: skip
 
+# What a cache matrix decides; CELL is one of its scenarios.
+MATRIX: dict[str, tuple[str, str]] = {
+    "intent.CELL": ("A replay of this cell asked for something else than was recorded.", "Nothing can be said of caches then: `harness check` the replay against the recording."),
+    "start.CELL": ("Pages were resident when a cold cell began, or not all of them when a buffered one did.", "Let nobody else read the files; more memory than they take; `--drop-cache` where the kernel may be asked."),
+    "slower.cold": ("Reads of a cold cache took as long as those of the page cache: below 1.2 times the mean service time.", "INCONCLUSIVE where the cell was provably cold: use slower storage, or a trace whose reads are not hidden by read-ahead."),
+    "slower.direct": ("Direct reads took as long as those of the page cache: below 1.2 times the median service time.", "INCONCLUSIVE where cold is not slower either: use storage that is slower than memory."),
+    "direct.files": ("Files of the direct cell were read through the page cache.", "Use a file system with O_DIRECT, and no `--direct-fallback`."),
+    "direct.leaves": ("The direct cell left more than 2 % of the files' pages in the page cache.", "Look who else reads the files; some file systems cache what is read with O_DIRECT."),
+    "ahead.random": ("After the random cell more than 2 % of the pages are resident beyond those asked for: the kernel read ahead.", "Look whether the file system heeds POSIX_FADV_RANDOM (network ones may not)."),
+    "ahead.sequential": ("The sequential cell left no more pages than the random one: the advice had no effect.", "As above; N/A where the reads jump, or ask for nearly every page."),
+}  # fmt: skip
+
+# What a replay warns of: words that stand in the sentence.
+WARNINGS: dict[str, tuple[str, str]] = {
+    "other sizes than recorded": ("Files are there and longer or shorter than when they were recorded; all that is read of them is there.", "Nothing, unless the size matters to the storage: `--prepare random` makes data of the recorded sizes."),
+    "through the page cache": ("O_DIRECT is refused and `--direct-fallback` was given: what is measured there is the page cache.", "Replay on a file system that has O_DIRECT."),
+    "where O_DIRECT reaches no device": ("The files lie in memory (tmpfs), and `--direct-fallback` says that this is meant.", "`--remap` to the storage that is to be measured."),
+    "is a file system in memory": ("Data would be made in memory: no device is read.", "`--remap` to a directory on the storage that is to be measured."),
+    "such ops go alone": ("One op moves more bytes than `--max-inflight-bytes` allows at a time.", "Raise the cap, if overlap with that op matters."),
+    "only map and unmap": ("The recording holds maps of files without the pages that were touched.", "Record with `--mmap exact` to see the pages; they are looked at, not replayed."),
+    "the trace has no completion times": ("Think time, recorded service times and queue depth are not known.", "Keep `--pace timed`; `--pace think` needs a trace that says when ops ended."),
+    "left out:": ("Ops that a replay does not issue: on names and directories, on lengths of files, or left out by `--select` and `--null-offset`.", "Nothing, as long as they do not carry the load."),
+    "of objects ask nothing of the server": ("Opens, closes and fsyncs have no request in an object store.", "Nothing: they are issued as nothing."),
+    "each is one PUT of its size": ("Writes of objects go below `--scratch`, one object for each.", "Nothing, unless the recorded object was made in parts."),
+    "a stream is replayed one op at a time": ("Ops of one thread overlap in the trace; in the replay the later one waits.", "Nothing for copies in the kernel; else the trace's thread ids are not true."),
+    "workers are taken for its streams": ("The trace has no pid and tid: which ops wait for each other is a guess by loader worker.", "Record or import with threads."),
+    "all ops form one stream": ("The trace does not say which thread issued an op: no two ops overlap in the replay.", "Record or import with threads, or expect a lower queue depth."),
+    "none of the --remap prefixes": ("Some names begin with no FROM of `--remap` and are read where they were recorded.", "Add a `--remap` for them, or leave them out with `--select`."),
+    "dropped one by one": ("`--drop-cache` is not permitted, so the trace's own files were dropped instead; directories and metadata stay cached.", "Run as root for the whole cache."),
+    "asked to start": ("The page cache is not in the state that `--cache-start` asked for, or the system does not tell.", "More memory, nobody else on the files; `tracekit doctor DIR` says whether it can be told."),
+    "is not known; that stays as it is": ("The recording does not say which pages of some files were resident.", "Record with `--residency first-read`, or name the state: `--cache-start cold`."),
+    "another size than recorded: each page": ("The recorded state of the page cache was scaled to files of other sizes.", "Use files of the recorded sizes where the state must be exact."),
+    "only the number of resident pages is known": ("The recording says how many pages of a file were resident, not which.", "Nothing; record again for the exact pages."),
+}  # fmt: skip
+
 # What a replay says of itself: its statement's `verdict`.
 RUNS: dict[str, tuple[str, str]] = {
     "VALID": ("The load was delivered as planned, and nobody else was at work to speak of.", "Nothing to do."),
