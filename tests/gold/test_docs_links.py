@@ -21,11 +21,11 @@ def pages(repository):
 
 def anchors(text):
     """The anchors of a page: those it names itself, and those that GitHub and MyST make of its headings."""
-    named = re.findall(r"^\(([\w-]+)\)=$|<a id=\"([\w-]+)\">|\{#([\w-]+)\}", text, re.MULTILINE)
+    named = re.findall(r"<a id=\"([\w-]+)\">", text)
     headings = re.findall(r"^#{1,6} (.+)$", _FENCED.sub("", text), re.MULTILINE)
     plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", one).lower().replace("`", "") for one in headings]
     made = {re.sub(r"[^\w\- ]", "", one).strip().replace(" ", "-") for one in plain}
-    return made | {name for names in named for name in names if name}
+    return made | set(named)
 
 
 def dead(page, text):
@@ -68,6 +68,13 @@ def test_dead_links_are_found(tmp_path, text, links):
     page = tmp_path / "page.md"
     page.write_text(text)
     assert list(dead(page, text)) == links
+
+
+def test_pages_read_well_where_nobody_renders_them_for_us(repository):
+    """On GitHub a link without words is not seen, and a target of MyST's is text: no page has one."""
+    for page in pages(repository):
+        prose = _CODE.sub("``", _FENCED.sub("", page.read_text(encoding="utf-8")))
+        assert not re.findall(r"\[\]\(|^\([\w-]+\)=$|\{#[\w-]+\}|\{(?:doc|ref)\}", prose, re.MULTILINE), page
 
 
 def test_every_page_is_on_the_map(repository):

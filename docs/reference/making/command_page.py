@@ -13,7 +13,7 @@ VALUES = {
     "-- CMD": "a program and its arguments",
     "CELL=TRACE": "a scenario and a trace",
     "CELLS": "scenarios, separated by commas: buffered, cold, random, sequential, direct",
-    "CRITERION": "a criterion's id, see [](criteria.md)",
+    "CRITERION": "a criterion's id, see [the criteria](criteria.md)",
     "DIR": "a directory",
     "DIR|RUN": "a directory, or traces",
     "DIR|URI": "a directory, or a prefix of a store: s3://bucket/prefix",
@@ -23,7 +23,7 @@ VALUES = {
     "FILLING": "random or zero",
     "FROM=TO": "two paths or prefixes of URIs",
     "GLOB": "a pattern of file names; quote it",
-    "ID": "a criterion's id, see [](criteria.md)",
+    "ID": "a criterion's id, see [the criteria](criteria.md)",
     "IN": "a trace, a directory of traces, or a glob in quotes; - is standard input",
     "LEVEL": "1 to 19",
     "++KEY=VALUE": "a value of a DLIO file, as on Hydra's command line",
@@ -59,7 +59,7 @@ _HEAD = """\
 {about}
 
 `{name} VERB --help` says the same in the terminal. `-q` (`--quiet`) before or after the verb leaves out progress and remarks. An
-error is one sentence on standard error, with its slug in brackets: [](errors.md) lists them. Results go to standard output.
+error is one sentence on standard error, with its slug in brackets: [errors and remarks](errors.md) lists them. Results go to standard output.
 """
 
 
@@ -78,7 +78,7 @@ def _overview(program: Command, verbs: list[Command]) -> str:
 
 
 def _section(verb: Command) -> str:
-    lines = [f"({_anchor(verb)})=", f"## {verb.name}", "", _prose(verb.about), "", f"```text\n{verb.synopsis}\n```", ""]
+    lines = [f"## {verb.name}", "", _prose(verb.about), "", f"```text\n{verb.synopsis}\n```", ""]
     for heading in dict.fromkeys(each.group for each in verb.arguments):
         lines += [f"*{heading}*", "", *_table([each for each in verb.arguments if each.group == heading]), ""]
     if verb.after:
@@ -121,4 +121,4 @@ def _cell(text: str) -> str:
 
 
 def _anchor(verb: Command) -> str:
-    return "cli-" + verb.name.replace(" ", "-")
+    return verb.name.replace(" ", "-")  # as GitHub and MyST make it of the heading

@@ -11,7 +11,7 @@ _HEAD = """\
 
 `harness check` decides each of these on its own; the verdict is the worst of those that count. `harness check --explain ID` says the
 same in the terminal, and with `--golden` what a golden makes of it: a profile may set tolerances, and what runs of one job differ by
-is added. [](../explanation/verdicts.md) says where the numbers come from.
+is added. [Verdicts](../explanation/verdicts.md) says where the numbers come from.
 
 A class says what a criterion is about: *intent* is what was asked of the storage, *overlap* whether the consumer was kept fed,
 *environment* how the machine answered. An effect is a *ratio* (measured / reference), a *difference* (measured − reference), a
@@ -64,7 +64,7 @@ def _entry(criterion: Criterion, mode: str) -> str:
         "why so": criterion.why,
     }
     rows = "\n".join(f"| {name} | {_cell(text)} |" for name, text in facts.items())
-    return f"({_anchor(criterion, mode)})=\n### `{criterion.id}`, {mode}\n\n| | |\n|---|---|\n{rows}\n"
+    return f"### `{criterion.id}`, {mode}\n\n| | |\n|---|---|\n{rows}\n"
 
 
 def _meaning(text: str) -> str:
@@ -97,4 +97,4 @@ def _cell(text: str) -> str:
 
 
 def _anchor(criterion: Criterion, mode: str) -> str:
-    return f"criterion-{mode}-{criterion.id.replace('.', '-')}"
+    return f"{criterion.id.replace('.', '')}-{mode}"  # as GitHub and MyST make it of the heading

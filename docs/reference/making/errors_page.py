@@ -43,11 +43,9 @@ def page() -> str:
 
 
 _DOCTOR = "`name` in `tracekit doctor --json`; the cause is that of an outcome that is not `ok`. `way_out` says it for this machine."
-_VALIDITY = (
-    "They come before every criterion: what is not fit to be judged is not judged. [](criteria.md) has the criteria."
-)
+_VALIDITY = "They come before every criterion: what is not fit to be judged is not judged. [Criteria](criteria.md) has the criteria."
 _RUNS = "`verdict` of the run's statement (`tracekit replay --json`, the trailer's `run`); `reasons` are sentences."
-_MATRIX = "The criteria of `harness matrix`; the cause is that of a FAIL. [](../howto/compare-cache-scenarios.md) has the scenarios."
+_MATRIX = "The criteria of `harness matrix`; the cause is that of a FAIL. [Compare cache scenarios](../howto/compare-cache-scenarios.md) has the scenarios."
 _WARNINGS = "Words of the sentence after `warning:`; the run goes on."
 _REQUESTS = "Kinds in a run's statement and in warnings; `err` of an op has the status or errno itself."
 _CONFIDENCES = "`confidence` in `tracekit distil --json`, and the first word of the comment beside a value."

@@ -18,9 +18,9 @@ key does not, so readers ignore what they do not know. The schemas are closed al
 
 | document | written by | keys | schema |
 |---|---|---|---|
-| trace | `tracekit record`, `replay`, `run -o`, `convert` | [](../trace.md) | [trace.schema.json](trace.schema.json) |
-| metrics | `tracekit stats --json`, `Metrics.to_json()` | [](../metrics.md) | [metrics.schema.json](metrics.schema.json) |
-| analysis | `tracekit stats --json`, under `analysis` | [](../analysis.md) | [analysis.schema.json](analysis.schema.json) |
+| trace | `tracekit record`, `replay`, `run -o`, `convert` | [the trace format](../trace.md) | [trace.schema.json](trace.schema.json) |
+| metrics | `tracekit stats --json`, `Metrics.to_json()` | [metrics](../metrics.md) | [metrics.schema.json](metrics.schema.json) |
+| analysis | `tracekit stats --json`, under `analysis` | [analysis](../analysis.md) | [analysis.schema.json](analysis.schema.json) |
 """
 WRITERS = {
     "run": "`tracekit replay --json`, and a trace's trailer under `run`",
@@ -42,7 +42,7 @@ def outputs(schemas: dict[str, Callable[[], dict[str, Any]]], table: Callable[[d
     parts = [_OUTPUTS + "\n".join(rows) + "\n"]
     for name, by in WRITERS.items():
         schema = schemas[name]()
-        parts.append(f"({name})=\n## {name}\n\nWritten by {by}. {schema.get('description', '')}\n\n{table(schema)}")
+        parts.append(f"## {name}\n\nWritten by {by}. {schema.get('description', '')}\n\n{table(schema)}")
     return "\n".join(parts)
 
 
@@ -50,7 +50,7 @@ _GOLDEN = """\
 # Format of a golden
 
 A golden is a folder. `profile.yaml` is written by hand, `envelope.json` by `harness learn`, `CHANGES.md` and the revision by
-`harness bless`; a golden that is recorded by a program of its own has that beside them. [](../howto/make-a-golden.md) makes one.
+`harness bless`; a golden that is recorded by a program of its own has that beside them. [Make a golden](../howto/make-a-golden.md) says how.
 
 ## profile.yaml
 
@@ -70,7 +70,7 @@ tolerance: {{size.mean: 0.1}}
 
 ## contract
 
-What is asked of every trace that is held against the golden; what it does not hold is a finding ([](errors.md)).
+What is asked of every trace that is held against the golden; what it does not hold is a finding ([errors and remarks](errors.md)).
 
 | key | default | is |
 |---|---|---|
@@ -96,7 +96,7 @@ _KEYS = {
     "regime": "who decides the pace; without it the criteria on stalls and depth are shown and do not count",
     "host": "where it was recorded; `dedicated` lets times count over several runs",
     "contract": "see below",
-    "tolerance": "bands of its own, by criterion ([](criteria.md)): a number above 0",
+    "tolerance": "bands of its own, by criterion ([criteria](criteria.md)): a number above 0",
     "program": "the program of `harness record-golden` and `check --drive recorded-program`",
     "needs": "the package that program imports",
     "install": "how to get it",

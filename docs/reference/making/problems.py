@@ -26,7 +26,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     ),
     "trace-format": (
         "A line of a trace that breaks the format: cut in the middle, no JSON, a key of the wrong type, a time that runs backwards.",
-        "`--skip-bad` leaves such lines out and counts them; [](../trace.md) is the format.",
+        "`--skip-bad` leaves such lines out and counts them; [the trace format](../trace.md) says what one is.",
     ),
     "unknown-scheme": (
         "A URI whose scheme no storage owns.",

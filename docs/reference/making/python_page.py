@@ -29,12 +29,12 @@ PUBLIC: dict[str, tuple[str, tuple[str, ...]]] = {
     "tracekit.workload.dataset": ("What the loader reads.", ("Dataset",)),
     "tracekit.workload.adapters": ("The loader under PyTorch, grain and tf.data.", ("Samples", "torch_stream", "tf_dataset")),
     "tracekit.storage": ("What a URI is read from.", ("storage_for",)),
-    "tracekit.errors": ("Every error, with `slug`, `cause` and `way_out` ([](errors.md)).", (
+    "tracekit.errors": ("Every error, with `slug`, `cause` and `way_out` ([errors and remarks](errors.md)).", (
         "TracekitError", "UsageError", "UnknownNameError", "OutputExistsError", "InputError", "TraceFormatError", "UnknownSchemeError",
         "CannotRunError", "RecorderError",
     )),
     "tracekit.testing": ("Traces for tests.", ("trace_of", "training_trace", "FakeClock")),
-    "harness.check": ("A verdict in Python; [](../howto/check-in-pytest.md) has a fixture.", ("check",)),
+    "harness.check": ("A verdict in Python; [check in pytest](../howto/check-in-pytest.md) has a fixture.", ("check",)),
     "harness.verdict": ("What a check found.", ("Verdict", "Finding", "Outcome")),
     "harness.report.html": ("A verdict as a page.", ("render",)),
     "harness.mutations": ("Edits of a trace that a check must notice.", ("halved_sizes",)),
