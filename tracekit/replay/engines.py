@@ -36,16 +36,17 @@ RESULT = np.dtype(
      ("result", "i4"), ("error", "i4")]
 )  # fmt: skip
 
-# What is known besides of requests for objects, where a plan has them: when the answer began (`NULL` where none came) and how
-# many requests it took.
-FAR_RESULT = np.dtype([*RESULT.descr, ("first_byte", "i8"), ("attempts", "i4"), ("unused", "i4")])
+# The same where a plan has requests for objects, which may move more than a system call: besides, when the answer began (`NULL`
+# where none came) and how many requests it took.
+_FAR = {"result": "i8", "error": "i4", "attempts": "i4", "first_byte": "i8"}
+FAR_RESULT = np.dtype([*(field for field in RESULT.descr if field[0] not in _FAR), *_FAR.items()])
 
 
 class Log:
     """What became of one stream's ops, in order: times in ns on the clock, bytes, errno.
 
     `due` is 0 where there was no schedule; `free` is when the stream had become able to issue the op; `stall` how long it
-    waited at the in-flight gate; `queued` how long no worker was free for it. 64 bytes an op. Requests for objects also have
+    waited at the in-flight gate; `queued` how long no worker was free for it. Requests for objects also have
     `first_byte` and `attempts`; elsewhere these are `NULL` and 0, and in a log without any they are empty.
 
     Args:

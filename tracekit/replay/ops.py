@@ -66,6 +66,10 @@ class Ops:
                 dealer.put(first, block, stream)
         self.records.refresh()
 
+    def asked(self, order: NDArray[np.intp]) -> Int64s:
+        """How many bytes ops ask for in the trace, by their places in the order of time."""
+        return np.asarray(self._program.rows.take(order)["len"])
+
     @property
     def speed(self) -> float:
         """What times were divided by."""
@@ -192,8 +196,16 @@ class Job:
 
     @property
     def lengths(self) -> Int64s:
-        """How many bytes."""
+        """How many bytes; at most what one system call moves."""
         return self._column("length", np.int64)
+
+    @property
+    def asked(self) -> Int64s:
+        """The same of requests for objects, which have no such bound."""
+        lengths = self.lengths
+        cut = np.flatnonzero(lengths == MAX_READ_BYTES)
+        lengths[cut] = self._ops.asked(self.rows[cut])
+        return lengths
 
     @property
     def failed(self) -> NDArray[np.bool_]:

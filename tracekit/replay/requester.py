@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from tracekit.replay import scratch
@@ -9,7 +11,7 @@ from tracekit.replay.clock import Clock
 from tracekit.replay.kinds import Kind
 from tracekit.replay.ops import Job
 from tracekit.replay.plan import Plan
-from tracekit.storage import Buffer
+from tracekit.storage.base import MAX_READ_BYTES, Buffer
 from tracekit.storage.failures import error_number
 from tracekit.storage.objects import ObjectHandle, ObjectStorage
 from tracekit.trace import NULL
@@ -23,6 +25,9 @@ def requests_of(plan: Plan, job: Job) -> bytes:
     far = np.array([isinstance(file.storage, ObjectStorage) for file in plan.files] or [False], np.bool_)
     return np.asarray(far[job.files] & np.isin(job.kinds, REQUESTS)).astype(np.uint8).tobytes()
 
+
+# Of a body that goes up in pieces.
+_PIECE = 1 << 20
 
 # Submitted, completed, bytes, error, when the answer began.
 Answer = tuple[int, int, int, int, int]
@@ -43,7 +48,7 @@ class Requester:
     def __init__(self, plan: Plan, job: Job, clock: Clock, buffer: Buffer) -> None:
         self._plan, self._clock, self._buffer = plan, clock, buffer
         self._kinds, self._file_of = job.kinds.data, job.files.data
-        self._offsets, self._lengths = job.offsets.data, job.lengths.data
+        self._offsets, self._lengths = job.offsets.data, job.asked.data
         self._handles: dict[int, ObjectHandle] = {}
         # What stores asked to be waited for, by op; taken when the pause is made.
         self.asked_ns: dict[int, int] = {}
@@ -107,8 +112,10 @@ class Requester:
         storage = file.storage
         assert storage is not None
         if kind == Kind.WRITE:
-            storage.write(scratch.path(self._plan, number), self._buffer.view[: self._lengths[index]])
-            return self._lengths[index]
+            length = self._lengths[index]
+            body = self._buffer.view[:length] if length <= MAX_READ_BYTES else self._pieces(length)
+            storage.write(scratch.path(self._plan, number), body)
+            return length
         if kind == Kind.STAT:
             storage.stat(self._place(number))
         elif kind == Kind.LIST:
@@ -116,6 +123,11 @@ class Requester:
         else:
             storage.delete(scratch.path(self._plan, number))
         return NULL
+
+    def _pieces(self, length: int) -> Iterator[bytes]:
+        """A body that is larger than the buffer."""
+        for first in range(0, length, _PIECE):
+            yield bytes(self._buffer.view[: min(_PIECE, length - first)])
 
     def _handle(self, index: int) -> ObjectHandle:
         number = self._file_of[index]

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import monotonic_ns
 from typing import Any, TypeVar
 
@@ -24,6 +24,18 @@ _WHOLE = 5000 << 20
 _UNRESOLVED = re.compile(r"Failed to resolve|NameResolution|Name or service not known|getaddrinfo")
 _TLS = re.compile(r"\[SSL|SSLError|CERTIFICATE_VERIFY_FAILED|certificate verify")
 T = TypeVar("T")
+Read = Callable[..., bytes]
+_PIECE = 1 << 20
+
+
+def _whole(read: Read) -> bytes:
+    """A body in memory."""
+    return bytes(read())
+
+
+def _count(read: Read) -> int:
+    """How long a body is that is let go."""
+    return sum(map(len, iter(lambda: read(_PIECE), b"")))
 
 
 class S3SdkClient:
@@ -42,23 +54,22 @@ class S3SdkClient:
 
     def read(self, name: str, offset: int, length: int, into: memoryview) -> int:
         """One ranged GET into memory; the number of bytes that came (errors: StoreError)."""
-        body, _ = self._get(name, offset, length)
+        body, _ = self._get(name, offset, length, _whole)
         into[: len(body)] = body
         return len(body)
 
     def skim(self, name: str, offset: int, length: int) -> tuple[int, int]:
         """The same, and the body is let go: the number of bytes, and when the answer began (errors: StoreError)."""
-        body, first_byte = self._get(name, offset, length)
-        return len(body), first_byte
+        return self._get(name, offset, length, _count)
 
-    def _get(self, name: str, offset: int, length: int) -> tuple[bytes, int]:
+    def _get(self, name: str, offset: int, length: int, taken: Callable[[Read], T]) -> tuple[T, int]:
         span = f"bytes={offset}-{offset + length - 1}"
         answer = asked(lambda: self._client.get_object(Bucket=self._bucket, Key=name, Range=span))
         first_byte = monotonic_ns()
         if answer["ResponseMetadata"]["HTTPStatusCode"] != _PARTIAL:
             answer["Body"].close()
             raise StoreError(errno.EPROTO, kind=failures.RANGE_IGNORED)
-        return asked(answer["Body"].read, answered=True), first_byte
+        return asked(lambda: taken(answer["Body"].read), answered=True), first_byte
 
     def size(self, name: str) -> int:
         """The size of an object in bytes, by HEAD (errors: StoreError)."""
@@ -107,17 +118,16 @@ class AzureSdkClient:
 
     def read(self, name: str, offset: int, length: int, into: memoryview) -> int:
         """One ranged GET into memory; the number of bytes that came (errors: StoreError)."""
-        body, _ = self._get(name, offset, length)
+        body, _ = self._get(name, offset, length, _whole)
         into[: len(body)] = body
         return len(body)
 
     def skim(self, name: str, offset: int, length: int) -> tuple[int, int]:
         """The same, and the body is let go: the number of bytes, and when the answer began (errors: StoreError)."""
-        body, first_byte = self._get(name, offset, length)
-        return len(body), first_byte
+        return self._get(name, offset, length, _count)
 
-    def _get(self, name: str, offset: int, length: int) -> tuple[bytes, int]:
-        came: list[tuple[bytes, int]] = []
+    def _get(self, name: str, offset: int, length: int, taken: Callable[[Read], T]) -> tuple[T, int]:
+        came: list[tuple[T, int]] = []
 
         def answered(response: Any) -> None:
             # The SDK would ask again, twice and unseen, for a body that breaks off: it is read before the SDK gets to it.
@@ -126,7 +136,7 @@ class AzureSdkClient:
                 if response.http_response.status_code != _PARTIAL:
                     raw.close()
                     raise StoreError(errno.EPROTO, kind=failures.RANGE_IGNORED)
-                came.append((asked(lambda: bytes(raw.read(decode_content=False)), answered=True), first_byte))
+                came.append((asked(lambda: taken(partial(raw.read, decode_content=False)), answered=True), first_byte))
 
         asked(lambda: self._container.download_blob(name, offset=offset, length=length, raw_response_hook=answered))
         return came[0]
