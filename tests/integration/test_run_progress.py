@@ -31,24 +31,14 @@ def data():
 
 def test_progress_is_a_line_that_goes(data):
     """Steps of all, epoch, MB/s and utilisation while two ranks run; nothing of it is left at the end, and no colour with NO_COLOR."""
-    words = [
-        "custom",
-        "--data",
-        data,
-        "-O",
-        "batch_size=1",
-        "--ranks",
-        "2",
-        "--epochs",
-        "100",
-        "--max-steps",
-        "60",
-        "--compute",
-        "0.05",
-    ]
-    code, written = on_terminal([*RUN, *words], 120, NO_COLOR="1")
-    assert code == 0, written
-    line = next(part for part in written.split("\r") if "AU" in part and "MB/s" in part and "/120" in part)
+    words = ["custom", "--data", data, "-O", "batch_size=1", "--ranks", "2", "--epochs", "100", "--max-steps", "60", "--compute", "0.05"]  # fmt: skip
+    lines: list[str] = []
+    for _ in range(3):  # nobody promises that the command gets to look twice meanwhile
+        code, written = on_terminal([*RUN, *words], 120, NO_COLOR="1")
+        assert code == 0, written
+        if lines := [part for part in written.split("\r") if "AU" in part and "MB/s" in part and "/120" in part]:
+            break
+    line = lines[0]
     assert line.startswith("\x1b[Kcustom ")
     assert "/120 steps (" in line
     assert " · epoch " in line
@@ -58,8 +48,8 @@ def test_progress_is_a_line_that_goes(data):
     assert not any(" s left" in shown for shown in seen(written))
 
 
-def _interrupted(words, enough):
-    """A run that gets SIGINT, and nobody else does, once a file is there; its exit code and report."""
+def _interrupted(words, enough, number=signal.SIGINT):
+    """A run that gets a signal, and nobody else does, once a file is there; its exit code and report."""
     report = Path("report.json")
     command = [*RUN, *words, "--format", "json", "--output", str(report)]
     process = subprocess.Popen(
@@ -69,12 +59,12 @@ def _interrupted(words, enough):
         while not enough():
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         said = process.communicate(timeout=240)[1]
     finally:
         process.kill()
     assert "Traceback" not in said
-    assert said.rstrip().endswith("interrupted")
+    assert "error: interrupted" in said if number == signal.SIGINT else "error: ended by SIGTERM [interrupted]" in said
     return process.returncode, json.loads(report.read_text())
 
 
@@ -85,12 +75,15 @@ def _steps():
     return sum(standing.read(str(path)).steps for path in Path().glob("tracekit-run-*/standing*"))
 
 
-@pytest.mark.parametrize("more", [(), ("--ranks", "2"), ("-o", "t.jsonl")])
-def test_an_interrupt_keeps_what_was_done(data, more):
-    """The steps until then are reported, the recording holds them, and the exit code is 130; a single process need not be alone."""
+@pytest.mark.parametrize(
+    ("more", "number"),
+    [((), signal.SIGTERM), (("--ranks", "2"), signal.SIGINT), (("-o", "t.jsonl"), signal.SIGINT)],
+)
+def test_an_interrupt_keeps_what_was_done(data, more, number):
+    """The steps until then are reported, the recording holds them, and the exit code is 130, or 143 by SIGTERM; no rank lives on."""
     words = ["custom", "--data", data, "-O", "batch_size=1", "--epochs", "1000", "--compute", "0.01", *more]
-    code, told = _interrupted(words, lambda: _steps() >= 20)
-    assert code == 130
+    code, told = _interrupted(words, lambda: _steps() >= 20, number)
+    assert code == 128 + number
     assert told["steps"] >= 20
     assert not told["completed"]
     assert set(told["errors"]) == {"interrupted"}

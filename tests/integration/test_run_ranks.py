@@ -125,6 +125,7 @@ def test_a_rank_that_hangs_is_said_and_not_waited_for(data: str) -> None:
         "20",
         "--rank-timeout",
         "8",
+        "-q",
         mark=data,
     )
     os.kill(_pid_of(data, 1), signal.SIGSTOP)
@@ -132,6 +133,23 @@ def test_a_rank_that_hangs_is_said_and_not_waited_for(data: str) -> None:
     assert code == 4, said
     assert "rank 1" in said
     assert "has not answered for" in said
+
+
+@needs_mpi
+@pytest.mark.long
+def test_a_rank_that_is_killed_is_said_before_the_launcher_says_so(data: str) -> None:
+    """SIGKILL of a rank has the launcher end all: rank 0 says that first; the exit code is the launcher's, which is none of success."""
+    for turn in "123":  # how long rank 0 is given to say anything is up to the launcher
+        words = ("--data", data, "--compute", "0.5", "-O", "batch_size=1", "--epochs", "20", "-q")
+        process = _start(2, "custom", *words, mark=data + turn)
+        os.kill(_pid_of(data + turn, 1), signal.SIGKILL)
+        code, _, said = _ended(process)
+        assert code != 0
+        if said.lstrip().startswith(
+            "tracekit: error: ended by SIGTERM, which a launcher sends to all when one of its ranks has died"
+        ):
+            return
+    raise AssertionError(said)
 
 
 def _pid_of(mark: str, rank: int) -> int:

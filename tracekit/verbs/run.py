@@ -107,12 +107,27 @@ def run(args: argparse.Namespace) -> int:
     """Run a workload, or replay a trace."""
     if args.trace_replay is not None:
         return _replay(args)
-    size = launched()
-    if size > 1:
-        from tracekit.verbs.run_ranks import run_ranks
+    from tracekit.verbs.replay import terminable
 
-        return run_ranks(args, size)
-    return perform(args, args.ranks, driven)
+    size = launched()
+
+    def said(_number: int) -> None:
+        # At once: a launcher kills soon after.
+        if size == 1 or os.environ.get("RANK") == "0":
+            why = ", which a launcher sends to all when one of its ranks has died" if size > 1 else ""
+            console.complain("tracekit", f"ended by SIGTERM{why} [interrupted]")
+
+    with terminable(said) as ending:
+        try:
+            if size > 1:
+                from tracekit.verbs.run_ranks import run_ranks
+
+                return run_ranks(args, size)
+            return perform(args, args.ranks, driven)
+        except KeyboardInterrupt:
+            if not ending:
+                raise
+            return 128 + ending[0]
 
 
 def perform(args: argparse.Namespace, ranks: int, drive: Driver) -> int:

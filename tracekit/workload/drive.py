@@ -33,7 +33,7 @@ from tracekit.workload.imitate import Step, imitate
 from tracekit.workload.job import Evaluate, Job, Train
 from tracekit.workload.loader import Loader
 from tracekit.workload.readers import Reader
-from tracekit.workload.rendezvous import LeftError, Line, Meeting, conduct
+from tracekit.workload.rendezvous import ENDING, LeftError, Line, Meeting, conduct
 from tracekit.workload.shape import Shape
 from tracekit.workload.standing import Board
 
@@ -308,9 +308,10 @@ def _least(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _interrupt_once(number: int, _frame: FrameType | None) -> None:
+def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
     # It comes from the terminal and from who started this: the second must not end the writing of what was done.
-    signal.signal(number, signal.SIG_IGN)
+    for one in ENDING:
+        signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -322,7 +323,8 @@ def main(paths: Sequence[str]) -> int:
         return conduct("tracekit.workload.drive", paths)
     plan = msgspec.json.decode(Path(paths[0]).read_bytes(), type=Plan)
     meet = Meeting(plan.rank, plan.ranks)
-    signal.signal(signal.SIGINT, _interrupt_once)
+    for one in ENDING:
+        signal.signal(one, _interrupt_once)
     try:
         meet()  # all are there before one begins
         result = run(plan, meet)

@@ -18,6 +18,8 @@ from tracekit import itself
 from tracekit.errors import CannotRunError
 
 HERE, GO, LEFT = "here", "go", "left"
+# What ends a rank after what it is at.
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class LeftError(CannotRunError):
@@ -48,9 +50,13 @@ class Meeting:
         """
         if self._alone:
             return
-        sys.stdout.write(f"{HERE}\n")
-        sys.stdout.flush()
-        if sys.stdin.readline().strip() != GO:
+        try:
+            sys.stdout.write(f"{HERE}\n")
+            sys.stdout.flush()
+            word = sys.stdin.readline().strip()
+        except BrokenPipeError:  # nobody listens: who started the ranks has died
+            word = LEFT
+        if word != GO:
             raise LeftError(self._rank)
 
 
@@ -103,7 +109,8 @@ def conduct(module: str, words: Sequence[str], line: Line | None = None) -> int:
         for process in processes:
             process.send_signal(number)
 
-    signal.signal(signal.SIGINT, pass_on)
+    for one in ENDING:
+        signal.signal(one, pass_on)
     failed = False
     running = processes
     while running:
