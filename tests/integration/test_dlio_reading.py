@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from tracekit import formats, itself
@@ -28,6 +29,8 @@ train: {{epochs: 1, computation_time: 0}}
 CASES = {
     "npz": ("npz", 2, 150_000, 20_000, ""),
     "npz-small": ("npz", 1, 700, 0, ""),
+    "npz-zip": ("npz", 2, 150_000, 20_000, ", compression: zip"),
+    "npz-zip-noise": ("npz", 2, 400_000, 0, ", compression: zip"),
     "npy": ("npy", 2, 30_000, 4000, ""),
     "npy-small": ("npy", 1, 1000, 0, ""),
     "hdf5": ("hdf5", 3, 70_000, 0, ""),
@@ -43,6 +46,8 @@ CASES = {
     "indexed-many": ("indexed_binary", 700, 100, 0, ""),
     "parquet": ("parquet", 6, 20_000, 0, ", parquet: {row_group_size: 2}"),
 }
+# How well the content of a data set compresses, where it does.
+RATIOS = {"npz-zip": "2.5"}
 # What DLIO's readers do for each sample, in their order, with the libraries that they call.
 READ = """
 import sys
@@ -136,7 +141,7 @@ def _written(root, name, kind, samples, size, stdev, more, framework="pytorch", 
         )
     )
     data = root / "data" / name
-    assert main(["generate", str(path), "--data", str(data), "-q"]) == 0
+    assert main(["generate", str(path), "--data", str(data), "-q", "--compress-ratio", RATIOS.get(name, "1")]) == 0
     return str(path), str(data)
 
 
@@ -177,6 +182,20 @@ def test_a_run_opens_and_looks_as_often(name, asked):
     """Every file is opened, and looked at before, as often as the real reader does it."""
     (_, ours), (_, theirs) = asked
     assert ours[name] == theirs[name]
+
+
+@pytest.mark.parametrize("count", [250_000, 400_000])
+def test_an_archive_that_was_not_looked_into_is_read_from_end_to_end(tmp_path, count):
+    """It is taken for one that was, and may be shorter or longer: every byte is asked for all the same."""
+    places = [str(tmp_path / name) for name in ("looked-into.npz", "other.npz")]
+    for place, numbers in zip(places, (300_000, count), strict=True):
+        np.savez_compressed(place, x=np.random.default_rng(numbers).integers(0, 16, numbers, dtype=np.uint8))
+    looked, other = (Path(place).stat().st_size for place in places)
+    reached = 0
+    for offset, length in sorted(reader_of("npz", 1, places[:1], [looked]).requests(0, other, 0)):
+        assert offset <= reached
+        reached = max(reached, offset + length)
+    assert reached >= other
 
 
 def test_the_verb_reads_as_dlio_does(tmp_path, capsys):

@@ -56,6 +56,24 @@ def test_every_sample_comes_whole_and_once(folder, workers, reader, mode):
     assert _by_name(loader) == EXPECTED
 
 
+@pytest.mark.parametrize(
+    ("mode", "advice"), [("default", -1), ("random", os.POSIX_FADV_RANDOM), ("sequential", os.POSIX_FADV_SEQUENTIAL)]
+)
+def test_the_page_cache_mode_is_told_to_who_reads(folder, mode, advice, monkeypatch):
+    """Each file is read with the advice that the mode stands for."""
+    core, told = pytest.importorskip("tracekit._core"), []
+
+    class Told:
+        @staticmethod
+        def fetch(*words):
+            told.append(words[3])
+            return core.fetch(*words)
+
+    monkeypatch.setattr(fetch, "_core", lambda: Told)
+    assert _by_name(create_async_loader(folder, {"page_cache_mode": mode})) == EXPECTED
+    assert set(told) == {advice}
+
+
 def test_direct_reads_give_the_same(folder):
     """Rounded outwards to blocks and cut back, reads by O_DIRECT hand over the same bytes; `direct://` means the same."""
     if not _takes_direct_file(os.path.join(folder, "part0", "file4")):

@@ -80,7 +80,7 @@ def _unknown(job: Job, train: Dataset) -> str:
         return "with O_DIRECT DLIO takes files whole"
     if loader != ("tensorflow" if data.format == "tfrecord" else "pytorch"):
         return f"what DLIO's {loader or 'own'} loader asks of {data.format} files is not known here"
-    if data.compression != "none" and data.format != "hdf5":
+    if data.compression != "none" and data.format not in ("hdf5", "npz"):
         return f"what is asked of compressed {data.format} files depends on their content"
     return ""
 

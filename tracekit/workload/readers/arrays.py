@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
 
 from tracekit.workload.readers.buffered import Buffered
 from tracekit.workload.shape import Request
@@ -43,30 +47,47 @@ def npy(facts: Facts, size: int, number: int, samples: int) -> list[Request]:
     return found
 
 
+class _Noted(io.FileIO):
+    """A file that notes how many bytes it is asked for."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.asked: list[int] = []
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.asked.append(-1 if size is None else size)
+        return super().read(size)
+
+
 def look_npz(place: str, size: int) -> Facts | None:
-    """Of an archive's array `x`: where its entry and its bytes begin, where they end before the directory, and where that is."""
+    """Of an archive's array `x`: where its entry and its bytes begin, where they end before the directory, and where that is.
+
+    What is compressed is read from end to end: how many bytes zipfile asks for at a time depends on what came of the last ones.
+    """
     try:
-        with zipfile.ZipFile(place) as archive:
+        with _Noted(place) as file, zipfile.ZipFile(file) as archive:
             entry = archive.getinfo("x.npy")
-            start = archive.start_dir
-    except (zipfile.BadZipFile, KeyError):
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                return None
+            file.seek(entry.header_offset + 26)
+            named, extra = struct.unpack("<HH", file.read(4))
+            with archive.open(entry) as member:
+                file.asked.clear()
+                length = 10 + int.from_bytes(member.read(10)[8:], "little")
+                stored = entry.compress_type == zipfile.ZIP_STORED
+                for count in () if stored else _array(length, entry.file_size):
+                    member.read(count)
+            asked = [] if stored else file.asked
+            begin, end = entry.header_offset + 30 + named + extra, archive.start_dir
+    except (zipfile.BadZipFile, zlib.error, KeyError):
         return None
-    if entry.compress_type != zipfile.ZIP_STORED:
-        return None
-    with open(place, "rb") as file:
-        file.seek(entry.header_offset + 26)
-        words = file.read(4)
-        begin = entry.header_offset + 30 + int.from_bytes(words[:2], "little") + int.from_bytes(words[2:], "little")
-        file.seek(begin + 8)
-        header = 10 + int.from_bytes(file.read(2), "little")
-    named = int.from_bytes(words[:2], "little")
-    return [[entry.header_offset, named, begin, header, start - begin - entry.file_size, size - start]]
+    return [[entry.header_offset, named, begin, length, end - begin - entry.compress_size, size - end], asked]
 
 
 def npz(facts: Facts, size: int, number: int, samples: int) -> list[Request]:
     """The archive's directory at its end, and the array of all samples, in pieces."""
     del number, samples
-    entry, named, begin, header, between, directory = facts[0]
+    (entry, named, begin, header, between, directory), asked = facts
     file = Buffered(size)
     file.read(6)
     file.seek(-_END, from_end=True)
@@ -78,13 +99,24 @@ def npz(facts: Facts, size: int, number: int, samples: int) -> list[Request]:
     file.seek(entry)
     for count in (30, named, begin - entry - 30 - named):
         file.read(count)
-    member = _Member(file, begin, size - directory - between - begin)
-    # Magic, version and length, the header, and then the array.
-    for count in (8, 2, header - 10):
+    end = size - directory - between
+    if asked:
+        # Of another archive than was looked into the last reads are others.
+        for count in (*asked, size):
+            file.seek(begin)
+            begin += file.read(min(count, end - begin))
+        return file.requests
+    member = _Member(file, begin, end - begin)
+    for count in (8, 2, *_array(header, end - begin)):
         member.read(count)
-    while member.left:
-        member.read(_PIECE)
     return file.requests
+
+
+def _array(header: int, size: int) -> Iterator[int]:
+    """What numpy reads of an array's file after magic, version and length of the header: the rest of that, and the array in pieces."""
+    yield header - 10
+    for at in range(header, size, _PIECE):
+        yield min(_PIECE, size - at)
 
 
 class _Member:
@@ -98,11 +130,6 @@ class _Member:
 
     def __init__(self, file: Buffered, begin: int, size: int) -> None:
         self._file, self._at, self._rest, self._kept = file, begin, size, 0
-
-    @property
-    def left(self) -> int:
-        """Bytes that were not given yet."""
-        return self._rest + self._kept
 
     def read(self, count: int) -> None:
         """Ask for bytes."""

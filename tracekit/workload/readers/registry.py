@@ -15,8 +15,9 @@ from tracekit.workload.shape import Request
 Facts = list[list[int]]
 # What is made up by the reader itself: no file is opened for it.
 SYNTHETIC = "synthetic"
-# So many files are looked into for what differs from one to the next; others are taken for one of these.
-_MOST_LOOKS = 4096
+# So many files are looked into for what differs from one to the next; others are taken for one of these. An archive may have to be
+# read from end to end.
+_MANY, _FEW = 4096, 16
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Format:
     Args:
         requests: The requests for a sample: by what was found in the file, its size, the sample's number in it, and how many it has.
         look: What is found in a file, by its place and size; None where it is not read as others of the format are.
-        each: Whether that differs from file to file.
+        looks: How many files are looked into, where that differs from file to file.
         stats: How often a file is looked at before it is opened.
         beside: What the names of the files end in that are read before all others, beside each file.
         holds: Whether a worker keeps a file open and what it read of it, until it goes to another.
@@ -34,7 +35,7 @@ class Format:
 
     requests: Callable[[Facts, int, int, int], list[Request]]
     look: Callable[[str, int], Facts | None] = lambda *_: []
-    each: bool = False
+    looks: int = 1
     stats: int = 0
     beside: tuple[str, ...] = ()
     holds: bool = False
@@ -42,14 +43,14 @@ class Format:
 
 FORMATS = {
     "npy": Format(arrays.npy, arrays.look_npy),
-    "npz": Format(arrays.npz, arrays.look_npz),
+    "npz": Format(arrays.npz, arrays.look_npz, looks=_FEW),
     "hdf5": Format(hdf5.hdf5, hdf5.look),
     "csv": Format(tables.csv, stats=1),
-    "jpeg": Format(images.jpeg, images.look_jpeg, each=True),
-    "png": Format(images.png, images.look_png, each=True),
-    "indexed_binary": Format(records.indexed, records.look, each=True, beside=records.INDICES),
-    "mmap_indexed_binary": Format(records.mapped, records.look, each=True),
-    "parquet": Format(tables.parquet, tables.look_parquet, each=True, holds=True),
+    "jpeg": Format(images.jpeg, images.look_jpeg, looks=_MANY),
+    "png": Format(images.png, images.look_png, looks=_MANY),
+    "indexed_binary": Format(records.indexed, records.look, looks=_MANY, beside=records.INDICES),
+    "mmap_indexed_binary": Format(records.mapped, records.look, looks=_MANY),
+    "parquet": Format(tables.parquet, tables.look_parquet, looks=_MANY, holds=True),
     SYNTHETIC: Format(lambda *_: []),
 }
 
@@ -144,7 +145,7 @@ def reader_of(name: str, samples: int, places: Sequence[str], sizes: Sequence[in
     known = FORMATS.get(name)
     if known is None or not places:
         return None
-    facts, count = [], min(len(places), _MOST_LOOKS) if known.each else 1
+    facts, count = [], min(len(places), known.looks)
     for place, size in zip(places[:count], sizes[:count], strict=True):
         try:
             found = known.look(place, int(size))
