@@ -1,6 +1,8 @@
 """The public workload files of DLIO and MLPerf Storage: their values, and what one accelerator demands by the arithmetic of the reference."""
 
 GB, MB = 1e9, 1e6
+# Of a workload scaled down: bytes of a record and samples of a batch at the most, steps at the least.
+LARGEST, BATCH, STEPS = 100_000, 4, 3
 
 
 def train(fmt, files, samples, size, stdev, loader, threads, batch, compute, shuffle="seed", epochs=5, **other):
@@ -172,3 +174,25 @@ def in_v2(sections):
     if "model_size" in model:
         sections.setdefault("checkpoint", {})["model_size"] = model["model_size"]
     return {"model": "a-name", **sections}
+
+
+def scaled(sections):
+    """Overrides that make a workload small: record, batch and compute time by the same factors, so that the demand stays."""
+    data, batch = sections["dataset"], min(sections["reader"]["batch_size"], BATCH)
+    suffix = "_bytes" if "record_length_bytes" in data else ""
+    record = data[f"record_length{suffix}"]
+    # Of Parquet the columns say how long a record is.
+    factor = 1 if data["format"] == "parquet" else min(1, LARGEST / record)
+    samples = min(data["num_samples_per_file"], 2 * batch)
+    seconds = sections["train"]["computation_time"] * factor * batch / sections["reader"]["batch_size"]
+    return {
+        f"dataset.record_length{suffix}": record * factor if factor < 1 else record,
+        f"dataset.record_length{suffix}_stdev": data.get(f"record_length{suffix}_stdev", 0) * factor,
+        "dataset.num_samples_per_file": samples,
+        "dataset.num_files_train": -(-STEPS * batch // samples),
+        "reader.batch_size": batch,
+        "train.computation_time": seconds,
+        "train.epochs": 1,
+        "train.total_training_steps": -1,
+        "workflow.checkpoint": False,
+    }

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from dlio_published import V2, WORKLOADS, in_v2
+from dlio_published import BATCH, STEPS, V2, WORKLOADS, in_v2, scaled
 
 from tracekit.cli import main
 
@@ -16,34 +16,11 @@ from tracekit.cli import main
 ALWAYS = {"unet3d_h100", "dlrm_argonne", "dlrm_mlperf_b200", "bert_v100", "llama_8b_zero3", "2.0.0 resnet50_h100"}
 TRAINED = {name: sections for name, (sections, demand) in WORKLOADS.items() if demand and not name.endswith("_s3")}
 FILES = {**TRAINED, **{f"2.0.0 {name}": in_v2(sections) for name, sections in V2.items()}}
-LARGEST, BATCH, STEPS = 100_000, 4, 3
 
 
 def chosen(names):
     """The names as parameters, most of them long."""
     return [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.long) for name in names]
-
-
-def scaled(sections):
-    """Overrides that make a workload small: record, batch and compute time by the same factors, so that the demand stays."""
-    data, batch = sections["dataset"], min(sections["reader"]["batch_size"], BATCH)
-    suffix = "_bytes" if "record_length_bytes" in data else ""
-    record = data[f"record_length{suffix}"]
-    # Of Parquet the columns say how long a record is.
-    factor = 1 if data["format"] == "parquet" else min(1, LARGEST / record)
-    samples = min(data["num_samples_per_file"], 2 * batch)
-    seconds = sections["train"]["computation_time"] * factor * batch / sections["reader"]["batch_size"]
-    return {
-        f"dataset.record_length{suffix}": record * factor if factor < 1 else record,
-        f"dataset.record_length{suffix}_stdev": data.get(f"record_length{suffix}_stdev", 0) * factor,
-        "dataset.num_samples_per_file": samples,
-        "dataset.num_files_train": -(-STEPS * batch // samples),
-        "reader.batch_size": batch,
-        "train.computation_time": seconds,
-        "train.epochs": 1,
-        "train.total_training_steps": -1,
-        "workflow.checkpoint": False,
-    }
 
 
 def told(capsys, *words):

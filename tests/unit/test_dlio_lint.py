@@ -258,6 +258,8 @@ PLACES = [
     (["++dataset.data_folder=x/", "++storage.storage_root=/mnt"], lambda _: "file:///mnt/x"),
     (["++dataset.data_folder=s3://b/k"], lambda _: "s3://b/k"),
     (["++dataset.data_folder=x/y", "++storage.storage_type=s3", "++storage.storage_root=b"], lambda _: "s3://b/x/y"),
+    (["++storage.storage_type=s3", "++storage.storage_root=b"], lambda _: "s3://b/data"),
+    (["++dataset.data_folder=.", "++storage.storage_root=s3://b/k/"], lambda _: "s3://b/k"),
     (["++dataset.data_folder=x", "++storage.storage_root=az://c/p/"], lambda _: "az://c/p/x"),
     (["++dataset.data_folder=/a", "++storage.storage_type=direct_fs"], lambda _: "direct:///a"),
 ]

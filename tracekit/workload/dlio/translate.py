@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -104,10 +105,11 @@ def _uri(settings: Settings, folder: str) -> str:
     if "://" in folder:
         return folder
     kind, root = settings["storage.storage_type"], settings["storage.storage_root"]
+    if "://" not in root and _SCHEMES.get(kind) == "s3":
+        root = f"s3://{root.strip('/')}"
     if "://" in root:
-        return f"{root.rstrip('/')}/{folder.strip('/')}"
-    if _SCHEMES.get(kind) == "s3":
-        return f"s3://{root.strip('/')}/{folder.strip('/')}"
+        # An object's name is no path: what a folder says of directories, as the preset ./data does, is worked out here.
+        return f"{root.rstrip('/')}/{posixpath.normpath(folder).strip('/')}".removesuffix("/.")
     return file_uri(os.path.join(root, folder), _SCHEMES.get(kind, "file"))
 
 
