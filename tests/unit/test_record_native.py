@@ -8,7 +8,7 @@ import pytest
 
 from tracekit.errors import RecorderError
 from tracekit.record import chunkfile, chunks, engine, looks, native, spool
-from tracekit.record.coverage import coverage_of
+from tracekit.record.coverage import WHY_UNCOUNTED, coverage_of
 from tracekit.record.files import Filter
 from tracekit.record.gather import gather
 from tracekit.record.parts import NO_OPS, Part
@@ -219,6 +219,8 @@ def test_the_certificate_says_complete_or_what_is_missing():
     """Within half a percent of the kernel's count a native recording is complete; beyond it names who was not followed."""
     trace, part = _part([990_000], layer="libc", ignored_bytes=8_000)
     assert coverage_of(trace, [part], 1_000_000)["complete"]
+    uncounted = coverage_of(trace, [part], None)
+    assert (uncounted["known"], uncounted["why"]) == (False, WHY_UNCOUNTED)
     part.execs = [(10, 77, ["/usr/bin/md5sum", "md5sum", "x"])]
     found = coverage_of(trace, [part], 3_000_000)
     assert not found["complete"]

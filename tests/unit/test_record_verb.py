@@ -11,6 +11,7 @@ import pytest
 from tracekit import cli
 from tracekit.errors import EXIT_RECORDER, RecorderError
 from tracekit.record import finish, launch
+from tracekit.record.coverage import WHY_UNCOUNTED
 from tracekit.verbs import record
 
 
@@ -43,6 +44,8 @@ def test_parts_go_when_the_trace_stands(recording, capsys):
     talk = capsys.readouterr()
     assert talk.out == ""
     assert talk.err.splitlines()[-1].startswith("next: tracekit stats ")
+    # Nothing ran, so nothing was counted; a recording without its certificate says so.
+    assert WHY_UNCOUNTED in talk.err
 
 
 def test_run_comes_back_from_its_note(recording):

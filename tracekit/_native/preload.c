@@ -108,7 +108,7 @@ __attribute__((constructor)) static void begin(int count, char **words, char **e
         return;
     if (dlsym(RTLD_DEFAULT, "Py_BytesMain") != NULL) /* an interpreter, or a program with one inside */
         return;
-    startup = tk_bytes_read("/proc/thread-self/io");
+    startup = tk_bytes_read("/proc/thread-self/io", NULL);
     tk_recorder_start(directory, tsc, 1, 1, &state);
     if (state.method == TK_NONE)
         return;

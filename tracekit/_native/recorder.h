@@ -12,8 +12,9 @@
 void tk_recorder_start(const char *directory, int tsc, int detour, int got, struct tk_interposed *out);
 void tk_recorder_pause(int paused);
 
-/* The kernel's count of bytes read, from a file like /proc/self/io; -1 where it does not tell. */
-int64_t tk_bytes_read(const char *path);
+/* The kernel's count of bytes read, from a file like /proc/self/io; -1 where it does not tell. What this look itself adds to
+   the count is left in `cost`, where that is not NULL. */
+int64_t tk_bytes_read(const char *path, int64_t *cost);
 
 /* Whether children are looked at when they end. */
 void tk_recorder_children(int wanted);

@@ -20,6 +20,7 @@ WHY_UNKNOWN = (
     "the Python engine sees what goes through Python's own functions; what native code reads by itself it can only "
     "compare with the kernel's count"
 )
+WHY_UNCOUNTED = "the kernel does not tell here what the program read, so what the trace lacks is not known"
 WHY_KNOWN = (
     "the C library's own entry points were hooked in every process, and the bytes held against the kernel's count for the "
     "whole tree"
@@ -73,8 +74,8 @@ def coverage_of(
     tally = trace if isinstance(trace, Tally) else Tally.of(trace)
     coverage: dict[str, Any] = {
         "engine": "native" if native else "python",
-        "known": native,
-        "why": WHY_KNOWN if native else WHY_UNKNOWN,
+        "known": native and kernel_bytes is not None,
+        "why": WHY_UNKNOWN if not native else WHY_KNOWN if kernel_bytes is not None else WHY_UNCOUNTED,
         "traced_read_bytes": tally.moved_in_files("read"),
         "ignored_read_bytes": sum(part.ignored_bytes + part.startup_bytes for part in parts),
         "mapped_bytes": tally.moved("mmap"),

@@ -21,7 +21,7 @@ from typing import Any
 
 from tracekit.errors import RecorderError
 from tracekit.record import bundle, residence, spares, tracers
-from tracekit.record.children import bytes_read, name_of
+from tracekit.record.children import name_of, wait_for
 from tracekit.record.engine import Choice, anchor, choose, preload_library, strace_words
 from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
 
@@ -365,10 +365,10 @@ def _reap(run: Run) -> int | None:
     """Wait for what has ended, noting first what the kernel counted for it; the program's own code once that has come."""
     code = None
     while (ended := _ended()) is not None:
-        name = name_of(ended)
+        name, now = name_of(ended), time.monotonic_ns()
+        total, status = wait_for(ended)
         if run.strace is None or name != "strace":  # what that read is no doing of the program's
-            run.endings.append((time.monotonic_ns(), ended, bytes_read(ended), name))
-        _, status = os.waitpid(ended, 0)
+            run.endings.append((now, ended, total, name))
         code = os.waitstatus_to_exitcode(status) if ended == run.pid else code
     return code
 

@@ -233,6 +233,7 @@ def _finish(recording: launch.Run) -> None:
 
 
 def _summarise(done: Any) -> None:
+    from tracekit.record.coverage import WHY_UNCOUNTED
     from tracekit.record.looks import summary
     from tracekit.units import counted, format_bytes
 
@@ -253,6 +254,8 @@ def _summarise(done: Any) -> None:
         console.say(
             f"the kernel counted {format_bytes(kernel)} read; {format_bytes(known)} are recorded or knowingly left out"
         )
+    else:
+        console.warn(WHY_UNCOUNTED)
     if text := summary(trailer.residency):
         console.say(text)
     for text in done.warnings:

@@ -1,15 +1,21 @@
 """Programs that are no Python, started by a recorded one: their bytes to within 2 %, and nothing of the program changed."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from native_programs import needs_compiler, needs_native, record  # see there
+
+import tracekit
+from tracekit.trace import Trace
 
 pytestmark = needs_native
 
@@ -33,6 +39,41 @@ def _children(trace):
 
 def _near(found, true):
     return abs(found - true) <= 0.02 * true
+
+
+def _nobody(place):
+    """How to start tracekit as a user without any right: the first words, and more arguments of `subprocess.run`."""
+    rest = {"cwd": place, "capture_output": True, "text": True, "timeout": 600}
+    if os.geteuid() != 0:
+        return [sys.executable, "-m", "tracekit"], rest
+    place.chmod(0o777)
+    rest |= {"user": 65534, "group": 65534, "extra_groups": []}
+    rest["env"] = {"PATH": os.defpath, "PYTHONPATH": str(Path(tracekit.__file__).parents[1])}
+    for python in (sys.executable, "/usr/bin/python3"):
+        with contextlib.suppress(OSError):
+            if (
+                subprocess.run([python, "-c", "import tracekit._core, numpy.linalg"], **rest, check=False).returncode
+                == 0
+            ):
+                return [python, "-m", "tracekit"], rest
+    pytest.skip("no Python here that another user may run has tracekit's packages")
+
+
+def test_the_certificate_takes_no_privilege():
+    """Any user has the kernel's count, and children named with their bytes: of a process that has ended /proc tells root only."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        _data(place)
+        words, rest = _nobody(place)
+        program = "import subprocess; open('a', 'rb').read(); subprocess.run(['cat', 'b'], stdout=subprocess.DEVNULL)"
+        done = subprocess.run([*words, "record", "-o", "t.jsonl", "--", words[0], "-c", program], **rest, check=False)
+        trace = Trace.read(place / "t.jsonl")
+
+    coverage = trace.trailer.coverage
+    assert coverage["kernel_read_bytes"] >= sum(SIZES.values())
+    assert _near(_children(trace)["cat b"], SIZES["b"])
+    assert _near(coverage["missing_bytes"], SIZES["b"])
+    assert "the kernel counted " in done.stderr
 
 
 def test_every_program_is_named_with_its_bytes(tmp_path):
