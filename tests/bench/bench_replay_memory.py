@@ -1,9 +1,10 @@
 """What the replay command needs in memory, and how fast traces are compiled, beside readers that decode lines to objects.
 
-    python tests/bench/bench_replay_memory.py [--ops N] [--rounds N] [--ranks N] [--data DIR]
+    python tests/bench/bench_replay_memory.py [--ops N] [--rounds N] [--ranks N] [--data DIR] [--check]
 
 The command is a process of its own each time; its peak (VmHWM) is held against that of a process that has only imported the
-same modules. With --ranks the command is run by so many ranks under mpirun, and the largest peak of them counts. The rates are per CPU second, contestants taking turns; compiling is all that a replay does before the first op.
+same modules. With --ranks the command is run by so many ranks under mpirun, and the largest peak of them counts. The rates are per CPU second, contestants taking turns; compiling is all that a replay does before the first op. With --check the exit code is 1 where the command
+needs more, or compiles more slowly, than is asked.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from tracekit.replay.options import Options
 from tracekit.replay.plan import make_plan
 
 FILES, FILE_BYTES, PIECE = 64, 4 << 20, 8192
+COMPILED = "compiled for replay"
+# What is asked: million ops compiled per CPU second, MiB above the idle process.
+LEAST_RATE, MOST_MIB = 2.5, 32.0
 # Everything the command imports, and then its own peak.
 IDLE = "import numpy, tracekit.cli, tracekit.replay.session, tracekit.replay.native, tracekit.formats.jsonl"
 IDLE_RANK = (
@@ -48,12 +52,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--data", type=Path, help="where data and traces are made (default: a temporary directory)")
+    parser.add_argument("--check", action="store_true", help="fail where what is asked is missed")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.data) as folder:
         trace = Path(folder) / "trace.jsonl"
         write_trace(Path(folder), trace, arguments.ops)
-        rates(trace, arguments.ops, arguments.rounds)
-        memory(trace, arguments.ops, arguments.ranks)
+        rate = rates(trace, arguments.ops, arguments.rounds)[COMPILED]
+        used = memory(trace, arguments.ops, arguments.ranks)
+    print(
+        f"asked: at least {LEAST_RATE} M ops compiled per CPU second (have {rate:.2f}), at most {MOST_MIB:.0f} MiB (have {used:.1f})"
+    )
+    if arguments.check and (rate < LEAST_RATE or used > MOST_MIB):
+        sys.exit(1)
 
 
 def write_trace(folder: Path, trace: Path, ops: int) -> None:
@@ -71,8 +81,8 @@ def write_trace(folder: Path, trace: Path, ops: int) -> None:
         file.write(f'{{"end":{{"ops":{ops}}}}}\n')
 
 
-def memory(trace: Path, ops: int, ranks: int) -> None:
-    """The command's peak beyond that of an idle process."""
+def memory(trace: Path, ops: int, ranks: int) -> float:
+    """The command's peak beyond that of an idle process, in MiB."""
     launcher = [
         str(Path(sys.executable).with_name("mpirun")),
         "--allow-run-as-root",
@@ -102,6 +112,7 @@ def memory(trace: Path, ops: int, ranks: int) -> None:
     print(
         f"replay of {ops:,} ops: {used - idle:.1f} MiB above the {idle:.1f} of an idle process, in {time.monotonic() - begin:.0f} s"
     )
+    return used - idle
 
 
 def peak(command: list[str]) -> float:
@@ -110,10 +121,10 @@ def peak(command: list[str]) -> float:
     return max(int(kib) for kib in re.findall(r"PEAK (\d+)", done.stdout)) / 1024
 
 
-def rates(trace: Path, ops: int, rounds: int) -> None:
-    """Ops per CPU second, and ratios."""
+def rates(trace: Path, ops: int, rounds: int) -> dict[str, float]:
+    """Million ops per CPU second of each, and ratios."""
     contestants: dict[str, Callable[[], object]] = {
-        "compiled for replay": lambda: make_plan(formats.chunks(trace, ops=PIECE), Options()).close(),
+        COMPILED: lambda: make_plan(formats.chunks(trace, ops=PIECE), Options()).close(),
         "read into columns": lambda: sum(map(len, formats.chunks(trace, ops=PIECE))),
         "msgspec, typed": lambda: decoded(trace, msgspec.json.Decoder(OpLine).decode),
         "json": lambda: decoded(trace, json.loads),
@@ -124,10 +135,10 @@ def rates(trace: Path, ops: int, rounds: int) -> None:
             begin = time.process_time()
             run()
             found[name].append(ops / (time.process_time() - begin) / 1e6)
-    slowest = statistics.median(found["json"])
-    for name, values in found.items():
-        rate = statistics.median(values)
-        print(f"   {name:22} {rate:6.2f} M ops per CPU second   {rate / slowest:5.1f} x json")
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    for name, rate in medians.items():
+        print(f"   {name:22} {rate:6.2f} M ops per CPU second   {rate / medians['json']:5.1f} x json")
+    return medians
 
 
 def decoded(trace: Path, decode: Callable[[bytes], object]) -> None:

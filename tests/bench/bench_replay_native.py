@@ -125,6 +125,7 @@ def measured(trace: Trace, engine: str, **options: object) -> tuple[Figures, Rep
         figures |= {
             "late p99.9 apart": run["lateness_apart_us"]["p99.9"],
             "stood still ms": run["standstills"]["total_ms"],
+            "one core, at most ms": run["standstills"]["one_core_longest_ms"],
         }
     if "makespan_error" in run:
         figures["makespan %"] = 100 * run["makespan_error"]

@@ -1,11 +1,12 @@
 """How often a replay on this machine calls itself VALID, and why not when it does not.
 
 On a quiet machine at least 95 % of the runs should. Each run is the real command on a trace of its own kind. Run:
-python tests/bench/bench_verdict.py [RUNS-OF-EACH-KIND]
+python tests/bench/bench_verdict.py [RUNS-OF-EACH-KIND] [--check]; with --check the exit code is 1 where fewer are.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from tracekit.trace import Op, Trace
 from tracekit.uri import file_uri
 
 EACH = 6
+LEAST = 0.95
 STREAMS = 4
 FILES, FILE_BYTES = 16, 4 << 20
 KINDS: dict[str, tuple[float, float, int, list[str]]] = {
@@ -65,7 +67,11 @@ def verdict(trace: Path, arguments: list[str]) -> dict[str, object]:
 
 def main() -> None:
     """Run all kinds in turn, as often as asked."""
-    each = int(sys.argv[1]) if len(sys.argv) > 1 else EACH
+    parser = argparse.ArgumentParser()
+    parser.add_argument("each", nargs="?", type=int, default=EACH)
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    each = arguments.each
     words: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     reasons: list[str] = []
     foreign: list[float] = []
@@ -78,8 +84,8 @@ def main() -> None:
         for kind, (rate, seconds, length, _) in KINDS.items():
             formats.save(poisson(folder, rate, seconds, length), traces[kind])
         for _ in range(each):
-            for kind, (*_, arguments) in KINDS.items():
-                run = verdict(traces[kind], arguments)
+            for kind, (*_, options) in KINDS.items():
+                run = verdict(traces[kind], options)
                 words[kind][str(run["verdict"])] += 1
                 foreign.append(float(str(run["foreign_cpu"])))
                 if run["verdict"] != "VALID":
@@ -91,6 +97,8 @@ def main() -> None:
     print(f"other processes used {100 * float(np.median(foreign)):.0f} % of the CPU time in the median run, at most "
           f"{100 * max(foreign):.0f} %")  # fmt: skip
     print("\n".join(reasons))
+    if arguments.check and valid < LEAST * total:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

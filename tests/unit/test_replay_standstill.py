@@ -18,16 +18,18 @@ def spans(*pairs: tuple[int, int]) -> np.ndarray:
 
 
 def test_what_one_core_alone_waited_for_is_no_standstill() -> None:
-    """Something may have kept that core busy."""
-    seen = Standstills.of([spans((10, 20)), spans((30, 40))])
-    assert seen.to_json() == {"cores": 2, "count": 0, "total_ms": 0.0, "longest_ms": 0.0}
+    """Something may have kept that core busy; it is said apart."""
+    seen = Standstills.of([spans((10, 20)), spans((30, 45))])
+    one_core = {"one_core_count": 2, "one_core_longest_ms": 15.0}
+    assert seen.to_json() == {"cores": 2, "count": 0, "total_ms": 0.0, "longest_ms": 0.0, **one_core}
 
 
 def test_what_all_cores_waited_for_is_one() -> None:
     """As long as the overlap, in the order of time whatever order the cores noted them in."""
     seen = Standstills.of([spans((50, 60), (10, 15)), spans((11, 16), (40, 58)), spans((0, 100))])
     assert seen.spans.tolist() == [[11 * MS, 15 * MS], [50 * MS, 58 * MS]]
-    assert seen.to_json() == {"cores": 3, "count": 2, "total_ms": 12.0, "longest_ms": 8.0}
+    one_core = {"one_core_count": 5, "one_core_longest_ms": 100.0}
+    assert seen.to_json() == {"cores": 3, "count": 2, "total_ms": 12.0, "longest_ms": 8.0, **one_core}
 
 
 def test_a_short_overlap_is_none() -> None:

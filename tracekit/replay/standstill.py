@@ -33,10 +33,13 @@ class Standstills:
         cores: How many of them were looked at.
         spans: Begin and end of each standstill on CLOCK_MONOTONIC in ns, in order. The begin is when a thread should have been
             woken, so up to four milliseconds of each may be missing.
+        of_one_core: The same of what one core or several were kept from: by the hypervisor, or by a part of the kernel that
+            cannot be interrupted, whichever process it worked for. What waited for that core was late by it.
     """
 
     cores: int
     spans: Int64s = field(default_factory=none)
+    of_one_core: Int64s = field(default_factory=none)
 
     @classmethod
     def of(cls, late: Iterable[Int64s]) -> Standstills:
@@ -45,7 +48,7 @@ class Standstills:
         common = cores[0]
         for spans in cores[1:]:
             common = _both(common, spans)
-        return cls(len(cores), common[common[:, 1] - common[:, 0] >= LEAST_NS])
+        return cls(len(cores), common[common[:, 1] - common[:, 0] >= LEAST_NS], np.concatenate(cores))
 
     @property
     def lengths(self) -> Int64s:
@@ -54,12 +57,14 @@ class Standstills:
 
     def to_json(self) -> dict[str, float]:
         """How many there were, and how long."""
-        lengths = self.lengths
+        lengths, one = self.lengths, self.of_one_core[:, 1] - self.of_one_core[:, 0]
         return {
             "cores": self.cores,
             "count": len(lengths),
             "total_ms": float(lengths.sum()) / 1e6,
             "longest_ms": float(lengths.max(initial=0)) / 1e6,
+            "one_core_count": len(one),
+            "one_core_longest_ms": float(one.max(initial=0)) / 1e6,
         }
 
 

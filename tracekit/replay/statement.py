@@ -102,7 +102,8 @@ class Statement:
     own_cpu_s: float = metric("CPU time of the replay itself", "s")
     standstills: dict[str, float] | None = metric(
         "times in which no core let even a thread of real-time priority run: cores looked at, count, total_ms, longest_ms, and "
-        "touched_ops that were due meanwhile; of several ranks the worst; null where nobody looked (no real-time priority)"
+        "touched_ops that were due meanwhile; one_core_count and one_core_longest_ms of what kept at least one core; of several ranks "
+        "the worst; null where nobody looked (no real-time priority)"
     )
     involuntary_switches: int = metric("how often a thread of the replay was put aside for another")
     cpu_limit: dict[str, float | None] = metric(
