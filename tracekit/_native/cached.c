@@ -49,8 +49,8 @@ static int64_t read_watching(tk_run *run, tk_hand *hand, const tk_aim *aim, char
 static void count_read(tk_run *run, const tk_result *result)
 {
     if (!tk_took_longer(result, SLOW_NS))
-        atomic_fetch_add_explicit(&run->post.quick, 1, memory_order_relaxed);
-    else if (atomic_exchange_explicit(&run->post.quick, 0, memory_order_relaxed) < TK_QUICK_BETWEEN)
+        tk_post_earn(&run->post);
+    else if (!tk_post_spend(&run->post))
         tk_post_leave(run);
 }
 

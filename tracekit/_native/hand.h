@@ -5,7 +5,6 @@
 #include "engine.h"
 
 enum { TK_HAND = 4 };
-enum { TK_QUICK_BETWEEN = 256 }; /* after so many ops in a row that did not block, one that does may */
 typedef struct {
     tk_claim claims[TK_HAND];
     int count, next;       /* how many there are, and how many of them were begun */

@@ -8,10 +8,11 @@
    what is due has piled up.
 
    It holds as long as hardly a read blocks. Reads are asked for with RWF_NOWAIT; for one that would block somebody is called to
-   watch meanwhile. When there is nobody, or the last such read was not long ago, the watch is over: the workers wait each
-   for a moment of their own (workers.c), and after many ops in a row that were quick the watch is taken up again. Not every
+   watch meanwhile. When there is nobody, or more than one op in 256 was such a read, the watch is over: the workers wait each
+   for a moment of their own (workers.c), and once ops are quick again the watch is taken up again. Not every
    file system says beforehand that a read will take long: a read that did counts as one that blocked, and while all who
-   take part are in such reads the supervisor ends the watch (tk_worker_relief). Times are ns. */
+   take part are in such reads the supervisor ends the watch (tk_worker_relief). But a virtual processor is taken away now and then,
+   and a read meanwhile takes long, too: one or two of them say nothing. Times are ns. */
 #define _GNU_SOURCE
 #include "hand.h"
 
@@ -22,8 +23,9 @@ enum { READ_NS = 1500, BYTES_PER_NS = 8 };
 /* What one worker does alone, because nobody who is called would come before that is done; the span before a moment whose ops
    are looked at together; how long somebody who was called may take to come. */
 enum { ALONE_NS = 20000, CROWD_NS = 20000, COMING_NS = 30000 };
-/* After so many ops in a row that did not block the watch is taken up. */
-enum { QUICK_OPS = 4096 };
+/* An op that blocks costs what so many earned that did not. With so much the watch is taken up; more than that is not kept. What
+   it begins with lets a few block while nothing is known yet. */
+enum { BLOCKED_COSTS = 256, QUICK_OPS = 4096, FIRST_QUICK = 4 * BLOCKED_COSTS };
 /* How much a worker takes at once in a burst: the lock and what it guards then go from core to core once for several ops. */
 enum { HAND_NS = TK_HAND * READ_NS };
 
@@ -40,6 +42,24 @@ typedef struct {
 bool tk_post_held(const tk_run *run)
 {
     return atomic_load_explicit(&run->post.on, memory_order_acquire);
+}
+
+/* An op did not block: what is earned by now. */
+int32_t tk_post_earn(tk_post *post)
+{
+    if (atomic_load_explicit(&post->quick, memory_order_relaxed) >= QUICK_OPS)
+        return QUICK_OPS + 1;
+    return atomic_fetch_add_explicit(&post->quick, 1, memory_order_relaxed) + 1;
+}
+
+/* An op blocked; false: that was not earned. */
+bool tk_post_spend(tk_post *post)
+{
+    int32_t had = atomic_load_explicit(&post->quick, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&post->quick, &had, had > BLOCKED_COSTS ? had - BLOCKED_COSTS : 0,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+    return had >= BLOCKED_COSTS;
 }
 
 static void set_active(tk_run *run, uint32_t count)
@@ -68,7 +88,7 @@ void tk_post_take(tk_run *run)
     tk_lock_take(&run->lock);
     run->post.watched = INT64_MAX;
     run->post.called = 0;
-    atomic_store(&run->post.quick, TK_QUICK_BETWEEN); /* one that blocks is no reason yet */
+    atomic_store(&run->post.quick, FIRST_QUICK);
     atomic_store(&run->post.on, true);
     tk_lock_leave(&run->lock);
     atomic_store(&run->least, count);
@@ -86,14 +106,14 @@ void tk_post_leave(tk_run *run)
     tk_post_rouse(run);
 }
 
-/* An op was issued without the watch; many in a row that did not block bring it back. */
+/* An op was issued without the watch; many that did not block bring it back. */
 void tk_post_count(tk_run *run, const tk_result *result)
 {
     if (!run->post.possible || !atomic_load_explicit(&run->post.permitted, memory_order_relaxed))
         return;
     if (tk_took_longer(result, TK_QUICK_NS))
-        atomic_store_explicit(&run->post.quick, 0, memory_order_relaxed);
-    else if (atomic_fetch_add_explicit(&run->post.quick, 1, memory_order_relaxed) + 1 == QUICK_OPS)
+        tk_post_spend(&run->post);
+    else if (tk_post_earn(&run->post) == QUICK_OPS)
         tk_post_take(run);
 }
 
@@ -236,7 +256,7 @@ void tk_post_step_aside(tk_run *run, tk_hand *hand)
     tk_lock_take(&run->lock);
     tk_hand_put_back(run, hand);
     int idle = atomic_load_explicit(&run->post.idle, memory_order_relaxed);
-    bool rare = atomic_exchange_explicit(&run->post.quick, 0, memory_order_relaxed) >= TK_QUICK_BETWEEN;
+    bool rare = tk_post_spend(&run->post);
     atomic_store_explicit(&run->post.help_at, 0, memory_order_relaxed);
     tk_lock_leave(&run->lock);
     if (idle > 0 && rare)

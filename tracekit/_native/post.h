@@ -20,9 +20,11 @@ typedef struct {
     _Atomic int64_t help_at;   /* for when those who are called are wanted */
     _Atomic uint32_t call;     /* futex: somebody is called */
     _Atomic int32_t idle;      /* how many can be */
-    _Atomic int32_t quick;     /* how many ops in a row did not block */
+    _Atomic int32_t quick;     /* ops that did not block, as far as others that did have left of them */
 } tk_post;
 
+int32_t tk_post_earn(tk_post *post);
+bool tk_post_spend(tk_post *post);
 bool tk_post_held(const tk_run *run);
 void tk_post_take(tk_run *run);
 void tk_post_leave(tk_run *run);
