@@ -311,3 +311,37 @@ def test_ranks_that_share_every_pass_are_described_and_run(tmp_path):
         now = _failed(_driven(tmp_path / "w.yaml", tmp_path, seed, "--ranks", 2), recording, "repeat") - MEETINGS
         failed = now if failed is None else failed & now
     assert failed == set()
+
+
+OWN_SHARDS = RANKS.replace('DistributedSampler(Files(), 2, int(os.environ["RANK"]))', 'SubsetRandomSampler(range(*SHARD[int(os.environ["RANK"])]))')  # fmt: skip
+OWN_SHARDS = OWN_SHARDS.replace("DistributedSampler", "SubsetRandomSampler").replace(
+    "    sampler.set_epoch(epoch)\n", ""
+)
+
+
+@pytest.mark.long
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("shard", "mode"), [("((0, 128, 2), (1, 128, 2))", "strided"), ("((0, 64), (64, 128))", "blocks")]
+)
+def test_ranks_with_shards_of_their_own_are_described_and_run(shard, mode, tmp_path):
+    """Two ranks of PyTorch that shuffle each their own half of the files: which half is found, and a run has each rank read its own and passes."""
+    pytest.importorskip("torch")
+    recording = _recorded(tmp_path, f"SHARD = {shard}\n{OWN_SHARDS}", {f"{number:04d}": 20_000 + 300 * number for number in range(128)})  # fmt: skip
+    found = describe(Trace.read(str(recording)), "rec.jsonl")
+    loader = found.own["loader"]
+    assert (loader["shard_mode"].value, loader["shard_mode"].confidence, loader["shuffle"].value) == (
+        mode,
+        "exact",
+        True,
+    )
+    assert (found.ranks, found.own["epochs"].value, found.own["files"]["count"].value) == (2, 3, 128)
+    (tmp_path / "w.yaml").write_text(text.workload(found))
+    failed = None
+    for seed in SEEDS:
+        run = _driven(tmp_path / "w.yaml", tmp_path, seed, "--ranks", 2)
+        mine = [{op.uri for op in Trace.read(str(run)) if op.op == "read" and op.rank == rank} for rank in range(2)]
+        assert (len(mine[0]), len(mine[1]), mine[0] & mine[1]) == (64, 64, set())
+        now = _failed(run, recording, "repeat") - MEETINGS
+        failed = now if failed is None else failed & now
+    assert failed == set()

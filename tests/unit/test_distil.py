@@ -103,13 +103,8 @@ def _map_style(order, *, batch=4, compute_ns=5 * MS, prefix="file:///d/"):
     return Trace.of(ops, marks=marks)
 
 
-def test_ranks_share_every_pass_however_far_apart_they_are():
-    """Each of two ranks has another half of the samples in each pass, one is a pass behind: both read the same data, shuffled, three times."""
-    chance, shares = np.random.default_rng(11), ([], [])
-    for _ in range(3):
-        whole = chance.permutation(48).tolist()
-        for rank in range(2):
-            shares[rank].append(whole[rank::2])
+def _of_two_ranks(shares):
+    """A recording of two ranks, one of them a pass behind, by the samples of each of their passes."""
     ops, marks = [], []
     for rank, late in ((0, 0), (1, 50 * MS)):
         alone = _map_style(shares[rank])
@@ -119,17 +114,45 @@ def test_ranks_share_every_pass_however_far_apart_they_are():
             for op in alone
         ]
         marks += [Mark(one.mark, one.t + late, one.t_end + late, one.step, 0, 20 + rank) for one in alone.marks]
-    found = describe(Trace.of(ops, marks=marks), "t")
+    return Trace.of(ops, marks=marks)
+
+
+def test_ranks_share_every_pass_however_far_apart_they_are():
+    """Each of two ranks has another half of the samples in each pass, one is a pass behind: both read the same data, shuffled, three times."""
+    chance, shares = np.random.default_rng(11), ([], [])
+    for _ in range(3):
+        whole = chance.permutation(48).tolist()
+        for rank in range(2):
+            shares[rank].append(whole[rank::2])
+    found = describe(_of_two_ranks(shares), "t")
     own = found.own
-    assert (found.ranks, own["epochs"].value, own["files"]["count"].value, own["loader"]["batch_size"].value) == (
-        2,
-        3,
-        48,
-        4,
-    )
+    told = (found.ranks, own["epochs"].value, own["files"]["count"].value, own["loader"]["batch_size"].value)
+    assert told == (2, 3, 48, 4)
     assert own["loader"]["shuffle"].value is True
     assert "steps" not in own
-    assert "drop_last" not in own["loader"]
+    assert not {"drop_last", "shard_mode"} & set(own["loader"])
+
+
+@pytest.mark.parametrize(
+    ("shares", "mode", "sure"),
+    [
+        ([range(0, 48, 2), range(1, 48, 2)], "strided", "exact"),
+        ([range(24), range(24, 48)], "blocks", "exact"),
+        ([[*range(12), *range(36, 48)], range(12, 36)], "strided", "low"),
+    ],
+)
+def test_ranks_with_samples_of_their_own_are_told_apart(shares, mode, sure):
+    """Where each rank has the same samples in every pass, which they are is found; by no known rule it is a guess that says so."""
+    chance = np.random.default_rng(5)
+    passes = [[chance.permutation(np.array(own)).tolist() for _ in range(3)] for own in shares]
+    found = describe(_of_two_ranks(passes), "t").own
+    assert (found["loader"]["shard_mode"].value, found["loader"]["shard_mode"].confidence) == (mode, sure)
+    assert (found["loader"]["shuffle"].value, found["epochs"].value, found["files"]["count"].value) == (True, 3, 48)
+
+
+def test_one_pass_does_not_tell_whose_samples_they_are():
+    """Two ranks that read once each another half may have dealt the pass or not: nothing is said."""
+    assert "shard_mode" not in describe(_of_two_ranks([[list(range(24))], [list(range(24, 48))]]), "t").own["loader"]
 
 
 @pytest.mark.parametrize("theta", [0.6, 0.99, 1.4])

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from tracekit.storage import MemoryStorage
-from tracekit.verbs.run import _IDLE
+from tracekit.verbs.run_work import _IDLE
 from tracekit.workload import lanes, madedata, profiles
 from tracekit.workload.dataset import Dataset
 from tracekit.workload.job import Train
@@ -14,7 +14,7 @@ from tracekit.workload.options import LoaderOptions, PoolConfig
 OPTIONS = {
     "batch_size": 5, "num_workers": 3, "prefetch": 24, "shuffle": None, "seed": 9, "drop_last": True, "reader_mode": "range",
     "loading_mode": "discard", "target_request_bytes": 4096, "max_bytes_in_flight": 1 << 30, "random_index_mode": "zipfian(1.2)",
-    "page_cache_mode": "random", "shard_rank": 1, "shard_world_size": 2, "pool": PoolConfig(pool_size=2),
+    "page_cache_mode": "random", "shard_rank": 1, "shard_world_size": 2, "shard_mode": "blocks", "pool": PoolConfig(pool_size=2),
 }  # fmt: skip
 # What acts while reading, and not on what is dealt: the policy is a plan's, and the cap cuts requests as they are made.
 ELSEWHERE = {"page_cache_mode", "max_bytes_in_flight"}
@@ -56,7 +56,7 @@ def test_every_option_of_the_loader_acts_on_a_profile(name):
     before = _dealt(profile, dataset)
     for option, value in OPTIONS.items():
         changes = {option: (not profile.shuffle) if option == "shuffle" else value}
-        if option == "shard_rank":
+        if option in ("shard_rank", "shard_mode"):
             changes["shard_world_size"] = 2
             assert _dealt(profile, dataset, **changes) != _dealt(profile, dataset, shard_world_size=2), option
         if option == "random_index_mode":

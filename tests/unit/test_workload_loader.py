@@ -252,6 +252,20 @@ def test_ranks_share_one_order(world):
     assert even == [100 // world] * world
 
 
+@pytest.mark.parametrize(("mode", "first"), [("strided", {1, 4, 7, 10}), ("blocks", {4, 5, 6, 7})])
+def test_ranks_may_keep_samples_of_their_own(mode, first):
+    """Every third sample, or neighbours: the same in each epoch in another order, of all ranks together everything once."""
+    options = LoaderOptions(shuffle=True, shard_world_size=3, shard_mode=mode)
+    for epoch in range(3):
+        shards = [order(options.but(shard_rank=rank), 11, epoch) for rank in range(3)]
+        assert set(shards[1].tolist()) == first
+        assert sorted(np.concatenate(shards).tolist()) == list(range(11))
+    many = [order(options.but(shard_rank=1), 300, epoch).tolist() for epoch in range(2)]
+    assert many[0] != many[1]
+    assert [len(order(options.but(shard_rank=rank, drop_last=True), 11, 0)) for rank in range(3)] == [3, 3, 3]
+    assert set(order(options.but(shard_rank=1, shuffle=False), 11, 0).tolist()) == first
+
+
 @pytest.mark.parametrize("theta", [0.5, 0.99, 1.5])
 def test_zipfian_draws_follow_their_exponent(theta):
     """The share of the samples of rank 1 to 10 is that of the weights r ** -theta, within five standard deviations."""

@@ -24,6 +24,7 @@ from tracekit.workload.options import LoaderOptions, PoolConfig
         ({"batch_size": 0}, "batch_size is 0; write a whole number, 1 or more"),
         ({"num_workers": True}, "num_workers is True; write a whole number, 0 or more"),
         ({"shuffle": "yes"}, "shuffle is 'yes'; write true or false"),
+        ({"shard_mode": "block"}, "there is no shard_mode 'block'; did you mean 'blocks'?"),
         ({"shard_rank": 2, "shard_world_size": 2}, "shard_rank is 2 of 2 shards; ranks count from 0"),
         ({"target_request_bytes": "1 lot"}, "'1 lot' is not a size"),
         ({"page_cache_mode": "direct", "target_request_bytes": 1000}, "O_DIRECT reads multiples of 4096; round it"),

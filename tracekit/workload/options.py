@@ -13,6 +13,7 @@ from tracekit.units import format_bytes, parse_bytes
 READER_MODES = ("sequential", "range")
 LOADING_MODES = ("data", "discard")
 PAGE_CACHE_MODES = ("default", "random", "sequential", "direct")
+SHARD_MODES = ("turns", "strided", "blocks")
 INDEX_MODES = ("none", "uniform", "zipfian")
 DEFAULT_REQUEST_BYTES = 8 << 20
 DEFAULT_IN_FLIGHT_BYTES = 256 << 20
@@ -82,6 +83,8 @@ class LoaderOptions:
         page_cache_mode: `default`, `random`, `sequential` (posix_fadvise) or `direct` (O_DIRECT).
         shard_rank: Which share of the samples is read here, from 0.
         shard_world_size: How many shares there are.
+        shard_mode: `turns` deals the order of each epoch anew; with `strided` (every so many-th sample) and `blocks` (neighbours) a rank
+            has the same samples in every epoch, shuffled by themselves.
         pool: The threads, where they are to differ from `num_workers` and `prefetch`.
 
     Raises:
@@ -103,6 +106,7 @@ class LoaderOptions:
     page_cache_mode: str = "default"
     shard_rank: int = 0
     shard_world_size: int = 1
+    shard_mode: str = "turns"
     pool: PoolConfig | None = None
 
     def __post_init__(self) -> None:
@@ -121,6 +125,7 @@ class LoaderOptions:
         _known("reader_mode", self.reader_mode, READER_MODES)
         _known("loading_mode", self.loading_mode, LOADING_MODES)
         _known("page_cache_mode", self.page_cache_mode, PAGE_CACHE_MODES)
+        _known("shard_mode", self.shard_mode, SHARD_MODES)
         self._check_indices()
         self._check_together()
 

@@ -13,22 +13,34 @@ Ints = NDArray[np.int64]
 def order(options: LoaderOptions, count: int, epoch: int) -> Ints:
     """The samples of one rank and epoch, in order. The same on every machine for the same options.
 
-    Ranks share one order by turns, so that together they read what one alone would; without `drop_last` some have a sample more
-    than others, with it all have as many.
+    Ranks share one order by turns, so that together they read what one alone would, or each has samples of its own (`shard_mode`);
+    without `drop_last` some have a sample more than others, with it all have as many.
 
     Args:
         options: Seed, shuffle, random index and shard.
         count: How many samples there are.
         epoch: From 0.
     """
+    if options.shard_mode != "turns":
+        return _own(options, count, epoch)
     whole = _whole(options, count, epoch)
     if options.drop_last:
         whole = whole[: count // options.shard_world_size * options.shard_world_size]
     return whole[options.shard_rank :: options.shard_world_size]
 
 
-def _whole(options: LoaderOptions, count: int, epoch: int) -> Ints:
-    chance = np.random.default_rng([options.seed, epoch])
+def _own(options: LoaderOptions, count: int, epoch: int) -> Ints:
+    """The samples that a rank has in every epoch, in an order of its own."""
+    rank, ranks = options.shard_rank, options.shard_world_size
+    every = np.arange(count, dtype=np.int64)
+    mine = every[rank::ranks] if options.shard_mode == "strided" else np.array_split(every, ranks)[rank]
+    if options.drop_last:
+        mine = mine[: count // ranks]
+    return mine[_whole(options, len(mine), epoch, rank)]
+
+
+def _whole(options: LoaderOptions, count: int, epoch: int, *rank: int) -> Ints:
+    chance = np.random.default_rng([options.seed, epoch, *rank])
     if options.index_mode == "uniform":
         return chance.integers(0, count, count)
     if options.index_mode == "zipfian":

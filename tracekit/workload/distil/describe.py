@@ -17,7 +17,7 @@ from tracekit.workload.distil import layout, requests, timing
 from tracekit.workload.distil.found import EXACT, HIGH, LOW, MEDIUM, UNKNOWN, Found
 from tracekit.workload.distil.items import Items
 from tracekit.workload.distil.observed import Observed, observe
-from tracekit.workload.distil.order import order, same_every_epoch
+from tracekit.workload.distil.order import order, same_every_epoch, shares
 from tracekit.workload.distil.phases import Evaluation, apart, cadence
 from tracekit.workload.distil.visits import Visits, visits
 from tracekit.workload.distil.writes import Checkpoints, checkpoints
@@ -109,12 +109,16 @@ class _Describing:
         self.observed = observed
         self.visits: Visits = visits(observed.own)
         self.unit = item.unit_of(observed, self.visits)
+        self.shares: Found | None = None
         self.index, self.items = 0, Items(*[np.zeros(0, np.int64)] * 8)
         if self.unit.value == "record":
             self.index, looks = item.index_bytes(observed.own)
             self.items = item.of_records(observed, looks)
         elif observed.shared:
-            self.items = item.of_rank(observed, visits(observed.reads))
+            # Passes are those of all ranks, which share the data in each.
+            every = visits(observed.reads)
+            whole, ranks = item.of_visits(every), item.ranks_of(every)
+            self.items, self.shares = whole.at(ranks == observed.own.col("rank")[0]), shares(whole, ranks)
         else:
             self.items = item.of_visits(self.visits)
         self.cadence = None if self.evaluation is None else cadence(self.evaluation, self.items)
@@ -278,6 +282,7 @@ class _Describing:
             ),
             **order(self.items, self._known_samples(), tagged=self.tagged and self.unit.value != "stream"),
         }
+        found |= {"shard_mode": self.shares} if self.shares is not None else {}
         last = self._drop_last()
         found |= {"drop_last": last} if last is not None else {}
         direct = observed.own.mask("flags", "direct")

@@ -103,16 +103,9 @@ def index_bytes(reads: Trace) -> tuple[int, Mask]:
     return usual, mask
 
 
-def of_rank(observed: Observed, visits: Visits) -> Items:
-    """Every visit of one rank as an item; passes are those of all ranks, which share the data anew in each.
-
-    Args:
-        observed: The recording.
-        visits: Of all ranks.
-    """
-    rank = visits.of("rank")
-    mine = observed.own.col("rank")[0]
-    return of_visits(visits).at(rank[np.argsort(visits.of("t_submit"), kind="stable")] == mine)
+def ranks_of(visits: Visits) -> Ints:
+    """The rank of each visit, in the order of `of_visits`."""
+    return visits.of("rank")[np.argsort(visits.of("t_submit"), kind="stable")]
 
 
 def of_records(observed: Observed, left_out: Mask) -> Items:

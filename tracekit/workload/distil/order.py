@@ -53,6 +53,25 @@ def randomness(turn: Items) -> float | None:
     return max(0.0, (jump - 1) / ((different + 1) / 3 - 1))
 
 
+def shares(items: Items, rank: Ints) -> Found | None:
+    """Which share of the items each rank has in every pass; None where passes are dealt anew, or there are too few to tell.
+
+    Args:
+        items: What all ranks read.
+        rank: Whose each of them is.
+    """
+    ranks = np.unique(rank).tolist()
+    mine = [np.unique(items.place[rank == one]) for one in ranks]
+    if items.turns < 2 or len(ranks) < 2 or sum(map(len, mine)) > items.distinct:
+        return None
+    how = f"over {items.turns} passes no item is read by two of {len(ranks)} ranks; each has "
+    if all(len(np.unique(own % len(ranks))) == 1 for own in mine):
+        return Found("strided", EXACT, how + f"every {len(ranks)}th by name", len(items))
+    if all(int(own.max() - own.min()) + 1 == len(own) for own in mine):
+        return Found("blocks", EXACT, how + "neighbours by name", len(items))
+    return Found("strided", LOW, how + "others, by no rule that is known", len(items), "which rank has which item")
+
+
 def same_every_epoch(items: Items) -> Found:
     """Whether each pass has an order of its own."""
     turns = [items.at(np.flatnonzero(items.turn == turn)).place for turn in range(items.turns)]
