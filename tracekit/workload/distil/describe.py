@@ -1,89 +1,26 @@
-"""The description of a workload, from a recording: what drives a run like it, value by value with how sure each is."""
+"""From a recording to the description of its workload: what is derived one from the other, section by section."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.trace import NULL, Trace
-from tracekit.uri import scheme_of
 from tracekit.workload.distil import items as item
-from tracekit.workload.distil import layout, requests, timing
+from tracekit.workload.distil import layout, program, requests, timing
+from tracekit.workload.distil.description import Description, Tree
 from tracekit.workload.distil.found import EXACT, HIGH, LOW, MEDIUM, UNKNOWN, Found
 from tracekit.workload.distil.items import Items
+from tracekit.workload.distil.looks import looks
 from tracekit.workload.distil.observed import Observed, observe
 from tracekit.workload.distil.order import order, same_every_epoch, shares
-from tracekit.workload.distil.phases import Evaluation, apart, cadence
+from tracekit.workload.distil.phases import apart, cadence
 from tracekit.workload.distil.visits import Visits, visits
-from tracekit.workload.distil.writes import Checkpoints, checkpoints
+from tracekit.workload.distil.writes import checkpoints
 
 Ints = NDArray[np.int64]
-Tree = dict[str, Any]  # of Found, or of more of them by section
-_FRAMEWORKS = {"torch": "pytorch", "tensorflow": "tensorflow", "jax": "jax"}
-REPEAT, PROFILE = "repeat", "profile"
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a recording tells.
-
-    Args:
-        source: The recording.
-        about: What it is, in a few words.
-        own: Our description, by section and key.
-        same_order: Whether each epoch has an order of its own.
-        checkpoints: What it writes; None for nothing.
-        evaluation: Its evaluation; None where nothing is seen of one.
-        places: Where its files were.
-        ranks: Processes that trained.
-        left_out: Files that were read and are not the data set.
-        beside: Reads and writes of files that are not the data set.
-    """
-
-    source: str
-    about: str
-    own: Tree
-    same_order: Found
-    checkpoints: Checkpoints | None
-    evaluation: Evaluation | None
-    places: str
-    ranks: int
-    left_out: Sequence[str]
-    beside: int
-
-    @property
-    def mode(self) -> str:
-        """The mode of `harness check` that fits: the same job again, or where much is drawn, one of its kind."""
-        shape: Mapping[str, Found] = self.own["shape"]
-        sure = all(found.confidence in (EXACT, HIGH) for name, found in shape.items() if name in _REQUESTS)
-        # Jumps among records are drawn. Threads of the consumer that feed the same batches wake each other here, and meet less often.
-        drawn = "random_index_mode" in self.own["loader"] or "together" in shape or shape["unit"].value == "record"
-        alone = self.ranks == 1
-        return REPEAT if sure and not drawn and alone else PROFILE
-
-    def unsaid(self) -> list[str]:
-        """What the recording does not say, one sentence each."""
-        told = [f"{path}: {found.how}" for path, found in paths(self.own) if found.confidence == UNKNOWN]
-        if self.checkpoints is not None:
-            told.append("checkpoints are described for DLIO and are not written by tracekit run; tracekit checkpoint measures them")  # fmt: skip
-        return told
-
-
-_REQUESTS = {"smallest", "largest", "cycle", "head", "sizes", "whole", "beyond", "ending", "buffer"}
-
-
-def paths(tree: Mapping[str, Any], above: str = "") -> list[tuple[str, Found]]:
-    """All values of a tree with their path."""
-    found = []
-    for key, value in tree.items():
-        path = f"{above}.{key}" if above else key
-        found += [(path, value)] if isinstance(value, Found) else paths(value, path)
-    return found
 
 
 def describe(trace: Trace, source: str, name: str | None = None) -> Description:
@@ -163,8 +100,8 @@ class _Describing:
         """The description."""
         observed, whole = self.observed, self.observed.whole
         own: Tree = {
-            "name": Found(name or _name(whole, observed.source), HIGH, "of the program"),
-            "framework": _framework(whole),
+            "name": Found(name or program.name(whole, observed.source), HIGH, "of the program"),
+            "framework": program.framework(whole),
             "files": self._files(),
             "shape": self._shape(),
             "loader": self._loader(),
@@ -174,10 +111,9 @@ class _Describing:
         own |= {"steps": limit} if limit is not None else {}
         own |= self._evaluation()
         own |= {"compute": timing.compute(observed.steps), "decode": timing.decode(self.items, self.unit.value)}
-        where = _where(self.uris)
         about = f"{len(whole):,} ops, {len(observed.steps):,} steps"
         return Description(
-            observed.source, about, own, same_every_epoch(self.items), checkpoints(observed), self.evaluation, where, observed.steps.ranks,
+            observed.source, about, own, same_every_epoch(self.items), checkpoints(observed), self.evaluation, program.where(self.uris), observed.steps.ranks,
             observed.left_out, observed.beside,
         )  # fmt: skip
 
@@ -230,7 +166,7 @@ class _Describing:
         epochs = np.unique(self.observed.own.col("epoch"))
         if self.tagged and len(epochs) == 1 and epochs[0] != NULL and self.turns.value > 1:
             found["anew"] = Found(True, HIGH, "every pass calls itself the first: a loader is made for each", self.turns.value)  # fmt: skip
-        return found | self._buffer() | self._looks()
+        return found | self._buffer() | looks(self.observed, self.items, self.unit.value, index=bool(self.index))
 
     def _buffer(self) -> dict[str, Found]:
         if self.unit.value != "stream" or not self.tagged:
@@ -247,26 +183,6 @@ class _Describing:
     def _in_consumer(self) -> bool:
         reads = self.observed.own
         return bool((reads.col("pid") == self.observed.steps.pid).all())
-
-    def _looks(self) -> dict[str, Found]:
-        """Listing and looking at files, before the first read and during the run."""
-        whole, count = self.observed.whole, len(self.uris)
-        begun = int(self.observed.own.col("t_submit").min())
-        names = set(self.uris)
-        data = np.array([name in names for name in whole.uris] + [False])[whole.col("uri")]
-        early = whole.col("t_submit") < begun
-        stat = whole.mask("op", "stat") & data
-        before, later = int((stat & early).sum()), int((stat & ~early).sum())
-        lists = int((whole.mask("op", "list") & early).sum())
-        look = "stat" if before >= 0.9 * count else ""
-        look = ("list" if look else "names") if lists else look
-        if self.index and bool((self.observed.own.col("pid") == self.observed.steps.pid).any()):
-            look = "index"
-        found = {"looks": Found(look, HIGH, f"{lists} folders listed, {before} files looked at before the first read", lists + before)} if look else {}  # fmt: skip
-        each = round(later / max(len(self.items), 1)) if self.unit.value == "file" else 0
-        if each:
-            found["stats"] = Found(each, HIGH, "looks at a file for each time it is read", later)
-        return found
 
     def _loader(self) -> dict[str, Found]:
         observed, count = self.observed, self.workers.value
@@ -323,27 +239,3 @@ class _Describing:
         if steps >= whole - self.turns.value:
             return None
         return Found(steps, EXACT, "the recording ends within a pass", steps)
-
-
-def _where(uris: Sequence[str]) -> str:
-    """The folder that holds all files, or the URI of the prefix that holds all objects."""
-    where = os.path.commonpath([os.path.dirname(uri.partition("://")[2]) for uri in uris])
-    scheme = scheme_of(uris[0])
-    return where if scheme.local else f"{scheme.name}://{where}"
-
-
-def _name(trace: Trace, source: str) -> str:
-    words = list(trace.header.command) if trace.header else []
-    scripts = [os.path.basename(word) for word in words if word.endswith(".py")]
-    return os.path.splitext(scripts[0] if scripts else os.path.basename(source))[0]
-
-
-def _framework(trace: Trace) -> Found:
-    versions = trace.header.frameworks if trace.header else {}
-    for name, framework in _FRAMEWORKS.items():
-        if name in versions:
-            return Found(framework, HIGH, f"{name} {versions[name]} was loaded")
-    return Found("", UNKNOWN, "no framework is named in the recording")
-
-
-__all__ = ["LOW", "PROFILE", "REPEAT", "Description", "describe", "paths"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.workload.custom import duration
-from tracekit.workload.distil.describe import Description, Tree
+from tracekit.workload.distil.description import Description, Tree
 from tracekit.workload.distil.found import EXACT, HIGH, LOW, UNKNOWN, Found
 
 # By suffix; DLIO 2.0.0 has these.

@@ -13,7 +13,7 @@ import yaml
 from tracekit import __version__
 from tracekit.units import counted
 from tracekit.workload.custom import SECTION
-from tracekit.workload.distil.describe import Description, Tree, paths
+from tracekit.workload.distil.description import Description, Tree, paths
 from tracekit.workload.distil.dlio_part import dlio
 from tracekit.workload.distil.found import Found
 
