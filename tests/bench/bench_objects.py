@@ -1,10 +1,10 @@
 """Ranged GETs of 4 KiB from a server on loopback: requests a second by client, and how well a schedule is held.
 
-    python tests/bench/bench_objects.py [ROUNDS [rate] [processes] [cadence]]
+    python tests/bench/bench_objects.py [ROUNDS [rate] [processes] [cadence] [tls]]
 
 `rate` replays as fast as possible with 8 streams through the core's own client (auto), obstore and boto3, interleaved; `processes` does so with one and two
-processes; `cadence` replays a Poisson schedule of 1,000 and 5,000 GET/s by 32 streams, the latter by one and by two processes, and says what of the
-lateness is the replayer's own. The server (range_server.c, with real-time
+processes; `cadence` replays a Poisson schedule of 1,000 and 5,000 GET/s by 32 streams, the latter by one process and by `--processes auto`, and says what of the
+lateness is the replayer's own; `tls` does so over TLS, which obstore speaks (it takes OpenSSL's headers). The server (range_server.c, with real-time
 priority where that is permitted, as another machine's would be undisturbed) runs on the same cores, so its share is in every figure.
 """
 
@@ -32,18 +32,20 @@ SIZE, OBJECT = 4096, 1 << 22
 
 
 @contextlib.contextmanager
-def server() -> Iterator[str]:
-    """The range server; its endpoint."""
+def server(key_and_chain: Path | None = None) -> Iterator[str]:
+    """The range server, over TLS where it has a certificate; its endpoint."""
     with tempfile.TemporaryDirectory() as folder:
         program = f"{folder}/range_server"
         source = str(Path(__file__).with_name("range_server.c"))
-        subprocess.run(["cc", "-O2", "-pthread", "-o", program, source], check=True)
-        with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as process:
+        secure = ["-DTLS", "-lssl", "-lcrypto"] if key_and_chain else []
+        subprocess.run(["cc", "-O2", "-pthread", "-o", program, source, *secure], check=True)
+        with subprocess.Popen([program, "1", str(key_and_chain)], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             with contextlib.suppress(OSError):
                 os.sched_setscheduler(process.pid, os.SCHED_FIFO, os.sched_param(20))
             try:
-                yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+                place = "https://localhost" if key_and_chain else "http://127.0.0.1"
+                yield f"{place}:{process.stdout.readline().strip()}"
             finally:
                 process.kill()
 
@@ -92,13 +94,13 @@ def rate(rounds: int) -> None:
 
 def cadence(rounds: int) -> None:
     """Lateness of a schedule, the parts interleaved."""
-    parts = ((1_000, 1), (5_000, 1), (5_000, 2))
-    found: dict[tuple[int, int], list[dict[str, Any]]] = {part: [] for part in parts}
+    parts = ((1_000, "1"), (5_000, "1"), (5_000, "auto"))
+    found: dict[tuple[int, str], list[dict[str, Any]]] = {part: [] for part in parts}
     for per_second in (1_000, 5_000):
         formats.save(trace(per_second * 3, per_second, 32), f"{per_second}.jsonl")
     for _ in range(rounds):
         for (per_second, count), runs in found.items():
-            runs.append(_replayed(f"{per_second}.jsonl", "--processes", str(count)))
+            runs.append(_replayed(f"{per_second}.jsonl", "--processes", count))
     for (per_second, count), runs in found.items():
         p50, p99 = ([run["lateness_us"][level] for run in runs] for level in ("p50", "p99"))
         own = statistics.median(run["lateness_by_cause_us"]["replayer"]["p99"] for run in runs)
@@ -109,6 +111,21 @@ def cadence(rounds: int) -> None:
             f"({min(p99):,.0f} to {max(p99):,.0f}), the replayer's own {own:,.0f}; an answer takes {answer:,.0f} µs, "
             f"{cpu:,.0f} µs of CPU a GET; {', '.join(sorted({run['verdict'] for run in runs}))}"
         )
+
+
+def tls(rounds: int) -> None:
+    """The same over TLS."""
+    sys.path.append(str(Path(__file__).parents[1] / "integration/objects"))
+    from servers import certificate
+
+    with tempfile.TemporaryDirectory() as folder:
+        authority, key_and_chain = certificate(Path(folder), "localhost")
+        before = dict(os.environ)
+        with server(key_and_chain) as endpoint:
+            os.environ |= {"AWS_ENDPOINT_URL": endpoint, "AWS_CA_BUNDLE": str(authority)}
+            cadence(rounds)
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _replayed(*words: str) -> dict[str, Any]:
@@ -133,7 +150,7 @@ def processes(rounds: int) -> None:
 def main() -> None:
     """What was asked for, on one server."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    parts = {"rate": rate, "processes": processes, "cadence": cadence}
+    parts = {"rate": rate, "processes": processes, "cadence": cadence, "tls": tls}
     os.environ |= {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1"}
     with server() as endpoint, tempfile.TemporaryDirectory() as directory:
         os.environ["AWS_ENDPOINT_URL"] = endpoint

@@ -15,12 +15,14 @@ import sys
 from typing import Any
 
 _RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-# The modules of object stores' clients after whose import something is to be done: see `object_clients`.
+# The modules of object stores' clients after whose import something is to be done: whose hooks, and which of their methods (`object_clients`).
 _AZURE = "azure.core.pipeline.transport"
-_CLIENTS = (
-    "botocore.endpoint", "aiobotocore.endpoint", f"{_AZURE}._requests_basic", f"{_AZURE}._aiohttp", "pyarrow._fs",
-    "pyarrow.dataset", "pyarrow.parquet.core", "obstore._obstore", "s3dlio._pymod",
-)  # fmt: skip
+_CLIENTS = {
+    "botocore.endpoint": ("botocore", "install"), "aiobotocore.endpoint": ("botocore", "install_async"),
+    f"{_AZURE}._requests_basic": ("azure", "install"), f"{_AZURE}._aiohttp": ("azure", "install_async"),
+    "obstore._obstore": ("obstore", "install"), "s3dlio._pymod": ("s3dlio", "install"), "pyarrow._fs": ("arrow", "install"),
+    "pyarrow.dataset": ("arrow", "install_datasets"), "pyarrow.parquet.core": ("arrow", "install_parquet"),
+}  # fmt: skip
 _AUDITED = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system")
 
 
@@ -145,7 +147,7 @@ def _watch_imports(modules: dict[str, Any], spool: Any, special: dict[str, Any],
     def watch_client(module: Any) -> None:
         if not made:
             made.append(modules["object_clients"].Clients(modules, spool, hush))
-        made[0].install(module)
+        made[0].install(module, *_CLIENTS[module.__name__])
 
     after["torch.utils.data.dataloader"] = watch_loaders
     after |= dict.fromkeys(_CLIENTS, watch_client)

@@ -9,7 +9,8 @@ import _thread
 import os
 from typing import Any
 
-_AZURE = "azure.core.pipeline.transport"
+# Those of which each request is seen; of the others each call.
+_WIRE = ("botocore", "azure")
 
 
 class Clients:
@@ -24,49 +25,25 @@ class Clients:
     def __init__(self, modules: dict[str, Any], spool: Any, hush: Any) -> None:
         self._modules = modules
         self._log = modules["object_log"].ObjectLog(spool, modules["lines"].encode, hush)
-        self._arrow: Any = None
+        self._hooks: dict[str, Any] = {}
         _finish_at_end(modules, self._log)
 
-    def install(self, module: Any) -> None:
-        """Hook a client: `module`, just imported, is the one that sends its requests."""
-        name = module.__name__
-        if name == "botocore.endpoint":
-            self._wire("botocore_hooks", "BotocoreHooks").install(module)
-        elif name == "aiobotocore.endpoint":
-            self._wire("botocore_hooks", "BotocoreHooks").install_async(module)
-        elif name == f"{_AZURE}._requests_basic":
-            self._wire("azure_hooks", "AzureHooks").install(module)
-        elif name == f"{_AZURE}._aiohttp":
-            self._wire("azure_hooks", "AzureHooks").install_async(module)
-        elif name == "obstore._obstore":
-            self._logical("obstore_hooks", "ObstoreHooks").install(module)
-        elif name == "s3dlio._pymod":
-            self._logical("s3dlio_hooks", "S3dlioHooks").install(module)
-        else:
-            self._install_arrow(module)
+    def install(self, module: Any, client: str, method: str) -> None:
+        """Hook a client's `module`, which was just imported, by a method of its hooks: there is one set of them for all its modules."""
+        if client not in self._hooks:
+            self._hooks[client] = self._made(client)
+        getattr(self._hooks[client], method)(module)
 
-    def _wire(self, module: str, kind: str) -> Any:
-        hooks = getattr(self._modules[module], kind)
-        return hooks(self._log, self._modules["object_log"].span_of, self._modules["callables"].patch)
-
-    def _logical(self, module: str, kind: str) -> Any:
-        hooks = getattr(self._modules[module], kind)
-        return hooks(self._calls())
-
-    def _calls(self) -> Any:
-        given = self._modules["object_bodies"], self._modules["callables"].stand_in
-        return self._modules["object_calls"].Calls(self._log, self._modules["object_log"].name_of, *given)
-
-    def _install_arrow(self, module: Any) -> None:
-        if self._arrow is None:  # one for all of pyarrow's modules: they share files
-            patch, patch_type = self._modules["callables"].patch, self._modules["callables"].patch_type
-            self._arrow = self._modules["arrow_hooks"].ArrowHooks(self._calls(), patch_type, patch, _thread._local())
-        install = {
-            "pyarrow._fs": self._arrow.install,
-            "pyarrow.dataset": self._arrow.install_datasets,
-            "pyarrow.parquet.core": self._arrow.install_parquet,
-        }
-        install[module.__name__](module)
+    def _made(self, client: str) -> Any:
+        kind = getattr(self._modules[f"{client}_hooks"], f"{client.capitalize()}Hooks")
+        requests, callables = self._modules["object_log"], self._modules["callables"]
+        if client in _WIRE:
+            return kind(self._log, requests.span_of, callables.patch)
+        given = self._modules["object_bodies"], callables.stand_in
+        calls = self._modules["object_calls"].Calls(self._log, requests.name_of, *given)
+        return (
+            kind(calls, callables.patch_type, callables.patch, _thread._local()) if client == "arrow" else kind(calls)
+        )
 
 
 def _finish_at_end(modules: dict[str, Any], log: Any) -> None:
