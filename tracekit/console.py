@@ -138,25 +138,33 @@ class Progress:
         """Since the beginning."""
         return time.monotonic() - self._start
 
-    def update(self, done: int, *notes: str) -> None:
-        """Say that `done` units are done, with notes after it; cheap to call often. Where a line is narrow, the last are left out."""
+    def update(self, done: int, *notes: str, left_s: float | None = None) -> None:
+        """Say that `done` units are done; cheap to call often.
+
+        Args:
+            done: Units.
+            notes: What else to say; where a line is narrow, the last are left out.
+            left_s: The time left, where a schedule says it; once that is over, and else, it is guessed from the rate.
+        """
         now = time.monotonic()
         if _still or now < self._next:
             return
         self._next = now + (_LIVE_EVERY_S if self._live else _LINE_EVERY_S)
-        parts = [*self._parts(done, now - self._start), *filter(None, notes)]
+        parts = [*self._parts(done, now - self._start, left_s), *filter(None, notes)]
         if self._live:
             _draw(_fitting(parts, (width(sys.stderr) or 80) - 1))
         else:
             _write(f"{_BETWEEN.join(parts)}\n")
 
-    def _parts(self, done: int, elapsed_s: float) -> list[str]:
+    def _parts(self, done: int, elapsed_s: float, left_s: float | None) -> list[str]:
         rate = done / elapsed_s if elapsed_s > 0 else 0.0
         parts = [f"{self.label} {self._amount(done)}"]
         if self.total:
             parts[0] += f"/{self._amount(self.total)}{self._noun()} ({100 * done / self.total:.0f} %)"
             # A start that was slow (opening, the first batch) says nothing about the rest.
-            if rate > 0 and 100 * done >= self.total:
+            if left_s is not None and left_s > 0:
+                parts.append(f"{_lasting(left_s)} left")
+            elif rate > 0 and 100 * done >= self.total:
                 parts.append(f"{_lasting((self.total - done) / rate)} left")
         else:
             parts[0] += self._noun()

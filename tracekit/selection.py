@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracekit.errors import TracekitError, UnknownNameError, UsageError
-from tracekit.trace import CATEGORIES, COLUMNS, NULL, Mask, Trace
+from tracekit.errors import TracekitError, UnknownNameError, UsageError, nearest
+from tracekit.trace import CATEGORIES, COLUMNS, NULL, Mask, StringTable, Trace
 from tracekit.units import parse_bytes, parse_ns
 from tracekit.uri import local_path
 
@@ -50,6 +50,28 @@ def select(trace: Trace, expression: str) -> Mask:
     for term in expression.split(","):
         mask &= _term(trace, term)
     return mask
+
+
+def hint(expression: str, tables: Mapping[str, StringTable]) -> str:
+    """What to change in an expression that picks nothing: names that no op has, and the nearest that some op has.
+
+    Args:
+        expression: One that `select` has read.
+        tables: The trace's names by column.
+    """
+    told = []
+    for match in filter(None, map(_TERM.fullmatch, expression.split(","))):
+        key, compare, text = match.groups()
+        if compare == "=" and key in tables and key != "uri":
+            told += [_unknown(key, value.strip(), tables[key].strings) for value in text.split("|")]
+    return "; ".join(["change --select", *filter(None, told)])
+
+
+def _unknown(key: str, value: str, names: Sequence[str]) -> str:
+    if value == "none" or any(_is_like(key, name, value) for name in names):
+        return ""
+    near = nearest(value, names)
+    return f"no op has {key}={value}" + (f" (did you mean {near!r}?)" if near else "")
 
 
 def _term(trace: Trace, term: str) -> Mask:

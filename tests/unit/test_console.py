@@ -129,6 +129,22 @@ def test_bytes_are_shown_as_such(monkeypatch, capsys):
     assert capsys.readouterr().err == "preparing 1 GiB/4 GiB (25 %) · 1 min 0 s left · 51.2 MiB/s\n"
 
 
+def test_a_schedule_says_what_is_left(monkeypatch, capsys):
+    """The time left of a schedule is not guessed from the rate, until the schedule is over and the work is not."""
+    clock = iter([0.0, 10.0, 20.0, 30.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    progress = console.Progress("replaying", 1000)
+    progress.update(1, left_s=15.0)
+    progress.update(500, left_s=5.0)
+    progress.update(750, left_s=-5.0)
+
+    assert [line.split(" · ")[1] for line in capsys.readouterr().err.splitlines()] == [
+        "15 s left",
+        "5 s left",
+        "10 s left",
+    ]
+
+
 def test_time_that_passes_has_no_rate(monkeypatch, capsys):
     """What is counted in seconds is said as such: a rate of it would be one second a second."""
     clock = iter([0.0, 20.0])

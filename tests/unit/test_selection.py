@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tracekit.errors import TracekitError, UnknownNameError, UsageError
-from tracekit.selection import select
+from tracekit.selection import hint, select
 from tracekit.trace import Op, Trace
 
 TRACE = Trace.of(
@@ -119,3 +119,18 @@ def test_every_error_is_one_of_ours() -> None:
     for text in ("t=1..x", "len=1..2QiB", "sample_id<a", "uri<x", "service=1y"):
         with pytest.raises(TracekitError):
             select(TRACE, text)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("op=reed", "change --select; no op has op=reed (did you mean 'read'?)"),
+        ("op=read|wirte,len>0", "change --select; no op has op=wirte (did you mean 'write'?)"),
+        ("op=fsync", "change --select; no op has op=fsync"),
+        ("op=r*,pid=99", "change --select"),
+        ("op!=reed,uri=nowhere,err=none", "change --select"),
+    ],
+)
+def test_what_picks_nothing_is_explained(expression, said):
+    """A name that no op has is said with the nearest that one has; numbers, patterns, and URIs are not guessed at."""
+    assert hint(expression, TRACE.tables) == said

@@ -126,12 +126,16 @@ class Outcome:
 
 @dataclass
 class State:
-    """How far a run is: for progress, a few times a second. `lateness_ns` is that of the last ops, `moved` bytes so far."""
+    """How far a run is: for progress, a few times a second. `lateness_ns` is that of the last ops, `moved` bytes so far.
+
+    `lasts_ns` is what the schedule takes from begin to end, where there is one.
+    """
 
     done: int
     in_flight: float
     lateness_ns: int
     moved: int = 0
+    lasts_ns: int | None = None
 
 
 class Control:

@@ -13,7 +13,7 @@ from tracekit.errors import InputError, TracekitError
 from tracekit.replay.kinds import CHANGES, Kind, kind_table, kinds_of
 from tracekit.replay.options import Options
 from tracekit.replay.remap import Remap
-from tracekit.selection import select
+from tracekit.selection import hint, select
 from tracekit.trace import NULL, IntArray, StringTable, Trace
 from tracekit.units import counted
 
@@ -49,6 +49,7 @@ class Intake:
         self._unknown: Counter[str] = Counter()
         self._bad_selection: TracekitError | None = None
         self._warnings: list[str] = []
+        self._tables: Mapping[str, StringTable] = {}
         self._table: StringTable | None = None
         self._names, self._suspicious = -1, False
         self.uris = StringTable()
@@ -62,7 +63,7 @@ class Intake:
         """The ops of a piece that will be issued."""
         self.source_ops += len(piece)
         self.seen.update(piece.columns)
-        self._warnings = piece.warnings
+        self._warnings, self._tables = piece.warnings, piece.tables
         if piece.trailer is not None:
             self.residency = piece.trailer.residency
             files = piece.trailer.extra.get("files")
@@ -116,7 +117,9 @@ class Intake:
         """What to do when no op is left."""
         if not self.source_ops:
             return "record a program that reads something"
-        return "change --select" if self._options.select else "its ops are all of kinds that are left out"
+        if self._options.select:
+            return hint(self._options.select, self._tables)
+        return "its ops are all of kinds that are left out"
 
     def _chosen(self, piece: Trace) -> Trace:
         if self._options.select is None or self._bad_selection is not None:

@@ -283,8 +283,10 @@ def _enough_descriptors() -> Iterator[None]:
 def _run(
     plan: Plan, choice: Choice, listener: Listener, conductor: Conductor, connections: Connections | None
 ) -> tuple[Outcome, Disturbance]:
+    lasts = plan.period * plan.options.loop if plan.pace == "recorded" else None
+
     def report(state: State) -> None:
-        listener.running(state, plan.ops)
+        listener.running(replace(state, lasts_ns=lasts), plan.ops)
         if connections is not None:
             connections.watch()
 

@@ -198,6 +198,7 @@ class _Overall:
             sum(one.in_flight for one in states),
             max(one.lateness_ns for one in states),
             sum(one.moved for one in states),
+            state.lasts_ns,
         )
         self._listener.running(overall, self._job.ops)
 

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from tracekit import console, progress
-from tracekit.errors import EXIT_PASS, UsageError
+from tracekit.errors import EXIT_PASS, InputError, UsageError
 from tracekit.output import check_output, write_text
 
 _DESCRIPTION = """\
@@ -65,7 +65,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"both files are to be {args.output}", "name another for one of them")
     trace = formats.load(args.trace, time_unit=args.time_unit, skip_bad=args.skip_bad)
     if args.select is not None:
-        trace = trace.select(selection.select(trace, args.select))
+        chosen = trace.select(selection.select(trace, args.select))
+        if not len(chosen):
+            raise InputError("no op of the trace is left to describe", selection.hint(args.select, trace.tables))
+        trace = chosen
     with progress.during("describing"):
         found = describe(trace, args.trace, args.name)
     if args.output is not None:

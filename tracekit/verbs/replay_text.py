@@ -40,7 +40,8 @@ class Terminal:
         progress = self._show("replaying", total, "ops")
         rate = format_rate(state.moved / progress.elapsed_s) if progress.elapsed_s > 0 else ""
         late = f"p99 {format_ns(self._late.quantile(0.99) or 0.0)} late"
-        progress.update(state.done, rate, late, f"{state.in_flight:.1f} in flight")
+        left = None if state.lasts_ns is None else state.lasts_ns / 1e9 - progress.elapsed_s
+        progress.update(state.done, rate, late, f"{state.in_flight:.1f} in flight", left_s=left)
 
     def close(self) -> None:
         """Clear the line."""
