@@ -185,7 +185,10 @@ def _silent(criterion: Criterion, trial: Trial, why: str, *, gates: bool) -> Fin
         return finding
     reason = f"{trial.standard.name} asks for it, and its runs do not hold it"
     return replace(
-        finding, outcome=Outcome.INCONCLUSIVE, reason=reason, settle="record its runs again, with step marks"
+        finding,
+        outcome=Outcome.INCONCLUSIVE,
+        reason=reason,
+        settle="record its runs again, with steps marked by tracekit.step()",
     )
 
 

@@ -35,14 +35,14 @@ PAIRED_CRITERIA = table(
     ),
     Criterion(
         "order.stream", INTENT, "order within streams",
-        "pairs of ops of one stream in the wrong order / all such pairs (Kendall); 0.5 is random", "distance", 0.01, "share",
-        high="ops are reordered inside streams: {measured} of their pairs are in the wrong order (0.5 is random)",
+        "pairs of ops of one stream in the wrong order / all such pairs (Kendall); 50 % is random", "distance", 0.01, "share",
+        high="ops are reordered inside streams: {measured} of their pairs are in the wrong order (50 % is random)",
         why="A stream waits for its own ops, so a faithful replay inverts none; 2 in 10,000 were measured on a busy host.",
     ),
     Criterion(
         "order.file", INTENT, "order within files",
-        "pairs of ops of one file in the wrong order / all such pairs (Kendall); 0.5 is random", "distance", 0.01, "share",
-        high="ops are reordered inside files: {measured} of their pairs are in the wrong order (0.5 is random)",
+        "pairs of ops of one file in the wrong order / all such pairs (Kendall); 50 % is random", "distance", 0.01, "share",
+        high="ops are reordered inside files: {measured} of their pairs are in the wrong order (50 % is random)",
         why="As order.stream; independent of how streams are named.",
     ),
     Criterion(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tracekit.replay import scratch
+from tracekit.replay.engines import State
 from tracekit.replay.options import Options
-from tracekit.replay.session import Replay, replay
+from tracekit.replay.session import Replay, Silent, replay
 from tracekit.trace import Op, Trace
 from tracekit.uri import file_uri
 
@@ -189,3 +193,41 @@ def test_hints_are_left_out_and_counted_and_unknown_words_are_refused(data: Path
     with pytest.raises(Exception, match=r"frobnicate \(1\)"):
         run(strange, "auto")
     assert run(strange, "auto", skip_unknown=True).run["skipped"] == {"hints to the kernel": 1, "unknown": 1}
+
+
+def test_what_a_killed_replay_left_is_named(tmp_path: Path) -> None:
+    """A scratch directory is somebody's while a process holds it; after SIGKILL it is named, with how to be rid of it."""
+    root = tmp_path / "tracekit-scratch-a b"
+    root.mkdir()
+    code = (
+        "import sys\nfrom tracekit.replay import scratch\n"
+        "with scratch._held(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
+    )
+    command = [sys.executable, "-I", "-c", code, str(root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
+        assert scratch.abandoned(str(tmp_path)) == []
+        child.kill()
+    assert scratch.abandoned(str(tmp_path)) == [f"an earlier replay was killed and left {root} behind: rm -r '{root}'"]
+
+
+def test_a_replay_holds_its_scratch_directory_and_warns_of_others(data: Path, tmp_path: Path) -> None:
+    """While it runs its own is nobody's leftover; one that was left before is among the warnings, and stays."""
+    (tmp_path / "tracekit-scratch-old").mkdir()
+    heard: list[str] = []
+    seen: list[list[str]] = []
+
+    class Listening(Silent):
+        def warn(self, text: str) -> None:
+            heard.append(text)
+
+        def running(self, state: State, total: int) -> None:
+            seen.append(scratch.abandoned(str(tmp_path)))
+
+    trace = Trace.of(Op(file_uri(data / "a"), 0, 10, i * 20 * MS, op="write", ret=10, pid=1, tid=1) for i in range(50))
+    replay(trace, Options(engine="threads"), scratch_base=str(tmp_path), listener=Listening())
+
+    assert [text for text in heard if "was killed" in text] == scratch.abandoned(str(tmp_path)) != []
+    assert seen
+    assert all(found == scratch.abandoned(str(tmp_path)) for found in seen)

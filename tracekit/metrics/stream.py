@@ -241,7 +241,7 @@ def _warnings(metrics: Metrics, told: set[str]) -> Iterable[str]:
 
 def _step_warnings(steps: Steps) -> Iterable[str]:
     if steps.excluded is None:
-        yield "the trace has no step marks: starvation is not known"
+        yield "the trace has no step marks: starvation is not known; mark them with tracekit.step() (a PyTorch DataLoader's are recorded by themselves)"
         return
     if not steps.judged:
         yield "no step after the first has a compute mark: waiting and starvation are not known"

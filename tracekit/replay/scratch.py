@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.replay.plan import Plan
@@ -15,6 +18,7 @@ from tracekit.units import format_bytes
 from tracekit.uri import scheme_of
 
 _NAME_BYTES = 80
+_PREFIX = "tracekit-scratch-"
 
 
 def is_needed(plan: Plan) -> bool:
@@ -53,6 +57,40 @@ def path(plan: Plan, number: int) -> str:
     return os.path.join(plan.scratch_root if file.local else plan.object_scratch, f"{number}-{name}")
 
 
+def abandoned(base: str) -> list[str]:
+    """What killed replays left under `base`, a sentence each: directories that no process holds any more."""
+    left = sorted(glob.glob(os.path.join(glob.escape(base), f"{_PREFIX}*")))
+    return [
+        f"an earlier replay was killed and left {root} behind: rm -r {shlex.quote(root)}"
+        for root in left
+        if _is_free(root)
+    ]
+
+
+def _is_free(root: str) -> bool:
+    """Whether no process holds the directory; one that cannot be asked (another host's) counts as held."""
+    try:
+        with _held(root):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _held(root: str) -> Iterator[None]:
+    """The directory locked, until the end of this process at the latest.
+
+    Raises:
+        OSError: If somebody else holds it, or its file system has no locks.
+    """
+    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def made(plan: Plan, base: str) -> Iterator[None]:
     """A new directory under `base` as the plan's scratch, and a new object prefix, as far as it needs them.
@@ -66,7 +104,7 @@ def made(plan: Plan, base: str) -> Iterator[None]:
         yield
         return
     try:
-        root = tempfile.mkdtemp(prefix="tracekit-scratch-", dir=base)
+        root = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
     except OSError as error:
         raise CannotRunError(
             f"no scratch directory under {base}: {error.strerror}", "name one with --scratch"
@@ -74,9 +112,13 @@ def made(plan: Plan, base: str) -> Iterator[None]:
     plan.scratch_root = root
     if _is_object(plan.options.scratch):
         plan.object_scratch = f"{str(plan.options.scratch).rstrip('/')}/{os.path.basename(root)}"
+    holding = ExitStack()
+    with suppress(OSError):  # without locks nobody is told of what is left
+        holding.enter_context(_held(root))
     try:
         yield
     finally:
+        holding.close()
         shutil.rmtree(root, ignore_errors=True)
         if plan.object_scratch:
             _remove_objects(plan)

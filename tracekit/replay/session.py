@@ -262,7 +262,7 @@ def _make_ready(plan: Plan, base: str, output: str | None, listener: Listener) -
     plan.problems += prepare.check_space(missing)
     plan.problems += scratch.problems(plan, base)
     raise_for(plan.problems)
-    for text in [*plan.warnings, *prepare.remarks(missing)]:
+    for text in [*plan.warnings, *prepare.remarks(missing), *scratch.abandoned(base)]:
         listener.warn(text)
     if missing and plan.options.prepare:
         total = sum(file.wanted_size for file in missing if not file.listed)

@@ -166,6 +166,7 @@ WARNINGS: dict[str, tuple[str, str]] = {
     "all ops form one stream": ("The trace does not say which thread issued an op: no two ops overlap in the replay.", "Record or import with threads, or expect a lower queue depth."),
     "none of the --remap prefixes": ("Some names begin with no FROM of `--remap` and are read where they were recorded.", "Add a `--remap` for them, or leave them out with `--select`."),
     "dropped one by one": ("`--drop-cache` is not permitted, so the trace's own files were dropped instead; directories and metadata stay cached.", "Run as root for the whole cache."),
+    "an earlier replay was killed": ("Its scratch directory is still there, and no process holds it.", "`rm -r` as said; nothing in it is needed."),
     "asked to start": ("The page cache is not in the state that `--cache-start` asked for, or the system does not tell.", "More memory, nobody else on the files; `tracekit doctor DIR` says whether it can be told."),
     "is not known; that stays as it is": ("The recording does not say which pages of some files were resident.", "Record with `--residency first-read`, or name the state: `--cache-start cold`."),
     "another size than recorded: each page": ("The recorded state of the page cache was scaled to files of other sizes.", "Use files of the recorded sizes where the state must be exact."),

@@ -28,7 +28,7 @@ def compute(steps: Steps) -> Found:
     spent = (steps.ended - steps.given)[known] / 1e9
     if not len(spent):
         return Found(
-            "0", UNKNOWN, "there are no compute marks: record with step marks to know how long a step computes"
+            "0", UNKNOWN, "there are no compute marks: mark steps with tracekit.step() to know how long one computes"
         )
     # The last step of a pass holds what comes between passes as well.
     usual = spent[spent <= np.quantile(spent, 0.98)] if len(spent) > 20 else spent
