@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import namedtuple
 from dataclasses import replace
@@ -199,6 +200,16 @@ def test_memory_is_refused_where_the_data_would_fill_it(monkeypatch):
     with pytest.raises(InputError, match=r"is in memory, the data set needs .* of memory are available"):
         room.check("file:///dev/shm/tracekit-none", available, 1)
     assert "never read from a device" in room.check("file:///dev/shm/tracekit-none", 1 << 16, 1)[0]
+
+
+def test_room_for_files_on_their_way_is_looked_for(tmp_path, monkeypatch):
+    """HDF5 files are made in TMPDIR first: where one of them does not fit, that is refused before the first."""
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    plain = os.statvfs
+    monkeypatch.setattr(os, "statvfs", lambda place: Room(1, 4096, 0, 0) if place == str(tmp_path) else plain(place))
+    with pytest.raises(InputError, match=r"making its files needs .* free; name a larger file system with TMPDIR"):
+        survey(data_of("/", format="hdf5", record_bytes=Distribution.fixed(1000)), force=True)
+    assert survey(data_of("/", record_bytes=Distribution.fixed(1000)), force=True).missing
 
 
 def test_what_is_written_is_never_more_than_was_said(tmp_path):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from harness import drive, golden, repeat
@@ -144,6 +145,7 @@ def test_torch_like_has_the_seed_s_values(driven):
     trace = Trace.read(driven("torch-like", "preset"))
     reads, metrics = _reads(trace), Metrics.of(trace)
     assert all(128 * KIB <= op.len <= 256 * KIB for op in reads)
+    assert _evenly_spread([op.len for op in reads], 128 * KIB, 256 * KIB)
     assert {op.worker for op in reads} == {0, 1, 2, 3}
     assert metrics.max_qd <= 4
     assert metrics.peak_inflight <= 4 * 256 * KIB
@@ -157,10 +159,17 @@ def test_imagenet_like_has_the_seed_s_values(driven):
     trace = Trace.read(driven("imagenet-like", "preset"))
     reads = _reads(trace)
     assert all(2000 <= op.len <= 6000 for op in reads)
+    assert _evenly_spread([op.len for op in reads], 2000, 6000)
     counts = {kind: sum(op.op == kind for op in trace) for kind in ("open", "close", "stat")}
     assert counts == {"open": 768, "close": 768, "stat": 384}
     assert {op.worker for op in reads} == {0, 1, 2, 3}
     _never_too_far_ahead(trace, 8)
+
+
+def _evenly_spread(lengths, low, high):
+    """Whether each quarter of the span has about its share; what is left at a file's end tips it a little."""
+    shares = np.histogram(lengths, 4, (low, high))[0] / len(lengths)
+    return bool((shares > 0.15).all() and (shares < 0.4).all())
 
 
 def _never_too_far_ahead(trace, prefetch):
@@ -183,8 +192,16 @@ def _never_too_far_ahead(trace, prefetch):
     ],
 )
 def test_the_other_presets_differ_from_the_recordings(name, workers, driven):
-    """Streaming presets have the seed's numbers of workers; the data is the same to the byte as in the recorded form."""
+    """Streaming presets have the seed's workers and requests; the data is the same to the byte as in the recorded form."""
     preset, recorded = (Trace.read(driven(name, form)) for form in ("preset", "recorded"))
+    largest = {"tf-like": 256 * KIB, "webdataset-like": 1024 * KIB, "jax-like": 1024 * KIB}[name]
+    sizes = [op.len for op in _reads(preset)]
+    assert max(sizes) <= largest
+    if name == "webdataset-like":
+        # Shards are smaller than a request, or little larger: in order, one for each and what is left.
+        assert len(sizes) < 1.5 * sum(op.op == "open" for op in preset)
+    else:
+        assert sizes.count(largest) >= {"tf-like": len(sizes) // 2, "jax-like": 4}[name]
     if name == "webdataset-like":
         assert {op.worker for op in _reads(preset)} == set(range(workers))
     else:

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -86,7 +87,11 @@ def survey(data: DataSet, seed: int = 0, ratio: float = 1.0, *, force: bool = Fa
         room.check(data.uri, room.wanted_bytes(data, count), count)
     missing = [plan for plan in plans(data, suffix, seed) if f"{root}/{plan.name}" not in there]
     size = room.wanted_bytes(data, len(missing))
-    return Outlook(data, root, missing, count, size, room.check(data.uri, size, len(missing)), seed, ratio)
+    remarks = room.check(data.uri, size, len(missing))
+    if format_of(data).scratch:
+        at_once = min(len(missing), math.ceil(cores()))
+        room.check(tempfile.gettempdir(), room.wanted_bytes(data, at_once), at_once, "making its files", "TMPDIR")
+    return Outlook(data, root, missing, count, size, remarks, seed, ratio)
 
 
 def generate(outlook: Outlook, processes: int = 0, report: Report = lambda *_: None) -> int:

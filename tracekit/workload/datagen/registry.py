@@ -25,19 +25,21 @@ class Format:
         beside: Files beside it, by name as a pattern of `name` and `basename`: they are made first, so that a file that is there
             is whole with all that belongs to it.
         extra: How much larger than the samples its files are: (per file, per sample, factor), in bytes.
+        scratch: Whether each file is made in the directory for temporary files first.
     """
 
     suffix: str
     make: Callable[[Plan, Content], Pieces]
     beside: Mapping[str, Callable[[Plan], Pieces]] = field(default_factory=dict)
     extra: tuple[int, int, float] = (0, 0, 1.0)
+    scratch: bool = False
 
 
 _INDEX = {"{name}.off.idx": records.offsets, "{name}.sz.idx": records.lengths}
 FORMATS = {
     "npy": Format("npy", arrays.npy, extra=(128, 0, 1.0)),
     "npz": Format("npz", arrays.npz, extra=(700, 8, 1.0)),
-    "hdf5": Format("hdf5", hdf5.hdf5, extra=(8192, 16, 1.0)),
+    "hdf5": Format("hdf5", hdf5.hdf5, extra=(8192, 16, 1.0), scratch=True),
     "tfrecord": Format("tfrecord", records.tfrecord, {"index/{name}.idx": records.dali_index}, (0, 96, 1.0)),
     "csv": Format("csv", tables.csv, extra=(0, 0, 4.0)),
     "jpeg": Format("jpeg", images.jpeg),
