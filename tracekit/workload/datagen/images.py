@@ -21,8 +21,11 @@ _QUALITY = 75
 _JPEG_PIXELS_PER_BYTE = 1.7
 _COMMENT = 65533
 _START = b"\xff\xd8"
-_PNG_BESIDE = 8 + 25 + 12 + 12
+_CHUNK_BESIDE = 4 + 4 + 4
+_PNG_BESIDE = 8 + 13 + 3 * _CHUNK_BESIDE
 _ZLIB_BESIDE = 2 + 4
+# The most bytes of a block that is not compressed (RFC 1951).
+_STORED = 65535
 
 
 def jpeg(plan: Plan, content: Content) -> Iterator[bytes | memoryview]:
@@ -61,18 +64,19 @@ def _tile(content: Content) -> Tile:
     return _tiles[content]
 
 
-def png(plan: Plan, content: Content) -> Iterator[bytes]:
+def png(plan: Plan, content: Content) -> Iterator[bytes | memoryview]:
     """A grey image of noise, its pixels stored; what is left of the sample's size is a private chunk."""
     size = plan.one_size()
     side = _png_side(size)
     rows = np.zeros((side, side + 1), np.uint8)  # the first byte of a row is its filter: none
     rows[:, 1:] = np.frombuffer(content.whole(plan.key, side * side), np.uint8).reshape(side, side)
-    body = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
-    body += _chunk(b"IDAT", zlib.compress(rows.tobytes(), 0))
-    left = size - len(body) - 12  # the end chunk
-    if left >= 12:
-        body += _chunk(b"tkPd", bytes(content.whole(plan.key + 1, left - 12)))
-    yield body + _chunk(b"IEND", b"")
+    yield b"\x89PNG\r\n\x1a\n"
+    yield from _chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    yield from _chunk(b"IDAT", b"".join(_stored(rows.data.cast("B"))))
+    left = size - _png_bytes(side)
+    if left >= _CHUNK_BESIDE:
+        yield from _chunk(b"tkPd", content.whole(plan.key + 1, left - _CHUNK_BESIDE))
+    yield from _chunk(b"IEND", b"")
 
 
 def _encoded(content: Content, key: int, width: int, height: int) -> bytes:
@@ -109,8 +113,20 @@ def _png_side(size: int) -> int:
 
 def _png_bytes(side: int) -> int:
     raw = side * (side + 1)
-    return _PNG_BESIDE + _ZLIB_BESIDE + raw + 5 * -(-raw // 16383)
+    return _PNG_BESIDE + _ZLIB_BESIDE + raw + 5 * -(-raw // _STORED)
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+def _stored(data: memoryview) -> Iterator[bytes | memoryview]:
+    """What zlib (RFC 1950) makes of bytes that it does not compress: at its level 0 it takes several times as long for the same."""
+    yield b"\x78\x01"
+    for at in range(0, len(data), _STORED):
+        block = data[at : at + _STORED]
+        yield struct.pack("<BHH", at + _STORED >= len(data), len(block), len(block) ^ 0xFFFF)
+        yield block
+    yield struct.pack(">I", zlib.adler32(data))
+
+
+def _chunk(name: bytes, data: bytes | memoryview) -> Iterator[bytes | memoryview]:
+    yield struct.pack(">I4s", len(data), name)
+    yield data
+    yield struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
