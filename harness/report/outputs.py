@@ -91,11 +91,17 @@ class Outputs:
         return [(what, where) for what, where in named.items() if where and where != "-"]
 
 
+def add_json(options: argparse._ActionsContainer, what: str) -> None:
+    """Add `--json [FILE]`, which other verbs take alone: so it may stand here, too."""
+    how = f"write {what}; alone, or with -, to standard output instead of the table"
+    options.add_argument("--json", metavar="FILE", nargs="?", const="-", help=how)
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options, under a heading of their own."""
     reports = parser.add_argument_group("reports")
     reports.add_argument("--html", metavar="FILE", help="write a report with pictures: one page that needs no network")
-    reports.add_argument("--json", metavar="FILE", help="write the summary; - is standard output, instead of the table")
+    add_json(reports, "the summary")
     reports.add_argument("--csv", metavar="DIR", help="write criteria.csv and hist_*.csv")
     reports.add_argument("--junit", metavar="FILE", help="write JUnit XML, a testcase per criterion")
     reports.add_argument("--markdown", metavar="FILE", help="write Markdown for the page of a CI job")

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harness.report.outputs import add_json
 from tracekit import console, progress
 from tracekit.errors import UsageError
 from tracekit.output import check_output, write_text
@@ -40,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="A… [vs] B…",
         help="two traces or goldens; or several runs of each, with the word vs between",
     )
-    parser.add_argument("--json", metavar="FILE", help="write it as JSON; - is standard output, instead of the table")
+    add_json(parser, "it as JSON")
     parser.add_argument("--html", metavar="FILE", help="write it as a page with pictures that needs no network")
     parser.add_argument("--time-unit", default="ns", metavar="UNIT", help="unit of times in traces without a header")
     parser.add_argument("--skip-bad", action="store_true", help="leave out bad lines of a damaged trace")

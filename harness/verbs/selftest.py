@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.report.outputs import add_json
 from tracekit import console
 from tracekit.errors import EXIT_FAIL, UsageError
 
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checks", type=int, default=300, metavar="N", help="true-repeat checks in all (default: 300)")
     parser.add_argument("--quick", action="store_true", help="fewer checks, and edits at twice the tolerance only")
     parser.add_argument("--seed", type=int, default=0, help="of splits and edits")
-    parser.add_argument("--json", metavar="FILE", help="write everything; - is standard output, instead of the tables")
+    add_json(parser, "everything")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 

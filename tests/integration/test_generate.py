@@ -47,7 +47,9 @@ def test_the_command_makes_what_the_workload_says(tmp_path, capsys):
     assert main(["generate", "minimal", "--data", str(tmp_path / "d"), "++workload.dataset.num_files_train=3"]) == 0
     said = capsys.readouterr()
     assert "3 made, 1.50 MiB; 0 were there" in said.out
-    assert "next: tracekit" in said.err
+    assert said.err.endswith(
+        f"next: tracekit run minimal ++workload.dataset.num_files_train=3 --data {tmp_path / 'd'}\n"
+    )
     assert [path.name for path in sorted((tmp_path / "d" / "train").iterdir())] == [
         f"img_{i}_of_3.npz" for i in range(3)
     ]

@@ -122,9 +122,10 @@ def test_summaries_and_tables_are_written_whole_and_not_over_others(files):
     assert not [name for name in os.listdir(files) if name.endswith(".part")]
 
 
-def test_json_on_stdout_is_json_alone(files):
-    """`--json -` prints the summary instead of the table."""
-    done = harness("check", "hasty.jsonl", "--golden", "train.jsonl", "--json", "-")
+@pytest.mark.parametrize("words", [["--json", "-"], ["--json"]])
+def test_json_on_stdout_is_json_alone(files, words):
+    """`--json -`, and `--json` at the end as other verbs take it, prints the summary instead of the table."""
+    done = harness("check", "hasty.jsonl", "--golden", "train.jsonl", *words)
     assert done.returncode == 1
     assert json.loads(done.stdout)["mode"] == "paired"
 

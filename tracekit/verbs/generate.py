@@ -182,9 +182,7 @@ def _show(args: argparse.Namespace, outlook: Outlook, written: int) -> None:
         console.show(_text(args, outlook, written))
     if not args.dry_run:
         words = " ".join(map(shlex.quote, (args.workload, *args.overrides)))
-        console.say(
-            f"next: tracekit generate {words} --data {shlex.quote(outlook.data.uri)} (it goes on where it was stopped)"
-        )
+        console.say(f"next: tracekit run {words} --data {shlex.quote(outlook.data.uri)}")
 
 
 def _as_json(args: argparse.Namespace, outlook: Outlook, written: int) -> dict[str, Any]:
