@@ -10,6 +10,8 @@ named. Options: --ops N (of the Parquet file), --turns N, --only QUESTION, --dft
   does it: the table decompressed and read whole, times parsed, grouped), pandas.
 * dftracer: events and times by name from a .pfw.gz: tracekit, dftracer_stats of dftracer-utils (which builds an index first).
 * darshan: ops and bytes by file from DXT: tracekit, the darshan package itself.
+* csv, fio, blkparse, strace: files and bytes read, from a table, fio's log, blkparse's text and strace's (a quarter of --ops each):
+  tracekit, and pandas and Polars as one would read such a file with them.
 """
 
 from __future__ import annotations
@@ -183,11 +185,70 @@ def darshan_package(path):
     return [sum(map(len, frames)), int(sum(frame["length"].sum() for frame in frames if len(frame)))]
 
 
+def text_tracekit(path):
+    """Files and bytes from the importer, which makes the whole trace."""
+    from tracekit import formats
+
+    trace = formats.load(path)
+    return [len(np.unique(trace.col("uri"))), int(trace.col("len").sum())]
+
+
+def csv_pandas(path):
+    """The columns that the trace has, of a table."""
+    import pandas as pd
+
+    frame = pd.read_csv(path, usecols=["uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "pid", "tid"])
+    return [int(frame["uri"].nunique()), int(frame["len"].sum())]
+
+
+def csv_polars(path):
+    """The same with Polars."""
+    import polars as pl
+
+    frame = pl.read_csv(path, columns=["uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "pid", "tid"])
+    return [frame["uri"].n_unique(), int(frame["len"].sum())]
+
+
+def fio_pandas(path):
+    """A table with blanks between its columns, of which lines without a range have fewer."""
+    import pandas as pd
+
+    frame = pd.read_csv(path, sep=" ", skiprows=1, names=["time", "file", "action", "offset", "size"])
+    frame = frame[frame["action"] == "read"]
+    return [int(frame["file"].nunique()), int(frame["size"].sum())]
+
+
+def blkparse_pandas(path):
+    """Issues beside their completions, by sector; of this file no sector comes twice."""
+    import pandas as pd
+
+    names = ["device", "cpu", "seq", "time", "pid", "action", "kind", "sector", "plus", "sectors", "who"]
+    frame = pd.read_csv(path, sep=r"\s+", names=names)
+    issues, ends = (frame[frame["action"] == action].set_index(["device", "sector"]) for action in "DC")
+    both = issues.join(ends[["time"]], rsuffix="_end", how="inner")
+    return [int(both.index.get_level_values(0).nunique()), int(both["sectors"].sum()) * 512]
+
+
+def strace_pandas(path):
+    """The reads by a pattern, without their offsets."""
+    import pandas as pd
+
+    pattern = r"^(\d+) (\d+\.\d+) read\(\d+<([^>]*)>, .*, (\d+)\) = (\d+) <([\d.]+)>$"
+    lines = pd.Series(Path(path).read_text().splitlines()).str.extract(pattern).dropna()
+    times = lines[1].astype(float), lines[5].astype(float)
+    assert len(times[0]) == len(times[1])
+    return [int(lines[2].nunique()), int(lines[3].astype(int).sum())]
+
+
 QUESTIONS = {
     "parquet": {"tracekit": parquet_tracekit, "polars": parquet_polars, "duckdb": parquet_duckdb, "pandas": parquet_pandas},
     "warp": {"tracekit": warp_tracekit, "polars": warp_polars, "pandas": warp_pandas},
     "dftracer": {"tracekit": dftracer_tracekit, "dftracer_stats": dftracer_stats},
     "darshan": {"tracekit": darshan_tracekit, "darshan": darshan_package},
+    "csv": {"tracekit": text_tracekit, "pandas": csv_pandas, "polars": csv_polars},
+    "fio": {"tracekit": text_tracekit, "pandas": fio_pandas},
+    "blkparse": {"tracekit": text_tracekit, "pandas": blkparse_pandas},
+    "strace": {"tracekit": text_tracekit, "pandas": strace_pandas},
 }  # fmt: skip
 
 
@@ -212,6 +273,38 @@ def trace_of(ops):
     return Trace(columns, tables, [], Header("now", {}, {"t0_unix_ns": 1_700_000_000 * 10**9}), Trailer(ops))
 
 
+TEXTS = {"csv": "csv", "fio": "iolog", "blkparse": "blkparse", "strace": "strace"}
+
+
+def write_text(question, trace, path):
+    """A trace as the text of another tool: by our exporter, or as blkparse and strace write reads."""
+    from tracekit import formats
+    from tracekit.trace import StringTable
+
+    if question in ("csv", "fio"):
+        trace.tables["uri"] = StringTable(uri.replace("s3://bucket", "file:///data") for uri in trace.uris)
+        formats.save(trace, path)
+        return
+    columns = (trace.col(name).tolist() for name in ("len", "t_submit", "t_complete", "tid"))
+    line = strace_line if question == "strace" else blkparse_lines
+    with open(path, "w", encoding="ascii") as file:
+        file.writelines(line(row, *values) for row, values in enumerate(zip(*columns, strict=True)))
+
+
+def strace_line(_, size, begin, end, tid):
+    """A read as strace -f -ttt -T -y shows it, of a file of its thread."""
+    when = f"{1_700_000_000 + begin // 10**9}.{begin % 10**9 // 1000:06d}"
+    return f'{tid} {when} read(3</d/{tid}>, "\\0\\1ab"..., {size}) = {size} <0.{(end - begin) // 1000:06d}>\n'
+
+
+def blkparse_lines(row, size, begin, end, tid):
+    """A request's issue and its completion."""
+    return "".join(
+        f"  8,0 {tid % 4:4} {row:8} {time // 10**9:5}.{time % 10**9:09d} {tid:5}  {action}   R {row * 512} + {size // 512} [fio]\n"
+        for time, action in ((begin, "D"), (end, "C"))
+    )
+
+
 def file_for(question, folder, args):
     """The file that a question is about, and how many ops are in it; None where there is none."""
     from tracekit import formats
@@ -223,6 +316,10 @@ def file_for(question, folder, args):
         with formats.writing(folder / "log.csv.zst", options={"layout": "warp13"}) as writer:
             writer.whole(trace_of(args.ops // 4))
         return folder / "log.csv.zst", args.ops // 4
+    if question in TEXTS:
+        path = folder / f"log.{TEXTS[question]}"
+        write_text(question, trace_of(args.ops // 4), path)
+        return path, args.ops // 4
     if question == "dftracer":
         path = args.dftracer and Path(args.dftracer)
         return (path, len(formats.load(path))) if path and path.exists() else None

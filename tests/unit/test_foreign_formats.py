@@ -712,6 +712,13 @@ def test_convert_says_what_is_lost(made, capsys):
     assert "out.tsv has no place for offsets of reads" in said
 
 
+def test_a_column_of_a_table_may_be_two_of_ours(made):
+    """A table that has one number for what was accessed and who did it."""
+    trace = read(Table, made("id,len,t_submit\n7,1,2\n8,1,3\n"), options={"columns": "uri=id,tid=id"})
+
+    assert [(op.uri, op.tid) for op in trace] == [("7", 7), ("8", 8)]
+
+
 # -- hostile files ----------------------------------------------------------------------------------------------------
 
 HOSTILE = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from tracekit.arrow import values_of
 from tracekit.formats.cells import coded, known
-from tracekit.trace import IntArray, Mask
+from tracekit.trace import NULL, IntArray, Mask
 
 # So many digits fit every column; RE2 would count them a state each.
 _DIGITS = 18
@@ -54,13 +54,16 @@ class LineTable:
     def numbers(self, name: str) -> IntArray:
         """A capture of digits, of each line that matches; NULL where there are none, or too many."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         found, lengths = self._column(name), self._lengths(name)
         usable = (lengths > 0) & (lengths <= _DIGITS)
         if not usable.all():
-            found = pc.if_else(pa.array(usable), found, pa.scalar(b"-1", pa.binary()))
-        return values_of(found.cast(pa.string()).cast(pa.int64()))
+            # NumPy's bits as Arrow's by hand: to convert them, Arrow imports pandas.
+            bits = pa.py_buffer(np.packbits(usable, bitorder="little"))
+            found = found.filter(pa.Array.from_buffers(pa.bool_(), len(usable), [None, bits]))
+        values = np.full(len(usable), NULL, np.int64)
+        values[usable] = values_of(found.cast(pa.string()).cast(pa.int64()))
+        return values
 
     def fractions(self, name: str, digits: int) -> IntArray:
         """A capture of at most so many digits behind a decimal point, as a whole number of the last one's unit."""

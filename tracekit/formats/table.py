@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -20,13 +20,15 @@ import numpy as np
 from tracekit.errors import InputError, UnknownNameError, UsageError
 from tracekit.formats.cells import coded, mapped, numbers, whole
 from tracekit.formats.foreign import MAX_NS, Columns, Foreign, Row
-from tracekit.formats.foreign_lines import by_halves, line_blocks, line_count, numbered
+from tracekit.formats.foreign_lines import by_halves, has_lines, line_blocks, numbered
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
 from tracekit.trace import COLUMNS, NULL, IntArray, Trace, name_code
 from tracekit.uri import utf8
 
 _NEEDED = ("uri", "len", "t_submit")
+# To look for the letter and then back is three times as fast as to look for both.
+_HEXADECIMAL = (re.compile(rb"x(?<=0x)"), re.compile(rb"X(?<=0X)"))
 # A reader of columns has to know them all.
 _WIDE = 1000
 
@@ -93,6 +95,8 @@ class Table(Foreign):
         columns: Columns = {"offset": np.full(len(table), NULL, np.int64)}
         for name, place in self._places:
             cells = table.column(str(place)).combine_chunks()
+            if cells.null_count == len(cells) and name not in _NEEDED:
+                continue
             column = self._texts(name, cells) if COLUMNS[name].category else self._numbers(name, cells)
             if column is None or (name in _NEEDED and bool((column == NULL).any())):
                 return None
@@ -102,28 +106,36 @@ class Table(Foreign):
     def _table(self, text: bytes) -> Any:
         """The cells of the columns that are looked at; None where a row has more or fewer than the header."""
         import pyarrow as pa
-        from pyarrow import csv as arrow_csv
 
         if self._width > _WIDE or (b'"' in text and self._odd_quote.search(text)):
             return None
-        kinds = {
-            str(place): pa.dictionary(pa.int32(), pa.binary()) if COLUMNS[name].category else pa.binary()
-            for name, place in self._places
-        }
-        try:
-            table = arrow_csv.read_csv(
-                pa.BufferReader(text),
-                arrow_csv.ReadOptions(
-                    use_threads=False, block_size=len(text) + 1, column_names=[str(place) for place in range(self._width)]
-                ),
-                arrow_csv.ParseOptions(delimiter=self._delimiter),
-                arrow_csv.ConvertOptions(
-                    check_utf8=False, column_types=kinds, null_values=[""], strings_can_be_null=True, include_columns=list(kinds)
-                ),
-            )  # fmt: skip
-        except pa.ArrowInvalid:
-            return None
-        return table if len(table) == line_count(text) else None
+        # Arrow's whole numbers may be hexadecimal; other cells are looked at as text.
+        tries = [pa.binary()] if any(sign.search(text) for sign in _HEXADECIMAL) else [pa.int64(), pa.binary()]
+        for number in tries:
+            with suppress(pa.ArrowInvalid):
+                table = self._parsed(text, number)
+                return table if has_lines(text, len(table)) else None
+        return None
+
+    def _parsed(self, text: bytes, number: Any) -> Any:
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
+
+        kinds: dict[str, Any] = {}
+        for name, place in self._places:
+            kind = pa.dictionary(pa.int32(), pa.binary()) if COLUMNS[name].category else number
+            # A sample may have a name, and what is two columns of ours has no type of one.
+            kinds[str(place)] = pa.binary() if name == "sample_id" or str(place) in kinds else kind
+        return arrow_csv.read_csv(
+            pa.BufferReader(text),
+            arrow_csv.ReadOptions(
+                block_size=len(text) + 1, column_names=[str(place) for place in range(self._width)]
+            ),
+            arrow_csv.ParseOptions(delimiter=self._delimiter),
+            arrow_csv.ConvertOptions(
+                check_utf8=False, column_types=kinds, null_values=[""], strings_can_be_null=True, include_columns=list(kinds)
+            ),
+        )  # fmt: skip
 
     def _texts(self, name: str, cells: Any) -> IntArray:
         codes, texts = coded(cells)

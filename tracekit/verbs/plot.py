@@ -30,7 +30,9 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add description and options."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
-    parser.add_argument("trace", metavar="TRACE", help="trace file; - is standard input")
+    parser.add_argument(
+        "trace", metavar="TRACE", help="trace file, a directory of traces, or a glob in quotes; - is standard input"
+    )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="picture: .png, .svg or .pdf; default is the trace's name and .png"
     )

@@ -33,7 +33,9 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add description and options."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
-    parser.add_argument("trace", metavar="TRACE", help="trace file; - is standard input")
+    parser.add_argument(
+        "trace", metavar="TRACE", help="trace file, a directory of traces, or a glob in quotes; - is standard input"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="all metrics and the analysis as one JSON object")
     form.add_argument("--csv", metavar="DIR", help="the same as CSV files in a directory")
