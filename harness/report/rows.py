@@ -101,6 +101,14 @@ def reason(finding: Finding) -> str:
     return f"{finding.reason} ({finding.settle})" if finding.settle else finding.reason
 
 
+def word(finding: Finding) -> str:
+    """Its verdict; what is only shown has words of its own, for it neither passes nor fails anything."""
+    return finding.outcome.value if finding.gates else _SHOWN.get(finding.outcome, finding.outcome.value)
+
+
+_SHOWN = {Outcome.PASS: "(alike)", Outcome.FAIL: "(differs)", Outcome.INCONCLUSIVE: "(open)"}
+
+
 def _row(finding: Finding, footnotes: list[str]) -> Row:
     return Row(
         finding,
@@ -109,7 +117,7 @@ def _row(finding: Finding, footnotes: list[str]) -> Row:
         format_value(finding.measured, "share" if finding.id == "depth.ceiling" else finding.unit),
         _effect(finding),
         format_band(finding.effect_kind, finding.band, finding.unit),
-        finding.outcome.value if finding.gates else f"({finding.outcome.value.lower()})",
+        word(finding),
         [_number(note, footnotes) for note in finding.notes],
     )
 

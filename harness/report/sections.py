@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.report import cellbars, distributions, overtime, runtorun
+from harness.report import cellbars, distributions, overtime, rows, runtorun
 from harness.report.markup import Markup, joined, tag
 from harness.report.shell import Section, across, button, figure, figures, numbers, table, tools
 from harness.report.timeline import Timeline
@@ -77,9 +77,7 @@ def runs(verdict: Verdict, sides: Sequence[str]) -> Iterator[Section]:
 
 
 def _strip(strip: runtorun.Strip, sides: Sequence[str]) -> Markup:
-    outcome = strip.finding.outcome.value
-    shown = outcome if strip.finding.gates else f"({outcome.lower()})"
-    name = tag("p", tag("code", strip.finding.id), badge(strip.finding, shown))
+    name = tag("p", tag("code", strip.finding.id), badge(strip.finding, rows.word(strip.finding)))
     return tag("div", name, runtorun.draw(strip, sides), class_="strip")
 
 
