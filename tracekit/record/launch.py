@@ -24,6 +24,7 @@ from tracekit.record import bundle, residence, spares, tracers
 from tracekit.record.children import name_of, wait_for
 from tracekit.record.engine import Choice, anchor, choose, preload_library, strace_words
 from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
+from tracekit.uri import local_path, scheme_of
 
 # What becomes of started programs that are no Python: their bytes named, recorded by LD_PRELOAD or by strace, or not
 # looked at.
@@ -267,8 +268,14 @@ def _write_startup(run: Run, choice: Choice, *, look: bool) -> None:
 
 
 def _glob(text: str, directory: str) -> str:
-    """A glob with a slash is about absolute paths or whole URIs: `~` and what is relative are taken from here and now."""
+    """A glob with a slash is about absolute paths or URIs of objects: `~` and what is relative are taken from here and now.
+
+    Raises:
+        UnknownSchemeError: If it begins with a scheme that is none.
+    """
     expanded = os.path.expanduser(text)
+    if "://" in expanded and scheme_of(expanded).local:
+        expanded = local_path(expanded)
     if "/" not in expanded or "://" in expanded or expanded.startswith(("/", "*")):
         return expanded
     return os.path.join(directory, expanded.removeprefix("./"))

@@ -29,7 +29,8 @@ executed, 125 when the recorder itself failed.
 _EPILOG = """\
 Files of the interpreter itself (standard library, installed packages, *.py, *.so, /proc, /sys, /dev) are not recorded,
 only their bytes are counted. With --include only what matches is recorded, whatever it is; --exclude always wins. A GLOB
-without a slash is held against the file's name, another against its absolute path; * crosses slashes.
+without a slash is held against the file's name, another against its absolute path (file:// and direct:// in front of it
+change nothing) or the URI of an object; * crosses slashes.
 
 examples:
   tracekit record -o train.jsonl -- python train.py --epochs 2

@@ -13,6 +13,7 @@ from recording import recorded
 from harness import check
 from harness.verdict import Outcome
 from tracekit.cli import main
+from tracekit.errors import UnknownSchemeError
 from tracekit.record.launch import _glob
 from tracekit.storage import storage_for
 from tracekit.trace import Op, Trace
@@ -155,3 +156,7 @@ def test_a_glob_of_a_uri_is_not_made_a_path():
     assert _glob("s3://bucket/x*", "/here") == "s3://bucket/x*"
     assert _glob("az://c/*", "/here") == "az://c/*"
     assert _glob("data/*", "/here") == os.path.join("/here", "data/*")
+    assert _glob("file:///a%20b/*", "/here") == _glob("direct:///a%20b/*", "/here") == "/a b/*"
+    assert _glob("*://bucket/x", "/here") == "*://bucket/x"
+    with pytest.raises(UnknownSchemeError, match="the scheme 'ftp'"):
+        _glob("ftp://host/*", "/here")
