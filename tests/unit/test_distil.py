@@ -14,8 +14,7 @@ from tracekit.errors import InputError
 from tracekit.testing import MS, training_trace
 from tracekit.trace import Header, Mark, Op, Trace
 from tracekit.workload import custom
-from tracekit.workload.distil import describe as description
-from tracekit.workload.distil import requests, text, timing
+from tracekit.workload.distil import description, requests, text, timing
 from tracekit.workload.distil.describe import describe
 from tracekit.workload.distil.found import LEVELS
 from tracekit.workload.distil.visits import visits
