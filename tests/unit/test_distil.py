@@ -356,7 +356,7 @@ def test_what_is_not_enough_is_one_sentence(trace, said):
         (["t.jsonl", "-o", "t.jsonl"], "t.jsonl exists already"),
         (["t.jsonl", "-o", "w.yaml", "--dlio", "w.yaml"], "both files are to be w.yaml"),
         (["t.jsonl", "--select", "opp=read"], "did you mean 'op'"),
-        (["t.jsonl", "--select", "uri=*/none/*"], "holds no reads"),
+        (["t.jsonl", "--select", "uri=*/none/*"], "no op of the trace is left to describe"),
     ],
 )
 def test_wrong_words_are_one_sentence(words, said, tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ from tracekit.cli import main
 from tracekit.errors import InputError, UsageError
 from tracekit.testing import FakeClock
 from tracekit.workload import custom, drive, rendezvous, report, run
+from tracekit.workload.checkpoint import Moved
 from tracekit.workload.compute import Pace
 from tracekit.workload.dataset import create_dataset
 from tracekit.workload.distribution import Distribution
 from tracekit.workload.drive import EVALUATE, TRAIN, Listing, Plan, Result, Row
-from tracekit.workload.job import DataSet, Evaluate, Job, Train
+from tracekit.workload.job import Checkpoint, DataSet, Evaluate, Job, Train
 from tracekit.workload.loader import Loader
 from tracekit.workload.options import LoaderOptions
 
@@ -114,6 +116,26 @@ def test_every_broken_norm_is_named():
     told["provenance"] = {"host": {"memory_bytes": 10}}
     enough = Plan(_plan().job, Listing("/d", ["/d/a"] * 16_000, [10] * 16_000))
     assert report.violations(told, enough, runs=6, cold=True) == []
+    lowered = Plan(_plan(au_target=0.2).job, enough.train)
+    runs = [{"au": 0.1, "warm_up": True}, {"au": 0.8, "warm_up": False}, {"au": 0.95, "warm_up": False}]
+    worst = report.violations(told | {"runs": runs}, lowered, runs=6, cold=True)
+    assert worst == ["au: 80.0%, at least 90% is asked for"]
+
+
+def test_norms_of_checkpoints_are_named():
+    """Files that are not forced to the device, too few of them, and too little data for the memory; a proper run breaks none."""
+    job = Job("llama", DataSet("/d"), train=None, checkpoint=Checkpoint("/c"))
+    told = report.report(
+        [Plan(job, Listing("/d", [], []))], [Result(0, [], 2.0, moved=[Moved("write", 1, 0, 1, 100, 1.0)])]
+    )
+    broken = report.violations(told, Plan(job, Listing("/d", [], [])), runs=1, cold=False)
+    assert [line.partition(":")[0] for line in broken] == ["fsync", "checkpoints", "checkpoints", "cache"]
+    assert broken[1:3] == ["checkpoints: 1 for write, 10 are asked for", "checkpoints: 0 for read, 10 are asked for"]
+    moved = [Moved(what, number, 0, 1, 100, 1.0) for what in ("write", "read") for number in range(10)]
+    job = replace(job, checkpoint=Checkpoint("/c", settings={"fsync": True}))
+    told = report.report([Plan(job, Listing("/d", [], []))], [Result(0, [], 2.0, moved=moved)])
+    told["provenance"] = {"host": {"memory_bytes": 300}}
+    assert report.violations(told, Plan(job, Listing("/d", [], [])), runs=1, cold=False) == []
 
 
 @pytest.mark.parametrize(

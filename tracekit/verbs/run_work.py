@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from tracekit import console
-from tracekit.errors import UsageError
+from tracekit.errors import InputError, UsageError
 from tracekit.units import counted
 from tracekit.verbs.run_driving import Work
 from tracekit.workload.options import LoaderOptions
@@ -124,10 +124,11 @@ def _of_options(args: argparse.Namespace, said: Custom, uri: str | None) -> Work
 def _of_dlio(args: argparse.Namespace, path: str, ranks: int) -> Work | None:
     from tracekit.workload import dlio, run
     from tracekit.workload.dlio import reading, shipped
+    from tracekit.workload.dlio.findings import ERROR, refuse
 
     if args.form is not None:
         raise UsageError("--as is for profiles", "leave it out")
-    job, _ = dlio.load(shipped.path_of(path), args.overrides, args.data)
+    job, settings = dlio.load(shipped.path_of(path), args.overrides, args.data)
     from tracekit.workload.custom import Custom
 
     if args.checkpoint is not None:
@@ -139,7 +140,13 @@ def _of_dlio(args: argparse.Namespace, path: str, ranks: int) -> Work | None:
     if job.train is None:
         nothing = job.checkpoint is None and job.generates
         return None if nothing else _untrained(args, path, job)
-    train, evaluate = reading.made_up(job.data) if reading.is_synthetic(job) else run.of_job(job)
+    try:
+        train, evaluate = reading.made_up(job.data) if reading.is_synthetic(job) else run.of_job(job)
+    except InputError as error:
+        if args.data is None:  # the file says where
+            settings.add(ERROR, "dataset.data_folder", str(error.cause), error.way_out)
+            refuse(settings.findings)
+        raise
     job = _with(args, Custom(), job)
     if asked := sorted(set(_options(args.option)) & _IDLE):
         console.say(f"files are read by the loader's own requests, as {asked[0]} was asked for")
