@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,7 +216,15 @@ class Trace:
     def __contains__(self, name: str) -> bool:
         return name in self.columns
 
-    def __getitem__(self, index: int) -> Op:
+    @overload
+    def __getitem__(self, index: int) -> Op: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Trace: ...
+
+    def __getitem__(self, index: int | slice) -> Op | Trace:
+        if isinstance(index, slice):
+            return self.select(index)
         return Op(**{name: self._value(name, index) for name in self.columns})
 
     def __iter__(self) -> Iterator[Op]:

@@ -52,6 +52,14 @@ def test_masks_know_names_that_do_not_occur():
     assert trace.mask("err", "EIO").tolist() == [False] * 3
 
 
+def test_a_slice_is_a_trace():
+    """As of a list: an index gives an op, a slice the trace of those ops."""
+    trace = Trace.of([Op(f"/{n}", n, 1, n) for n in range(5)])
+    assert isinstance(trace[1:4], Trace)
+    assert list(trace[1:4]) == [trace[1], trace[2], trace[3]]
+    assert [op.offset for op in trace[::-2]] == [4, 2, 0]
+
+
 def test_selecting_drops_the_trailer():
     """A part of a trace keeps marks and header; the trailer counted the whole and goes."""
     trace = Trace.of(
