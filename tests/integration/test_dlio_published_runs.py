@@ -103,6 +103,25 @@ def test_a_run_makes_the_data_that_the_file_asks_for(capsys):
     assert sum(made[path] != moment for path, moment in again.items()) == 1
 
 
+def test_data_that_somebody_else_made_is_taken_as_it_is(capsys):
+    """With generate_data and files that are not tracekit's (DLIO's own): nothing is made or refused, they are read."""
+    Path("w.yaml").write_text(yaml.safe_dump(FILES["default"] | {"workflow": {"generate_data": True, "train": True}}))
+    few = [
+        "--data",
+        "d",
+        "++dataset.num_files_train=8",
+        "++dataset.num_files_eval=0",
+        "++train.computation_time=0",
+        "++train.epochs=1",
+    ]
+    assert main(["generate", "w.yaml", "-q", *few]) == 0
+    for path in Path("d").iterdir():
+        if path.is_file():
+            path.unlink()  # what says that it is tracekit's
+    assert main(["run", "w.yaml", *few]) == 0
+    assert "they are taken as they are" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("workflow", "words", "said"),
     [

@@ -161,12 +161,28 @@ def _made(data: DataSet) -> None:
     from tracekit.verbs.generate import make
     from tracekit.workload.datagen import survey
 
-    outlook = survey(data)
+    try:
+        outlook = survey(data)
+    except InputError:
+        if not _there(data.uri):
+            raise
+        console.say(f"{data.uri} holds files that tracekit did not make; they are taken as they are")
+        return
     make(outlook)
     if outlook.missing:
         console.say(
             f"{counted(len(outlook.missing), 'file')} of the data set made in {data.uri}, as workflow.generate_data asks for"
         )
+
+
+def _there(uri: str) -> bool:
+    """Whether training files are at a place, whoever made them."""
+    from tracekit.workload.dataset import create_dataset
+
+    try:
+        return bool(create_dataset(f"{uri.rstrip('/')}/train").places)
+    except InputError:
+        return False
 
 
 def _untrained(args: argparse.Namespace, path: str, job: Job) -> Work:
