@@ -14,6 +14,7 @@ from typing import Any
 
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.pages import PAGE_BYTES, PageState, Recorded
+from tracekit.replay.options import Options
 from tracekit.replay.plan import File, Plan
 from tracekit.replay.remap import Remap
 from tracekit.storage import cache
@@ -33,10 +34,11 @@ def is_cold(plan: Plan) -> bool:
 
 
 def problems(plan: Plan, recorded: Recorded | None) -> list[TracekitError]:
-    """What keeps the recorded state from being restored."""
-    if plan.options.cache_start != "as-is" and plan.files and not any(file.local for file in plan.files):
-        cause = f"--cache-start {plan.options.cache_start} is about the page cache, and this trace reads objects only"
-        return [InputError(cause, "leave it out", slug="no-page-cache")]
+    """What keeps the page cache from being what the options ask for."""
+    if plan.files and not any(file.local for file in plan.files) and (words := _about_cache(plan.options)):
+        are, out = ("is", "it") if len(words) == 1 else ("are", "them")
+        cause = f"{' and '.join(words)} {are} about the page cache, and this trace reads objects only"
+        return [InputError(cause, f"leave {out} out", slug="no-page-cache")]
     if plan.options.cache_start != "recorded" or recorded is not None:
         return []
     return [
@@ -46,6 +48,16 @@ def problems(plan: Plan, recorded: Recorded | None) -> list[TracekitError]:
             slug="no-residency",
         )
     ]
+
+
+def _about_cache(options: Options) -> list[str]:
+    """The options given that do something to the page cache, as they are typed."""
+    said = {
+        f"--cache {options.cache}": options.cache != "default",
+        f"--cache-start {options.cache_start}": options.cache_start != "as-is",
+        "--drop-cache": options.drop_cache,
+    }
+    return [word for word, given in said.items() if given]
 
 
 def of_recording(residency: Any, plan: Plan) -> Recorded | None:

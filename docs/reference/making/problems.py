@@ -103,8 +103,8 @@ ERRORS: dict[str, tuple[str, str]] = {
         "`--null-offset zero` reads from the start, `--null-offset sequential` where the stream's last read ended.",
     ),
     "no-page-cache": (
-        "A start state of the page cache is asked for, and the trace reads objects only, which have none.",
-        "Leave `--cache-start` out.",
+        "Something is asked of the page cache, and the trace reads objects only, which do not go through it.",
+        "Leave out what the sentence names: `--cache`, `--cache-start`, `--drop-cache`.",
     ),
     "no-residency": (
         "`--cache-start recorded` for a trace that does not say what was in the page cache.",

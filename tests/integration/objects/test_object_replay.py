@@ -280,11 +280,12 @@ def test_memory_is_bounded_by_the_byte_cap(s3_environment, tmp_path):
     [
         (("--client", "sdkk"), "there is no client 'sdkk'; did you mean 'sdk'?"),
         (("--timeout", "0"), "--timeout 0.0 is no time"),
-        (("--cache-start", "cold"), "is about the page cache"),
+        (("--cache-start", "cold"), "--cache-start cold is about the page cache"),
+        (("--cache", "direct", "--drop-cache"), "--cache direct and --drop-cache are about the page cache"),
     ],
 )
 def test_options_that_cannot_be_honoured_are_one_sentence(s3, folder, tmp_path, words, sentence):
-    """A client nobody knows, no time at all, a page cache state for objects."""
+    """A client nobody knows, no time at all, the page cache where there are objects only."""
     formats.save(Trace.of(recording(folder, count=3)), tmp_path / "t.jsonl")
     _, said = replayed(
         tmp_path / "t.jsonl", "--remap", f"{folder}=s3://{s3}/d", "--prepare", "zero", *words, expected=(2,)
