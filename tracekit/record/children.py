@@ -179,12 +179,13 @@ def bytes_read(pid: int | str) -> int:
 def wait_for(pid: int) -> tuple[int, int]:
     """Wait for a child that has ended: what the kernel counted for it as `bytes_read` says, and its wait status.
 
-    The wait adds the child's count to our own. Its own file in /proc newer kernels (6.18.44) show to root only, once it has ended.
+    Its own file in /proc newer kernels (6.18.44) show to root only, once it has ended. The wait adds its count to our own, which
+    is looked at where there is no other way: what another thread of ours reads between the two looks is taken for the child's.
     """
-    before, cost = _count()
+    total = bytes_read(pid)
+    before, cost = _count() if total < 0 else (-1, 0)
     _, status = os.waitpid(pid, 0)
-    after, _ = _count()
-    return (after - before - cost if before >= 0 else -1), status
+    return (_count()[0] - before - cost if before >= 0 else total), status
 
 
 def _count() -> tuple[int, int]:
