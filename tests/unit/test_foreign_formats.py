@@ -458,7 +458,9 @@ def test_what_fio_writes_back_is_the_same_ops(tmp_path):
             Op("file:///d/b", 0, 0, 9_500, "fsync"),
             Op("file:///d/b", 0, 0, 9_600, "stat"),
             Op("s3://b/k", 0, 5, 9_700),
+            Op("file:///d/b%20c", 0, 5, 9_750),
             Op("file:///d/b", None, 5, 9_800),
+            Op("file:///d/b", 64, 20, 9_900, "read", ret=0),
         ],
         marks=[Mark("step", 0)],
     )
@@ -473,10 +475,14 @@ def test_what_fio_writes_back_is_the_same_ops(tmp_path):
     ]
     assert writer.dropped == {
         "marks": 1,
+        "opens and closes but one of each for every file": 1,
         "stat ops": 1,
-        "ops on what is no local file, or whose name has spaces": 1,
+        "ops on what is no local file": 1,
+        "ops on files with a space in their name": 1,
         "ops without offset": 1,
+        "ops that moved nothing": 1,
     }
+    assert writer.left_out == 6
 
 
 # -- blkparse ---------------------------------------------------------------------------------------------------------
@@ -710,6 +716,45 @@ def test_convert_says_what_is_lost(made, capsys):
 
     assert "out.tsv has no place for marks" in said
     assert "out.tsv has no place for offsets of reads" in said
+
+
+@pytest.mark.parametrize("name", ["out.iolog", "out.tsv", "out.csv", "out.json", "out.parquet", "out.jsonl", "out.tkc"])
+def test_convert_says_how_many_ops_it_wrote(made, capsys, name):
+    """Of four ops each target says how many are in it, counted in the file, why the others are not, and what comes next."""
+    ops = [
+        Op("file:///d/a", 0, 10, 1, "open", tid=1),
+        Op("file:///d/a", 0, 10, 2, t_complete=3, ret=10, tid=1),
+        Op("file:///d/a%20b", 0, 10, 4, t_complete=5, ret=10, tid=1),
+        Op("file:///d/a", 0, 10, 6, "close", tid=1),
+    ]
+    source = made("", "in.jsonl")
+    formats.save(Trace.of(ops), source)
+    target = source.replace("in.jsonl", name)
+    assert main(["convert", source, target]) == 0
+    said = capsys.readouterr().err
+
+    if name == "out.json":
+        with open(target, "rb") as file:
+            count = sum(event["ph"] == "b" for event in json.load(file)["traceEvents"])
+    else:
+        count = sum(op.op not in ("open", "close") or name != "out.iolog" for op in Trace.read(target))
+    assert count == {"out.iolog": 1, "out.tsv": 2}.get(name, 4)
+    assert f"wrote {'4 ops' if count == 4 else f'{count} of 4 ops'} to {target} (" in said
+    assert f"{os.path.getsize(target) / count:.1f} bytes an op)" in said
+    assert said.count(" has no place for ") == {"out.iolog": 2, "out.tsv": 2}.get(name, 0)
+    assert f"next: {'open' if name == 'out.json' else 'tracekit stats'} {target}" in said
+
+
+def test_convert_proposes_nothing_where_nothing_was_written(made, capsys):
+    """A trace of which a format can say nothing says so: 0 of so many ops, and no next command."""
+    source = made('{"uri":"s3://b/k","offset":0,"len":10,"t_submit":1}\n' * 2, "in.jsonl")
+    assert main(["convert", source, source.replace("in.jsonl", "out.iolog")]) == 0
+    said = capsys.readouterr().err
+
+    assert "out.iolog has no place for ops on what is no local file (2)" in said
+    assert "wrote 0 of 2 ops to " in said
+    assert "bytes an op" not in said
+    assert "next:" not in said
 
 
 def test_a_column_of_a_table_may_be_two_of_ours(made):

@@ -36,6 +36,7 @@ _RANGED = ("read", "write", "trim")
 _ACTIONS = (*_OPS, "add", "wait")
 _PLACES = {word.encode(): place for place, word in enumerate(_ACTIONS)}
 _WAIT = _ACTIONS.index("wait")
+_OPENS = "opens and closes but one of each for every file"
 # Sums of waits in microseconds stay below it, exact as doubles and in nanoseconds.
 _LONGEST_US = 2.0**52
 
@@ -153,12 +154,13 @@ class _LogWriter(Writer):
         for uri, op, offset, size, time in zip(*(column.tolist() for column in columns), strict=True):
             word, name = words[op], names[uri]
             if word is None:
-                self.drop(f"{piece.strings('op')[op]} ops")
+                self.leave_out(f"{piece.strings('op')[op]} ops")
                 continue
             if word in ("open", "close"):
-                continue  # every file is opened once, before its first op
+                self.leave_out(_OPENS)
+                continue
             if name is None or (word in _RANGED and (offset == NULL or size <= 0)):
-                self.drop(_why_not(name, offset))
+                self.leave_out(_why_not(piece.uris[uri], name, offset))
                 continue
             self._line(time, name, f"{word} {offset} {size}" if word in _RANGED else f"{word} 0 0")
 
@@ -175,11 +177,8 @@ class _LogWriter(Writer):
 
     @staticmethod
     def _name(uri: str) -> str | None:
-        try:
-            name = local_path(uri)
-        except InputError:
-            return None
-        return None if any(letter.isspace() for letter in name) else name
+        name = _path(uri)
+        return None if name is None or any(letter.isspace() for letter in name) else name
 
     def trailer(self, trailer: Trailer) -> None:
         """Close every file, as fio wants it."""
@@ -188,7 +187,14 @@ class _LogWriter(Writer):
             self._write(f"{self._last} {name} close\n")
 
 
-def _why_not(name: str | None, offset: int) -> str:
+def _path(uri: str) -> str | None:
+    try:
+        return local_path(uri)
+    except InputError:
+        return None
+
+
+def _why_not(uri: str, name: str | None, offset: int) -> str:
     if name is None:
-        return "ops on what is no local file, or whose name has spaces"
+        return "ops on what is no local file" if _path(uri) is None else "ops on files with a space in their name"
     return "ops without offset" if offset == NULL else "ops that moved nothing"

@@ -283,7 +283,7 @@ class _LogWriter(Writer):
         for uri, op, err, tid, offset, *numbers in zip(*(piece.col(name).tolist() for name in names), strict=True):
             word = words[op]
             if word is None:
-                self.drop(f"{piece.strings('op')[op]} ops")
+                self.leave_out(f"{piece.strings('op')[op]} ops")
                 continue
             if word == "GET" and offset:
                 self.drop("offsets of reads")

@@ -11,9 +11,10 @@ from tracekit.trace import Header, Mark, Trace, Trailer, concatenate
 
 @dataclass(frozen=True)
 class Written:
-    """How many ops were written, and what a reader of their source should be told."""
+    """How many ops were written, of how many, and what a reader of their source should be told."""
 
     ops: int
+    of: int
     warnings: Sequence[str]
 
 
@@ -22,11 +23,12 @@ class Writer(ABC):
 
     Marks may come at any time between the two. Pieces share their string tables, which may have grown from one piece to
     the next (as those of `tracekit.formats.chunks` have), or bring tables of their own. What a format has no place for is
-    counted in `dropped`, by name, so that it can be said.
+    counted in `dropped`, by name, so that it can be said; `left_out` is how many whole ops that were.
     """
 
     def __init__(self) -> None:
         self.dropped: dict[str, int] = {}
+        self.left_out = 0
 
     def header(self, header: Header) -> None:
         """Write where the trace comes from."""
@@ -55,7 +57,7 @@ class Writer(ABC):
             ops += len(piece)
         if piece is not None and piece.trailer is not None:
             self.trailer(piece.trailer)
-        return Written(ops, piece.warnings if piece is not None else [])
+        return Written(ops - self.left_out, ops, piece.warnings if piece is not None else [])
 
     def whole(self, trace: Trace) -> None:
         """Write a trace that is in memory."""
@@ -70,6 +72,11 @@ class Writer(ABC):
         """Count something that the format cannot say."""
         if count:
             self.dropped[what] = self.dropped.get(what, 0) + count
+
+    def leave_out(self, what: str) -> None:
+        """Count an op that the format cannot say at all."""
+        self.drop(what)
+        self.left_out += 1
 
 
 class Collector(Writer):

@@ -6,10 +6,14 @@ import argparse
 import os
 import shlex
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tracekit import console
 from tracekit.errors import EXIT_PASS, UsageError
 from tracekit.filetypes import TYPES
+
+if TYPE_CHECKING:
+    from tracekit.formats.writer import Written
 
 _DESCRIPTION = """\
 Write a trace in another format. The suffixes of the two names say which, or --from and --to. The trace passes through in
@@ -90,8 +94,10 @@ def run(args: argparse.Namespace) -> int:
     for text in done.warnings:
         console.warn(text)
     for what, count in writer.dropped.items():
-        console.warn(f"{args.target} has no place for {what}" + (f" ({count})" if count > 1 else ""))
-    _summarise(args.target, done.ops)
+        console.warn(f"{args.target} has no place for {what}" + (f" ({count:,})" if count > 1 else ""))
+    _summarise(args.target, done)
+    if done.ops and args.target != "-":
+        _propose(args.target, args.target_format)
     return EXIT_PASS
 
 
@@ -119,7 +125,8 @@ def _in_parts(args: argparse.Namespace, reading: dict[str, str], writing: dict[s
     for text in warnings:
         console.warn(text)
     size = sum(os.path.getsize(os.path.join(args.target, name)) for name in os.listdir(args.target))
-    _say(args.target, parts.ops, size, f" in {counted(parts.count, 'part')}")
+    _say(args.target, parts.ops, counted(parts.ops, "op"), size, f" in {counted(parts.count, 'part')}")
+    _propose(args.target, "parquet")
     return EXIT_PASS
 
 
@@ -139,18 +146,28 @@ def _ways(reads: bool, writes: bool) -> str:  # noqa: FBT001  # two columns of a
     return " and ".join(word for word, can in (("reads", reads), ("writes", writes)) if can)
 
 
-def _summarise(target: str, ops: int) -> None:
+def _summarise(target: str, done: Written) -> None:
     from tracekit.units import counted
 
+    what = counted(done.of, "op") if done.ops == done.of else f"{done.ops:,} of {counted(done.of, 'op')}"
     if target == "-":
-        console.say(f"wrote {counted(ops, 'op')}")
+        console.say(f"wrote {what}")
         return
-    _say(target, ops, os.path.getsize(target))
+    _say(target, done.ops, what, os.path.getsize(target))
 
 
-def _say(target: str, ops: int, size: int, how: str = "") -> None:
-    from tracekit.units import counted, format_bytes
+def _say(target: str, ops: int, what: str, size: int, how: str = "") -> None:
+    from tracekit.units import format_bytes
 
     each = f", {size / ops:.1f} bytes an op" if ops else ""
-    console.say(f"wrote {counted(ops, 'op')} to {target}{how} ({format_bytes(size)}{each})")
-    console.say(f"next: tracekit stats {shlex.quote(target)}")
+    console.say(f"wrote {what} to {target}{how} ({format_bytes(size)}{each})")
+
+
+def _propose(target: str, form: str | None) -> None:
+    """What to do with it next."""
+    from tracekit.formats import registry
+
+    chosen = registry.to_write(target) if form is None else registry.named(form)
+    console.say(
+        f"next: tracekit stats {shlex.quote(target)}" if chosen.reads else f"next: open {target} in ui.perfetto.dev"
+    )
