@@ -448,6 +448,23 @@ def test_fio_version_2_has_waits_at_most(made):
     assert any("has no times" in text for text in none.warnings)
 
 
+@pytest.mark.parametrize("cut", ["", "7 /d/a re"])
+@pytest.mark.parametrize("version", [2, 3])
+def test_two_jobs_in_one_log_of_fio_are_named(made, version, cut):
+    """Where a second log begins, even within a line that fio cut, the error says what happened and what fio wants instead."""
+    log = f"fio version {version} iolog\n{'5 ' if version == 3 else ''}/d/a read 0 5\n"
+    path = made(log + cut + log)
+    with pytest.raises(
+        TraceFormatError,
+        match=r":3: a second log begins here: several jobs of fio .* a write_iolog for each; pass --skip",
+    ):
+        read(FioLog, path)
+
+    whole = read(FioLog, path, skip_bad=True)
+    assert len(whole) == 2
+    assert "1 bad line was left out; the first: " in whole.warnings[-1]
+
+
 def test_what_fio_writes_back_is_the_same_ops(tmp_path):
     """Reads, writes and flushes with offsets survive; what fio has no word for is counted."""
     trace = Trace.of(

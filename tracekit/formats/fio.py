@@ -36,6 +36,7 @@ _RANGED = ("read", "write", "trim")
 _ACTIONS = (*_OPS, "add", "wait")
 _PLACES = {word.encode(): place for place, word in enumerate(_ACTIONS)}
 _WAIT = _ACTIONS.index("wait")
+_SECOND = "a second log begins here: several jobs of fio wrote into this file, and fio wants a write_iolog for each"
 _OPENS = "opens and closes but one of each for every file"
 # Sums of waits in microseconds stay below it, exact as doubles and in nanoseconds.
 _LONGEST_US = 2.0**52
@@ -114,7 +115,10 @@ class FioLog(Foreign):
 
     def _refuse(self, number: int, line: bytes) -> None:
         shown = b" ".join(line.split())
-        if self._version == 3 and not re.match(rb"\d+( |$)", shown):
+        if _VERSION.search(line):
+            # fio(1): "Specify a separate file for each job, otherwise the iologs will be interspersed".
+            self.reject(number, _SECOND)
+        elif self._version == 3 and not re.match(rb"\d+( |$)", shown):
             self.reject(number, f"{shown[:40]!r} does not begin with a time")
         else:
             self.reject(number, f"the line is no action of fio's log: {shown[:60]!r}")
