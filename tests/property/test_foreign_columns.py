@@ -37,8 +37,11 @@ times = st.one_of(
 sizes = st.one_of(st.integers(0, 2**40).map(str), st.sampled_from(["4096.0", " 5"]))
 samples = st.sampled_from(["", "7", "cat", "007", "1.5", str(2**63)])
 odd = st.sampled_from(["", "x", "-1", "nan", "inf", "0x10", "9" * 25, "+5", "\x00", ",", 'a"b', "½", str(2**62)])
+quoted = st.sampled_from(['""b', '"a"b', '"a,"b', '"a"""b', 'a""b', '"', '""', '"7"'])
 rows = st.tuples(names, sizes, times, samples, st.one_of(st.just(""), times)).map(list)
-bad_rows = st.tuples(rows, st.integers(0, 4), odd).map(lambda one: [*one[0][: one[1]], one[2], *one[0][one[1] + 1 :]])
+bad_rows = st.tuples(rows, st.integers(0, 4), odd | quoted).map(
+    lambda one: [*one[0][: one[1]], one[2], *one[0][one[1] + 1 :]]
+)
 
 
 @given(

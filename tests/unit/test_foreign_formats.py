@@ -774,6 +774,20 @@ def test_convert_proposes_nothing_where_nothing_was_written(made, capsys):
     assert "next:" not in said
 
 
+@pytest.mark.parametrize("cell", ['""b', '"a"b', '"a,"b', '"a"""b', '"a', '"a""'])
+def test_text_behind_a_closed_quote_is_a_bad_row(made, cell):
+    """Alone or among many good rows: what RFC 4180 gives no meaning is not guessed at."""
+    good = "".join(f'/a,"{number}",2\n"/b,""c""",1,3\n' for number in range(500))
+    for rows in (f"{cell},1,2\n", good + f"{cell},1,2\n" + good):
+        path = made("uri,len,t_submit\n" + rows)
+        with pytest.raises(TraceFormatError, match="the row cannot be used: "):
+            read(Table, path)
+
+    whole = read(Table, path, skip_bad=True)
+    assert len(whole) == 2000
+    assert set(whole.uris) == {"/a", '/b,"c"'}
+
+
 def test_a_column_of_a_table_may_be_two_of_ours(made):
     """A table that has one number for what was accessed and who did it."""
     trace = read(Table, made("id,len,t_submit\n7,1,2\n8,1,3\n"), options={"columns": "uri=id,tid=id"})

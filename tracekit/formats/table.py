@@ -63,8 +63,8 @@ class Table(Foreign):
         if len(self._delimiter) != 1:
             raise UsageError(f"the delimiter {self._delimiter!r} is not one character", "give one, such as ';'")
         between = re.escape(self._delimiter.encode())
-        # Within a cell: what it means there, the row alone can say.
-        self._odd_quote = re.compile(rb'[^"\n%s]"[^"\r\n%s]' % (between, between))
+        # Cells that are quoted as a whole. With any other quote (`a"b`, `""b`) it is the row's to say what it means, if anything.
+        self._quoted = re.compile(rb'(?:^|(?<=[\n%s]))"[^"\n]*(?:""[^"\n]*)*"(?=[\r\n%s]|\Z)' % (between, between))
         try:
             self._take_header(next(csv.reader([header], delimiter=self._delimiter), []))
         except csv.Error as error:
@@ -107,7 +107,7 @@ class Table(Foreign):
         """The cells of the columns that are looked at; None where a row has more or fewer than the header."""
         import pyarrow as pa
 
-        if self._width > _WIDE or (b'"' in text and self._odd_quote.search(text)):
+        if self._width > _WIDE or (b'"' in text and b'"' in self._quoted.sub(b"", text)):
             return None
         # Arrow's whole numbers may be hexadecimal; other cells are looked at as text.
         tries = [pa.binary()] if any(sign.search(text) for sign in _HEXADECIMAL) else [pa.int64(), pa.binary()]
