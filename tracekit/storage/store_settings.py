@@ -9,10 +9,12 @@ fills in what the environment does not say.
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tracekit.errors import CannotRunError
 
@@ -89,9 +91,13 @@ def environment(directory: str = ".") -> dict[str, str]:
 
 
 def s3_settings(env: Mapping[str, str]) -> S3Settings:
-    """What the environment says of S3."""
+    """What the environment says of S3.
+
+    Raises:
+        CannotRunError: If the endpoint is no URL.
+    """
     return S3Settings(
-        _first(env, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT"),
+        _endpoint(env, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT"),
         _first(env, "AWS_REGION", "AWS_DEFAULT_REGION"),
         _first(env, "AWS_CA_BUNDLE"),
         _is_true(_first(env, "AWS_SKIP_SIGNATURE")),
@@ -105,10 +111,12 @@ def s3_keys(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def azure_settings(env: Mapping[str, str]) -> AzureSettings:
-    """What the environment says of Azure; a connection string comes first, as it does in the SDK."""
-    said = dict(
-        part.partition("=")[::2] for part in _first(env, "AZURE_STORAGE_CONNECTION_STRING").split(";") if "=" in part
-    )
+    """What the environment says of Azure; a connection string comes first, as it does in the SDK.
+
+    Raises:
+        CannotRunError: If the connection string is none, the endpoint is no URL, or the key is not base64.
+    """
+    said = _connection(_first(env, "AZURE_STORAGE_CONNECTION_STRING"))
     if said.get("UseDevelopmentStorage") == "true":
         return _emulator(env)
     if not said and _is_true(_first(env, "AZURE_STORAGE_USE_EMULATOR")):
@@ -118,9 +126,11 @@ def azure_settings(env: Mapping[str, str]) -> AzureSettings:
     )
     return AzureSettings(
         account,
-        said.get("BlobEndpoint") or _first(env, "AZURE_STORAGE_ENDPOINT", "AZURE_BLOB_ENDPOINT_URL"),
-        said.get("AccountKey")
-        or _first(env, "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_KEY"),
+        said.get("BlobEndpoint") or _endpoint(env, "AZURE_STORAGE_ENDPOINT", "AZURE_BLOB_ENDPOINT_URL"),
+        _account_key(
+            said.get("AccountKey")
+            or _first(env, "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_KEY")
+        ),
         said.get("SharedAccessSignature") or _first(env, "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_KEY"),
         _is_true(_first(env, "AZURE_SKIP_SIGNATURE")),
     )
@@ -134,6 +144,48 @@ _EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/
 def _emulator(env: Mapping[str, str]) -> AzureSettings:
     base = _first(env, "AZURITE_BLOB_STORAGE_URL") or "http://127.0.0.1:10000"
     return AzureSettings(_EMULATOR, f"{base.rstrip('/')}/{_EMULATOR}", _EMULATOR_KEY)
+
+
+def _connection(string: str) -> dict[str, str]:
+    """The parts of a connection string. It holds a key, so no sentence does."""
+    parts = dict(part.partition("=")[::2] for part in string.split(";") if "=" in part)
+    if string.strip() and not parts:
+        raise CannotRunError(
+            "AZURE_STORAGE_CONNECTION_STRING is no connection string",
+            "copy it from the account: it looks like AccountName=…;AccountKey=…;EndpointSuffix=core.windows.net",
+        )
+    return parts
+
+
+def _account_key(key: str) -> str:
+    """The key, if requests can be signed with it; what it is stands in no sentence."""
+    try:
+        base64.b64decode(key)
+    except ValueError:
+        raise CannotRunError(
+            "the key of the Azure account is not base64", "copy it whole: AZURE_STORAGE_ACCOUNT_KEY ends with == mostly"
+        ) from None
+    return key
+
+
+def _endpoint(env: Mapping[str, str], *names: str) -> str:
+    """The first of these that is set, if it is the URL of a server: clients say it by a panic, or not at all."""
+    name = next((name for name in names if env.get(name)), "")
+    if name and not _is_server(env[name]):
+        host = env[name].rpartition("://")[2] or "HOST:PORT"
+        raise CannotRunError(
+            f"{name} is no URL of a server: {env[name].rpartition('@')[2]!r}",
+            f"write http://{host.rpartition('@')[2]}, or https:// where it speaks TLS",
+        )
+    return env.get(name, "")
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _first(env: Mapping[str, str], *names: str) -> str:
