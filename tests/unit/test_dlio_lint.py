@@ -51,6 +51,33 @@ def findings(path, level="error", *words):
     return [str(finding) for finding in settings.findings.of(level)]
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("{}", 1),
+        ("# mine\n\n{tracekit: 99}", 3),
+        ("train:\n", 1),
+        ("workload: {}", 1),
+        ("defaults: [_self_]", 1),
+        ("pytorch_config: {}", 1),
+    ],
+)
+def test_a_file_with_nothing_of_a_workload_is_an_error(workload, text, line):
+    """Nothing known in it: an error with file and line, though DLIO's defaults would be a workload; one value that is set makes it one."""
+    sentences = findings(workload(text))
+    assert len(sentences) == 1
+    assert sentences[0].startswith(f"w.yaml:{line}: there is nothing of a workload in it; write sections with keys")
+    assert main(["dlio", "lint", "w.yaml"]) == 2
+    assert not findings("w.yaml", "error", "++workload.reader.batch_size=2")
+
+
+def test_a_top_that_is_no_mapping_is_an_error_with_its_line(workload, capsys):
+    """A scalar, or a list, where sections are meant."""
+    for text in ("42", "[dataset]"):
+        assert main(["dlio", "lint", workload(text)]) == 2
+        assert "w.yaml:1: the top of a workload file is a mapping of sections" in capsys.readouterr().err
+
+
 # What replaces a line of the good file, and the sentence about it.
 WRONG = [
     ({"num_files_train": "  num_files_train: 1e6"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tracekit.errors import nearest
@@ -16,6 +16,7 @@ from tracekit.workload.dlio.findings import ERROR, NOTE, WARNING, Findings
 from tracekit.workload.dlio.schema import FREE, KEYS, Key, is_section
 
 _LARGEST = 1 << 62
+_SECTIONS = "write sections with keys, as in dataset, reader and train, or set values with ++workload.KEY=VALUE"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,11 @@ def of(file: Canonical, source: str) -> Settings:
             value = reader.value(key, node)
             if value is not None:
                 values[path] = value
+    if not given and not findings and not any(node.value and isinstance(node.value, dict) for node in extra.values()):
+        # DLIO's defaults are a workload, which nobody who wrote such a file means.
+        findings.add(
+            ERROR, "", replace(file.tree, line=file.tree.line or 1), "there is nothing of a workload in it", _SECTIONS
+        )
     return Settings(source, file.dialect, given, values, file.spelled, findings, extra)
 
 
