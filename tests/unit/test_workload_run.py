@@ -257,6 +257,19 @@ def test_steps_go_to_a_csv_file(data, tmp_path):
     assert "exists already" in again.stderr
 
 
+def test_json_is_the_same_as_format_json(data, capsys):
+    """`--json` prints the report that `--format json` prints; a file goes with it, and another format beside it is refused."""
+    words = ["-q", "run", "custom", "--data", str(data), "--max-steps", "1"]
+    keys = []
+    for form in (["--json"], ["--format", "json"]):
+        assert main([*words, *form]) == 0
+        keys.append(json.loads(capsys.readouterr().out).keys())
+    assert keys[0] == keys[1]
+    assert "au" in keys[0]
+    assert main([*words, "--json", "--format", "csv"]) == 2
+    assert "not allowed with argument --json" in capsys.readouterr().err
+
+
 def test_a_recorded_run_shows_the_command_that_was_typed(data, tmp_path):
     """The trace's header has the user's command, not that of the processes that carried it out."""
     words = ["-q", "run", "custom", "--data", str(data), "-o", str(tmp_path / "t.jsonl")]

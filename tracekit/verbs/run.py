@@ -95,9 +95,11 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("report")
-    group.add_argument(
-        "--format", choices=FORMATS, default="text", help="text (default), json, or csv: a line per step"
+    form = group.add_mutually_exclusive_group()
+    form.add_argument(
+        "--format", choices=FORMATS, default="text", help="text (default), json (also --json), or csv: a line per step"
     )
+    form.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     group.add_argument("--output", metavar="FILE", help="where the report goes (default: standard output)")
     group.add_argument("--norms", choices=("mlperf",), help="name what MLPerf Storage's rules would object to")
     group.add_argument("--runs", type=int, default=1, metavar="N", help="how many times (default: 1); with more, the first does not count")  # fmt: skip
