@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shlex
-import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from tracekit import console
 from tracekit.errors import EXIT_FAIL, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_PASS, CannotRunError, InputError, UsageError
 from tracekit.output import check_output, write_text
 from tracekit.replay.wire import launched
-from tracekit.verbs import run_text
+from tracekit.verbs import run_scratch, run_text
 from tracekit.verbs.run_driving import Ranks, all_runs, driven
 from tracekit.verbs.run_work import found
 from tracekit.workload.options import PAGE_CACHE_MODES
@@ -144,7 +143,7 @@ def perform(args: argparse.Namespace, ranks: int, drive: Driver) -> int:
         TracekitError: If something is wrong with the workload or its data, or a rank ended early.
     """
     _check(args)
-    with tempfile.TemporaryDirectory(prefix="tracekit-run-") as scratch:
+    with run_scratch.scratch() as scratch:
         work = found(args, scratch, ranks)
         if work is None:
             return EXIT_PASS

@@ -30,7 +30,7 @@ from tracekit.replay.ranks import LostError, Ranks, StoppedError
 from tracekit.replay.wire import mpi_wire
 from tracekit.units import counted, format_ns
 from tracekit.verbs import run as verb
-from tracekit.verbs import run_driving, run_progress
+from tracekit.verbs import run_driving, run_progress, run_scratch
 from tracekit.workload.rendezvous import GO, HERE, LEFT, Line
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def _follow(ranks: Ranks, args: argparse.Namespace) -> int:
     try:
         if args.trace_record is not None:
             clocks.answer(ranks, now=time.time_ns)
-        with tempfile.TemporaryDirectory(prefix="tracekit-run-") as scratch:
+        with run_scratch.scratch() as scratch:
             trace = os.path.join(scratch, _PART.format(ranks.rank))
             while (order := ranks.take(0, _PLAN, _TRACE, _FINISHED))[0] != _FINISHED:
                 if order[0] == _PLAN:
