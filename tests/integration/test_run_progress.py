@@ -77,7 +77,11 @@ def _steps():
 
 @pytest.mark.parametrize(
     ("more", "number"),
-    [((), signal.SIGTERM), (("--ranks", "2"), signal.SIGINT), (("-o", "t.jsonl"), signal.SIGINT)],
+    [
+        ((), signal.SIGTERM),
+        pytest.param(("--ranks", "2"), signal.SIGINT, marks=pytest.mark.long),
+        (("-o", "t.jsonl"), signal.SIGINT),
+    ],
 )
 def test_an_interrupt_keeps_what_was_done(data, more, number):
     """The steps until then are reported, the recording holds them, and the exit code is 130, or 143 by SIGTERM; no rank lives on."""
