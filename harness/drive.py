@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import tracekit
 from harness.golden import Golden, find, names
-from tracekit import itself
+from tracekit import console, itself
 from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.output import check_output, make_directory
 
@@ -75,7 +77,8 @@ def record_workload(golden: Golden, data: Path, output: Path, seed: int = 0) -> 
     with tempfile.TemporaryDirectory(prefix=".harness-", dir=output.parent) as beside:
         recorded = Path(beside) / output.name
         words = ["-q", "run", golden.name, "--as", "recorded", "--data", str(data), "--seed", str(seed), "-o", str(recorded)]  # fmt: skip
-        status = _status([*itself.command("tracekit.cli"), *words], os.environ)
+        with _held_back(beside) as said:
+            status = _status([*itself.command("tracekit.cli"), *words], os.environ, said)
         if status:
             raise CannotRunError(f"the workload of {golden.name} ended with status {status}", "see its message above")
         recorded.replace(output)
@@ -125,8 +128,23 @@ def record_program(
         recorded.replace(output)
 
 
-def _status(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    with subprocess.Popen(command, stdout=sys.stderr, env=dict(environment)) as process:
+@contextmanager
+def _held_back(folder: str) -> Iterator[IO[bytes]]:
+    """A file for what a command of ours says, which is said here when it has ended; not where an interrupt ended both."""
+    with tempfile.TemporaryFile(dir=folder) as said:
+        try:
+            yield said
+        except KeyboardInterrupt:
+            # It came to the command as well: what that was at, and could not end, is no news to who pressed Ctrl-C.
+            said.truncate(0)
+            raise
+        finally:
+            said.seek(0)
+            console.pass_on(said.read().decode(errors="replace").rstrip())
+
+
+def _status(command: Sequence[str], environment: Mapping[str, str], said: IO[bytes] | None = None) -> int:
+    with subprocess.Popen(command, stdout=said or sys.stderr, stderr=said, env=dict(environment)) as process:
         try:
             return process.wait(PROGRAM_LIMIT_S)
         except subprocess.TimeoutExpired:

@@ -67,6 +67,12 @@ def complain(program: str, text: str) -> None:
     _talk(f"{program}: {paint('error:', 'bad', sys.stderr)} {text}")
 
 
+def pass_on(text: str) -> None:
+    """What a program of ours said, as it said it (stderr, also when quiet); nothing where it said nothing."""
+    if text:
+        _talk(text)
+
+
 def show(text: str) -> None:
     """A result (stdout); when its reader went away (`| head`) it is dropped, and the verb's exit code still counts."""
     _clear()

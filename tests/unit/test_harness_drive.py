@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
@@ -93,6 +94,46 @@ def test_a_recorded_program_that_does_not_end_is_not_left_behind(own, tmp_path, 
     with pytest.raises(ProcessLookupError):
         os.kill(int(place.read_text()), 0)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+SPEAKS = "import sys, time; print('rank 0 ended without a result', file=sys.stderr, flush=True); {}"
+
+
+def _driven_by(monkeypatch, what):
+    """Have a program that speaks stand for the workload driver."""
+    monkeypatch.setattr(itself, "command", lambda _module: [sys.executable, "-c", SPEAKS.format(what)])
+    return golden.load("torch-like")
+
+
+def test_what_a_failed_workload_said_is_passed_on(tmp_path, monkeypatch, capsys):
+    """Its message stands above the error that says so."""
+    made = _driven_by(monkeypatch, "sys.exit(4)")
+    with pytest.raises(CannotRunError, match="ended with status 4; see its message above"):
+        drive.record_workload(made, tmp_path / "data", tmp_path / "out" / "run.jsonl")
+    assert capsys.readouterr().err == "rank 0 ended without a result\n"
+
+
+def test_an_interrupted_workload_is_not_heard(tmp_path, monkeypatch, capfd):
+    """Ctrl-C ends the workload too, at whatever it is at: it ends, what it says of that is left out, and nothing is left."""
+    place = tmp_path / "pid"
+    made = _driven_by(monkeypatch, f"import os; open({str(place)!r}, 'w').write(f'{{os.getpid()}} '); time.sleep(600)")
+    waited = subprocess.Popen.wait
+
+    def wait(process, timeout=None):
+        """The key is pressed as soon as the program has spoken."""
+        if timeout == drive.PROGRAM_LIMIT_S:
+            while not (place.exists() and place.read_text().endswith(" ")) and process.poll() is None:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+        return waited(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    with pytest.raises(KeyboardInterrupt):
+        drive.record_workload(made, tmp_path / "data", tmp_path / "out" / "run.jsonl")
+    assert capfd.readouterr().err == ""
+    assert list((tmp_path / "out").iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(place.read_text()), 0)
 
 
 @contextmanager
