@@ -312,6 +312,19 @@ def test_what_was_made_is_verified_in_every_format(tmp_path, fmt):
         verify(survey(data, 4))
 
 
+def test_verify_names_the_first_byte_that_is_another(tmp_path):
+    """Not where the piece begins that it stands in; of a file that was cut short, where it ends."""
+    data = data_of(tmp_path / "d", format="npz", files_train=1)
+    generate(survey(data, 4), 1)
+    (path,) = (tmp_path / "d" / "train").iterdir()
+    made = path.read_bytes()
+    place = len(made) // 2
+    for spoilt in (made[:place] + bytes([made[place] ^ 1]) + made[place + 1 :], made[:place]):
+        path.write_bytes(spoilt)
+        with pytest.raises(InputError, match=f"does not hold at byte {place} what was written"):
+            verify(survey(data, 4))
+
+
 def test_verify_makes_nothing(tmp_path, capsys):
     """Where files are missing it says how many and which is the first; options that make something are refused with it."""
     words = [*ARGUMENTS, "--data", str(tmp_path / "d"), "--verify"]

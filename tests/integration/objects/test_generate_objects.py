@@ -74,7 +74,7 @@ def test_a_data_set_on_a_store_is_verified(store, capsys):
     body[size // 2] ^= 1
     storage_for(store).write(place, bytes(body))
     assert main([*words, "--verify"]) == 2
-    assert f"{place} does not hold at byte" in capsys.readouterr().err
+    assert f"{place} does not hold at byte {size // 2} what" in capsys.readouterr().err
     storage_for(store).delete(place)
     assert main([*words, "--verify"]) == 2
     assert "1 of 3 files are missing" in capsys.readouterr().err

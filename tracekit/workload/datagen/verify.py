@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import local
 from typing import Any
 
+import numpy as np
+
 from tracekit.cgroup import cores
 from tracekit.errors import CannotRunError, InputError
 from tracekit.storage import Access, Buffer, Handle, Storage
@@ -93,14 +95,23 @@ def held(storage: Storage, place: str, buffer: Buffer, wanted: Iterable[Any], wa
             view = memoryview(piece).cast("B")
             for start in range(0, len(view), buffer.size):
                 part = view[start : start + buffer.size]
-                if _read(handle, buffer, len(part), at) != part:
-                    raise InputError(f"{place} does not hold at byte {at} what was written", way_out)
+                there = _read(handle, buffer, len(part), at)
+                if there != part:
+                    first = at + _alike(there, part)
+                    raise InputError(f"{place} does not hold at byte {first} what was written", way_out)
                 at += len(part)
         if handle.size != at:
             raise InputError(f"{place} has {handle.size} bytes and {at} were written", way_out)
     finally:
         handle.close()
     return at
+
+
+def _alike(one: memoryview, other: memoryview) -> int:
+    """How many bytes they begin with in common."""
+    length = min(len(one), len(other))
+    others = np.flatnonzero(np.asarray(one[:length]) != np.asarray(other[:length]))
+    return int(others[0]) if others.size else length
 
 
 def _read(handle: Handle, buffer: Buffer, length: int, at: int) -> memoryview:
