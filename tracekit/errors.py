@@ -138,6 +138,10 @@ def refusal(error: OSError) -> CannotRunError:
     why = error.strerror or str(error) or type(error).__name__
     if error.errno in NO_ROOM:
         return CannotRunError(f"the output could not be written: {why}", "make room, or write elsewhere")
+    if "temporary directory" in why:  # as tempfile says it, with every place it tried
+        return CannotRunError(
+            "there is no directory for temporary files", "set TMPDIR to a directory that may be written"
+        )
     what = f"the system refused {error.filename}" if error.filename is not None else "the system refused something"
     return CannotRunError(f"{what}: {why}", "look whether it is there and may be used, and try again")
 

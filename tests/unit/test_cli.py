@@ -105,6 +105,10 @@ def test_help_names_every_verb_without_importing_it(capsys, monkeypatch):
             "the system refused /x/y: Permission denied; look",
         ),
         (OSError(errno.EMFILE, "Too many open files"), "the system refused something: Too many open files; look"),
+        (
+            FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/var/tmp']"),
+            "there is no directory for temporary files; set TMPDIR",
+        ),
         (TimeoutError(), "the system refused something: TimeoutError; look"),
         (
             OSError(errno.ENOSPC, "No space left on device"),

@@ -92,6 +92,19 @@ def test_what_is_not_installed_is_missing_or_limited(monkeypatch):
     assert machine.check_memory().outcome == "limited"
 
 
+def test_without_a_place_for_temporary_files_that_is_what_is_said(monkeypatch):
+    """Neither the core nor ptrace is to blame where the trial cannot be made."""
+    monkeypatch.setattr(recording, "_has_core", lambda: True)
+    monkeypatch.setattr(recording.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(recording.tempfile, "gettempdir", lambda: _raise(FileNotFoundError()))
+    for check in (recording.check_recorder(), recording.check_strace()):
+        assert (check.outcome, check.way_out) == ("limited", "do what is said of temporary files")
+
+
+def _raise(error):
+    raise error
+
+
 def test_looking_for_frameworks_does_not_import_them():
     """Frameworks are found without being loaded."""
     before = set(sys.modules)

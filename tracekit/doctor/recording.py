@@ -6,6 +6,7 @@ import importlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from tracekit.doctor import probe
@@ -15,6 +16,8 @@ from tracekit.record.engine import choose, strace_words, try_native
 
 _NO_CORE = "that takes the native core, which is not there"
 _SEE_CORE = "do what is said of the native core"
+_NO_TEMPORARY = "not tried: there is no directory for temporary files"
+_SEE_TEMPORARY = "do what is said of temporary files"
 _PYTHON_ONLY = "use x86-64 or arm64 Linux with the native core; until then what native code reads is not recorded"
 _TRY_TOUCHES = """
 import sys
@@ -32,11 +35,21 @@ def _has_core() -> bool:
     return True
 
 
+def _has_temporary() -> bool:
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        return False
+    return True
+
+
 def check_recorder() -> Check:
     """How `record` would see I/O here: the C library's calls hooked and in which way, or why that cannot be."""
     if not _has_core():
         way_out = f"{_SEE_CORE}; until then what native code reads is not recorded"
         return Check("recorder", "limited", f"Python engine only: {_NO_CORE}", way_out)
+    if not _has_temporary():
+        return Check("recorder", "limited", _NO_TEMPORARY, _SEE_TEMPORARY)
     try:
         choice = choose("native")
     except RecorderError as error:
@@ -90,6 +103,8 @@ def check_strace() -> Check:
         )
     if not _has_core():
         return Check("strace", "limited", f"it is there; {_NO_CORE}", _SEE_CORE)
+    if not _has_temporary():
+        return Check("strace", "limited", _NO_TEMPORARY, _SEE_TEMPORARY)
     try:
         words = strace_words()
     except RecorderError as error:
