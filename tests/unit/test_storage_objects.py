@@ -11,7 +11,7 @@ import pytest
 from tracekit.errors import CannotRunError, InputError
 from tracekit.storage import Access, Requests, storage_for
 from tracekit.storage.failures import error_name
-from tracekit.storage.keys import Key, StoreError
+from tracekit.storage.keys import Key, StoreError, way_out_of
 from tracekit.storage.sdk_client import seconds_of
 from tracekit.storage.store_settings import azure_settings, environment, s3_settings
 
@@ -119,6 +119,17 @@ def test_an_azure_key_that_cannot_sign_is_one_sentence_without_the_key(name: str
         with pytest.raises(CannotRunError, match=r"is not base64|is no connection string") as refused:
             azure_settings({"AZURE_STORAGE_ACCOUNT_NAME": "a", name: value})
         assert "hush" not in str(refused.value)
+
+
+def test_what_to_do_follows_from_the_stores_answer() -> None:
+    """A wrong key is no want of room; where the answer does not say what to do, and for files, it is what the caller says."""
+    said = [way_out_of(StoreError(*words), "make room") for words in ((403, "SignatureDoesNotMatch"), (403,), (401,))]
+    assert said == ["see docs/howto/object-stores.md for where credentials come from"] * 3
+    assert "bucket" in way_out_of(StoreError(404, "NoSuchBucket"), "make room")
+    assert "endpoint" in way_out_of(StoreError(errno.ECONNREFUSED), "make room")
+    assert "clock" in way_out_of(StoreError(403, "RequestTimeTooSkewed"), "make room")
+    for other in (StoreError(507), StoreError(404), OSError(errno.ENOSPC, "full"), PermissionError(403, "odd")):
+        assert way_out_of(other, "make room") == "make room"
 
 
 def test_a_dot_env_fills_in_what_the_environment_does_not_say(tmp_path, monkeypatch) -> None:

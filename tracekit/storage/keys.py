@@ -24,6 +24,13 @@ _KINDS = {
     failures.CLOCK_SKEW: "this machine's clock and the server's differ too much",
 }
 
+_CREDENTIALS = "see docs/howto/object-stores.md for where credentials come from"
+_ENDPOINT = "check the endpoint; it comes from the environment"
+_WAYS_OUT = {
+    failures.CREDENTIALS: _CREDENTIALS, "forbidden": _CREDENTIALS, failures.BUCKET_GONE: "make the bucket or container, or name another",
+    "refused": _ENDPOINT, failures.UNRESOLVED_NAME: _ENDPOINT, failures.TLS: _ENDPOINT, failures.CLOCK_SKEW: "set this machine's clock",
+}  # fmt: skip
+
 # Between slashes: what obstore's paths leave out, or do not have.
 _NO_SEGMENTS = ("", ".", "..")
 
@@ -84,6 +91,12 @@ class StoreError(OSError):
             text = f"{_KINDS[self.kind]} (HTTP {said})" if failures.is_status(said) else _KINDS[self.kind]
         # To a HEAD there is no name in the answer, and clients put the status there.
         super().__init__(said, f"{text} {code}".rstrip() if code != str(said) else text)
+
+
+def way_out_of(error: OSError, otherwise: str) -> str:
+    """What to do about a request that failed; `otherwise` where the store's answer does not say it, and for files."""
+    kind = error.kind if isinstance(error, StoreError) else ""
+    return _WAYS_OUT.get(kind, otherwise)
 
 
 def can_name(name: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 from tracekit.errors import CannotRunError, UsageError
 from tracekit.storage import Buffer, Storage, storage_for
 from tracekit.storage.direct import alignment
+from tracekit.storage.keys import way_out_of
 from tracekit.uri import scheme_of
 from tracekit.workload.datagen import room
 from tracekit.workload.datagen.content import BLOCK, Content, mixed
@@ -124,7 +125,8 @@ def save(checkpoint: Checkpoint, rank: int, step: int, *, epoch: int = 1, ranks:
             written += count.bytes
     except OSError as error:
         raise CannotRunError(
-            f"{folder} cannot be written: {error.strerror}", "make room, or name another place"
+            f"{folder} cannot be written: {error.strerror}",
+            way_out_of(error, "make room, or name another place with --to"),
         ) from None
     return Moved("write", step, rank, len(shards), written, time.monotonic() - begin, epoch)
 

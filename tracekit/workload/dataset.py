@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tracekit.errors import CannotRunError, InputError
 from tracekit.storage import Storage, storage_for
+from tracekit.storage.keys import way_out_of
 from tracekit.storage.store_settings import environment
 from tracekit.uri import file_uri, scheme_of
 
@@ -147,7 +148,8 @@ def _listed(storage: Storage, uri: str) -> list[tuple[str, int]]:
                 f"there is nothing at {uri}", "check the name, or make it with tracekit generate"
             ) from None
         raise CannotRunError(
-            f"{uri} cannot be listed: {error.strerror}", "check its permissions and the endpoint"
+            f"{uri} cannot be listed: {error.strerror}",
+            way_out_of(error, "check its permissions and the endpoint"),
         ) from None
     if not found:
         raise InputError(f"{uri} holds no files", "name a folder with data, or make it with tracekit generate")

@@ -19,6 +19,7 @@ from tracekit import itself
 from tracekit.cgroup import cores
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.storage import Storage, storage_for
+from tracekit.storage.keys import way_out_of
 from tracekit.workload.datagen import manifest, room
 from tracekit.workload.datagen.layout import TRAIN, VALID, Plan, plans
 from tracekit.workload.datagen.maker import Maker, said
@@ -133,7 +134,8 @@ def _there(storage: Storage, root: str) -> set[str]:
         if error.errno in _MISSING:
             return set()
         raise CannotRunError(
-            f"{root} cannot be listed: {error.strerror}", "check its permissions and the endpoint"
+            f"{root} cannot be listed: {error.strerror}",
+            way_out_of(error, "check its permissions and the endpoint"),
         ) from None
 
 
@@ -161,7 +163,7 @@ def _begin(storage: Storage, outlook: Outlook) -> None:
         manifest.write(storage, outlook.root, manifest.described(outlook.data, outlook.seed, outlook.ratio))
     except OSError as error:
         raise CannotRunError(
-            f"{outlook.root} cannot be written: {error.strerror}", "name another place with --data"
+            f"{outlook.root} cannot be written: {error.strerror}", way_out_of(error, "name another place with --data")
         ) from None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tracekit.errors import CannotRunError
 from tracekit.storage import storage_for
+from tracekit.storage.keys import way_out_of
 from tracekit.workload.datagen.content import Content
 from tracekit.workload.datagen.layout import Plan
 from tracekit.workload.datagen.registry import format_of, suffix_of
@@ -57,7 +58,8 @@ class Maker:
             self.storage.write(place, count)
         except OSError as error:
             raise CannotRunError(
-                f"{place} cannot be written: {error.strerror}", "make room, or name another place with --data"
+                f"{place} cannot be written: {error.strerror}",
+                way_out_of(error, "make room, or name another place with --data"),
             ) from None
         return count.bytes
 
