@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tracekit import Header, Mark, Op, Trace, Trailer, formats, merge
+from tracekit.cli import main
 from tracekit.errors import InputError
 from tracekit.formats import several
 from tracekit.testing import training_trace
@@ -93,6 +94,61 @@ def test_traces_without_a_common_clock_are_said_to_have_none(tmp_path):
     *_, last = formats.chunks(tmp_path)
     assert any("without a common clock" in text for text in last.warnings)
     assert last.trailer is None
+
+
+def _by(trace, verb, command=(), **options):
+    """The trace as of this verb of tracekit."""
+    header = replace(
+        trace.header, producer={"tool": "tracekit", "verb": verb, "options": options}, command=list(command)
+    )
+    return Trace(trace.columns, trace.tables, trace.marks, header, trace.trailer)
+
+
+def _warned(folder):
+    """The warnings of a directory's traces, the same whole and in pieces."""
+    whole = Trace.read(folder).warnings
+    *_, last = formats.chunks(folder)
+    assert last.warnings == whole
+    return whole
+
+
+def test_a_recording_and_its_replay_are_not_one_run(tmp_path, capsys):
+    """What is merged although it is not of one run is named: in the warnings, in the summary, and on stderr beside JSON."""
+    formats.save(_by(_host(0), "record", ["python", "train.py"]), tmp_path / "a.jsonl")
+    formats.save(_by(_host(1), "replay", source="/d/a.jsonl"), tmp_path / "b.jsonl")
+    said = "traces that are not of one run are merged: tracekit record of python train.py, tracekit replay of a.jsonl; "
+    (warning,) = _warned(tmp_path)
+    assert warning.startswith(said)
+
+    assert main(["stats", str(tmp_path)]) == 0
+    assert said in capsys.readouterr().out
+    for form in (["--json"], ["--csv", str(tmp_path / "csv")]):
+        assert main(["stats", str(tmp_path), *form]) == 0
+        assert f"warning: {said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("commands", "alone"),
+    [
+        ([["python", "train.py", "--node=0"], ["python", "train.py", "--node=12"]], True),
+        ([["python", "train.py"], ["python", "evaluate.py"]], False),
+        ([["python", "x" * 200], ["python", "y"]], False),
+    ],
+)
+def test_hosts_of_one_job_are_one_run(tmp_path, commands, alone):
+    """Commands that differ in numbers are one job's hosts; other commands are named, long ones shortened."""
+    for rank, command in enumerate(commands):
+        formats.save(_by(_host(rank), "record", command), tmp_path / f"{rank}.jsonl")
+    warned = _warned(tmp_path)
+    assert (warned == []) == alone
+    assert all("not of one run" in text and len(text) < 300 for text in warned)
+
+
+def test_traces_that_do_not_say_who_made_them_are_not_called_another_run(tmp_path):
+    """A header without producer says nothing of the run, beside one that has it too."""
+    formats.save(_host(0), tmp_path / "a.jsonl")
+    formats.save(_by(_host(1), "record", ["python", "train.py"]), tmp_path / "b.jsonl")
+    assert _warned(tmp_path) == []
 
 
 def test_names_that_mean_no_trace_are_said(tmp_path):

@@ -58,7 +58,11 @@ def load(
         else:
             how = _format_of(files[0], form)
             traces.append(how.load(files[0], time_unit=unit, skip_bad=skip_bad, options=options, columns=columns))
-    return merge(traces) if len(traces) > 1 else traces[0]
+    if len(traces) == 1:
+        return traces[0]
+    merged = merge(traces)
+    merged.warnings = [*several.mixed([trace.header for trace in traces]), *merged.warnings]
+    return merged
 
 
 def chunks(

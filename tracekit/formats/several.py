@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tracekit.errors import InputError
@@ -19,6 +20,8 @@ from tracekit.trace import CATEGORIES, Header, IntArray, Mark, StringTable, Trac
 _OWN = (".jsonl", ".jsonl.zst", ".parquet", ".tkc")
 _MAGIC = frozenset("*?[")
 _FEWEST_OPS = 4096
+# Columns of a command in a sentence.
+_SHOWN = 80
 
 
 def expand(path: str) -> list[str]:
@@ -70,8 +73,39 @@ def chunks(sources: Sequence[Callable[[int], Iterator[Trace]]], ops: int) -> Ite
     rest = merged.piece(last.columns if last is not None else Trace.of([]).columns)
     last = Trace(rest.columns, rest.tables, [*(last.marks if last is not None else ()), *rest.marks], rest.header)
     last.trailer = trailers_added([source.trailer for source in merged.sources])
-    last.warnings = [*merged.warnings, *(text for source in merged.sources for text in source.warnings)]
+    last.warnings = [
+        *mixed([source.first.header for source in merged.sources]),
+        *merged.warnings,
+        *(text for source in merged.sources for text in source.warnings),
+    ]
     yield last
+
+
+def mixed(headers: Sequence[Header | None]) -> list[str]:
+    """A sentence where the traces with these headers are not of one run: another tool or verb made them, or of another program.
+
+    A header that does not say who made its trace says nothing of its run either.
+    """
+    made = dict[str, str]()
+    for header in headers:
+        if header is not None and header.producer:
+            text = _made(header)
+            # The hosts of one job differ in numbers.
+            made.setdefault("".join(letter for letter in text if not letter.isdigit()), text)
+    if len(made) < 2:
+        return []
+    return [
+        f"traces that are not of one run are merged: {', '.join(made.values())}; to look at one, name its files alone"
+    ]
+
+
+def _made(header: Header) -> str:
+    """Who made a trace, and of what."""
+    options = header.producer.get("options")
+    source = options.get("source") if isinstance(options, Mapping) else None
+    maker = " ".join(str(header.producer[key]) for key in ("tool", "verb") if header.producer.get(key))
+    of = " ".join(map(str, header.command)) or (os.path.basename(str(source)) if source else "")
+    return f"{maker} of {textwrap.shorten(of, _SHOWN, placeholder=' …')}" if of else maker
 
 
 class _Merged:

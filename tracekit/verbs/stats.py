@@ -61,6 +61,10 @@ def run(args: argparse.Namespace) -> int:
     with progress.during("adding up"):
         read = formats.fold(args.trace, Reading, time_unit=args.time_unit, skip_bad=args.skip_bad)
         trace, metrics, analysis = read.last, read.metrics(), read.analysis()
+    if args.csv or args.json:
+        # Who reads tables or JSON hears here what the summary says itself.
+        for text in trace.warnings:
+            console.warn(text)
     if args.csv:
         _write_csv(metrics, analysis, args.csv, force=args.force)
     elif args.json:
