@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tracekit.formats import foreign_lines
@@ -70,3 +71,16 @@ def test_a_pattern_captures_columns():
     assert table.fractions("f", 3).tolist() == [500, 250]
     assert table.coded("w")[1] == [b"a", b"b"]
     assert len(LineTable(b"", r"^(?P<w>x)").matched) == 0
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_blank_lines_have_no_row(end):
+    """However many: no pattern is asked about them, they are not strange, and the others keep their numbers."""
+    table = LineTable(
+        end.join([b"", b"5 a", b"", b"", b"odd", b"7 b", b"", b" ", b"8 c"]), r"^(?P<n>\d+) (?P<w>\w)\s*$"
+    )
+
+    assert np.flatnonzero(table.matched).tolist() == [1, 5, 8]
+    assert table.numbers("n").tolist() == [5, 7, 8]
+    assert [table.line(index) for index in table.strange()] == [b"odd", b" "]
+    assert len(LineTable(end * 1000, r"^(?P<w>\w*)\s*$").numbers("w")) == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracekit.arrow import values_of
 from tracekit.formats.cells import coded, known
@@ -30,14 +31,19 @@ class LineTable:
         import pyarrow.compute as pc
 
         self._text = text
-        ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")) + 1
+        letters = np.frombuffer(text, np.uint8)
+        ends = np.flatnonzero(letters == ord("\n")) + 1
         if text and not text.endswith(b"\n"):
             ends = np.append(ends, len(text))
         self._places = np.concatenate([[0], ends]).astype(np.int32)
         data = [None, pa.py_buffer(self._places), pa.py_buffer(text)]
-        found = pc.extract_regex(pa.Array.from_buffers(pa.binary(), len(ends), data), pattern)
-        self.matched = known(found)
-        self._rows = found if self.matched.all() else found.filter(found.is_valid())
+        lines = pa.Array.from_buffers(pa.binary(), len(ends), data)
+        # Millions of blank ones would have captures too.
+        self._blank = _blank(letters, self._places)
+        found = pc.extract_regex(lines if not self._blank.any() else lines.filter(_bits(~self._blank)), pattern)
+        self.matched = np.zeros(len(ends), np.bool_)
+        self.matched[~self._blank] = known(found)
+        self._rows = found if not found.null_count else found.filter(found.is_valid())
 
     def line(self, index: int) -> bytes:
         """A line without its end."""
@@ -45,7 +51,7 @@ class LineTable:
 
     def strange(self) -> list[int]:
         """The lines that the pattern does not match and that are not blank."""
-        return [index for index in np.flatnonzero(~self.matched).tolist() if self.line(index)]
+        return [index for index in np.flatnonzero(~(self.matched | self._blank)).tolist() if self.line(index)]
 
     def present(self, name: str) -> Mask:
         """Of the lines that match, those that have this capture."""
@@ -58,9 +64,7 @@ class LineTable:
         found, lengths = self._column(name), self._lengths(name)
         usable = (lengths > 0) & (lengths <= _DIGITS)
         if not usable.all():
-            # NumPy's bits as Arrow's by hand: to convert them, Arrow imports pandas.
-            bits = pa.py_buffer(np.packbits(usable, bitorder="little"))
-            found = found.filter(pa.Array.from_buffers(pa.bool_(), len(usable), [None, bits]))
+            found = found.filter(_bits(usable))
         values = np.full(len(usable), NULL, np.int64)
         values[usable] = values_of(found.cast(pa.string()).cast(pa.int64()))
         return values
@@ -81,3 +85,16 @@ class LineTable:
         import pyarrow.compute as pc
 
         return values_of(pc.binary_length(self._column(name)))
+
+
+def _blank(letters: NDArray[np.uint8], places: IntArray) -> Mask:
+    """Which lines are their ends alone."""
+    first = letters[places[:-1]]
+    return np.asarray((first == ord("\n")) | ((first == ord("\r")) & (np.diff(places) == len("\r\n"))))
+
+
+def _bits(mask: Mask) -> Any:
+    """NumPy's truth values as Arrow's, by hand: to convert them, Arrow imports pandas."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.bool_(), len(mask), [None, pa.py_buffer(np.packbits(mask, bitorder="little"))])
