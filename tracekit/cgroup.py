@@ -1,4 +1,4 @@
-"""The CPU limit that control groups put on this process, and how often it was stopped by it: cgroup v1 and v2."""
+"""The limits that control groups put on this process, and how often it was stopped by that of the CPU: cgroup v1 and v2."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+# Version 1 says so of a group without a limit: the largest number, in whole pages.
+_NO_LIMIT = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,24 @@ def cores() -> float:
     return there if limit is None else min(there, limit)
 
 
-def _groups() -> Iterator[Path]:
-    """The directories of this process's groups that have a say about the CPU, from its own up."""
+def memory_limit() -> int | None:
+    """The bytes that this process's control groups may take at most, the tightest of its own and those above; None is no limit."""
+    limits = [limit for group in _groups("memory") if (limit := _memory(group)) is not None]
+    return min(limits, default=None)
+
+
+def _memory(group: Path) -> int | None:
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            said = (group / name).read_text().strip()
+        except OSError:
+            continue
+        return int(said) if said.isdigit() and int(said) < _NO_LIMIT else None
+    return None
+
+
+def _groups(controller: str = "cpu") -> Iterator[Path]:
+    """The directories of this process's groups that have a say about the CPU (or the memory), from its own up."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -54,19 +73,19 @@ def _groups() -> Iterator[Path]:
     for line in lines:
         number, controllers, path = line.split(":", 2)
         # cgroups(7): version 2 is hierarchy 0 and names no controllers.
-        if number == "0" or "cpu" in controllers.split(","):
-            top = _mount(mounts, "cgroup2" if number == "0" else "cgroup", path)
+        if number == "0" or controller in controllers.split(","):
+            top = _mount(mounts, "cgroup2" if number == "0" else "cgroup", path, controller)
             if top is not None:
                 yield from _upwards(*top)
 
 
-def _mount(lines: list[str], kind: str, path: str) -> tuple[Path, Path] | None:
+def _mount(lines: list[str], kind: str, path: str, controller: str) -> tuple[Path, Path] | None:
     """(where the hierarchy is mounted, the group's directory in it)."""
     for line in lines:
         left, _, right = line.partition(" - ")
         root, point = left.split()[3:5]
         found, _, options = right.split(" ", 2)
-        if found != kind or (kind == "cgroup" and "cpu" not in options.split()[-1].split(",")):
+        if found != kind or (kind == "cgroup" and controller not in options.split()[-1].split(",")):
             continue
         # A container may see only a part of the hierarchy, mounted from the group that is its root.
         inside = path.removeprefix(root.rstrip("/")) if root != "/" else path

@@ -51,6 +51,21 @@ def test_version_one_reads_quota_and_period(tmp_path: Path, seen) -> None:
     assert CpuLimit.now() == CpuLimit(0.25, 4, 12345)
 
 
+def test_memory_is_the_tightest_limit_of_all_levels(tmp_path: Path, seen) -> None:
+    """Version 2 says max where there is none, version 1 a number no machine has; a group of the CPU's says nothing of it."""
+    group(tmp_path / "pod", memory__max="536870912\n")
+    group(tmp_path / "pod/box", memory__max="max\n", cpu__max="max 100000\n")
+    seen("0::/pod/box", V2.format(root="/", point=tmp_path))
+    assert cgroup.memory_limit() == 536_870_912
+    group(tmp_path / "one", memory__limit_in_bytes="9223372036854771712\n")
+    group(tmp_path / "one/job", memory__limit_in_bytes="268435456\n")
+    mount = OTHER.replace("/sys/fs/cgroup/memory", str(tmp_path / "one"))
+    seen("4:cpu,cpuacct:/pod\n9:memory:/job", f"{V1.format(root='/', point=tmp_path)}\n{mount}")
+    assert cgroup.memory_limit() == 268_435_456
+    seen("4:cpu,cpuacct:/pod\n9:memory:/", f"{V1.format(root='/', point=tmp_path)}\n{mount}")
+    assert cgroup.memory_limit() is None
+
+
 def test_a_container_sees_its_part_of_the_hierarchy(tmp_path: Path, seen) -> None:
     """Where the mount begins at the container's own group, its path is cut off."""
     group(tmp_path, cpu__cfs_quota_us="50000\n", cpu__cfs_period_us="100000\n", cpu__stat="throttled_time 1\n")

@@ -113,6 +113,15 @@ def test_looking_for_frameworks_does_not_import_them():
     assert not {"torch", "tensorflow", "jax"} & (set(sys.modules) - before)
 
 
+@pytest.mark.parametrize(("limit", "outcome", "words"), [(256 << 20, "limited", "256 MiB, which"), (1 << 30, "ok", "1 GiB, which"), (None, "ok", "8 GiB available"), (1 << 60, "ok", "8 GiB available")])  # fmt: skip
+def test_the_memory_of_a_container_is_what_it_may_take(monkeypatch, limit, outcome, words):
+    """The machine's free memory is not there for a control group with a limit below it."""
+    monkeypatch.setattr(probe, "text", lambda _: f"MemAvailable: {8 << 20} kB")
+    monkeypatch.setattr(machine, "memory_limit", lambda: limit)
+    check = machine.check_memory()
+    assert (check.outcome, check.finding.startswith(words)) == (outcome, True)
+
+
 def test_a_file_system_that_refuses_direct_io(monkeypatch, tmp_path):
     """EINVAL on open, and reads refused at every alignment, are both missing O_DIRECT."""
     real = os.open

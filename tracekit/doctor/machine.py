@@ -14,6 +14,7 @@ import sys
 import tempfile
 from contextlib import suppress
 
+from tracekit.cgroup import memory_limit
 from tracekit.doctor import probe
 from tracekit.doctor.check import Check
 from tracekit.machine import mount_of
@@ -75,21 +76,24 @@ def check_drop_caches() -> Check:
 
 
 def check_memory() -> Check:
-    """Memory that is available now."""
+    """Memory that is available now, and no more than the control group may take."""
     available = next(
         (line for line in probe.text("/proc/meminfo").splitlines() if line.startswith("MemAvailable:")), ""
     )
     if not available:
         return Check("memory", "limited", "/proc/meminfo does not say how much is available", "mount /proc")
-    free = int(available.split()[1]) * 1024
+    free, limit = int(available.split()[1]) * 1024, memory_limit()
+    finding = f"{format_bytes(free)} available"
+    if limit is not None and limit < free:
+        free, finding = limit, f"{format_bytes(limit)}, which is what the control group may take"
     if free < 512 << 20:
         return Check(
             "memory",
             "limited",
-            f"{format_bytes(free)} available",
+            finding,
             "free some, or raise the container's limit: a trace of 1 M ops takes about 300 MiB to look at",
         )
-    return Check("memory", "ok", f"{format_bytes(free)} available")
+    return Check("memory", "ok", finding)
 
 
 def check_frameworks() -> Check:
