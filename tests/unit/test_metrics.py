@@ -313,6 +313,14 @@ def test_files_in_order_of_names_and_shuffled():
     assert of(*(read(name, submit=i) for i, name in enumerate(names[:2]))).order.first_touch_randomness is None
 
 
+@pytest.mark.parametrize("key", [str, lambda name: int(name[2:])])
+def test_names_sorted_plainly_or_by_number_are_in_order(key):
+    """Whichever way a program sorts its files, reading them in that order is reading them by name: 0."""
+    names = sorted((f"/f{i}" for i in range(1, 41)), key=key)
+
+    assert of(*(read(name, submit=i) for i, name in enumerate(names))).order.first_touch_randomness == 0
+
+
 def test_hot_files_take_their_share():
     """The busiest 1 % of 200 files are two."""
     names = [f"/{i}" for i in range(200)] + ["/0"] * 100 + ["/1"] * 100

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,8 @@ class Order:
         "share of reads and writes that go to the busiest 1 % of the files (rounded up)"
     )
     first_touch_jump_hist: Histogram = metric(
-        "between files in order of their first access: distance in the natural order of their names", "files"
+        "between files in order of their first access: distance in the order of their names, f9 before f10 or as sorted() has it, whichever jumps less",
+        "files",
     )
     first_touch_randomness: float | None = metric(
         "(mean jump - 1) / ((files + 1) / 3 - 1): 0 where files are first read in order of names, about 1 in random order"
@@ -160,15 +162,21 @@ class _Files:
         return float(counts[: -(-len(counts) // 100)].sum() / counts.sum()) if len(counts) else None
 
     def jumps(self) -> Ints:
-        """Between files in order of their first access: the distance in the natural order of their names."""
+        """Between files in order of their first access: the distance in the order of their names.
+
+        Programs sort names by their numbers or, with `sorted()`, plainly: of the two orders the one that jumps less is theirs.
+        """
         if not self._met:
             return np.zeros(0, np.int64)
-        codes = np.concatenate(self._met)
-        names = [_natural(self._names[code]) for code in codes.tolist()]
-        by_name = sorted(range(len(codes)), key=names.__getitem__)
-        rank = np.empty(len(codes), np.int64)
-        rank[by_name] = np.arange(len(codes))
-        return np.abs(np.diff(rank))
+        names = [self._names[code] for code in np.concatenate(self._met).tolist()]
+        return min(_jumps([_natural(name) for name in names]), _jumps(names), key=np.sum)
+
+
+def _jumps(names: Sequence[str]) -> Ints:
+    """From one name to the next: how far they are apart when all are sorted."""
+    rank = np.empty(len(names), np.int64)
+    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return np.abs(np.diff(rank))
 
 
 def _natural(name: str) -> str:
