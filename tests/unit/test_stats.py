@@ -30,7 +30,7 @@ def test_the_text_names_what_matters(trace_file, capsys):
     for text in (
         "yes: trailer present, no op lost",
         "96 short reads, 96 reads that returned nothing",
-        "2 in 2 processes, 2 loader workers (busiest 1.00 × mean)",
+        "2 that moved data in 2 processes, 2 loader workers (busiest 1.00 × mean)",
         "100.0 %  288",
         "p50 200 µs",
         "max 1, mean 0.35",

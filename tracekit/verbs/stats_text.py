@@ -199,7 +199,8 @@ def _requests(metrics: Metrics) -> Iterator[Line]:
         yield "throughput", f"{format_rate(metrics.throughput_mb_s * 1e6)}, {metrics.data_ops_per_s:,.0f} ops/s"
     shares = metrics.shares
     if shares.streams is not None:
-        yield "streams", f"{shares.streams}{_processes(shares.processes)}{_balance(metrics)}"
+        # A replay has more: threads that only open or look have a stream there.
+        yield "streams", f"{shares.streams} that moved data{_processes(shares.processes)}{_balance(metrics)}"
 
 
 def _asked_of_stores(counters: Counters) -> str:
