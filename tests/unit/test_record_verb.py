@@ -36,6 +36,19 @@ def test_parts_stay_when_writing_fails(recording, monkeypatch, error):
     assert recording.parts in str(caught.value)
 
 
+def test_a_full_disk_is_named_with_the_trace(recording, monkeypatch):
+    """What the system refuses is said in its words, without its number, and which trace it was."""
+
+    def failing(_run):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(finish, "finish", failing)
+    with pytest.raises(RecorderError) as caught:
+        record._finish(recording)
+
+    assert caught.value.cause == f"the trace {recording.output} could not be written: No space left on device"
+
+
 def test_parts_go_when_the_trace_stands(recording, capsys):
     """After the trace is complete under its name the parts are removed, and the next command is the last line."""
     record._finish(recording)

@@ -226,8 +226,9 @@ def _finish(recording: launch.Run) -> None:
     except TracekitError as error:
         raise RecorderError(f"the trace could not be written: {error}", again) from error
     except Exception as error:  # the parts are what counts: whatever it was, say where they are
-        why = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        raise RecorderError(f"the trace could not be written: {why}", again) from error
+        known = isinstance(error, OSError) and error.strerror
+        why = known or f"{type(error).__name__}: {error}"
+        raise RecorderError(f"the trace {recording.output} could not be written: {why}", again) from error
     launch.remove_parts(recording)
     with suppress(OSError):  # nobody listens any more; the status is the program's all the same
         _summarise(done)
