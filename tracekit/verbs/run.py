@@ -218,4 +218,4 @@ def _show(args: argparse.Namespace, told: dict[str, Any], table: str, norms: Seq
     else:
         console.show(shown.rstrip("\n"))
     if args.trace_record is not None and told["steps"]:
-        console.say(f"or: harness check {shlex.quote(args.trace_record)} --golden NAME --mode profile")
+        console.say(f"next: harness check {shlex.quote(args.trace_record)} --golden NAME --mode profile")
