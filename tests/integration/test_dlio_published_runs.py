@@ -17,6 +17,15 @@ from tracekit.cli import main
 ALWAYS = {"unet3d_h100", "dlrm_argonne", "dlrm_mlperf_b200", "bert_v100", "llama_8b_zero3", "2.0.0 resnet50_h100"}
 TRAINED = {name: sections for name, (sections, demand) in WORKLOADS.items() if demand and not name.endswith("_s3")}
 FILES = {**TRAINED, **{f"2.0.0 {name}": in_v2(sections) for name, sections in V2.items()}}
+# Eight files in ./d, read once and not computed on.
+FEW = [
+    "--data",
+    "d",
+    "++dataset.num_files_train=8",
+    "++dataset.num_files_eval=0",
+    "++train.computation_time=0",
+    "++train.epochs=1",
+]
 
 
 def chosen(names):
@@ -83,20 +92,12 @@ def test_a_published_workload_of_checkpoints_runs(name, capsys):
 def test_a_run_makes_the_data_that_the_file_asks_for(capsys):
     """With generate_data a run makes what is missing first; where nothing else is switched on it ends there, and says so."""
     Path("w.yaml").write_text(yaml.safe_dump(FILES["default"] | {"workflow": {"generate_data": True, "train": False}}))
-    few = [
-        "--data",
-        "d",
-        "++dataset.num_files_train=8",
-        "++dataset.num_files_eval=0",
-        "++train.computation_time=0",
-        "++train.epochs=1",
-    ]
-    assert main(["run", "w.yaml", *few]) == 0
+    assert main(["run", "w.yaml", *FEW]) == 0
     assert "8 files of the data set made in d, as workflow.generate_data asks for" in capsys.readouterr().err
     made = {path: path.stat().st_mtime_ns for path in Path("d").rglob("*.npz")}
     assert len(made) == 8
     next(iter(made)).unlink()
-    run = told(capsys, "run", "w.yaml", "++workflow.train=True", *few, "--format", "json")
+    run = told(capsys, "run", "w.yaml", "++workflow.train=True", *FEW, "--format", "json")
     assert run["steps"] == 2
     again = {path: path.stat().st_mtime_ns for path in Path("d").rglob("*.npz")}
     assert set(again) == set(made)
@@ -106,19 +107,11 @@ def test_a_run_makes_the_data_that_the_file_asks_for(capsys):
 def test_data_that_somebody_else_made_is_taken_as_it_is(capsys):
     """With generate_data and files that are not tracekit's (DLIO's own): nothing is made or refused, they are read."""
     Path("w.yaml").write_text(yaml.safe_dump(FILES["default"] | {"workflow": {"generate_data": True, "train": True}}))
-    few = [
-        "--data",
-        "d",
-        "++dataset.num_files_train=8",
-        "++dataset.num_files_eval=0",
-        "++train.computation_time=0",
-        "++train.epochs=1",
-    ]
-    assert main(["generate", "w.yaml", "-q", *few]) == 0
+    assert main(["generate", "w.yaml", "-q", *FEW]) == 0
     for path in Path("d").iterdir():
         if path.is_file():
             path.unlink()  # what says that it is tracekit's
-    assert main(["run", "w.yaml", *few]) == 0
+    assert main(["run", "w.yaml", *FEW]) == 0
     assert "they are taken as they are" in capsys.readouterr().err
 
 
