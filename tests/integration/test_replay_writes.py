@@ -196,25 +196,26 @@ def test_hints_are_left_out_and_counted_and_unknown_words_are_refused(data: Path
 
 
 def test_what_a_killed_replay_left_is_named(tmp_path: Path) -> None:
-    """A scratch directory is somebody's while a process holds it; after SIGKILL it is named, with how to be rid of it."""
-    root = tmp_path / "tracekit-scratch-a b"
-    root.mkdir()
+    """A scratch directory is somebody's while its process lives; after SIGKILL it is named, with how to be rid of it."""
+    base = tmp_path / "a b"
+    base.mkdir()
     code = (
-        "import sys\nfrom tracekit.replay import scratch\n"
-        "with scratch._held(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
+        "import sys\nfrom tracekit import claims\nfrom tracekit.replay import scratch\n"
+        "with claims.claimed(scratch._PREFIX, sys.argv[1]) as root:\n    print(root, flush=True)\n    sys.stdin.read()"
     )
-    command = [sys.executable, "-I", "-c", code, str(root)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    command = [sys.executable, "-I", "-c", code, str(base)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
-        assert child.stdout.readline() == b"held\n"
-        assert scratch.abandoned(str(tmp_path)) == []
+        root = child.stdout.readline().strip()
+        assert scratch.abandoned(str(base)) == []
         child.kill()
-    assert scratch.abandoned(str(tmp_path)) == [f"an earlier replay was killed and left {root} behind: rm -r '{root}'"]
+    assert scratch.abandoned(str(base)) == [f"an earlier replay was killed and left {root} behind: rm -r '{root}'"]
 
 
 def test_a_replay_holds_its_scratch_directory_and_warns_of_others(data: Path, tmp_path: Path) -> None:
     """While it runs its own is nobody's leftover; one that was left before is among the warnings, and stays."""
     (tmp_path / "tracekit-scratch-old").mkdir()
+    (tmp_path / "tracekit-scratch-old" / "lock").touch()
     heard: list[str] = []
     seen: list[list[str]] = []
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import glob
 import os
 import shlex
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
+from tracekit import claims
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.replay.plan import Plan
 from tracekit.storage.failures import is_status
@@ -59,36 +56,10 @@ def path(plan: Plan, number: int) -> str:
 
 def abandoned(base: str) -> list[str]:
     """What killed replays left under `base`, a sentence each: directories that no process holds any more."""
-    left = sorted(glob.glob(os.path.join(glob.escape(base), f"{_PREFIX}*")))
     return [
         f"an earlier replay was killed and left {root} behind: rm -r {shlex.quote(root)}"
-        for root in left
-        if _is_free(root)
+        for root in claims.abandoned(_PREFIX, base)
     ]
-
-
-def _is_free(root: str) -> bool:
-    """Whether no process holds the directory; one that cannot be asked (another host's) counts as held."""
-    try:
-        with _held(root):
-            return True
-    except OSError:
-        return False
-
-
-@contextmanager
-def _held(root: str) -> Iterator[None]:
-    """The directory locked, until the end of this process at the latest.
-
-    Raises:
-        OSError: If somebody else holds it, or its file system has no locks.
-    """
-    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -103,25 +74,17 @@ def made(plan: Plan, base: str) -> Iterator[None]:
     if not is_needed(plan):
         yield
         return
-    try:
-        root = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
-    except OSError as error:
-        raise CannotRunError(
-            f"no scratch directory under {base}: {error.strerror}", "name one with --scratch"
-        ) from None
-    plan.scratch_root = root
-    if _is_object(plan.options.scratch):
-        plan.object_scratch = f"{str(plan.options.scratch).rstrip('/')}/{os.path.basename(root)}"
-    holding = ExitStack()
-    with suppress(OSError):  # without locks nobody is told of what is left
-        holding.enter_context(_held(root))
-    try:
+    with ExitStack() as holding:
+        try:
+            plan.scratch_root = root = holding.enter_context(claims.claimed(_PREFIX, base))
+        except OSError as error:
+            raise CannotRunError(
+                f"no scratch directory under {base}: {error.strerror}", "name one with --scratch"
+            ) from None
+        if _is_object(plan.options.scratch):
+            plan.object_scratch = f"{str(plan.options.scratch).rstrip('/')}/{os.path.basename(root)}"
+            holding.callback(_remove_objects, plan)
         yield
-    finally:
-        holding.close()
-        shutil.rmtree(root, ignore_errors=True)
-        if plan.object_scratch:
-            _remove_objects(plan)
 
 
 def local_base(plan: Plan, otherwise: str) -> str:
