@@ -16,8 +16,10 @@
 #include "regions.h"
 #include "spool.h"
 
-/* Looking may take one part in SHARE of the time; what was not used is kept, up to SAVED ticks. Between calls of read and
-   write, which can be many, it may take one part in SHARE_OF_CALLS. */
+/* Looking may take one part in SHARE of the time; what was not used is kept, up to SAVED ticks. What a look takes is known
+   when it is over: it may leave a debt, which is waited for. (To ask beforehand whether there is enough for another like the
+   last ended all looking after one that took more than SAVED, because its core was taken away.) Between calls of read
+   and write, which can be many, it may take one part in SHARE_OF_CALLS. */
 enum { SHARE = 4, SHARE_OF_CALLS = 20, SAVED = 1 << 25 };
 
 static enum tk_touch_mode mode;
@@ -25,7 +27,8 @@ static struct tk_originals real;
 static _Atomic uintptr_t owner; /* of the lock */
 static unsigned depth;
 static _Atomic uint64_t looked, cost; /* ticks: when last, and how long it took */
-static uint64_t saved = SAVED, saved_until;
+static int64_t saved = SAVED;
+static uint64_t saved_until;
 
 struct tk_touch_facts *tk_touch_facts(void)
 {
@@ -85,13 +88,11 @@ void tk_touch_look(uintptr_t start, uintptr_t end)
 /* Under the lock. */
 static int can_afford(void)
 {
-    uint64_t now = tk_ticks(), gained = (now - saved_until) / SHARE;
-    saved = gained > SAVED - saved ? SAVED : saved + gained;
+    uint64_t now = tk_ticks();
+    saved += (int64_t)((now - saved_until) / SHARE);
+    saved = saved > SAVED ? SAVED : saved;
     saved_until = now;
-    if (saved < cost)
-        return 0;
-    saved -= cost;
-    return 1;
+    return saved > 0;
 }
 
 /* Look everywhere, as long as this costs a small part of the time. */
@@ -103,6 +104,7 @@ static void look_if_due(int at_context)
     tk_touch_enter(&signals);
     if (can_afford()) {
         tk_touch_look(0, UINTPTR_MAX);
+        saved -= (int64_t)cost;
         tk_regions_vague = 0;
     } else if (at_context) {
         tk_regions_vague = 1;

@@ -289,8 +289,10 @@ done = subprocess.run([sys.executable, "-c", f"from multiprocessing import resou
 assert done.returncode == 0 and bytes(s.buf[:2]) == b"\\1\\5"
 s.close(); s.unlink()
 p = mapped("data.bin", flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ); p[3]
+with open("cut.bin", "wb") as f: f.write(bytes(2048 * PAGE))  # pages before the cut are let go, too, where it splits a large folio
+c = mapped("cut.bin"); c[0]
 if os.fork() == 0:
-    os.truncate("data.bin", 100 * PAGE); signal.signal(signal.SIGBUS, signal.SIG_DFL); m[1000 * PAGE]; os._exit(0)
+    os.truncate("cut.bin", 100 * PAGE); signal.signal(signal.SIGBUS, signal.SIG_DFL); c[1000 * PAGE]; os._exit(0)
 assert os.WTERMSIG(os.wait()[1]) == signal.SIGBUS
 tell()
 """
@@ -333,6 +335,27 @@ tell()
     assert trace.trailer.coverage["traced_read_bytes"] == 0
     starts = sorted({(op.t_submit, op.t_complete) for op in touches})
     assert all(before[1] <= after[0] for before, after in pairwise(starts)), "brackets in a row"
+
+
+@needs_exact
+def test_looks_that_take_long_become_rare_and_do_not_end(tmp_path):
+    """After a look of more than may ever be saved up, as over very many maps, others follow when their time has come."""
+    program = """
+import ctypes, time, tracekit
+libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+fd = os.open("data.bin", os.O_RDONLY)
+for page in range(25_000): libc.mmap(None, PAGE, 1, 1, fd, page % 2048 * PAGE)
+os.close(fd)
+for round in range(20):
+    with tracekit.step(): time.sleep(0.1)
+os._exit(0)
+"""
+    done, trace = run(tmp_path, program, mode="pagemap")
+    assert done.returncode == 0, done.stderr
+    coverage = trace.trailer.coverage
+    assert coverage["watched_maps"] == 25_000
+    assert coverage["touched_looks"] > 3, "the first, the last, and more than one between"
 
 
 @needs_exact
