@@ -260,6 +260,25 @@ class RangeServer:
         return self.fault(number) or self.fault_of(path, turn)
 
 
+def write_head(
+    to: BaseHTTPRequestHandler,
+    status: int,
+    length: int,
+    span: str = "",
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """The head of an answer about an object, or the part of it that `span` names."""
+    to.send_response(status)
+    to.send_header("Content-Length", str(length))
+    to.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
+    to.send_header("ETag", '"0"')
+    if span:
+        to.send_header("Content-Range", span)
+    for name, value in headers.items():
+        to.send_header(name, value)
+    to.end_headers()
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_of: RangeServer
@@ -335,15 +354,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(
         self, status: int, length: int, body: bytes, span: str = "", headers: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(length))
-        self.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
-        self.send_header("ETag", '"0"')
-        if span:
-            self.send_header("Content-Range", span)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
+        write_head(self, status, length, span, headers)
         self.wfile.write(body)
         seen = Seen(self.command, self.path, self.headers.get("Range", ""), status, len(body))
         with self.server_of.lock:

@@ -10,6 +10,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from servers import write_head
 
 from tracekit import formats, itself
 from tracekit.trace import Op, Trace
@@ -28,25 +29,15 @@ class Endless(BaseHTTPRequestHandler):
 
     def do_HEAD(self):
         """The size."""
-        self.begin(200, OBJECT)
+        write_head(self, 200, OBJECT)
 
     def do_GET(self):
         """A range."""
         first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
         left = last + 1 - first
-        self.begin(206, left, f"bytes {first}-{last}/{OBJECT}")
+        write_head(self, 206, left, f"bytes {first}-{last}/{OBJECT}")
         while left:
             left -= self.wfile.write(PIECE[: min(left, len(PIECE))])
-
-    def begin(self, status, length, span=""):
-        """The head of an answer."""
-        self.send_response(status)
-        self.send_header("Content-Length", str(length))
-        self.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
-        self.send_header("ETag", '"0"')
-        if span:
-            self.send_header("Content-Range", span)
-        self.end_headers()
 
 
 @contextlib.contextmanager
