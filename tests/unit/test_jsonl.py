@@ -377,7 +377,7 @@ def test_blank_lines_only_is_no_trace(write):
 
 def test_a_zst_file_that_is_none(write):
     """Wrong magic is said to be so."""
-    with pytest.raises(InputError, match="cannot be read as a zstd file"):
+    with pytest.raises(InputError, match="cannot be decompressed"):
         formats.load(write(GOOD, name="t.jsonl.zst"))
 
 
@@ -405,11 +405,11 @@ def test_a_truncated_zst_keeps_what_came_before(tmp_path):
 
 @pytest.mark.parametrize("name", ["t.jsonl.gz", "t.jsonl", "t"])
 def test_what_gzip_made_is_read(tmp_path, name):
-    """Under any name, in one member or in several that were put together."""
+    """Under any name, in one member or in several that were put together, with zeros behind the last or without."""
     formats.save(training_trace(), tmp_path / "plain.jsonl")
     lines = (tmp_path / "plain.jsonl").read_bytes()
     path = tmp_path / name
-    for packed in (gzip.compress(lines), gzip.compress(lines[:9_999]) + gzip.compress(lines[9_999:])):
+    for packed in (gzip.compress(lines), gzip.compress(lines[:9_999]) + gzip.compress(lines[9_999:]) + bytes(512)):
         path.write_bytes(packed)
         assert list(formats.load(path)) == list(training_trace())
 
@@ -429,7 +429,7 @@ def test_a_gzip_file_cut_short_keeps_what_came_before(tmp_path):
 def test_a_gzip_file_that_is_none(tmp_path):
     """What begins like one and is none is said to be so."""
     (tmp_path / "t.jsonl.gz").write_bytes(b"\x1f\x8b\x08nonsense" * 9)
-    with pytest.raises(InputError, match="cannot be read as a gzip file"):
+    with pytest.raises(InputError, match="cannot be decompressed"):
         formats.load(tmp_path / "t.jsonl.gz")
 
 

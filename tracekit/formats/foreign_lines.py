@@ -6,19 +6,16 @@ what stops it stands almost alone, so that one odd line costs no more than itsel
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from tracekit.errors import InputError
-from tracekit.formats import reading
+from tracekit.formats.reading import DAMAGED, unpacked
 
 if TYPE_CHECKING:
     from tracekit.formats.foreign import Foreign
 
-DAMAGED = (OSError, EOFError, zlib.error)
 LINE_LIMIT = 1 << 20
 # In larger ones the same names are met again less often; smaller ones fit the caches.
 _BLOCK_BYTES = 1 << 22
@@ -27,28 +24,11 @@ _FEW_BYTES = 1 << 11
 _Found = TypeVar("_Found")
 
 
-@contextmanager
-def opened(path: str) -> Iterator[IO[bytes]]:
-    """The file's bytes, decompressed where its first bytes are those of gzip or zstd."""
-    with reading.opened(path) as file:
-        start = file.peek(4)
-        if start[:2] == b"\x1f\x8b":
-            with gzip.open(file) as plain:
-                yield plain  # type: ignore[misc]  # a GzipFile is a reader of bytes
-        elif start[:4] == b"\x28\xb5\x2f\xfd":
-            import pyarrow as pa
-
-            with pa.CompressedInputStream(pa.PythonFile(file), "zstd") as plain:
-                yield plain
-        else:
-            yield file
-
-
 def blocks(source: Foreign) -> Iterator[bytes]:
     """The file's bytes in blocks; what is damaged ends it, and is said."""
     got = 0
     try:
-        with opened(source.path) as file:
+        with unpacked(source.path) as file:
             while data := file.read(_BLOCK_BYTES):
                 got += len(data)
                 yield data
@@ -69,7 +49,7 @@ def blocks(source: Foreign) -> Iterator[bytes]:
 
 def _rest(path: str, got: int) -> Iterator[bytes]:
     """What a damaged stream gives behind its first `got` bytes: nothing of the read that meets the damage, so small ones lose little."""
-    with suppress(*DAMAGED), opened(path) as file:
+    with suppress(*DAMAGED), unpacked(path) as file:
         while got > 0 and (data := file.read(min(got, _BLOCK_BYTES))):
             got -= len(data)
         while data := file.read(_BLOCK_BYTES >> 6):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import IO
 
 from tracekit.errors import InputError
@@ -24,7 +24,6 @@ from tracekit.trace import Trace
 # Small enough that the rows of a block stay in the processor's cache while they become columns.
 _BLOCK_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-_MAGICS = {"zstd": b"\x28\xb5\x2f\xfd", "gzip": b"\x1f\x8b"}
 
 
 def load(path: str, *, time_unit: int, skip_bad: bool) -> Trace:
@@ -38,7 +37,7 @@ def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[T
     reader = _reader(path, time_unit, skip_bad=skip_bad)
     pending: list[Columns] = []
     waiting = 0
-    with _source(path) as file:
+    with reading.unpacked(path) as file:
         for block in _blocks(file, path, reader):
             columns = reader.columns_of(block)
             pending.append(columns)
@@ -89,27 +88,6 @@ def _cut(columns: Columns, part: slice) -> Columns:
 # -- bytes in ---------------------------------------------------------------------------------------------------------
 
 
-def _source(path: str) -> AbstractContextManager[IO[bytes]]:
-    packing = _packing(path) if path != "-" else ""
-    return _unpacked(path, packing) if packing else reading.opened(path)
-
-
-def _packing(path: str) -> str:
-    """How a file is compressed, by its suffix and by how it begins; empty where it is not."""
-    if path.endswith(".zst"):
-        return "zstd"
-    with open(path, "rb") as file:
-        begin = file.read(4)
-    return next((name for name, magic in _MAGICS.items() if begin.startswith(magic)), "")
-
-
-def _unpacked(path: str, packing: str) -> AbstractContextManager[IO[bytes]]:
-    import pyarrow as pa
-
-    source: AbstractContextManager[IO[bytes]] = pa.CompressedInputStream(pa.PythonFile(reading.opened(path)), packing)
-    return source
-
-
 def _blocks(file: IO[bytes], path: str, reader: Reader) -> Iterator[Block]:
     """Blocks of whole lines, all in one buffer: what a block shows is there until the next is asked for."""
     number, kept, skipping, buffer = 1, 0, False, bytearray()
@@ -148,10 +126,8 @@ def _read(file: IO[bytes], path: str, reader: Reader, room: memoryview, *, first
     try:
         # What is in pyarrow reads into memory too, but does not say so.
         return int(file.readinto(room))  # type: ignore[attr-defined]
-    except OSError as error:
+    except reading.DAMAGED as error:
         if first:
-            raise InputError(
-                f"{path} cannot be read as a {_packing(path)} file ({error})", "name a trace file"
-            ) from None
+            raise InputError(f"{path} cannot be decompressed ({error})", "name a whole trace file") from None
         reader.warnings.append(f"{path}: the compressed data is damaged or cut short; what came before it was read")
         return 0

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 from tracekit import progress
+
+# What reading raises where something compressed is damaged or cut short.
+DAMAGED = (OSError, EOFError, zlib.error)
+_MAGICS = {"zstd": b"\x28\xb5\x2f\xfd", "gzip": b"\x1f\x8b"}
 
 
 def opened(path: str) -> io.BufferedReader:
@@ -19,6 +27,31 @@ def opened(path: str) -> io.BufferedReader:
 
 
 _BUFFER_BYTES = 1 << 17
+
+
+@contextmanager
+def unpacked(path: str) -> Iterator[IO[bytes]]:
+    """The file's bytes, decompressed where they are compressed (errors when they are read: `DAMAGED`); `-` is standard input."""
+    with opened(path) as file:
+        packing = packing_of(path, file.peek(4))
+        if packing == "gzip":
+            # Not by Arrow, for which zeros behind the last member, as tapes and block devices leave them, are damage.
+            with gzip.open(file) as plain:
+                yield plain  # type: ignore[misc]  # a GzipFile is a reader of bytes
+        elif packing:
+            import pyarrow as pa
+
+            with pa.CompressedInputStream(pa.PythonFile(file), packing) as plain:
+                yield plain
+        else:
+            yield file
+
+
+def packing_of(path: str, start: bytes) -> str:
+    """How a file is compressed, by its suffix and by how it begins: `zstd`, `gzip`, or empty where it is not."""
+    if path.endswith(".zst"):
+        return "zstd"
+    return next((name for name, magic in _MAGICS.items() if start.startswith(magic)), "")
 
 
 class _Told(io.RawIOBase):

@@ -24,7 +24,7 @@ import numpy as np
 
 from tracekit.errors import UnknownNameError, UsageError, nearest
 from tracekit.filetypes import TYPES, FileType
-from tracekit.formats import foreign_lines, imported
+from tracekit.formats import imported, reading
 from tracekit.formats.foreign import Foreign
 from tracekit.formats.writer import Collector, Writer
 from tracekit.trace import ALWAYS, NULL, Trace, concatenate
@@ -152,9 +152,9 @@ def by_suffix(path: str | os.PathLike[str]) -> Format | None:
 def by_content(path: str) -> Format | None:
     """The other tool's format that a file's first bytes look like; None where they look like none."""
     try:
-        with foreign_lines.opened(path) as file:
+        with reading.unpacked(path) as file:
             start = file.read(_START_BYTES)
-    except foreign_lines.DAMAGED:
+    except reading.DAMAGED:
         return None
     return next((one for one in FORMATS if one.begins(start)), None)
 
