@@ -24,7 +24,11 @@ _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#E69F00", "#009E73", "#999999"
 _SUFFIXES = (".png", ".svg", ".pdf")
 # More points than this in one picture are thinned, evenly, and the picture says so.
 _MOST_POINTS = 200_000
+# Up to so many reads are dots one can see; more of them show by their number.
+_FEW = 3000
 _MOST_LANES = 32
+# About as many as a picture is wide.
+_DOTS = 700
 
 
 def plot(
@@ -143,7 +147,11 @@ def _heat(axes: Axes, view: View) -> None:
     bins = [np.linspace(0, max(float(seconds[-1]), 1e-9), 121), np.geomspace(float(micros.min()) / 2, top * 2, 61)]
     counts, _, _ = np.histogram2d(seconds, micros, bins)
     mesh = axes.pcolormesh(*bins, np.where(counts.T > 0, counts.T, np.nan), norm="log", cmap="viridis", rasterized=True)
-    axes.get_figure().colorbar(mesh, ax=axes, label="ops")  # type: ignore[union-attr]
+    bar = axes.get_figure().colorbar(mesh, ax=axes, label="ops")  # type: ignore[union-attr]
+    # Between powers of ten marks are named only where there are none of those.
+    few = counts.max() < 10
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    bar.ax.yaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if few else "")
     axes.set_yscale("log")
     axes.set(xlabel="s", ylabel="service time, µs")
 
@@ -199,7 +207,10 @@ def _access(axes: Axes, view: View) -> None:
     base[by_name[1:]] = np.cumsum(reach[by_name])[:-1]
     seconds = (view.submit[chosen] - view.submit[0]) / 1e9
     part, note = _thinned(len(seconds))
-    axes.plot(seconds[part], (base[places] + offset)[part] / 2**20, ",", color=_BLUE, alpha=0.6, rasterized=True)
+    axes.plot(
+        seconds[part], (base[places] + offset)[part] / 2**20, "," if len(seconds) > _FEW else "o", markersize=2.5,
+        markeredgewidth=0, color=_BLUE, alpha=0.6, rasterized=True,
+    )  # fmt: skip
     axes.set(xlabel="s" + note, ylabel=f"MiB, {len(codes):,} files in order of names", ylim=(0, None))
 
 
@@ -215,6 +226,8 @@ def _lanes(axes: Axes, view: View) -> None:
     # From top to bottom in order of their first op.
     busiest = busiest[np.argsort([int(np.argmax(known & (streams == code))) for code in busiest], kind="stable")]
     start = view.submit[0]
+    # An op that is shorter than a dot of the picture is a dot wide.
+    shortest = max(float((view.complete[known].max() - start) / 1e9) / _DOTS, 1e-6)
     labels = []
     for lane, code in enumerate(busiest.tolist()):
         mine = np.flatnonzero(known & (streams == code))
@@ -222,7 +235,7 @@ def _lanes(axes: Axes, view: View) -> None:
         mine = mine[part]
         begin, took = (view.submit[mine] - start) / 1e9, (view.complete - view.submit)[mine] / 1e9
         axes.broken_barh(
-            list(zip(begin, np.maximum(took, 1e-6), strict=True)),
+            list(zip(begin, np.maximum(took, shortest), strict=True)),
             (lane - 0.4, 0.8),
             color=_BLUE,
             linewidth=0,
