@@ -313,6 +313,17 @@ def test_files_in_order_of_names_and_shuffled():
     assert of(*(read(name, submit=i) for i, name in enumerate(names[:2]))).order.first_touch_randomness is None
 
 
+def test_files_written_in_order_are_read_shuffled():
+    """A job that first makes its files one after another and then reads them shuffled has the order of its reads."""
+    names = [f"/data/img_{i}.jpg" for i in range(500)]
+    made = [read(name, submit=i, op="write") for i, name in enumerate(names)]
+    shuffled = np.random.default_rng(1).permutation(names)
+    back = [read(str(name), submit=1000 + i) for i, name in enumerate(shuffled)]
+
+    assert of(*made, *back).order.first_touch_randomness == pytest.approx(1, abs=0.15)
+    assert of(*made).order.first_touch_randomness == 0
+
+
 @pytest.mark.parametrize("key", [str, lambda name: int(name[2:])])
 def test_names_sorted_plainly_or_by_number_are_in_order(key):
     """Whichever way a program sorts its files, reading them in that order is reading them by name: 0."""

@@ -44,7 +44,7 @@ class Order:
         "share of reads and writes that go to the busiest 1 % of the files (rounded up)"
     )
     first_touch_jump_hist: Histogram = metric(
-        "between files in order of their first access: distance in the order of their names, f9 before f10 or as sorted() has it, whichever jumps less",
+        "between files in order of their first read, or first write where nothing is read: distance in the order of their names, f9 before f10 or as sorted() has it, whichever jumps less",
         "files",
     )
     first_touch_randomness: float | None = metric(
@@ -97,7 +97,7 @@ class OrderTally:
             reaccess_share=self._reaccess(),
             top1_file_share=self._files.top_share(),
             first_touch_jump_hist=Histogram.of(jumps),
-            first_touch_randomness=_randomness(jumps, self._files.count),
+            first_touch_randomness=_randomness(jumps),
         )
 
     @property
@@ -132,11 +132,14 @@ class _Sequence:
 
 
 class _Files:
-    """How often each file is read or written, and the order in which they are met."""
+    """How often each file is read or written, and the order in which they are met.
+
+    The order of reads is what a job shuffles; that it wrote its files one after another before says nothing of it.
+    """
 
     def __init__(self) -> None:
         self._ops = Slots()
-        self._met: list[Ints] = []
+        self._read, self._written = _Met(), _Met()
         self._names: list[str] = []
 
     def update(self, view: View) -> None:
@@ -145,16 +148,19 @@ class _Files:
         if not len(uri):
             return
         self._names = view.trace.uris
-        new = uri[self._ops.room(uri)[uri] == 0]
-        if len(new):
-            codes, first = np.unique(new, return_index=True)
-            self._met.append(codes[np.argsort(first)])
+        self._read.update(uri[view.reads])
+        self._written.update(uri[~view.reads])
         self._ops.add(uri)
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return sum(map(len, self._met))
+        return int(np.count_nonzero(self._ops.values))
+
+    @property
+    def in_order(self) -> Ints:
+        """The files in order of their first read, or of their first write where nothing is read."""
+        return self._read.codes if len(self._read.codes) else self._written.codes
 
     def top_share(self) -> float | None:
         """The share of ops that go to the busiest 1 % of the files (rounded up)."""
@@ -162,14 +168,37 @@ class _Files:
         return float(counts[: -(-len(counts) // 100)].sum() / counts.sum()) if len(counts) else None
 
     def jumps(self) -> Ints:
-        """Between files in order of their first access: the distance in the order of their names.
+        """Between files in that order: the distance in the order of their names.
 
         Programs sort names by their numbers or, with `sorted()`, plainly: of the two orders the one that jumps less is theirs.
         """
-        if not self._met:
+        if not len(self.in_order):
             return np.zeros(0, np.int64)
-        names = [self._names[code] for code in np.concatenate(self._met).tolist()]
+        names = [self._names[code] for code in self.in_order.tolist()]
         return min(_jumps([_natural(name) for name in names]), _jumps(names), key=np.sum)
+
+
+class _Met:
+    """Files in the order in which they are met."""
+
+    def __init__(self) -> None:
+        self._seen = Slots()
+        self._met: list[Ints] = []
+
+    def update(self, uri: Ints) -> None:
+        """Take in the next ops' files."""
+        if not len(uri):
+            return
+        new = uri[self._seen.room(uri)[uri] == 0]
+        if len(new):
+            codes, first = np.unique(new, return_index=True)
+            self._met.append(codes[np.argsort(first)])
+            self._seen.add(new)
+
+    @property
+    def codes(self) -> Ints:
+        """What has come so far."""
+        return np.concatenate(self._met) if self._met else np.zeros(0, np.int64)
 
 
 def _jumps(names: Sequence[str]) -> Ints:
@@ -184,8 +213,9 @@ def _natural(name: str) -> str:
     return _DIGITS.sub(lambda number: number[0].zfill(20), name)
 
 
-def _randomness(jumps: Ints, files: int) -> float | None:
+def _randomness(jumps: Ints) -> float | None:
     # The mean distance of two different ranks drawn at random from n is (n + 1) / 3.
+    files = len(jumps) + 1
     if files < 3:
         return None
     return float((jumps.mean() - 1) / ((files + 1) / 3 - 1))
