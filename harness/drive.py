@@ -20,6 +20,7 @@ from harness.golden import Golden, find, names
 from tracekit import console, itself
 from tracekit.errors import CannotRunError, InputError, UsageError
 from tracekit.output import check_output, make_directory
+from tracekit.verbs.record import KEPT_AS
 
 PROGRAM_LIMIT_S = 3600
 # An interpreter that only looks for packages.
@@ -119,6 +120,7 @@ def record_program(
                 f"{program.name} of the golden {golden.name} could not make its data set in {data}",
                 "see its message above",
             )
+        environment[KEPT_AS] = str(output)
         record = [*recorder(), "-o", str(recorded), "--include", f"{glob.escape(str(data))}/*", "--"]
         status = _status([*record, *command, *arguments], environment)
         if status:

@@ -1,6 +1,7 @@
 """Running a golden's own program: what is there is not lost by a run that fails, and one that does not end is said to be that."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tracekit import itself
 from tracekit.errors import CannotRunError
 
 MAKES_DATA = """
-import argparse, os, time
+import argparse, os, sys, time
 parser = argparse.ArgumentParser()
 parser.add_argument("--data"); parser.add_argument("--seed", type=int); parser.add_argument("--make-only", action="store_true")
 args = parser.parse_args()
@@ -53,14 +54,20 @@ def test_a_run_that_fails_leaves_the_trace_that_is_there(own, tmp_path):
     assert list(output.parent.iterdir()) == [output]
 
 
-def test_a_run_that_succeeds_replaces_it(own, tmp_path):
-    """The new trace stands under the old name, whole, and nothing lies beside it."""
+def test_a_run_that_succeeds_replaces_it(own, tmp_path, capfd):
+    """The new trace stands under the old name, whole, nothing lies beside it, and no other name was said."""
     output = tmp_path / "out" / "run.jsonl"
     output.parent.mkdir()
     output.write_text("old")
-    drive.record_program(own(MAKES_DATA), tmp_path / "data", output)
+    program = MAKES_DATA + "    print('kept as', os.environ.get('TRACEKIT_KEPT_AS'), file=sys.stderr)\n"
+    drive.record_program(own(program), tmp_path / "data", output)
     assert '"read"' in output.read_text()
     assert list(output.parent.iterdir()) == [output]
+    said = capfd.readouterr().err
+    assert re.search(r"^recorded .* in .*out/run\.jsonl$", said, re.MULTILINE)
+    assert ".harness-" not in said
+    assert "next:" not in said
+    assert "kept as None" in said
 
 
 def test_a_program_that_does_not_end_is_stopped(own, tmp_path, monkeypatch, capfd):

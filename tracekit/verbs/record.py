@@ -37,6 +37,9 @@ examples:
   tracekit record -o train.jsonl.zst --include 'data/*' -- python train.py     compressed, and only what is below data
 """
 
+# Whoever records into a file that is moved afterwards says by this variable where to: that name is said, and what comes next is theirs.
+KEPT_AS = "TRACEKIT_KEPT_AS"
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add description, example and options."""
@@ -167,6 +170,8 @@ def record_program(plan: launch.Plan, live: str = "off") -> int:
         RecorderError: If the trace could not be made.
         TracekitError: If its output cannot be written.
     """
+    # Taken out: what the program records itself is its own.
+    kept_as = os.environ.pop(KEPT_AS, "")
     with launch.signals_held():
         _check_output(plan)
         recording = launch.prepare(plan)
@@ -179,7 +184,7 @@ def record_program(plan: launch.Plan, live: str = "off") -> int:
         except BaseException:
             launch.remove_parts(recording)
             raise
-    _finish(recording)
+    _finish(recording, kept_as)
     return status
 
 
@@ -214,7 +219,7 @@ def _merge_again(args: argparse.Namespace) -> int:
     return 0
 
 
-def _finish(recording: launch.Run) -> None:
+def _finish(recording: launch.Run, kept_as: str = "") -> None:
     """Write the trace; whatever goes wrong, the parts stay, and the way to go on is said."""
     again = f"the parts are kept; make the trace with: tracekit record --merge {shlex.quote(recording.parts)} -o TRACE"
     try:
@@ -231,18 +236,19 @@ def _finish(recording: launch.Run) -> None:
         raise RecorderError(f"the trace {recording.output} could not be written: {why}", again) from error
     launch.remove_parts(recording)
     with suppress(OSError):  # nobody listens any more; the status is the program's all the same
-        _summarise(done)
+        _summarise(done, kept_as)
 
 
-def _summarise(done: Any) -> None:
+def _summarise(done: Any, kept_as: str) -> None:
     from tracekit.record.coverage import WHY_UNCOUNTED
     from tracekit.record.looks import summary
     from tracekit.units import counted, format_bytes
 
     tally, trailer = done.tally, done.trailer
     read, written = tally.moved("read"), tally.moved("write")
-    name = os.path.relpath(done.output)
-    name = done.output if name.startswith("..") else name
+    output = kept_as or done.output
+    name = os.path.relpath(output)
+    name = output if name.startswith("..") else name
     console.say(
         f"recorded {counted(tally.count, 'op')} ({format_bytes(read)} read, {format_bytes(written)} written) on "
         f"{counted(tally.files, 'file')} by {counted(len(trailer.processes), 'process', 'processes')} in {name}"
@@ -262,7 +268,8 @@ def _summarise(done: Any) -> None:
         console.say(text)
     for text in done.warnings:
         console.warn(text)
-    console.say(f"next: tracekit stats {shlex.quote(name)}")
+    if not kept_as:
+        console.say(f"next: tracekit stats {shlex.quote(name)}")
 
 
 def _touched(coverage: Any) -> str:
