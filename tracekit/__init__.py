@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tracekit.joining import merge
     from tracekit.metrics import Metrics
     from tracekit.record.context import checkpoint, epoch, feed, recording, sample, step
-    from tracekit.trace import Header, Mark, Op, Trace, Trailer, merge
+    from tracekit.trace import Header, Mark, Op, Trace, Trailer
 
 __version__ = "0.1.0"
 
@@ -21,7 +22,7 @@ _HOMES = {
     "Mark": "tracekit.trace",
     "Header": "tracekit.trace",
     "Trailer": "tracekit.trace",
-    "merge": "tracekit.trace",
+    "merge": "tracekit.joining",
     "Metrics": "tracekit.metrics",
     "checkpoint": "tracekit.record.context",
     "step": "tracekit.record.context",

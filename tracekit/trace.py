@@ -7,7 +7,7 @@ In the columns a missing value is `NULL`; every real value is zero or more, so t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -28,7 +28,7 @@ from tracekit.columns import (
     encode_samples,
     name_code,
 )
-from tracekit.errors import CannotRunError, UnknownNameError
+from tracekit.errors import CannotRunError, UnknownNameError, UsageError
 from tracekit.marks import Mark, Marks
 
 if TYPE_CHECKING:
@@ -55,11 +55,8 @@ __all__ = [
     "StringTable",
     "Trace",
     "Trailer",
-    "concatenate",
     "encode_samples",
-    "merge",
     "name_code",
-    "trailers_added",
 ]
 
 # 1: the first published schema.
@@ -220,10 +217,15 @@ class Trace:
     def __getitem__(self, index: int) -> Op: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Trace: ...
+    def __getitem__(self, index: slice | Mask | NDArray[np.intp] | Sequence[int]) -> Trace: ...
 
-    def __getitem__(self, index: int | slice) -> Op | Trace:
-        if isinstance(index, slice):
+    def __getitem__(self, index: int | slice | Mask | NDArray[np.intp] | Sequence[int]) -> Op | Trace:
+        if isinstance(index, str):
+            raise UsageError(
+                f"a trace has ops by their number, and none is {index!r}",
+                f"col({index!r}) is a column, select({index + '=…'!r}) the ops that have a value there",
+            )
+        if isinstance(index, slice | np.ndarray | Sequence):
             return self.select(index)
         return Op(**{name: self._value(name, index) for name in self.columns})
 
@@ -264,8 +266,18 @@ class Trace:
 
     # -- deriving -----------------------------------------------------------------------------------------------
 
-    def select(self, chosen: Mask | NDArray[np.intp] | slice) -> Trace:
-        """The ops of a mask, index array or slice, in that order; marks, header and tables stay, the trailer goes."""
+    def select(self, chosen: Mask | NDArray[np.intp] | Sequence[int] | slice | str) -> Trace:
+        """The ops of a mask, index array, slice or `--select` expression, in that order; marks, header and tables stay, the trailer goes.
+
+        Raises:
+            UsageError: If the expression cannot be read, or names a column that there is not.
+        """
+        if isinstance(chosen, str):
+            from tracekit import selection
+
+            chosen = selection.select(self, chosen)
+        elif isinstance(chosen, Sequence):
+            chosen = np.asarray(chosen, None if len(chosen) else np.intp)
         columns = {name: array[chosen] for name, array in self.columns.items()}
         return Trace(columns, self.tables, self.marks, self.header, None, self.warnings)
 
@@ -334,75 +346,3 @@ class Trace:
         if code < NULL:
             return self.tables["sample_id"].strings[name_code(code)]
         return None if code == NULL else code
-
-
-def merge(traces: Sequence[Trace]) -> Trace:
-    """All ops and marks of several traces in one, in order of time.
-
-    Clocks are brought together by the headers' `t0_unix_ns` where every trace has one; otherwise times stay as they are
-    and the result carries a warning. The header is the first trace's; trailers are added up where all have one.
-    """
-    if not traces:
-        return Trace.of([])
-    parts, warnings = _on_one_clock(traces)
-    joined = concatenate(parts)
-    marks = Marks.of(joined.marks).sorted()
-    trailer = trailers_added([part.trailer for part in parts])
-    notes = [*warnings, *(note for part in parts for note in part.warnings)]
-    return Trace(joined.columns, joined.tables, marks, parts[0].header, trailer, notes).sorted()
-
-
-def concatenate(parts: Sequence[Trace]) -> Trace:
-    """The pieces of one trace in one, in their order: header of the first, trailer of the last, marks of all."""
-    if not parts:
-        return Trace.of([])
-    names = [name for name in COLUMNS if any(name in part for part in parts)]
-    tables = {name: StringTable() for name in names if any(name in part.tables for part in parts)}
-    columns = {name: np.concatenate([_recoded(part, name, tables.get(name)) for part in parts]) for name in names}
-    marks = Marks.joined([part.marks for part in parts])
-    return Trace(columns, tables, marks, parts[0].header, parts[-1].trailer, parts[-1].warnings)
-
-
-def _on_one_clock(traces: Sequence[Trace]) -> tuple[list[Trace], list[str]]:
-    origins = [trace.header.clock.get("t0_unix_ns") if trace.header else None for trace in traces]
-    known = [origin for origin in origins if isinstance(origin, int)]
-    if len(known) < len(traces):
-        several = len(traces) > 1
-        return list(traces), ["merged traces without a common clock: times are as recorded"] if several else []
-    first = min(known)
-    shifted = [trace.shifted(origin - first) for trace, origin in zip(traces, known, strict=True)]
-    leader = shifted[known.index(first)].header or Header()
-    shifted[0].header = replace(shifted[0].header or Header(), clock=leader.clock)
-    return shifted, []
-
-
-def _recoded(part: Trace, name: str, table: StringTable | None) -> IntArray:
-    codes = part.col(name)
-    if table is None or name not in part.tables:
-        return codes
-    mapping = np.array([table.code(text) for text in part.strings(name)], np.int64)
-    if name == "sample_id":
-        named = codes < NULL
-        out = codes.copy()
-        out[named] = name_code(mapping[name_code(codes[named])])
-        return np.asarray(out)
-    known = codes != NULL
-    out = np.full(len(codes), NULL, COLUMNS[name].dtype)
-    out[known] = mapping[codes[known]]
-    return out
-
-
-def trailers_added(parts: Sequence[Trailer | None]) -> Trailer | None:
-    """The trailer of several traces in one; None where one of them has none."""
-    trailers = [trailer for trailer in parts if trailer is not None]
-    if len(trailers) < len(parts):
-        return None
-    return Trailer(
-        ops=sum(trailer.ops for trailer in trailers),
-        bytes=sum(trailer.bytes for trailer in trailers),
-        lost=sum(trailer.lost for trailer in trailers),
-        processes=[process for trailer in trailers for process in trailer.processes],
-        coverage=trailers[0].coverage if len(trailers) == 1 else {"parts": [dict(t.coverage) for t in trailers]},
-        residency=trailers[0].residency if len(trailers) == 1 else {},
-        run=trailers[0].run if len(trailers) == 1 else {},
-    )

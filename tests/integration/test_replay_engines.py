@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tracekit.errors import CannotRunError
+from tracekit.joining import concatenate
 from tracekit.replay import engines, native
 from tracekit.replay.engines import Choice, Control
 from tracekit.replay.options import Options
@@ -22,7 +23,7 @@ from tracekit.replay.plan import make_plan
 from tracekit.replay.session import replay
 from tracekit.storage.direct import open_direct
 from tracekit.storage.memory import MemoryStorage
-from tracekit.trace import NULL, Op, Trace, concatenate
+from tracekit.trace import NULL, Op, Trace
 
 core = pytest.importorskip("tracekit._core", reason="the native core is not built here")
 ABILITY = native.probe(core)

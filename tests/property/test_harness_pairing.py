@@ -21,13 +21,14 @@ from harness.paired import judge
 from harness.pairing import Pairing
 from tracekit import formats
 from tracekit.formats import ordered
+from tracekit.joining import merge
 from tracekit.metrics.levels import Levels
 from tracekit.replay import records
 from tracekit.replay.options import Options
 from tracekit.replay.plan import make_plan
 from tracekit.selection import select
 from tracekit.testing import training_trace
-from tracekit.trace import Header, Op, Trace, Trailer, merge
+from tracekit.trace import Header, Op, Trace, Trailer
 
 WIDTH = 7
 OPS = st.builds(

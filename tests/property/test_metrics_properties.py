@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracekit.joining import merge
 from tracekit.metrics import Metrics
 from tracekit.metrics.queue_depth import Sweep
-from tracekit.trace import Mark, Op, Trace, merge
+from tracekit.trace import Mark, Op, Trace
 
 SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 12), st.integers(0, 9)), max_size=14)
 

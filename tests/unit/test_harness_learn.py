@@ -20,9 +20,10 @@ from harness.warmup import Warmup
 from tracekit import formats
 from tracekit.errors import InputError, OutputExistsError, UnknownNameError, UsageError
 from tracekit.formats import ordered
+from tracekit.joining import concatenate
 from tracekit.marks import Marks
 from tracekit.testing import training_trace
-from tracekit.trace import NULL, Mark, Op, Trace, concatenate
+from tracekit.trace import NULL, Mark, Op, Trace
 
 JOB = {"files": 128, "batch": 16, "compute_ns": 50_000_000}
 

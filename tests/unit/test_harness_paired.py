@@ -13,11 +13,12 @@ from harness.paired import judge
 from harness.pairing import Pairing
 from harness.verdict import Outcome
 from tracekit.errors import InputError
+from tracekit.joining import merge
 from tracekit.replay.options import Options
 from tracekit.replay.plan import make_plan
 from tracekit.selection import select
 from tracekit.testing import training_trace
-from tracekit.trace import Header, Op, Trace, Trailer, merge
+from tracekit.trace import Header, Op, Trace, Trailer
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tracekit import Header, Mark, Op, Trace, Trailer, merge
-from tracekit.errors import UnknownNameError
+from tracekit.errors import UnknownNameError, UsageError
 from tracekit.trace import COLUMNS, NULL, StringTable
 
 
@@ -58,6 +58,26 @@ def test_a_slice_is_a_trace():
     assert isinstance(trace[1:4], Trace)
     assert list(trace[1:4]) == [trace[1], trace[2], trace[3]]
     assert [op.offset for op in trace[::-2]] == [4, 2, 0]
+
+
+def test_a_mask_an_index_array_and_an_expression_pick_ops():
+    """As NumPy has it, and as --select does; also picking nothing."""
+    trace = Trace.of([Op(f"/{n}", n, 1, n, op="write" if n == 2 else "read") for n in range(5)])
+    late = trace.col("offset") >= 3
+    for part in (trace[late], trace.select(late), trace[[3, 4]], trace.select("offset>=3"), trace[np.array([3, 4])]):
+        assert isinstance(part, Trace)
+        assert list(part) == [trace[3], trace[4]]
+    assert list(trace.select("op=write")) == [trace[2]]
+    assert len(trace[[]]) == len(trace.select([])) == 0
+
+
+def test_a_name_is_no_op():
+    """`trace["op"]` says how to come by a column and by ops; an expression that nobody can read is refused as --select does."""
+    trace = Trace.of([Op("/a", 0, 1, 0)])
+    with pytest.raises(UsageError, match=r"none is 'op'; col\('op'\) is a column, select\('op=…'\) the ops"):
+        trace["op"]
+    with pytest.raises(UnknownNameError, match="'op'"):
+        trace.select("opp=read")
 
 
 def test_selecting_drops_the_trailer():

@@ -15,8 +15,9 @@ from tracekit import pipes
 from tracekit.errors import InputError, UnknownNameError, UsageError
 from tracekit.formats import ordered, parted, registry, several
 from tracekit.formats.writer import Writer
+from tracekit.joining import concatenate, merge
 from tracekit.output import check_output
-from tracekit.trace import COLUMNS, Mark, Trace, concatenate, merge
+from tracekit.trace import COLUMNS, Mark, Trace
 from tracekit.units import TIME_UNITS_NS
 
 _PARQUET_MAGIC = b"PAR1"

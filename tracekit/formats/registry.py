@@ -27,7 +27,8 @@ from tracekit.filetypes import TYPES, FileType
 from tracekit.formats import imported, reading
 from tracekit.formats.foreign import Foreign
 from tracekit.formats.writer import Collector, Writer
-from tracekit.trace import ALWAYS, NULL, Trace, concatenate
+from tracekit.joining import concatenate
+from tracekit.trace import ALWAYS, NULL, Trace
 
 Options = Mapping[str, str] | None
 # The columns that are looked at; None is all.

@@ -14,7 +14,8 @@ from dataclasses import replace
 from tracekit.errors import InputError
 from tracekit.formats.recode import Recoder
 from tracekit.interleave import interleave_streams
-from tracekit.trace import CATEGORIES, Header, IntArray, Mark, StringTable, Trace, trailers_added
+from tracekit.joining import trailers_added
+from tracekit.trace import CATEGORIES, Header, IntArray, Mark, StringTable, Trace
 
 # What a directory may hold beside traces is left alone: only our own formats count there.
 _OWN = (".jsonl", ".jsonl.zst", ".parquet", ".tkc")

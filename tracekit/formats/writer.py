@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tracekit.trace import Header, Mark, Trace, Trailer, concatenate
+from tracekit.joining import concatenate
+from tracekit.trace import Header, Mark, Trace, Trailer
 
 
 @dataclass(frozen=True)

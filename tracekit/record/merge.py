@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.interleave import Chunk, interleave
+from tracekit.joining import concatenate
 from tracekit.record import spool
 from tracekit.record.codes import distinct
 from tracekit.record.files import Filter
@@ -20,7 +21,7 @@ from tracekit.record.gather import Gathered, gather
 from tracekit.record.object_ops import chunks_of
 from tracekit.record.parts import Ops, Part, Source
 from tracekit.record.samples import sample_codes
-from tracekit.trace import ALWAYS, COLUMNS, NULL, IntArray, Mark, StringTable, Trace, concatenate
+from tracekit.trace import ALWAYS, COLUMNS, NULL, IntArray, Mark, StringTable, Trace
 from tracekit.uri import file_uri
 
 _Ints = NDArray[np.int64]
