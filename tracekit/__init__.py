@@ -57,4 +57,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    # What this module needs for itself is nobody's to complete.
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

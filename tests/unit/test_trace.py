@@ -195,5 +195,6 @@ def test_public_names_are_found_and_others_are_not():
     for name in ("Trace", "Op", "Mark", "Header", "Trailer", "Metrics", "merge"):
         assert getattr(tracekit, name) is not None
         assert name in dir(tracekit)
+    assert [name for name in dir(tracekit) if not name.startswith("__")] == sorted(tracekit.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         _ = tracekit.nothing
