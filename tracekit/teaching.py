@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -29,6 +30,14 @@ class Parser(argparse.ArgumentParser):
         if wrong := _BAD_VALUE.fullmatch(message):
             message = f"{wrong['name']} takes {_KINDS[wrong['kind']]}, not {wrong['value']}"
         raise UsageError(message, f"see {self.prog} --help")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse drops help that could not be written, and ends as if it had been.
+        if file is None or file is not sys.stdout:
+            super()._print_message(message, file)
+            return
+        file.write(message)
+        file.flush()
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         # argparse lists all there are; whoever mistyped one wants to see that one.

@@ -170,13 +170,15 @@ def test_quiet_is_only_data(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_a_full_disk_is_one_sentence(tmp_path):
-    """Output that finds no room is said in one sentence with exit 4, not in a traceback."""
+@pytest.mark.parametrize("words", [("stats", "t.jsonl"), ("--help",), ("replay", "--help"), ("--version",)])
+def test_a_full_disk_is_one_sentence(tmp_path, words):
+    """Output that finds no room is said in one sentence with exit 4, not in a traceback; help is output, too."""
     path = tmp_path / "t.jsonl"
     formats.save(training_trace(), path)
     with open("/dev/full", "wb") as full:
         found = subprocess.run(
-            [sys.executable, "-m", "tracekit.cli", "stats", str(path)],
+            [sys.executable, "-m", "tracekit.cli", *words],
+            cwd=tmp_path,
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
