@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.criteria import matrix
 from harness.criteria.advice import advice
+from harness.criteria.matrix import MATRIX_CRITERIA
 from harness.criteria.paired import PAIRED_CRITERIA
 from harness.criteria.profiled import PROFILE_CRITERIA
 from harness.criteria.repeated import REPEAT_CRITERIA
@@ -20,6 +22,7 @@ __all__ = [
     "ASSUMED",
     "CRITERIA",
     "GATES",
+    "MATRIX_CRITERIA",
     "PAIRED_CRITERIA",
     "PROFILE_CRITERIA",
     "REPEAT_CRITERIA",
@@ -62,14 +65,16 @@ def named(name: str, mode: str = REPEAT) -> Criterion:
 
 
 def explain(name: str) -> str:
-    """What a criterion asks, how it is decided, and why: plain text for all modes that have it.
+    """What a criterion asks, how it is decided, and why: plain text for all modes that have it, or for the matrix.
 
     Raises:
         UnknownNameError: If there is no such criterion; the nearest is proposed.
     """
     known = {criterion for table in CRITERIA.values() for criterion in table}
+    if matrix.general(name) in MATRIX_CRITERIA:
+        return matrix.explain(name)
     if name not in known:
-        raise UnknownNameError("criterion", name, known)
+        raise UnknownNameError("criterion", name, known | set(MATRIX_CRITERIA))
     return "\n\n".join(_explanation(mode, table[name]) for mode, table in CRITERIA.items() if name in table)
 
 

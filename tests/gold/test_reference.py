@@ -11,7 +11,7 @@ import yaml
 
 from harness import golden
 from harness.contract import Contract
-from harness.criteria import CRITERIA, advice
+from harness.criteria import CRITERIA, MATRIX_CRITERIA, advice
 from tracekit import errors
 from tracekit.replay import verdict
 from tracekit.storage import failures
@@ -160,7 +160,7 @@ def test_the_criteria_of_a_matrix_are_those_of_the_code(repository, making):
     named = set(re.findall(r'f?"((?:intent|start|slower|direct|ahead)\.(?:[a-z]+|\{name\}))"', text)) - {
         "slower.{name}"
     }
-    assert {name.replace("{name}", "CELL") for name in named} == set(making("problems").MATRIX)
+    assert {name.replace("{name}", "CELL") for name in named} == set(MATRIX_CRITERIA)
 
 
 def test_a_warning_s_words_stand_in_the_code(repository, making):
@@ -187,7 +187,7 @@ def test_every_entry_has_a_cause_and_a_way_out(making):
     tables = (
         problems.ERRORS,
         problems.VALIDITY,
-        problems.MATRIX,
+        MATRIX_CRITERIA,
         problems.RUNS,
         problems.WARNINGS,
         problems.REQUESTS,

@@ -228,6 +228,18 @@ def test_every_criterion_explains_itself():
     assert all(word in done.stdout for word in ("statistic", "accepted", "gates", "why"))
 
 
+@pytest.mark.parametrize(
+    ("name", "word"), [("slower.cold", "1.2 times the mean"), ("start.direct", "Pages were resident")]
+)
+def test_a_criterion_of_the_matrix_explains_itself(name, word):
+    """What its FAIL means and what to do, also by the name that a finding about one cell has; a cell that is none is refused."""
+    done = harness("check", "--explain", name)
+    assert done.returncode == 0, done.stderr
+    assert word in done.stdout
+    assert "if it fails" in done.stdout
+    assert "did you mean" in harness("check", "--explain", f"{name}x").stderr
+
+
 def test_a_golden_whose_package_is_missing_cannot_run():
     """Without PyTorch the golden's own program is not started: one sentence, exit 4."""
     script = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from harness.criteria import MATRIX_CRITERIA
 from making import problems
 
 _HEAD = """\
@@ -31,7 +32,7 @@ def page() -> str:
         _HEAD,
         _section("Errors", "The slug in brackets.", "error", problems.ERRORS),
         _section("Findings about a trace", _VALIDITY, "valid", problems.VALIDITY, ("verdict",)),
-        _section("What a cache matrix decides", _MATRIX, "matrix", problems.MATRIX),
+        _section("What a cache matrix decides", _MATRIX, "matrix", MATRIX_CRITERIA),
         _section("What a replay says of itself", _RUNS, "run", problems.RUNS),
         _section("What a replay warns of", _WARNINGS, "warning", problems.WARNINGS),
         _section("Failed requests for objects", _REQUESTS, "request", problems.REQUESTS),

@@ -137,18 +137,6 @@ VALIDITY: dict[str, tuple[str, str, str]] = {
     "valid.cells": ("INCONCLUSIVE", "The cells of a matrix show nothing about the page cache.", "Take replays that tell which pages were resident, and at least the cells buffered and cold."),
 }  # fmt: skip
 
-# What a cache matrix decides; CELL is one of its scenarios.
-MATRIX: dict[str, tuple[str, str]] = {
-    "intent.CELL": ("A replay of this cell asked for something else than was recorded.", "Nothing can be said of caches then: `harness check` the replay against the recording."),
-    "start.CELL": ("Pages were resident when a cold cell began, or not all of them when a buffered one did.", "Let nobody else read the files; more memory than they take; `--drop-cache` where the kernel may be asked."),
-    "slower.cold": ("Reads of a cold cache took as long as those of the page cache: below 1.2 times the mean service time.", "INCONCLUSIVE where the cell was provably cold: use slower storage, or a trace whose reads are not hidden by read-ahead."),
-    "slower.direct": ("Direct reads took as long as those of the page cache: below 1.2 times the median service time.", "INCONCLUSIVE where cold is not slower either: use storage that is slower than memory."),
-    "direct.files": ("Files of the direct cell were read through the page cache.", "Use a file system with O_DIRECT, and no `--direct-fallback`."),
-    "direct.leaves": ("The direct cell left more than 2 % of the files' pages in the page cache.", "Look who else reads the files; some file systems cache what is read with O_DIRECT."),
-    "ahead.random": ("After the random cell more than 2 % of the pages are resident beyond those asked for: the kernel read ahead.", "Look whether the file system heeds POSIX_FADV_RANDOM (network ones may not)."),
-    "ahead.sequential": ("The sequential cell left no more pages than the random one: the advice had no effect.", "As above; N/A where the reads jump, or ask for nearly every page."),
-}  # fmt: skip
-
 # What a replay warns of: words that stand in the sentence.
 WARNINGS: dict[str, tuple[str, str]] = {
     "other sizes than recorded": ("Files are there and longer or shorter than when they were recorded; all that is read of them is there.", "Nothing, unless the size matters to the storage: `--prepare random` makes data of the recorded sizes."),
