@@ -325,6 +325,16 @@ def test_verify_names_the_first_byte_that_is_another(tmp_path):
             verify(survey(data, 4))
 
 
+def test_verify_names_the_next_step(tmp_path, capsys):
+    """Data that is as it was made is there to be run."""
+    words = ["generate", "minimal", "--data", str(tmp_path / "d"), "++workload.dataset.num_files_train=1"]
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert main([*words, "--verify"]) == 0
+    assert said.splitlines()[-1] == capsys.readouterr().err.splitlines()[-1]
+    assert said.splitlines()[-1].startswith("next: tracekit run minimal ")
+
+
 def test_verify_makes_nothing(tmp_path, capsys):
     """Where files are missing it says how many and which is the first; options that make something are refused with it."""
     words = [*ARGUMENTS, "--data", str(tmp_path / "d"), "--verify"]

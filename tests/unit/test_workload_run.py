@@ -481,3 +481,22 @@ def test_a_run_is_recorded_whatever_its_folder_is_called(tmp_path):
     done = _run("custom", "--data", folder, "-O", "batch_size=2", "-o", tmp_path / "t.jsonl", "-q")
     assert done.returncode == 0, done.stderr
     assert sum(op.ret for op in Trace.read(tmp_path / "t.jsonl") if op.op == "read") == 4000
+
+
+@pytest.fixture
+def few_files(tmp_path, monkeypatch):
+    """A directory with four small files, and the place for what is written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for number in range(4):
+        (tmp_path / "data" / str(number)).write_bytes(bytes(100))
+
+
+def test_a_run_that_was_not_recorded_proposes_that(few_files, capfd):
+    """Its last line is the same command with a trace; not where a report is written that would then be there, nor of several runs."""
+    words = ["run", "custom", "--data", "data", "-O", "batch_size=2", "--seed", "3"]
+    assert main(words) == 0
+    assert capfd.readouterr().err.splitlines()[-1] == f"next: tracekit {' '.join(words)} -o run.jsonl"
+    for more in (["--output", "report.txt"], ["--runs", "2"]):
+        assert main([*words, *more]) == 0
+        assert "next:" not in capfd.readouterr().err

@@ -128,6 +128,7 @@ def _verified(args: argparse.Namespace, outlook: Outlook) -> int:
         console.show(
             f"{data.uri}: {counted(outlook.files, 'file')} of {data.format}, {_size(size)}, every byte as it was made"
         )
+    _say_next(args, outlook)
     return EXIT_PASS
 
 
@@ -181,8 +182,12 @@ def _show(args: argparse.Namespace, outlook: Outlook, written: int) -> None:
     else:
         console.show(_text(args, outlook, written))
     if not args.dry_run:
-        words = " ".join(map(shlex.quote, (args.workload, *args.overrides)))
-        console.say(f"next: tracekit run {words} --data {shlex.quote(outlook.data.uri)}")
+        _say_next(args, outlook)
+
+
+def _say_next(args: argparse.Namespace, outlook: Outlook) -> None:
+    words = shlex.join((args.workload, *args.overrides))
+    console.say(f"next: tracekit run {words} --data {shlex.quote(outlook.data.uri)}")
 
 
 def _as_json(args: argparse.Namespace, outlook: Outlook, written: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracekit import console
@@ -42,6 +42,8 @@ examples:
 exit codes: 0 done, 1 the norms that were asked for are not kept, 2 bad input, 4 something could not be read or run
 """
 FORMATS = ("text", "json", "csv")
+# What a run that was not recorded is proposed to be recorded into.
+_RECORDING = "run.jsonl"
 # What says nothing about the replay of a trace.
 _NOT_REPLAYED = {
     "workload": "WORKLOAD", "profile": "--profile", "dlio_config": "--dlio-config", "form": "--as", "data": "--data", "option": "-O",
@@ -217,5 +219,16 @@ def _show(args: argparse.Namespace, told: dict[str, Any], table: str, norms: Seq
         console.say(f"the report is in {args.output}")
     else:
         console.show(shown.rstrip("\n"))
-    if args.trace_record is not None and told["steps"]:
-        console.say(f"next: harness check {shlex.quote(args.trace_record)} --golden NAME --mode profile")
+    if following := _next(args, told):
+        console.say(f"next: {following}")
+
+
+def _next(args: argparse.Namespace, told: Mapping[str, Any]) -> str:
+    """The command that goes on from here; empty where something has to be done first, or none of ours does."""
+    if args.trace_record is not None:
+        trace = shlex.quote(args.trace_record)
+        return f"harness check {trace} --golden NAME --mode profile" if told["steps"] else f"tracekit stats {trace}"
+    # Several runs are not recorded, a report that is there is not replaced, and what started ranks is not ours to repeat.
+    if told["errors"] or args.runs > 1 or args.output is not None or launched() > 1:
+        return ""
+    return f"{shlex.join(args.words)} -o {_RECORDING}" if hasattr(args, "words") else ""
