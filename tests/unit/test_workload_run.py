@@ -500,3 +500,12 @@ def test_a_run_that_was_not_recorded_proposes_that(few_files, capfd):
     for more in (["--output", "report.txt"], ["--runs", "2"]):
         assert main([*words, *more]) == 0
         assert "next:" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/data", "az://container/data"])
+def test_a_cache_policy_for_objects_is_refused_by_its_name(uri, capsys):
+    """Before anything is asked of a store; the default is no policy."""
+    assert main(["run", "custom", "--data", uri, "--cache-policy", "random"]) == 2
+    said = capsys.readouterr().err
+    assert f"--cache-policy random: objects ({uri}) have no page cache here; leave it out" in said
+    assert "page_cache_mode" not in said

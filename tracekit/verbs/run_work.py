@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tracekit import console
 from tracekit.errors import InputError, UsageError
 from tracekit.units import counted
+from tracekit.uri import scheme_of
 from tracekit.verbs.run_driving import Work
 from tracekit.workload.options import LoaderOptions
 
@@ -38,11 +39,20 @@ def found(args: argparse.Namespace, scratch: str, ranks: int) -> Work | None:
     Raises:
         TracekitError: If the arguments or the workload are wrong, or there is no data.
     """
+    _check_policy(args, args.data)
     work = _named(args, scratch, ranks)
+    if work is not None:
+        _check_policy(args, work.job.data.uri)
     train = None if work is None else work.job.train
     if work is None or train is None or args.max_epochs is None:
         return work
     return replace(work, job=replace(work.job, train=replace(train, epochs=min(train.epochs, args.max_epochs))))
+
+
+def _check_policy(args: argparse.Namespace, uri: str | None) -> None:
+    """Refuse `--cache-policy` for objects, by the name it was typed by: the loader has another for it."""
+    if uri is not None and args.cache_policy not in (None, "default") and not scheme_of(uri).local:
+        raise UsageError(f"--cache-policy {args.cache_policy}: objects ({uri}) have no page cache here", "leave it out")
 
 
 def _named(args: argparse.Namespace, scratch: str, ranks: int) -> Work | None:
