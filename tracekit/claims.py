@@ -50,6 +50,12 @@ def abandoned(prefix: str, base: str) -> list[str]:
     return left
 
 
+def sweep(prefix: str, base: str) -> None:
+    """Remove what is `abandoned`."""
+    for path in abandoned(prefix, base):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _held(path: str) -> int:
     """Say that the directory is somebody's, for as long as this process lives; the lock to close.
 

@@ -126,6 +126,36 @@ def test_halves_of_indices_are_swept_up(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["img_0_of_2.tfrecord.idx", "img_1_of_2.tfrecord.idx"]
 
 
+HALF_MADE = """
+import sys
+from tracekit.workload.datagen import *
+from tracekit.workload.datagen.maker import Maker
+from tracekit.workload.distribution import Distribution
+from tracekit.workload.job import DataSet
+(_, pieces), = Maker({data!r}, 5, 1.0).pieces("train", 0)
+first = next(pieces)
+print("half", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_killed_run_left_of_an_hdf5_file_goes_with_the_next(tmp_path, monkeypatch):
+    """Such files are made in a temporary directory first: that of a process that lives stays, that of a killed one is removed."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    data = data_of(
+        tmp_path / "d", format="hdf5", files_train=1, samples_per_file=16, record_bytes=Distribution.fixed(1 << 20)
+    )
+    words, environment = [sys.executable, "-c", HALF_MADE.format(data=data)], os.environ | {"TMPDIR": tempfile.tempdir}
+    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "half\n"
+        generate(survey(data, 5), 1)
+        assert len(os.listdir(tempfile.tempdir)) == 1
+        process.kill()
+    generate(survey(data, 5, force=True), 1)
+    assert os.listdir(tempfile.tempdir) == []
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ def scratch() -> Iterator[str]:
     at the beginning.
     """
     base = tempfile.gettempdir()
-    for left in claims.abandoned(_PREFIX, base):
-        shutil.rmtree(left, ignore_errors=True)
+    claims.sweep(_PREFIX, base)
     with claims.claimed(_PREFIX, base) as path:
         yield path

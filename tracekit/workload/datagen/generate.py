@@ -20,7 +20,7 @@ from tracekit.cgroup import cores
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.storage import Storage, storage_for
 from tracekit.storage.keys import way_out_of
-from tracekit.workload.datagen import manifest, room
+from tracekit.workload.datagen import hdf5, manifest, room
 from tracekit.workload.datagen.layout import TRAIN, VALID, Plan, plans
 from tracekit.workload.datagen.maker import Maker, said
 from tracekit.workload.datagen.registry import format_of, suffix_of
@@ -156,6 +156,8 @@ def _refuse_another(storage: Storage, root: str, wanted: dict[str, object], *, h
 
 
 def _begin(storage: Storage, outlook: Outlook) -> None:
+    if format_of(outlook.data).scratch:
+        hdf5.sweep()
     try:
         if storage.local:
             os.makedirs(outlook.root, exist_ok=True)

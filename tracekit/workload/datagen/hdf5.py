@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from tracekit import claims
 from tracekit.errors import CannotRunError
 from tracekit.workload.datagen.arrays import element_type
 from tracekit.workload.datagen.content import BLOCK, Content
 from tracekit.workload.datagen.layout import Plan
+
+_SCRATCH = "tracekit-hdf5-"
 
 
 def hdf5(plan: Plan, content: Content) -> Iterator[bytes]:
@@ -24,16 +27,19 @@ def hdf5(plan: Plan, content: Content) -> Iterator[bytes]:
         raise CannotRunError(
             "HDF5 files need h5py, which is not installed", "pip install 'tracekit-io[hdf5]', or pip install h5py"
         ) from None
-    handle, path = tempfile.mkstemp(suffix=".h5")
-    os.close(handle)
-    try:
+    # A file without a name, which nobody would have to sweep up, is none that HDF5 opens.
+    with claims.claimed(_SCRATCH, tempfile.gettempdir()) as folder:
+        path = os.path.join(folder, "made.h5")
         with h5py.File(path, "w") as file:
             _fill(file, plan, content)
         with open(path, "rb") as made:
             while piece := made.read(BLOCK):
                 yield piece
-    finally:
-        os.unlink(path)
+
+
+def sweep() -> None:
+    """Remove what processes that were killed have left of files they were making."""
+    claims.sweep(_SCRATCH, tempfile.gettempdir())
 
 
 def _fill(file: Any, plan: Plan, content: Content) -> None:
