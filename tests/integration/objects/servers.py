@@ -42,15 +42,8 @@ def forget_clients() -> None:
         cached.cache_clear()
 
 
-def free_port() -> int:
-    """A TCP port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def lasting_port() -> int:
-    """A TCP port nobody listens on, outside the range from which the system takes ports for connections: it stays free."""
+    """A TCP port nobody listens on, outside the range from which the system takes ports: no server of a test beside this one gets it."""
     for _ in range(200):
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -214,7 +214,7 @@ def test_connections_are_counted_once_and_others_sockets_are_not(monkeypatch, co
             connections.watch()  # not due yet
             assert (connections.count, connections.look()) == (2, 2)
             with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", servers.free_port()), 5)
+                socket.create_connection(("127.0.0.1", servers.lasting_port()), 5)
             assert connections.look() == 2
             for one in (second, *pair, datagrams):
                 one.close()

@@ -301,7 +301,7 @@ def test_retry_after_is_heard(serving):
 
 def test_a_name_that_does_not_resolve_and_a_port_nobody_listens_on(s3_environment):
     """Each is its own kind of failure."""
-    for host, kind in (("nowhere.invalid", "unresolved name"), (f"127.0.0.1:{servers.free_port()}", "refused")):
+    for host, kind in (("nowhere.invalid", "unresolved name"), (f"127.0.0.1:{servers.lasting_port()}", "refused")):
         s3_environment.setenv("AWS_ENDPOINT_URL", f"http://{host}")
         servers.forget_clients()
         with pytest.raises(StoreError) as failed:

@@ -106,7 +106,7 @@ def test_wrong_credentials_are_one_sentence(s3, s3_environment, client):
 @EVERY_CLIENT
 def test_nobody_there_is_one_sentence(s3_environment, client):
     """An endpoint where nobody listens."""
-    s3_environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{servers.free_port()}")
+    s3_environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{servers.lasting_port()}")
     with pytest.raises(CannotRunError, match="cannot be reached"):
         storage_for("s3://b", Requests(client, timeout_s=5)).look("s3://bucket/x")
 
