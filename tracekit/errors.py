@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
@@ -137,7 +138,8 @@ def refusal(error: OSError) -> CannotRunError:
     """What the operating system refused, where nobody foresaw it, as one sentence."""
     why = error.strerror or str(error) or type(error).__name__
     if error.errno in NO_ROOM:
-        return CannotRunError(f"the output could not be written: {why}", "make room, or write elsewhere")
+        what = "the output" if error.filename is None else os.fsdecode(error.filename)
+        return CannotRunError(f"{what} could not be written: {why}", "make room, or write elsewhere")
     if "temporary directory" in why:  # as tempfile says it, with every place it tried
         return CannotRunError(
             "there is no directory for temporary files", "set TMPDIR to a directory that may be written"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tracekit.errors import CannotRunError, InputError, OutputExistsError, TracekitError
 
@@ -35,15 +36,18 @@ def replacing(path: str | os.PathLike[str], *, force: bool = True) -> Iterator[I
     check_output(path, force=force)
     if _is_special(Path(path)):
         # A pipe or device has no content to protect, and renaming a file onto it would destroy it.
-        with open(path, "wb") as sink:
+        with io.BufferedWriter(_Named(os.open(path, os.O_WRONLY | os.O_CLOEXEC), os.fspath(path))) as sink:
             yield sink
         return
     # Where a link points is what gets replaced; the link stays.
     target = Path(os.path.realpath(path))
     # The prefix is cut so that a name as long as the file system allows still has room for the rest.
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    try:
+        with io.BufferedWriter(_Named(handle, os.fspath(path))) as file:
             yield file
         os.chmod(name, 0o666 & ~umask())
         os.replace(name, target)
@@ -51,6 +55,20 @@ def replacing(path: str | os.PathLike[str], *, force: bool = True) -> Iterator[I
         with suppress(FileNotFoundError):
             os.unlink(name)
         raise
+
+
+class _Named(io.FileIO):
+    """A file whose errors name what was to be written: of several outputs one is full."""
+
+    def __init__(self, handle: int, path: str) -> None:
+        super().__init__(handle, "wb")
+        self._path = path
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from None
 
 
 def check_output(path: str | os.PathLike[str], *, force: bool = True) -> None:

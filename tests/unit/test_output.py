@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 
 import pytest
 
-from tracekit.errors import CannotRunError, InputError, OutputExistsError
+from tracekit.errors import CannotRunError, InputError, OutputExistsError, refusal
 from tracekit.output import check_output, make_directory, replacing, unwritten, write_text
 
 
@@ -147,3 +150,45 @@ def test_a_pipe_without_a_name_of_its_own_is_written_too():
         with open(writer, "wb"):
             write_text(f"/dev/fd/{writer}", "through")
         assert heard.read() == b"through"
+
+
+@contextmanager
+def files_of_at_most(size):
+    """No file of this process may grow larger for the block."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_is_full_is_named(tmp_path):
+    """Of several outputs the one that found no room, by the name that it was given by; nothing of it is left."""
+    with files_of_at_most(10_000), pytest.raises(OSError, match="File too large") as caught:
+        write_text(tmp_path / "report.html", "x" * 100_000)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / "report.html"))
+    assert str(refusal(caught.value)).startswith(
+        f"{tmp_path / 'report.html'} could not be written: File too large; make"
+    )
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_device_is_named():
+    """What is written to directly, too, also where it is noticed at the end only."""
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_text("/dev/full", "x")
+    assert caught.value.filename == "/dev/full"
+
+
+def test_a_directory_without_room_for_a_name_is_named(tmp_path, monkeypatch):
+    """Not the temporary file that could not be made there."""
+
+    def refuse(**_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/x/.t.part")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_text(tmp_path / "t", "x")
+    assert caught.value.filename == str(tmp_path / "t")
