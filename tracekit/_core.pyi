@@ -112,6 +112,56 @@ def parser_intern(parser: object, column: int, text: str, /) -> int:
         MemoryError: If the table cannot grow.
     """
 
+def events() -> object:
+    """A new scanner of dftracer's lines, with its own tables of texts."""
+
+def events_columns() -> tuple[list[str], int]:
+    """The columns a scanner fills, in order, and how many of them are texts: those come first."""
+
+def events_read(
+    events: object, text: bytes, position: int, columns: int, rows: int, capacity: int, /
+) -> tuple[int, int, int]:
+    """Read lines from `position` on into columns of int64 that lie one behind the other at an address, from row `rows` on.
+
+    It ends at the end of the last whole line, at `capacity` rows, or before a line that is not a plain event. Texts are codes,
+    -1 where there is none; of numbers, which are ns where they are times, an absent one is -2^63.
+
+    Returns:
+        (position, rows, lines): where the next line begins, rows filled so far, and lines passed.
+
+    Raises:
+        ValueError: If there are no columns, or a place is not within them or the text.
+        MemoryError: If a table cannot grow.
+    """
+
+def events_new_texts(events: object, column: int, /) -> list[str]:
+    """The texts of a column's table since the last call, in order of their codes.
+
+    Raises:
+        ValueError: If the column has no table.
+    """
+
+def events_code(events: object, column: int, text: str, /) -> int:
+    """The code of a text in a column's table, adding it if it is new.
+
+    Raises:
+        ValueError: If the column has no table.
+        MemoryError: If the table cannot grow.
+    """
+
+def positions() -> object:
+    """Positions of open files, of which none is known."""
+
+def positions_follow(positions: object, columns: int, count: int, /) -> None:
+    """Follow calls in their order: step, tid, pid, fd, path and amount are columns of int64, one behind the other at an address.
+
+    A seventh behind them is filled: where each call began, -1 where that is not known, -2 where it is beyond any number.
+
+    Raises:
+        ValueError: If there are no columns.
+        MemoryError: If there is no room for an open file.
+    """
+
 def fetch(names: bytes, ranges: int, count: int, advice: int, depth: int, /) -> int:
     """Read ranges of files to memory, in order and without the interpreter lock.
 

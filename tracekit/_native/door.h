@@ -2,6 +2,8 @@
 #ifndef TRACEKIT_DOOR_H
 #define TRACEKIT_DOOR_H
 
+#include "strings.h"
+
 PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keywords);
 PyObject *tk_door_replay_layouts(PyObject *self, PyObject *unused);
 PyObject *tk_door_uring_probe(PyObject *self, PyObject *unused);
@@ -12,6 +14,14 @@ PyObject *tk_door_parser_lines(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_run(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_new_strings(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_intern(PyObject *self, PyObject *arguments);
+PyObject *tk_new_strings(tk_strings *table);
+PyObject *tk_door_events(PyObject *self, PyObject *unused);
+PyObject *tk_door_events_columns(PyObject *self, PyObject *unused);
+PyObject *tk_door_events_read(PyObject *self, PyObject *arguments);
+PyObject *tk_door_events_new_texts(PyObject *self, PyObject *arguments);
+PyObject *tk_door_events_code(PyObject *self, PyObject *arguments);
+PyObject *tk_door_positions(PyObject *self, PyObject *unused);
+PyObject *tk_door_positions_follow(PyObject *self, PyObject *arguments);
 PyObject *tk_door_fetch(PyObject *self, PyObject *arguments);
 PyObject *tk_door_fetch_layout(PyObject *self, PyObject *unused);
 PyObject *tk_door_ranged_get(PyObject *self, PyObject *arguments);

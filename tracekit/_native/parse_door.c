@@ -87,6 +87,21 @@ PyObject *tk_door_parser_run(PyObject *self, PyObject *arguments)
 }
 
 /* The strings of a table that were not told yet. */
+PyObject *tk_new_strings(tk_strings *table)
+{
+    PyObject *list = PyList_New(0);
+    for (; list && table->told < table->count; table->told++) {
+        const tk_string *one = &table->strings[table->told];
+        PyObject *text = PyUnicode_DecodeUTF8(table->bytes + one->at, one->length, "strict");
+        if (text == NULL || PyList_Append(list, text) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(text);
+        if (list == NULL)
+            break;
+    }
+    return list;
+}
+
 PyObject *tk_door_parser_new_strings(PyObject *self, PyObject *arguments)
 {
     PyObject *capsule;
@@ -100,18 +115,7 @@ PyObject *tk_door_parser_new_strings(PyObject *self, PyObject *arguments)
         PyErr_SetString(PyExc_ValueError, "there is no such column");
         return NULL;
     }
-    tk_strings *table = &parser->tables[column];
-    PyObject *list = PyList_New(0);
-    for (; list && table->told < table->count; table->told++) {
-        const tk_string *one = &table->strings[table->told];
-        PyObject *text = PyUnicode_DecodeUTF8(table->bytes + one->at, one->length, "strict");
-        if (text == NULL || PyList_Append(list, text) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(text);
-        if (list == NULL)
-            break;
-    }
-    return list;
+    return tk_new_strings(&parser->tables[column]);
 }
 
 PyObject *tk_door_parser_intern(PyObject *self, PyObject *arguments)

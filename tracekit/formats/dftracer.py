@@ -10,232 +10,180 @@ microseconds.
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import msgspec
+import numpy as np
 
-from tracekit.formats.descriptors import OpenFile
-from tracekit.formats.foreign import MAX_NS, Stateful, number_of, uri_of
-from tracekit.formats.foreign_lines import lines
+from tracekit.formats.dftracer_calls import Calls, Trait, op_of, traits_of
+from tracekit.formats.dftracer_events import ABSENT, UNUSABLE, reader_of
+from tracekit.formats.dftracer_positions import positions_of
+from tracekit.formats.foreign import Columns, Foreign, number_of, uri_of
+from tracekit.formats.foreign_lines import line_blocks
+from tracekit.formats.meanings import Meanings
+from tracekit.trace import NULL, IntArray, Mask
 
-_OPS = {
-    "read": "read", "pread": "read", "pread64": "read", "readv": "read", "preadv": "read", "preadv2": "read", "fread": "read",
-    "fread_unlocked": "read", "write": "write", "pwrite": "write", "pwrite64": "write", "writev": "write", "fwrite": "write",
-    "open": "open", "open64": "open", "openat": "open", "openat64": "open", "creat": "open", "creat64": "open",
-    "fopen": "open", "fopen64": "open", "close": "close", "fclose": "close", "fsync": "fsync", "fdatasync": "fdatasync",
-    "unlink": "delete", "remove": "delete", "unlinkat": "delete", "rmdir": "delete", "rename": "rename",
-    "opendir": "list", "fdopendir": "list", "readdir": "list", "mmap": "mmap", "mmap64": "mmap", "truncate": "truncate",
-    "ftruncate": "truncate", "ftruncate64": "truncate",
-}  # fmt: skip
-_SEEKS = ("lseek", "lseek64", "fseek", "fseeko")
-_AT = ("pread", "pread64", "pwrite", "pwrite64", "preadv", "preadv2")
-_MOVES = ("read", "write")
 _CALLS = ("POSIX", "STDIO")
-# Events that name files and hosts: since 2.2 the phase is a number.
-_NAMING = ("M", 4)
-_SEEK_SET, _SEEK_CUR = 0, 1
-_O_APPEND = 0o2000
+_COMPUTES = ("TorchFramework.compute", "TFFramework.compute")
+# What a span may be called that is a part of the program's structure.
+_SPAN = re.compile(r"^(?:(?:Torch|TF)Framework\.compute|epoch_.*|batch)$|checkpoint[^.]*$", re.DOTALL)
+_COUNTS = 2**31
+_NAMES_FILE, _NAMES_HOST = 0, 1
+
+Cells = dict[str, IntArray]
 
 
-class _Event(msgspec.Struct):
-    """A line; numbers come as numbers or as text, in one generation or the other."""
-
-    name: str = ""
-    cat: str = ""
-    ph: int | str = ""
-    pid: int | str | None = None
-    tid: int | str | None = None
-    ts: int | float | str | None = None
-    dur: int | float | str | None = None
-    args: dict[str, Any] = {}
-
-
-class Dftracer(Stateful):
+class Dftracer(Foreign):
     """A `.pfw` file."""
 
     NAME: ClassVar[str] = "dftracer"
     TOOL: ClassVar[str] = "dftracer"
     LOOKS: ClassVar[re.Pattern[bytes] | None] = re.compile(rb"\s*(?:\[\s*)?\{\"[^\n]*\"ph\"")
-    FIELDS: ClassVar[tuple[str, ...]] = (
-        "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "err", "pid", "tid", "epoch", "step", "sample_id",
-        "layer",
-    )  # fmt: skip
 
     def begin(self) -> None:
         """No name, no descriptor and no spans are known."""
-        self._names: dict[str, str] = {}
+        self._reader, self._positions = reader_of(self), positions_of()
         self._hosts: set[str] = set()
-        self._open: dict[Any, OpenFile] = {}
-        self._encoded: dict[str, bytes] = {}
-        self._decoder = msgspec.json.Decoder(_Event)
+        # What is meant by the texts of the reader's tables, which grow.
+        self._is_call = self._meaning("cat", lambda word: word in _CALLS)
+        self._is_span = self._meaning("name", lambda word: bool(_SPAN.search(word)))
+        self._kinds = self._meaning("name", lambda word: {"FH": _NAMES_FILE, "HH": _NAMES_HOST}.get(word, NULL))
+        self._traits = self._meaning("name", traits_of)
+        self._ops = self._meaning("name", lambda word: self.table("op").code(op_of(word)))
+        self._layers = self._meaning("cat", lambda word: self.table("layer").code(word.lower()))
+        self._uris = self._meaning("path", lambda word: self.table("uri").code(uri_of(word)))
+        self._paths = self._meaning("fhash", lambda digest: self._reader.code("path", f"fhash:{digest}"))
+        self._pids = self._meaning("pid", lambda word: NULL if (number := number_of(word)) is None else number)
+        self._tids = self._meaning("tid", lambda word: NULL if (number := self.small("tid", word)) is None else number)
+        self._met = self._meaning("hostname", self._meet)
+
+    def _meaning(self, column: str, find: Any) -> Meanings:
+        return Meanings(lambda code: int(find(self._reader.text(column, code))))
+
+    def _meet(self, host: str) -> int:
+        self._hosts.add(host)
+        return 1
 
     def facts(self) -> dict[str, Any]:
         """The hosts that were named."""
         return {"host": {"name": ", ".join(sorted(self._hosts))}} if self._hosts else {}
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
+    def batches(self) -> Iterator[Columns]:
         """The calls, in the order of the file."""
-        decode, event_of = self._decoder.decode, self._event
-        for number, line in lines(self):
-            text = line.strip().removesuffix(b",")
-            if len(text) < 2 and text in (b"[", b"]", b""):
-                continue
-            try:
-                event = decode(text)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                self.reject(number, f"the line is no event of dftracer ({error})")
-                continue
-            row = event_of(number, event)
-            if row is not None:
-                yield row
+        for number, text in line_blocks(self):
+            yield self._columns(self._reader.read(number, text))
 
-    def _event(self, number: int, event: _Event) -> tuple[Any, ...] | None:
-        args = event.args
-        if event.ph in _NAMING:
-            self._name(event)
-            return None
-        if host := args.get("hostname"):
-            self._hosts.add(str(host))
-        start, took = number_of(event.ts, _ns), number_of(event.dur, _ns)
-        if start is None or start < 0 or (took is not None and took < 0):
-            self.reject(number, f"`ts` {event.ts!r} and `dur` {event.dur!r} are no times")
-            return None
-        end = None if took is None else start + took
-        if event.cat not in _CALLS:
-            self._span(event, start, end)
-            return None
-        return self._call(event, start, end)
+    def _columns(self, events: Cells) -> Columns:
+        self._met.of(events["hostname"])
+        naming = events["naming"] != 0
+        called = ~naming & (self._is_call.of(events["cat"]) == 1)
+        self._note_spans(events, ~naming & ~called)
+        traits = self._traits.of(events["name"])
+        seeks = (traits & int(Trait.SEEK)) != 0
+        events["path"] = path = self._paths_of(events, naming, called)
+        chosen = called & (path != NULL) & ((traits & int(Trait.OP)) != 0)
+        self._count_left_out(events, called & ~seeks & ~chosen)
+        rows = np.flatnonzero(chosen | (called & seeks & (path != NULL)))
+        cells = {name: column[rows] for name, column in events.items()}
+        calls = Calls(cells, traits[rows])
+        offset = calls.given_offsets()
+        followed = calls.followed()
+        offset[followed] = self._positions.follow(calls, cells)[followed]
+        kept = chosen[rows]
+        return self._ops_of({name: column[kept] for name, column in self._said(calls, cells, offset).items()})
 
-    def _call(self, event: _Event, start: int, end: int | None) -> tuple[Any, ...] | None:
-        path = self._path(event.args)
-        if event.name in _SEEKS:
-            self._seek(event, path)
-            return None
-        op = _OPS.get(event.name) or ("stat" if "stat" in event.name or event.name == "access" else "")
-        if not op or path is None:
-            self.leave_out(f"{event.name} without a file name" if op else event.name)
-            return None
-        result = number_of(event.args.get("ret", event.args.get("size")))
-        offset, size = self._range(event, op, path, result)
-        ret = None if result is None else max(result, 0)
-        return (
-            uri_of(path), offset, size, start, op, end,
-            ret if op in _MOVES else 0, _error(event.args, result), number_of(event.pid), self.small("tid", event.tid),
-            _count(event.args.get("epoch")), _count(event.args.get("step")), _count(event.args.get("image_idx")),
-            event.cat.lower(),
-        )  # fmt: skip
+    def _said(self, calls: Calls, cells: Cells, offset: IntArray) -> Cells:
+        """What calls say, with codes of the reader's tables."""
+        end = np.where(cells["dur"] > UNUSABLE, cells["ts"] + np.maximum(cells["dur"], 0), NULL)
+        return {
+            "uri": cells["path"], "offset": offset, "len": calls.sizes(), "t_submit": cells["ts"], "op": cells["name"],
+            "t_complete": end, "ret": np.where(calls.moves, np.where(calls.answered, calls.moved, NULL), 0),
+            "err": self._errors(calls), "pid": cells["pid"], "tid": cells["tid"], "epoch": _counts(cells["epoch"]),
+            "step": _counts(cells["step"]), "sample_id": _counts(cells["image_idx"]), "layer": cells["cat"],
+        }  # fmt: skip
 
-    def _range(self, event: _Event, op: str, path: str, result: int | None) -> tuple[int | None, int]:
-        """Offset and length of an op, while the descriptors move on."""
-        args, moved = event.args, max(result or 0, 0)
-        if op == "open":
-            self._opened(event, path, result)
-        if op == "mmap":
-            return number_of(args.get("offset")), _count(args.get("length")) or 0
-        if op not in _MOVES:
-            return 0, 0
-        asked = number_of(args.get("count", args.get("size")))
-        if asked is not None and event.name.startswith("f"):
-            asked *= number_of(args.get("nmemb")) or 1
-        size = moved if asked is None else max(asked, 0)
-        given = number_of(args.get("offset"))
-        file = self._file(event, path)
-        if event.name in _AT or given is not None:
-            return None if given is None or given < 0 else given, size
-        return file.advanced(moved) if op == "read" else file.written(moved), size
+    def _ops_of(self, said: Cells) -> Columns:
+        """The same with codes of this file's tables, and numbers as wide as their columns."""
+        meanings = {"uri": self._uris, "op": self._ops, "layer": self._layers, "pid": self._pids, "tid": self._tids}
+        return {
+            name: self.fitting(name, meanings[name].of(column) if name in meanings else column)
+            for name, column in said.items()
+        }
 
-    def _opened(self, event: _Event, path: str, result: int | None) -> None:
-        flags = number_of(event.args.get("flags")) or 0
-        file = OpenFile(os.fsencode(path), 0, bool(flags & _O_APPEND))
-        if "size" in event.args or result is None:
-            self._open[event.tid, path] = file
-        elif result >= 0:
-            # Workers of one rank may all have its number for a process, with descriptors of their own.
-            self._open[event.tid, result] = self._open["process", event.pid, result] = file
+    def _errors(self, calls: Calls) -> IntArray:
+        failed, numbers = calls.failures()
+        found = np.full(len(failed), NULL, np.int64)
+        if len(numbers):
+            distinct, places = np.unique(numbers, return_inverse=True)
+            found[failed] = self.table("err").encode([_error(number) for number in distinct.tolist()])[places]
+        return found
 
-    def _file(self, event: _Event, path: str) -> OpenFile:
-        """The open file an event is about, one with no known position where its opening was not seen."""
-        fd = event.args.get("fd")
-        fd = fd if type(fd) is int else number_of(fd)
-        name = self._encoded.get(path)
-        if name is None:
-            name = self._encoded[path] = os.fsencode(path)
-        key = (event.tid, path if fd is None else fd)
-        known = self._open.get(key)
-        if known is not None and known.path == name:
-            return known
-        known = None if fd is None else self._open.get(("process", event.pid, fd))
-        if known is not None and known.path == name:
-            return known
-        file = self._open[key] = OpenFile(name, None)
-        return file
+    def _paths_of(self, events: Cells, naming: Mask, called: Mask) -> IntArray:
+        """The path of each call: as it says, or as its digest was named before it."""
+        path: IntArray = events["path"].copy()
+        given, names = self._names(events, naming)
+        rows = np.flatnonzero(called & (path == NULL) & (events["fhash"] != NULL))
+        digests = events["fhash"][rows]
+        found = np.full(len(rows), NULL, np.int64)
+        if len(given):
+            # By digest and then by row: the last one that stands before a call's place is its name.
+            count = len(path)
+            order = np.argsort(given * count + names)
+            keys = (given * count + names)[order]
+            before = np.searchsorted(keys, digests * count + rows) - 1
+            known = (before >= 0) & (given[order][before] == digests)
+            found[known] = events["label"][names[order][before[known]]]
+        rest = found == NULL
+        found[rest] = self._paths.of(digests[rest])
+        self._paths.set(given, events["label"][names])
+        path[rows] = found
+        return path
 
-    def _seek(self, event: _Event, path: str | None) -> None:
-        if path is None:
-            return
-        args, file = event.args, self._file(event, path)
-        result = None if event.name.startswith("f") else number_of(args.get("ret"))
-        if result is not None and result >= 0:
-            file.position = result
-            return
-        whence, offset = number_of(args.get("whence")), number_of(args.get("offset"))
-        if whence == _SEEK_SET:
-            file.position = offset
-        elif whence != _SEEK_CUR:
-            file.position = None
-        elif offset and file.position is not None:
-            file.position += offset
+    def _names(self, events: Cells, naming: Mask) -> tuple[IntArray, IntArray]:
+        """The digests that get names among some events, and the rows where they do; hosts are noted."""
+        rows = np.flatnonzero(naming)
+        kind = self._kinds.of(events["name"][rows])
+        for label in events["label"][rows[kind == _NAMES_HOST]].tolist():
+            self._hosts.add(self._reader.text("label", label))
+        rows = rows[(kind == _NAMES_FILE) & (events["value"][rows] != NULL)]
+        return events["value"][rows], rows
 
-    def _name(self, event: _Event) -> None:
-        value = event.args.get("value")
-        if event.name == "FH" and value is not None:
-            self._names[str(value)] = str(event.args.get("name", ""))
-        elif event.name == "HH":
-            self._hosts.add(str(event.args.get("name", "")))
+    def _note_spans(self, events: Cells, spans: Mask) -> None:
+        """Spans of the program that are a step, an epoch, a checkpoint or computing."""
+        spans &= (events["dur"] > UNUSABLE) & (self._is_span.of(events["name"]) == 1)
+        for row in np.flatnonzero(spans).tolist():
+            self._note_span({name: int(column[row]) for name, column in events.items()})
 
-    def _path(self, args: dict[str, Any]) -> str | None:
-        name = args.get("fname") or args.get("filename")
-        if name:
-            return str(name)
-        digest = args.get("fhash")
-        return None if digest is None else self._names.get(str(digest), f"fhash:{digest}")
+    def _note_span(self, cells: dict[str, int]) -> None:
+        name, category = (self._reader.text(column, cells[column]) for column in ("name", "cat"))
+        step, epoch = (count if 0 <= (count := cells[key]) < _COUNTS else None for key in ("step", "epoch"))
+        pid = None if cells["pid"] == NULL else number_of(self._reader.text("pid", cells["pid"]))
+        start, end = cells["ts"], cells["ts"] + cells["dur"]
+        if name in _COMPUTES:
+            self.mark("compute", start, end, step=step, epoch=epoch, pid=pid)
+        elif category == "APP" and name.startswith("epoch_"):
+            self.mark("epoch", start, end, epoch=_epoch_of(name) if cells["epoch"] == ABSENT else epoch, pid=pid)
+        elif category == "APP" and name == "batch":
+            self.mark("step", start, end, step=step, epoch=epoch, pid=pid)
+        elif category in ("APP", "ai_framework") and "checkpoint" in name.rsplit(".", 1)[-1]:
+            self.mark("checkpoint", start, end, epoch=epoch, pid=pid)
 
-    def _span(self, event: _Event, start: int, end: int | None) -> None:
-        """A span of the program that is a step, an epoch, a checkpoint or computing."""
-        if end is None:
-            return
-        name, args = event.name, event.args
-        pid = number_of(event.pid)
-        if name in ("TorchFramework.compute", "TFFramework.compute"):
-            self.mark("compute", start, end, step=_count(args.get("step")), epoch=_count(args.get("epoch")), pid=pid)
-        elif event.cat == "APP" and name.startswith("epoch_"):
-            self.mark("epoch", start, end, epoch=_count(args.get("epoch", name[6:])), pid=pid)
-        elif event.cat == "APP" and name == "batch":
-            self.mark("step", start, end, step=_count(args.get("step")), epoch=_count(args.get("epoch")), pid=pid)
-        elif event.cat in ("APP", "ai_framework") and "checkpoint" in name.rsplit(".", 1)[-1]:
-            self.mark("checkpoint", start, end, epoch=_count(args.get("epoch")), pid=pid)
+    def _count_left_out(self, events: Cells, left: Mask) -> None:
+        codes, first, counts = np.unique(events["name"][left], return_index=True, return_counts=True)
+        for place in np.argsort(first).tolist():
+            word = self._reader.text("name", int(codes[place]))
+            self.leave_out(f"{word} without a file name" if op_of(word) else word, int(counts[place]))
 
 
-def _error(args: dict[str, Any], result: int | None) -> str | None:
-    if result is None or result >= 0:
-        return None
-    number = number_of(args.get("errno"))
+def _counts(numbers: IntArray) -> IntArray:
+    return np.where((numbers >= 0) & (numbers < _COUNTS), numbers, NULL)
+
+
+def _epoch_of(name: str) -> int | None:
+    number = number_of(name.removeprefix("epoch_"))
+    return number if number is not None and 0 <= number < _COUNTS else None
+
+
+def _error(number: int) -> str:
     return errno.errorcode.get(number, f"errno {number}") if number else "failed"
-
-
-def _ns(value: Any) -> int:
-    """Microseconds as nanoseconds; integers exactly, whatever their size."""
-    if isinstance(value, str) and not value.lstrip("-").isdigit():
-        value = float(value)
-    number = round(value * 1000) if isinstance(value, float) else int(value) * 1000
-    if abs(number) >= MAX_NS:
-        raise OverflowError
-    return number
-
-
-def _count(value: Any) -> int | None:
-    number = number_of(value)
-    return number if number is not None and 0 <= number < 2**31 else None
