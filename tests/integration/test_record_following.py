@@ -129,10 +129,10 @@ def test_a_bundle_for_other_bytecode_is_left_alone(tmp_path, monkeypatch):
     """An interpreter that finds no code compiled for it reads the sources: the same ops are recorded."""
     program = textwrap.dedent("""
         import os, sys
-        from tracekit.record import bundle, launch
+        from tracekit.record import bundle, launch, signals
         bundle.MAGIC_NUMBER = b"none"
         run = launch.prepare(launch.Plan([sys.executable, *sys.argv[1:]], output="t.jsonl", force=True))
-        with launch.signals_held(): launch.follow(run)
+        with signals.held(): launch.follow(run)
         from tracekit.record.finish import finish
         print(finish(run).tally.count, *sorted(os.listdir(run.parts + "/start")))
     """)

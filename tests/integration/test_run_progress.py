@@ -95,3 +95,19 @@ def test_an_interrupt_keeps_what_was_done(data, more, number):
         trace = Trace.read("t.jsonl")
         assert len({op.step for op in trace if op.step is not None}) >= 20
         assert trace.is_complete
+
+
+@pytest.mark.parametrize("more", [(), ("--ranks", "2"), ("-o", "t.jsonl")])
+def test_an_interrupt_of_ranks_that_still_import_is_one_word(data, more):
+    """Each process of a rank gets it as its interpreter starts: it is taken once the rank can say what it has done, and that is nothing."""
+    Path("early").mkdir()
+    Path("early/sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if any('tracekit.workload.drive' in word for word in sys.orig_argv):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    command = [*RUN, "custom", "--data", data, *more]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": "early"}, capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
+    assert [line for line in done.stderr.splitlines() if "error" in line] == ["tracekit: error: interrupted"]
+    assert "Traceback" not in done.stderr

@@ -13,14 +13,14 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from tracekit.errors import RecorderError
-from tracekit.record import bundle, residence, spares, tracers
+from tracekit.record import bundle, residence, signals, spares, tracers
 from tracekit.record.children import name_of, wait_for
 from tracekit.record.engine import Choice, anchor, choose, preload_library, strace_words
 from tracekit.record.startup import MODULES, PRIVATE, VARIABLE, sitecustomize_text
@@ -30,14 +30,9 @@ from tracekit.uri import local_path, scheme_of
 # looked at.
 NATIVE_CHILDREN = ("report", "preload", "strace", "off")
 
-# Sent on to the program; INT and QUIT only when they were sent to us, because a terminal sends them to both.
-_FORWARDED = {
-    signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGINT, signal.SIGQUIT,
-}  # fmt: skip
 # As long as strace is waited for when the program has ended.
 _TRACERS_END_S = 2.0
 _LOOK_EVERY_S = 1.0
-_FROM_KERNEL = 0x80  # SI_KERNEL: a terminal's own
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,8 @@ class Plan:
 
     `include` and `exclude` are globs (see `files.Filter`); `output` may be None for a name made of command and pid;
     `residency` is one of `residence.CHOICES`, and `data` is what `residence.look_below` found before the run; `shown` is the
-    command as a person typed it, where that is another than the one that is started.
+    command as a person typed it, where that is another than the one that is started; `held_back` are signals that the program
+    starts with blocked, and takes when it can.
     """
 
     command: Sequence[str]
@@ -62,6 +58,7 @@ class Plan:
     native_children: str = "report"
     raw_syscalls: bool = False
     shown: Sequence[str] = ()
+    held_back: Sequence[int] = ()
 
 
 @dataclass
@@ -91,6 +88,8 @@ class Run:
     kernel_bytes: int | None = None
     # The command as a person typed it; nothing where it is `command`.
     shown: list[str] = field(default_factory=list)
+    # The signals that the program starts with blocked.
+    held_back: list[int] = field(default_factory=list)
     anchors: list[list[int]] = field(default_factory=list)
     directory: str = field(default_factory=os.getcwd)
 
@@ -158,7 +157,7 @@ def prepare(plan: Plan) -> Run:
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now / 1e9))
     rest = (created, choice.name, choice.reason, options, plan.redact, plan.force)
     run = Run(parts, output, list(plan.command), t0, now, *rest)
-    run.shown = list(plan.shown)
+    run.shown, run.held_back = list(plan.shown), list(plan.held_back)
     run.anchors = [list(pair) for pair in anchor()]
     try:
         run.preload, run.strace = preload, strace
@@ -175,7 +174,7 @@ def prepare(plan: Plan) -> Run:
 def follow(run: Run, watch: Callable[[], None] = lambda: None) -> int:
     """Start the program, wait for it, pass signals on; return its status as a shell would say it.
 
-    Call it with the signals held back (`signals_held`). Afterwards `run` has the program's pid, status and byte count.
+    Call it with the signals held back (`signals.held`). Afterwards `run` has the program's pid, status and byte count.
 
     Args:
         run: From `prepare`.
@@ -188,7 +187,8 @@ def follow(run: Run, watch: Callable[[], None] = lambda: None) -> int:
     """
     _adopt_orphans()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, there would be no status
-    spawn = _spawn if run.strace is None else partial(tracers.spawn, run.strace, run.parts, _mask())
+    mask = signals.mask(run.held_back)
+    spawn = partial(_spawn, mask) if run.strace is None else partial(tracers.spawn, run.strace, run.parts, mask)
     run.pid = spawn(run.command, _environment(run.parts, run.preload))
     if not run.output:
         run.output = os.path.abspath(default_name(run.command, run.pid))
@@ -202,22 +202,6 @@ def follow(run: Run, watch: Callable[[], None] = lambda: None) -> int:
     run.kernel_bytes = sum(totals) if min(totals, default=-1) >= 0 else None
     run.note()
     return run.status
-
-
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Hold back the signals that `follow` deals with, in this thread and those it starts.
-
-    What arrived meanwhile was meant for the program and is dropped at the end.
-    """
-    held = {*_FORWARDED, signal.SIGCHLD}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    try:
-        yield
-    finally:
-        while signal.sigtimedwait(held, 0) is not None:
-            pass
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def default_name(command: Sequence[str], pid: int) -> str:
@@ -324,21 +308,16 @@ def _environment(parts: str, preload: tuple[str, str] | None = None) -> dict[str
     return environment
 
 
-def _spawn(command: Sequence[str], environment: Mapping[str, str]) -> int:
+def _spawn(mask: Collection[int], command: Sequence[str], environment: Mapping[str, str]) -> int:
     # Python ignores SIGPIPE and SIGXFSZ for itself; the program starts with what a shell would give it.
     defaults = [signal.SIGPIPE, signal.SIGXFSZ]
     try:
-        return os.posix_spawnp(command[0], list(command), environment, setsigmask=_mask(), setsigdef=defaults)
+        return os.posix_spawnp(command[0], list(command), environment, setsigmask=mask, setsigdef=defaults)
     except OSError as error:
         # posix_spawnp reports ENOENT also for a missing interpreter of a script; the shell's answer is the same.
         if error.errno == errno.ENOTDIR:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0]) from None
         raise
-
-
-def _mask() -> set[signal.Signals | int]:
-    """The signals that were blocked for us before we held some back: the program's to begin with."""
-    return set(signal.pthread_sigmask(signal.SIG_BLOCK, ())) - {*_FORWARDED, signal.SIGCHLD}
 
 
 def _await_tracers(run: Run) -> None:
@@ -356,15 +335,14 @@ def _adopt_orphans() -> None:
 
 
 def _wait(run: Run, watch: Callable[[], None]) -> int:
-    watched = {*_FORWARDED, signal.SIGCHLD}
     while True:
         # Asked first: the program may have ended before anybody looked.
         code = _reap(run)
         if code is not None:
             return code if code >= 0 else 128 - code
-        arrived = signal.sigtimedwait(watched, _LOOK_EVERY_S)
+        arrived = signal.sigtimedwait(signals.WATCHED, _LOOK_EVERY_S)
         if arrived is not None and arrived.si_signo != signal.SIGCHLD:
-            _pass_on(run.pid, arrived)
+            signals.pass_on(run.pid, arrived)
         watch()
 
 
@@ -386,16 +364,6 @@ def _ended() -> int | None:
     except ChildProcessError:
         return None
     return None if found is None else found.si_pid
-
-
-def _pass_on(pid: int, arrived: Any) -> None:
-    from_terminal = arrived.si_code == _FROM_KERNEL and arrived.si_signo in (signal.SIGINT, signal.SIGQUIT)
-    if from_terminal:
-        return
-    try:
-        os.kill(pid, arrived.si_signo)
-    except ProcessLookupError:
-        return
 
 
 def still_running(pids: Sequence[int], parts: str) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from tracekit import console
 from tracekit.errors import EXIT_NOT_FOUND, EXIT_RECORDER, RecorderError, TracekitError, UsageError, refusal
-from tracekit.record import launch
+from tracekit.record import launch, signals
 from tracekit.record.engine import ENGINES
 from tracekit.record.residence import CHOICES, look_below
 from tracekit.record.touched import MODES
@@ -172,7 +172,7 @@ def record_program(plan: launch.Plan, live: str = "off") -> int:
     """
     # Taken out: what the program records itself is its own.
     kept_as = os.environ.pop(KEPT_AS, "")
-    with launch.signals_held():
+    with signals.held():
         _check_output(plan)
         recording = launch.prepare(plan)
         try:

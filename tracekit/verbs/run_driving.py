@@ -7,7 +7,7 @@ import glob
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -120,10 +120,16 @@ def start(
         for left in (plan.result, plan.standing):
             with suppress(FileNotFoundError):
                 os.unlink(left)
+    from tracekit.workload.rendezvous import ENDING
+
     if trace is None:
-        # What is inherited is meant to be: a rank may have a line to somebody else.
-        with subprocess.Popen(command, close_fds=False) as ranks:
-            _await(ranks)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            # What is inherited is meant to be: a rank may have a line to somebody else.
+            with subprocess.Popen(command, close_fds=False) as ranks:
+                _await(ranks, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
     from tracekit.record.launch import Plan as Recording
     from tracekit.verbs.record import record_program
@@ -135,12 +141,13 @@ def start(
     include = [
         f"{glob.escape(place)}/*" if (place := run.folder(uri)) else f"{glob.escape(uri.rstrip('/'))}*" for uri in uris
     ]
-    record_program(Recording(command, trace, include, force=force, shown=shown))
+    record_program(Recording(command, trace, include, force=force, shown=shown, held_back=ENDING))
 
 
-def _await(ranks: subprocess.Popen[bytes]) -> None:
-    """Wait for ranks; an interrupt ends them with what they have done, a second one at once."""
+def _await(ranks: subprocess.Popen[bytes], mask: Iterable[int]) -> None:
+    """Wait for ranks with these signals blocked; an interrupt ends them with what they have done, a second one at once."""
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         ranks.wait()
     except KeyboardInterrupt:
         ranks.send_signal(signal.SIGINT)

@@ -326,6 +326,7 @@ def main(paths: Sequence[str]) -> int:
     for one in ENDING:
         signal.signal(one, _interrupt_once)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         meet()  # all are there before one begins
         result = run(plan, meet)
     except LeftError as error:

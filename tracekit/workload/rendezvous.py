@@ -18,7 +18,7 @@ from tracekit import itself
 from tracekit.errors import CannotRunError
 
 HERE, GO, LEFT = "here", "go", "left"
-# What ends a rank after what it is at.
+# What ends a rank after what it is at; a rank starts with them blocked, until it can tell what it has done.
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -102,6 +102,8 @@ def conduct(module: str, words: Sequence[str], line: Line | None = None) -> int:
         words: What each is given.
         line: Whom to ask where there are ranks elsewhere; then the environment says which rank this is.
     """
+    # Who is started inherits this, and takes what came when it can: an interpreter that still imports would end in a traceback.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     processes = [_started(module, word, None if line else (rank, len(words))) for rank, word in enumerate(words)]
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
@@ -111,6 +113,7 @@ def conduct(module: str, words: Sequence[str], line: Line | None = None) -> int:
 
     for one in ENDING:
         signal.signal(one, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     failed = False
     running = processes
     while running:
