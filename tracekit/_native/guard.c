@@ -22,9 +22,9 @@ static int32_t thread_at(tk_run *run, int at, int64_t **cpu)
     return atomic_load(worker ? &run->workers[at].tid : &helper->tid);
 }
 
-static int set_policy(tk_run *run, int policy, int priority)
+static int set_policy(tk_run *run, int policy)
 {
-    struct sched_param parameter = {.sched_priority = priority};
+    struct sched_param parameter = {.sched_priority = policy == SCHED_FIFO ? PRIORITY : 0};
     int64_t *cpu;
     for (int i = 0; i < run->worker_count + TK_HELPERS; i++) {
         int32_t tid = thread_at(run, i, &cpu);
@@ -34,17 +34,23 @@ static int set_policy(tk_run *run, int policy, int priority)
     return 0;
 }
 
+/* What threads have without it: that of whoever called, unless it is real-time priority too. */
+static int plain_policy(const tk_guard *guard)
+{
+    return guard->policy == SCHED_BATCH || guard->policy == SCHED_IDLE ? guard->policy : SCHED_OTHER;
+}
+
 /* Raise every thread, and this one above them: the errno when that is not permitted. */
 int tk_guard_raise(tk_run *run, tk_guard *guard)
 {
     struct sched_param above = {.sched_priority = PRIORITY + 1};
     guard->policy = sched_getscheduler(0);
     sched_getparam(0, &guard->parameter);
-    int error = set_policy(run, SCHED_FIFO, PRIORITY);
+    int error = set_policy(run, SCHED_FIFO);
     if (!error && sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &above) < 0)
         error = errno;
     if (error)
-        set_policy(run, SCHED_OTHER, 0);
+        set_policy(run, plain_policy(guard));
     guard->held = guard->wanted = error == 0;
     guard->checked = guard->calm_since = tk_now_ns();
     return error;
@@ -83,14 +89,14 @@ void tk_guard_look(tk_run *run, tk_guard *guard)
     if (!calm)
         guard->calm_since = now;
     if (guard->held && busy) {
-        set_policy(run, SCHED_OTHER, 0);
+        set_policy(run, plain_policy(guard));
         guard->held = false;
         guard->taken_away++;
         atomic_store(&run->post.permitted, false);
         tk_post_leave(run);
         tk_run_call(run, tk_run_first(run, false));
     } else if (!guard->held && now - guard->calm_since > 1000000000) {
-        guard->held = set_policy(run, SCHED_FIFO, PRIORITY) == 0;
+        guard->held = set_policy(run, SCHED_FIFO) == 0;
         atomic_store(&run->post.permitted, guard->held);
     }
 }

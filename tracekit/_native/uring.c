@@ -266,9 +266,9 @@ void tk_uring_close(tk_uring *uring)
 {
     if (uring == NULL)
         return;
+    tk_helpers_close(&uring->helpers); /* in any case: they use what the run is about to free */
     if (uring->in_ring) /* the ring broke: the kernel may still write to what is in flight, so that memory stays */
         return;
-    tk_helpers_close(&uring->helpers);
     if (uring->ring.fd >= 0)
         tk_ring_close(&uring->ring);
     for (int32_t i = 0; uring->flights && i < uring->worker->run->streams.stream_count; i++)
