@@ -224,7 +224,25 @@ def test_too_many_streams_are_refused(data: Path, monkeypatch: pytest.MonkeyPatc
     """Beyond some thousands of threads the interpreter would be measured."""
     monkeypatch.setattr(preflight, "MAX_STREAMS", 2)
     trace = Trace.of([Op(file_uri(data), 0, 1, i, pid=i, tid=i) for i in range(3)])
-    assert "3 streams" in str(problem(trace))
+    assert "3 streams" in str(problem(trace, engine="threads"))
+    assert examined(trace, engine="native").problems == []
+
+
+@pytest.mark.parametrize(
+    "options", [{"loop": 3}, {"pace": "think", "loop": 3}, {"speed": 0.1}, {"speed": 1e-300}], ids=str
+)
+def test_a_schedule_that_no_clock_counts_is_refused(data: Path, options: dict[str, object]) -> None:
+    """Beyond 146 years, as with a wrong unit of time; as fast as possible there is no schedule."""
+    trace = reads(data, (0, 1))
+    late = Trace.of([*trace, Op(file_uri(data), 0, 1, 2**61, pid=1, tid=1)])
+    assert "would take" in str(problem(late, **options))
+    assert examined(late).problems == []
+    assert examined(late, **{**options, "pace": "asap"}).problems == []
+
+
+def test_a_read_at_the_end_of_all_numbers_is_beyond_the_file(data: Path) -> None:
+    """Where it ends is no number of 63 bits; so it is short of any file, not before its beginning."""
+    assert "is shorter than the trace reads" in str(problem(reads(data, (2**63 - 1, 4096), ret=4096)))
 
 
 def test_descriptors_are_counted_before_they_run_out(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +251,14 @@ def test_descriptors_are_counted_before_they_run_out(data: Path, monkeypatch: py
     uri = file_uri(data)
     trace = Trace.of([Op(uri, None, 0, i, op="open", pid=1, tid=1) for i in range(90)])
     assert "open files and the limit is 100" in str(problem(trace))
+
+
+def test_a_core_stream_does_with_one_descriptor(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opens anew what it needs; a thread of Python's keeps one to read and one to write."""
+    trace = Trace.of([Op(file_uri(data), 0, 1, i, pid=i, tid=i) for i in range(30)])
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
+    assert examined(trace, engine="native").problems == []
+    assert "needs 124 open files and the limit is 100" in str(problem(trace, engine="threads"))
 
 
 def test_handles_are_shared_out_under_the_limit(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,13 @@ static inline int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* A sum of two sizes or places; what is more than a number can say is the largest one. */
+static inline int64_t sum_of(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
 static inline int64_t end_of(const tk_row *row)
 {
     return most(row->t_submit, row->t_complete);
@@ -173,16 +180,15 @@ static void add_to_file(tk_survey *all, const tk_row *row, int64_t number)
     if (looks(row->kind) && !row->failed) {
         int64_t ret = row->kind == TK_READ ? row->ret : -1, moved = ret == -1 ? row->len : ret;
         all->first_use[file] = least(all->first_use[file], number);
-        /* Beyond 2^63 the sum is as NumPy's. */
         if (row->offset != -1 && moved > 0)
-            all->extent[file] = most(all->extent[file], (int64_t)((uint64_t)row->offset + (uint64_t)moved));
+            all->extent[file] = most(all->extent[file], sum_of(row->offset, moved));
     }
     if (row->kind == TK_LIST)
         all->listed[file] = 1;
     if (row->kind == TK_WRITE && row->offset == -1)
-        all->appended += row->len;
+        all->appended = sum_of(all->appended, row->len);
     else if (row->kind == TK_WRITE)
-        all->written[file] = most(all->written[file], (int64_t)((uint64_t)row->offset + (uint64_t)row->len));
+        all->written[file] = most(all->written[file], sum_of(row->offset, row->len));
 }
 
 /* -- ops in flight: a heap of when they end -- */
@@ -237,7 +243,7 @@ void tk_compile_survey(tk_survey *all)
         all->without_offset += looks(row->kind) && row->offset == -1;
         if (row->kind == TK_MMAP) {
             all->mappings++;
-            all->mapped += row->len;
+            all->mapped = sum_of(all->mapped, row->len);
         }
     }
 }

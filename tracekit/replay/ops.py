@@ -15,7 +15,7 @@ from tracekit.replay.core import PACES, Dealer, native_core
 from tracekit.replay.kinds import Kind
 from tracekit.replay.options import Options
 from tracekit.replay.records import Block, Records
-from tracekit.replay.survey import ends_of, previous
+from tracekit.replay.survey import NEVER, end_of, ends_of, previous
 from tracekit.storage.base import MAX_READ_BYTES
 from tracekit.trace import NULL
 
@@ -149,9 +149,9 @@ class _Offsets:
             elif kind in (Kind.READ, Kind.MMAP):
                 if offsets[index] == NULL:
                     offsets[index] = self._cursors.get((thread, file), 0)
-                self._cursors[thread, file] = int(offsets[index]) + count
+                self._cursors[thread, file] = min(int(offsets[index]) + count, NEVER)
         reads = (block["kind"] == Kind.READ) & (moved > 0)
-        np.maximum.at(self._program.uses.extent, block["uri"][reads], (offsets + moved)[reads])
+        np.maximum.at(self._program.uses.extent, block["uri"][reads], end_of(offsets[reads], moved[reads]))
 
 
 class Job:

@@ -19,6 +19,9 @@ from tracekit.storage.base import Access
 from tracekit.trace import Trace
 from tracekit.uri import scheme_of
 
+# Times are counted in 63 bits of ns: a schedule of half of that (146 years) leaves room for the clock's own count.
+LONGEST_NS = 2**62
+
 
 @dataclass
 class File:
@@ -139,9 +142,12 @@ def make_plan(
         file.size = sizes.get(file.uri, 0)
     if ops.without_offset:
         problems.append(_no_offsets(ops.without_offset))
+    period = program.period / options.speed
+    if pace != "asap" and period * options.loop > LONGEST_NS:
+        problems.append(_too_long(period * options.loop))
     return Plan(
         options, program, files, ops, [Job(ops, stream) for stream in program.streams], pace, reason,
-        max(round(program.period / options.speed), 1), intake.source_ops, intake.skipped,
+        max(round(min(period, LONGEST_NS)), 1), intake.source_ops, intake.skipped,
         [*intake.warnings, *program.notes], problems, recorded_residency=intake.residency,
         folder=folder,
     )  # fmt: skip
@@ -193,6 +199,15 @@ def _no_offsets(count: int) -> InputError:
         "pass --null-offset zero to read each from the start, or --null-offset sequential to read on "
         "where the stream's last read of that file ended",
         slug="no-offsets",
+    )
+
+
+def _too_long(lasts_ns: float) -> InputError:
+    years = lasts_ns / 1e9 / (365.25 * 86_400)
+    return InputError(
+        f"the replay would take {years:.3g} years, more than its clock can count",
+        "say in which unit the times are with --time-unit, or take a larger --speed, or a part with --select t=0s..10s",
+        slug="schedule-too-long",
     )
 
 

@@ -45,6 +45,11 @@ def previous(stream: NDArray[np.int32], values: Int64s, before: Int64s) -> tuple
     return ahead, order
 
 
+def end_of(offset: Int64s, size: Int64s) -> Int64s:
+    """Where that many bytes end; the largest number where that is more than one can say."""
+    return np.asarray(np.where(offset > NEVER - size, NEVER, offset + size), np.int64)
+
+
 class Uses:
     """What the ops want of each file; arrays with one element per URI.
 
@@ -75,13 +80,13 @@ class Uses:
     def _extend(self, block: Block, moving: NDArray[np.bool_]) -> None:
         rets = np.where(block["kind"] == Kind.READ, block["ret"], NULL)
         moved = np.where(rets == NULL, block["len"], rets)
-        last = np.where(moved > 0, block["offset"] + moved, 0)
+        last = np.where(moved > 0, end_of(block["offset"], np.maximum(moved, 0)), 0)
         np.maximum.at(self.extent, block["uri"][moving], last[moving])
 
     def _write(self, writes: Block) -> None:
         append = writes["offset"] == NULL
-        np.maximum.at(self.written, writes["uri"], np.where(append, 0, writes["offset"] + writes["len"]))
-        self.appended += int(writes["len"][append].sum())
+        np.maximum.at(self.written, writes["uri"], np.where(append, 0, end_of(writes["offset"], writes["len"])))
+        self.appended = min(self.appended + sum(writes["len"][append].tolist()), NEVER)
 
 
 class Threads:
@@ -229,7 +234,8 @@ class Survey:
         self.gaps.is_short(self.ops + len(block))
         self.kinds.update(np.unique(kinds).tolist())
         maps = kinds == Kind.MMAP
-        self.mappings, self.mapped = self.mappings + int(maps.sum()), self.mapped + int(block["len"][maps].sum())
+        self.mappings += int(maps.sum())
+        self.mapped = min(self.mapped + sum(block["len"][maps].tolist()), NEVER)
         self._untimed += int((block["t_complete"] == NULL).sum())
         if not self._untimed:
             self._depth.add(block["t_submit"], ends_of(block))

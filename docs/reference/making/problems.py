@@ -93,6 +93,10 @@ ERRORS: dict[str, tuple[str, str]] = {
         "The replay needs more open files than the limit allows.",
         "`ulimit -n`, or fewer streams with `--select`.",
     ),
+    "schedule-too-long": (
+        "The times of the trace, at the speed and for the repetitions asked for, are further apart than a clock can count (146 years).",
+        "Say the unit of the times (`--time-unit`), mend the trace, or replay a part: `--select t=0s..10s`.",
+    ),
     "too-little-memory": (
         "The buffers of the trace's reads would take more than half of this machine's memory.",
         "Bound them with `--max-inflight-bytes`.",
