@@ -215,14 +215,39 @@ def test_where_nothing_was_due_caps_are_what_was_asked_for() -> None:
 
 
 def test_too_few_threads_are_named() -> None:
-    """Waiting for a free thread is the replayer's fault, and another remedy."""
+    """Waiting for a free thread is the replayer's fault, and another remedy: more of them only where there were too few."""
     plan = plan_of()
     outcome = walked(plan, own=25 * MS)
     outcome.logs[0].queued[:] = 24 * MS
-    outcome.threads = 1
     verdict, reasons = judged(plan, outcome)
     assert verdict == "NOT SUSTAINED"
-    assert "for a free thread: the trace has 1 streams and the engine 1 threads" in reasons
+    assert "for a free thread: the trace has 1 stream and the engine 0 threads; replay on several" in reasons
+    outcome.threads = 1
+    assert "for a free thread: the cores were busy with other ops" in judged(plan, outcome)[1]
+
+
+def test_the_way_out_of_lateness_is_one_that_is_left() -> None:
+    """Nobody is sent to the engine that ran, nor told to permit a priority that it had."""
+    plan = plan_of()
+    outcome = walked(plan, own=25 * MS)
+    for priority, ways in (
+        ("normal: only for objects by this engine", "use --engine native or take a smaller --speed"),
+        (
+            "normal: real-time priority was refused (Operation not permitted)",
+            "permit real-time priority (ulimit -r) or take",
+        ),
+        ("real-time", "late here): take a smaller --speed"),
+    ):
+        outcome.priority = priority
+        assert ways in judged(plan, outcome)[1]
+
+
+def test_a_makespan_of_nothing_has_no_relative_error() -> None:
+    """All ops at one instant: how long it took is said, a share of no time is not."""
+    plan = plan_of()
+    run = walked(plan, done=1)
+    assert stated(plan, run).makespan_s == {"planned": 0.0, "achieved": 0.0}
+    assert stated(plan, run).makespan_error is None
 
 
 def test_a_machine_that_puts_threads_aside_is_not_slow_storage() -> None:

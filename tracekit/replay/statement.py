@@ -87,7 +87,7 @@ class Statement:
     )
     response_us: dict[str, float] | None = metric("t_complete − t_due (scheduled latency): p50, p99, p99.9, max", "us")
     makespan_s: dict[str, float] | None = metric("last submit, planned and achieved (recorded pace)", "s")
-    makespan_error: float | None = metric("their relative difference")
+    makespan_error: float | None = metric("their relative difference; null where no time was planned")
     window_rate_error: float | None = metric("share of ops issued in another 100 ms than planned")
     arrival_distance: list[float] | None = metric(
         "Kolmogorov-Smirnov distance of planned and issued gaps between ops: at least, at most"

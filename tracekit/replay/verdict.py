@@ -115,7 +115,7 @@ def _missed(account: Account, summary: Summary) -> list[str]:
 
 def _off_schedule(summary: Summary) -> list[str]:
     missed = []
-    error = makespan_error(summary)
+    error = makespan_error(summary) or 0.0
     if abs(error) > MAKESPAN_SHARE and abs(summary.last_submit - summary.last_due) > MAKESPAN_NS:
         missed.append(f"the run took {100 * error:+.1f} % longer than planned (bound {100 * MAKESPAN_SHARE:g} %)")
     moved = window_error(summary.flow.planned, summary.flow.issued)
@@ -125,10 +125,10 @@ def _off_schedule(summary: Summary) -> list[str]:
     return missed
 
 
-def makespan_error(summary: Summary) -> float:
-    """How much later than planned the last op was issued, as a share of the planned time."""
+def makespan_error(summary: Summary) -> float | None:
+    """How much later than planned the last op was issued, as a share of the planned time; None where that is none."""
     planned = summary.last_due
-    return round((summary.last_submit - planned) / planned, 6) if planned > 0 else 0.0
+    return round((summary.last_submit - planned) / planned, 6) if planned > 0 else None
 
 
 def _capped(account: Account, summary: Summary) -> list[str]:
@@ -169,16 +169,27 @@ def _blame(account: Account, summary: Summary) -> tuple[str, str]:
 def _own_fault(account: Account, summary: Summary) -> str:
     causes = summary.causes
     if causes["no_free_worker"].total > causes["replayer"].total:
+        few = f"{counted(account.streams, 'stream')} and the engine {counted(account.threads, 'thread')}"
+        # As many threads as streams: those that were busy had the cores.
+        why = f"the trace has {few}" if account.threads < account.streams else "the cores were busy with other ops"
         return (
-            f"ops waited {format_ns(causes['no_free_worker'].total)} in all for a free thread: the trace has "
-            f"{account.streams} streams and the engine {account.threads} threads; replay on several machines, or with a "
-            "smaller --speed"
+            f"ops waited {format_ns(causes['no_free_worker'].total)} in all for a free thread: {why}; "
+            "replay on several machines, or with a smaller --speed"
         )
     floor = max((max(one.noise_floor_ns, default=0) for one in account.disturbances), default=0)
     return (
         f"the replayer itself issued ops too late, by {format_ns(causes['replayer'].total)} in all (a plain sleep was up to "
-        f"{format_ns(floor)} late here): use --engine native where the data is local, permit real-time priority, or take a smaller --speed"
+        f"{format_ns(floor)} late here): {_ways_out(account)}"
     )
+
+
+def _ways_out(account: Account) -> str:
+    ways = []
+    if "by this engine" in account.priority:
+        ways.append("use --engine native")
+    if "refused" in account.priority:
+        ways.append("permit real-time priority (ulimit -r)")
+    return " or ".join([*ways, "take a smaller --speed"])
 
 
 def _is_slower(summary: Summary) -> bool:

@@ -71,9 +71,10 @@ def summary(header: Header, trailer: Trailer) -> list[str]:
     ]
     if statement["makespan_s"]:
         span = statement["makespan_s"]
+        error = statement["makespan_error"]
+        share = "" if error is None else f" ({100 * error:+.3f} %)"
         lines.append(
-            f"makespan  {format_ns(span['achieved'] * 1e9)}, planned {format_ns(span['planned'] * 1e9)} "
-            f"({100 * statement['makespan_error']:+.3f} %)"
+            f"makespan  {format_ns(span['achieved'] * 1e9)}, planned {format_ns(span['planned'] * 1e9)}{share}"
         )
     if statement["lateness_us"]:
         late = statement["lateness_us"]
