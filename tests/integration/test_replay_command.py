@@ -291,16 +291,17 @@ def test_speed_changes_the_schedule_and_nothing_else(data: list[Path], tmp_path:
     assert sorted(op.len for op in result) == sorted(op.len for op in source)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_replay_leaves_what_was_done(
     data: list[Path], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    """Ctrl-C and SIGTERM stop issuing at once; the output is readable, complete as a trace, and says what is missing."""
+    """Ctrl-C, SIGTERM and the end of the terminal stop issuing at once; the output is readable, complete as a trace, and says what is missing."""
     source = recording(data, 2000, 10 * MS)
     out = tmp_path / "out.jsonl"
     process = subprocess.Popen(
-        [*COMMAND, str(saved(source, tmp_path)), "-o", str(out)], stderr=subprocess.PIPE, text=True
-    )
+        [*COMMAND, str(saved(source, tmp_path)), "-o", str(out)], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 -- one of them is ignored under nohup
+    )  # fmt: skip
     _wait_for_threads(process.pid, 4)
     time.sleep(0.5)
     process.send_signal(number)

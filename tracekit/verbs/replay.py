@@ -305,7 +305,7 @@ def _is_accepted(args: argparse.Namespace, statement: dict[str, Any]) -> bool:
 
 
 class terminable:  # noqa: N801 -- reads as a word: with terminable() as ending
-    """SIGTERM ends the run as Ctrl-C does; the list holds its number then.
+    """SIGTERM ends the run as Ctrl-C does, and so does SIGHUP unless it is ignored (nohup); the list holds its number then.
 
     Args:
         also: Called with it too.
@@ -316,11 +316,13 @@ class terminable:  # noqa: N801 -- reads as a word: with terminable() as ending
 
     def __enter__(self) -> list[int]:
         self._ending: list[int] = []
-        self._before = signal.signal(signal.SIGTERM, self._end)
+        heard = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+        self._before = {one: signal.signal(one, self._end) for one in heard}
         return self._ending
 
     def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def _end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- the handler's signature
         self._ending.append(number)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -114,11 +115,11 @@ def run(args: argparse.Namespace) -> int:
 
     size = launched()
 
-    def said(_number: int) -> None:
+    def said(number: int) -> None:
         # At once: a launcher kills soon after.
         if size == 1 or os.environ.get("RANK") == "0":
             why = ", which a launcher sends to all when one of its ranks has died" if size > 1 else ""
-            console.complain("tracekit", f"ended by SIGTERM{why} [interrupted]")
+            console.complain("tracekit", f"ended by {signal.Signals(number).name}{why} [interrupted]")
 
     with terminable(said) as ending:
         try:
