@@ -59,6 +59,14 @@ def reads(files, *, streams=4, ops=25, gap=100_000, length=4096, seed=1):
     return Trace.of(rows).sorted()
 
 
+def takes_direct(uri):
+    """Whether the file system of the tests lets a file be read past the page cache."""
+    handle = open_direct(uri.removeprefix("file://"))
+    if handle is not None:
+        handle.close()
+    return handle is not None
+
+
 def drop_pages(files):
     """Have none of the files' pages in memory."""
     for uri in files:
@@ -241,6 +249,44 @@ def test_names_are_touched_as_recorded_and_nothing_stays_open(files, engine, tmp
     assert [op.op for op in done.trace] == [*kinds, "close"]
     assert done.run["errors"] == {}
     assert done.run["unmatched_closes"] == 1
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@every_engine
+def test_an_open_without_another_end_is_over_at_once(engine, tmp_path):
+    """A recorded open of a FIFO does not wait for a writer, which the program had and the replay has not."""
+    os.mkfifo(tmp_path / "fifo")
+    rows = [
+        Op(f"file://{tmp_path}/fifo", None, 0, n, op=kind, pid=1, tid=1) for n, kind in enumerate(("open", "close"))
+    ]
+    run = replay(Trace.of(rows), Options(engine=engine)).run
+    assert (run["ops"], run["errors"]) == (2, {})
+
+
+@every_engine
+def test_a_read_at_the_end_of_all_numbers_fails_alone(files, engine):
+    """A place that the recording could not read either is an error of that op; the rest is read, past the page cache too."""
+    far = [Op(files[0], 2**63 - 1 - n, 4096, n, err="EINVAL", pid=1, tid=1) for n in (0, 4095, 4096)]
+    source = Trace.of([*far, Op(files[0], 0, 4096, 5000, ret=4096, pid=1, tid=1)])
+    for cache in ("default", "direct"):
+        if cache == "direct" and not takes_direct(files[0]):
+            continue
+        done = replay(source, Options(engine=engine, cache=cache))
+        assert done.trace.col("ret").tolist()[3:] == [4096]
+        assert done.run["unexpected_errors"] == {}
+
+
+@native_engines
+def test_ten_thousand_streams_share_a_thousand_threads(files, engine, monkeypatch):
+    """More streams than one thread each could serve: every op once, and few descriptors are enough."""
+    before = len(os.listdir("/proc/self/fd"))
+    rows = [Op(files[n % 4], 4096 * (n % 16), 4096, n * 1000, pid=1, tid=n % 10_000) for n in range(12_000)]
+    monkeypatch.setattr(native.resource, "getrlimit", lambda _: (10_100, 10_100))
+    done = replay(Trace.of(rows), Options(engine=engine))
+    assert (done.run["ops"], done.run["streams"], done.run["unexpected_errors"]) == (12_000, 10_000, {})
+    assert sorted(zip(done.trace.col("tid").tolist(), done.trace.col("offset").tolist(), strict=True)) == sorted(
+        (n % 10_000, 4096 * (n % 16)) for n in range(12_000)
+    )
     assert len(os.listdir("/proc/self/fd")) == before
 
 

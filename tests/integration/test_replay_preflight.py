@@ -189,10 +189,27 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path, monkeypatch: pytest.M
         replay(Trace.of(rows), options)
     said = "\n".join(str(problem) for problem in caught.value.problems)
     for words in (
-        "gone does not exist", "short (100 B of 4 KiB) is shorter", "sparse (1 MiB) has holes", "odd (1 ops, alignment", "s3://",
+        "gone does not exist", "short (100 B of 4 KiB) is shorter", "sparse (1 MiB) has holes", "odd (1 op, alignment", "s3://",
         "1 reads of the trace have no offset", "frobnicate (1)", "kept may not be read",
         "open files and the limit is 10", "'/nowhere'",
     ):  # fmt: skip
         assert words in said, said
     assert caught.value.exit_code == 2
     assert all(isinstance(problem, (InputError, CannotRunError, TracekitError)) for problem in caught.value.problems)
+
+
+def test_an_engine_that_cannot_run_is_said_with_the_rest(tmp_path: Path) -> None:
+    """Whoever mends the data must not hear of the engine only then; nothing is prepared for a run that will not be."""
+    rows = [
+        Op(file_uri(tmp_path / "gone"), 0, 10, 0),
+        Op(file_uri(written(tmp_path / "short", 100)), 0, 4096, 1, ret=4096),
+    ]
+    options = {"engine": "threads", "order": "global"}
+    with pytest.raises(PreflightError) as caught:
+        replay(Trace.of(rows), Options(**options))
+    said = "\n".join(str(problem) for problem in caught.value.problems)
+    assert "gone does not exist" in said
+    assert "keeps order within each stream only" in said
+    with pytest.raises(CannotRunError, match="keeps order"):
+        replay(Trace.of(rows[:1]), Options(prepare="random", **options))
+    assert not (tmp_path / "gone").exists()

@@ -37,8 +37,10 @@ static void range_of(const tk_file *file, const tk_op *op, int64_t *first, uint3
 {
     *first = op->offset;
     *span = op->length;
-    if (file->align && op->kind == TK_READ) {
-        int64_t align = file->align, end = op->offset + op->length;
+    int64_t align = file->align;
+    /* At the end of what a number can say nothing can be read either: the kernel refuses it as it is. */
+    if (align && op->kind == TK_READ && op->offset <= INT64_MAX - op->length - align) {
+        int64_t end = op->offset + op->length;
         *first = op->offset / align * align;
         *span = op->length ? (uint32_t)((end + align - 1) / align * align - *first) : 0;
     }
@@ -125,7 +127,8 @@ static const char *place_of(const tk_file *file)
 static int open_as_recorded(tk_issue *issue, int32_t group, const tk_op *op)
 {
     const tk_file *file = &issue->files[op->file];
-    int flags = file->flags & TK_IN_SCRATCH ? O_RDWR | O_CREAT : O_RDONLY;
+    /* Nothing is read from it: a FIFO whose writer is not there must not hold the stream, nor a terminal become ours. */
+    int flags = file->flags & TK_IN_SCRATCH ? O_RDWR | O_CREAT : O_RDONLY | O_NONBLOCK | O_NOCTTY;
     int fd = open(place_of(file), flags | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;

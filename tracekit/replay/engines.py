@@ -193,6 +193,13 @@ def choose(asked: str, plan: Plan) -> Choice:
     return Choice(NativeEngine(_core, name), clock, f"{name}: {why}")
 
 
+def takes_a_thread_a_stream(asked: str, plan: Plan) -> bool:
+    """Whether the Python threads would issue a plan's ops: one for each stream, however many there are."""
+    return (
+        asked == "threads" or any(not isinstance(file.storage, LocalStorage) for file in plan.files) or bool(_no_core())
+    )
+
+
 def _named(asked: str, plan: Plan) -> tuple[str, str]:
     ordered = plan.options.order == "global"
     if asked == "threads" and not ordered:
@@ -220,11 +227,18 @@ def _named(asked: str, plan: Plan) -> tuple[str, str]:
     return "uring", "reads go past the page cache, and a ring waits for many at once"
 
 
-def _core_problem(plan: Plan) -> str:
+def _no_core() -> str:
+    """Why the core cannot be had; empty where it can."""
     try:
         from tracekit import _core  # noqa: F401 -- whether it loads is the question
     except ImportError as error:
         return f"the native core is not there ({error})"
+    return ""
+
+
+def _core_problem(plan: Plan) -> str:
+    if missing := _no_core():
+        return missing
     for file in plan.files:
         if isinstance(file.storage, ObjectStorage):
             return f"objects are asked for by threads, one a stream, through {file.storage.client_name(file.place)}"

@@ -20,6 +20,7 @@ import numpy as np
 from tracekit.errors import CannotRunError, InputError, TracekitError
 from tracekit.machine import in_memory
 from tracekit.replay import start_state
+from tracekit.replay.engines import takes_a_thread_a_stream
 from tracekit.replay.intake import WHY_LEFT_OUT
 from tracekit.replay.kinds import Kind
 from tracekit.replay.plan import File, Plan
@@ -296,13 +297,14 @@ def _misaligned(plan: Plan, aligns: dict[str, int]) -> list[str]:
         wrong = (reads["offset"] % steps != 0) | (reads["length"] % steps != 0)
         counts += np.bincount(reads["file"][wrong], minlength=len(counts))
     return [
-        f"{plan.files[index].place} ({counts[index]} ops, alignment {align[index]} bytes)"
+        f"{plan.files[index].place} ({counted(int(counts[index]), 'op')}, alignment {align[index]} bytes)"
         for index in np.flatnonzero(counts).tolist()
     ]
 
 
 def _check_machine(plan: Plan) -> None:
-    if len(plan.jobs) > MAX_STREAMS:
+    threads = takes_a_thread_a_stream(plan.options.engine, plan)
+    if threads and len(plan.jobs) > MAX_STREAMS:
         plan.problems.append(
             InputError(
                 f"the trace has {len(plan.jobs)} streams and the threads engine runs at most {MAX_STREAMS}",
@@ -311,7 +313,8 @@ def _check_machine(plan: Plan) -> None:
             )
         )
     _check_memory(plan)
-    need = descriptors(plan)
+    # Its streams have a handle to read and one to write; those of the core do with one that is opened anew.
+    need = descriptors(plan) + (len(plan.jobs) if threads else 0)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and need > hard:
         plan.problems.append(
@@ -348,8 +351,8 @@ def _check_memory(plan: Plan) -> None:
 
 
 def descriptors(plan: Plan) -> int:
-    """Files open at once: what the recorded opens hold, two handles per stream, and ours."""
-    return plan.program.held + 2 * len(plan.jobs) + _SPARE_FDS
+    """Files open at once, at the least: what the recorded opens hold, a handle per stream, and ours."""
+    return plan.program.held + len(plan.jobs) + _SPARE_FDS
 
 
 def _remark(plan: Plan) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tracekit import __version__
+from tracekit.errors import CannotRunError
 from tracekit.formats.writer import Writer
 from tracekit.machine import host_facts
 from tracekit.replay import engines, leftover, prepare, scratch, start_state
@@ -175,10 +176,9 @@ def perform(
     # What is asked before the run opens connections that the run uses.
     connections = Connections() if any(file.storage is not None and not file.local for file in plan.files) else None
     with conductor.turn():
-        _make_ready(plan, base, output, listener)
+        choice = _make_ready(plan, base, output, listener, choice)
     if connections is not None:
         connections.look()
-    choice = choice or engines.choose(options.engine, plan)
     with _enough_descriptors(), scratch.made(plan, base):
         residency = start_state.set_state(plan, recorded, listener.warn)
         if folder is not None:
@@ -255,18 +255,32 @@ class Kept(Writer):
         """Not needed."""
 
 
-def _make_ready(plan: Plan, base: str, output: str | None, listener: Listener) -> None:
-    """Find every problem, raise them all, and only then make missing data."""
+def _make_ready(plan: Plan, base: str, output: str | None, listener: Listener, choice: Choice | None) -> Choice:
+    """Find every problem, raise them all, and only then make missing data; the engine that will run."""
     missing = prepare.missing(plan) if plan.options.prepare else []
     examine(plan, to_prepare=frozenset(file.uri for file in missing), output=output)
     plan.problems += prepare.check_space(missing)
     plan.problems += scratch.problems(plan, base)
+    choice = choice or _chosen(plan)
     raise_for(plan.problems)
+    choice = choice or engines.choose(plan.options.engine, plan)
     for text in [*plan.warnings, *prepare.remarks(missing), *scratch.abandoned(base)]:
         listener.warn(text)
     if missing and plan.options.prepare:
         total = sum(file.wanted_size for file in missing if not file.listed)
         prepare.prepare(missing, plan.options.prepare, lambda done: listener.preparing(done, total))
+    return choice
+
+
+def _chosen(plan: Plan) -> Choice | None:
+    """The engine; None where it is a problem like others, or a store may have said already what keeps it."""
+    if not all(file.local for file in plan.files):
+        return None
+    try:
+        return engines.choose(plan.options.engine, plan)
+    except CannotRunError as error:
+        plan.problems.append(error)
+        return None
 
 
 @contextmanager

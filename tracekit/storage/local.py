@@ -63,8 +63,8 @@ class LocalStorage:
         return FileHandle(fd, fell_back=access.policy == "direct")
 
     def touch_open(self, place: str) -> int:
-        """open(2), read-only."""
-        return os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        """open(2), read-only; of a FIFO too it comes back at once, and a terminal does not become ours."""
+        return os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
 
     def touch_close(self, descriptor: int) -> None:
         """close(2)."""
