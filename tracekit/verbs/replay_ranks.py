@@ -19,6 +19,7 @@ from tracekit.replay.ranks import LostError, Ranks
 from tracekit.replay.together import Job, Part, follow, lead, plan_job
 from tracekit.replay.wire import Wire, mpi_wire
 from tracekit.verbs import replay as verb
+from tracekit.verbs.replay_options import options_of
 from tracekit.verbs.replay_parts import parts_of
 from tracekit.verbs.replay_text import Terminal
 
@@ -56,7 +57,7 @@ def _rest(args: argparse.Namespace, folder: str | None) -> dict[str, str | None]
 
 
 def _job(args: argparse.Namespace, size: int, folder: str | None) -> Job:
-    options: Options = verb.options_of(args)
+    options: Options = options_of(args)
     if pipes.once(args.trace):
         raise UsageError("several ranks cannot all read a pipe", "name the trace's file")
     read = partial(formats.chunks, args.trace, ops=verb.PIECE, time_unit=args.time_unit, skip_bad=args.skip_bad)

@@ -21,6 +21,7 @@ import servers
 from test_object_retries import MS, reads
 
 from tracekit import formats
+from tracekit.joining import concatenate
 from tracekit.replay import processes, realtime
 from tracekit.trace import Trace
 from tracekit.verbs import replay, replay_processes
@@ -152,6 +153,49 @@ def test_auto_takes_as_many_as_the_requests_keep_busy(tmp_path, monkeypatch, rat
     replay.configure(parser)
     args = parser.parse_args([str(tmp_path / "t.jsonl"), "--processes", "auto", *words])
     assert replay_processes.wanted(args) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), 1),
+        (("--speed", "8"), 3),
+        (("--speed", "8", "--pace", "think"), 1),
+        (("--speed", "8", "--loop", "2"), 1),
+        (("--speed", "8", "--order", "global"), 1),
+        (("--speed", "8", "--max-inflight", "4"), 1),
+        (("--speed", "8", "--max-inflight-bytes", "1MiB"), 1),
+        (("--speed", "8", "--max-errors", "5"), 1),
+        (("--speed", "8", "--remap", f"s3://b={os.sep}data"), 1),
+        (("--speed", "8", "--remap", "s3://b=s4://b"), 1),
+    ],
+)
+def test_a_schedule_too_dense_for_one_process_gets_several(tmp_path, monkeypatch, capsys, words, expected):
+    """Nobody has to ask, and it is said; not where an option holds within one process, nor for files."""
+    monkeypatch.setattr(replay_processes, "cores", lambda: 4)
+    formats.save(reads(count=100, streams=4, gap_ns=MS), tmp_path / "t.jsonl")
+    parser = ArgumentParser()
+    replay.configure(parser)
+    args = parser.parse_args([str(tmp_path / "t.jsonl"), *words])
+    assert replay_processes.wanted(args) == expected
+    assert ("taking 3 processes: the schedule asks" in capsys.readouterr().err) == (expected == 3)
+
+
+def test_the_first_ops_say_how_many_processes_a_long_trace_gets(tmp_path, monkeypatch):
+    """Where nobody asked the whole trace is not read for it; where somebody did it is."""
+    monkeypatch.setattr(replay_processes, "cores", lambda: 4)
+    monkeypatch.setattr(replay_processes, "LOOKED_AT", 50)
+    monkeypatch.setattr(replay, "PIECE", 50)
+    first, then = reads(count=50, streams=4, gap_ns=MS), reads(count=1000, streams=4, gap_ns=MS // 100)
+    then.columns["t_submit"] = then.col("t_submit") + 100 * MS
+    formats.save(concatenate([first, then]), tmp_path / "t.jsonl")
+    parser = ArgumentParser()
+    replay.configure(parser)
+    counts = [
+        replay_processes.wanted(parser.parse_args([str(tmp_path / "t.jsonl"), *words]))
+        for words in ((), ("--processes", "auto"))
+    ]
+    assert counts == [1, 4]
 
 
 def test_the_priority_is_given_back(monkeypatch):
