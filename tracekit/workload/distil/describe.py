@@ -114,7 +114,7 @@ class _Describing:
         about = f"{len(whole):,} ops, {len(observed.steps):,} steps"
         return Description(
             observed.source, about, own, same_every_epoch(self.items), checkpoints(observed), self.evaluation, program.where(self.uris), observed.steps.ranks,
-            observed.left_out, observed.beside,
+            observed.left_out, observed.beside, observed.made,
         )  # fmt: skip
 
     def _evaluation(self) -> Tree:

@@ -29,6 +29,7 @@ class Description:
         ranks: Processes that trained.
         left_out: Files that were read and are not the data set.
         beside: Reads and writes of files that are not the data set.
+        made: Writes of those that are.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Description:
     ranks: int
     left_out: Sequence[str]
     beside: int
+    made: int
 
     @property
     def mode(self) -> str:

@@ -65,6 +65,7 @@ class Observed:
         steps: Its steps.
         left_out: Files that were read and are not the data set.
         beside: Reads and writes of files that are not the data set.
+        made: Writes of those that are: by a job that makes its data.
     """
 
     source: str
@@ -74,6 +75,7 @@ class Observed:
     steps: Steps
     left_out: Sequence[str]
     beside: int = 0
+    made: int = 0
 
     @property
     def tagged(self) -> bool:
@@ -109,8 +111,10 @@ def observe(trace: Trace, source: str) -> Observed:
     _check(data, source)
     named = {reads.uris[code] for code in np.unique(reads.col("uri")).tolist()}
     kept = {data.uris[code] for code in np.unique(data.col("uri")).tolist()}
-    beside = len(reads) - len(data) + int(whole.mask("op", "write").sum())
-    return Observed(source, whole, data, _of_rank(data, steps), steps, sorted(named - kept), beside)
+    written = whole.col("uri")[whole.mask("op", "write")]
+    made = int(np.isin(written, np.unique(data.col("uri"))).sum())
+    beside = len(reads) - len(data) + len(written) - made
+    return Observed(source, whole, data, _of_rank(data, steps), steps, sorted(named - kept), beside, made)
 
 
 def _check(data: Trace, source: str) -> None:

@@ -26,6 +26,9 @@ exact: it is there, op by op; high: estimated, hardly off; medium: off as said; 
 does not say, and a stand-in lets the workload run."""
 
 
+_ARE = ("is", "are")
+
+
 def workload(description: Description) -> str:
     """The whole file: our section, and DLIO's sections."""
     head = [
@@ -65,19 +68,26 @@ def to_json(description: Description) -> dict[str, Any]:
         "unknown": description.unsaid(),
         "left_out": list(description.left_out),
         "beside": description.beside,
+        "made": description.made,
     }
 
 
 def beside(description: Description) -> str:
     """What a check of the run against the recording would count and the workload does not do; empty where there is nothing."""
-    if not description.beside:
-        return ""
-    what = counted(description.beside, "read or write", "reads and writes")
-    pattern = shlex.quote(os.path.join(description.places, "*"))
-    return (
-        f"{what} of other files are not in the workload, and harness check would count them against its run: to judge the data "
-        f"alone, record with --include {pattern}"
-    )
+    sentences = []
+    if description.made:
+        sentences.append(
+            f"{counted(description.made, 'write')} of the data itself {_ARE[description.made != 1]} not in the workload, and harness check "
+            "would count them against its run: to judge the reads alone, record again now that the data is there"
+        )
+    if description.beside:
+        what = counted(description.beside, "read or write", "reads and writes")
+        pattern = shlex.quote(os.path.join(description.places, "*"))
+        sentences.append(
+            f"{what} of other files {_ARE[description.beside != 1]} not in the workload, and harness check would count them against its "
+            f"run: to judge the data alone, record with --include {pattern}"
+        )
+    return "\n".join(sentences)
 
 
 def following(description: Description, file: str) -> str:

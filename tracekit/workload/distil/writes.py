@@ -33,7 +33,9 @@ class Checkpoints:
 def checkpoints(observed: Observed) -> Checkpoints | None:
     """The checkpoints; None where nothing is written that looks like one."""
     trace = observed.whole
-    written = trace.select(trace.mask("op", "write") & (trace.col("ret") > 0))
+    # What a job makes of its data before it reads it is no checkpoint.
+    made = np.isin(trace.col("uri"), np.unique(observed.reads.col("uri")))
+    written = trace.select(trace.mask("op", "write") & (trace.col("ret") > 0) & ~made)
     if not len(written) or not len(observed.steps):
         return None
     files, code = np.unique(written.col("uri"), return_inverse=True)
