@@ -231,6 +231,48 @@ def test_what_is_beside_the_data_is_said(tmp_path, capsys):
     assert "--include" in said
 
 
+def test_writes_of_the_data_itself_are_said_to_be_that(tmp_path, capsys):
+    """A job that makes its data first: no other files are spoken of, no --include proposed that it was recorded with, no checkpoint seen."""
+    trace = training_trace().shifted(1000 * MS)
+    first = {uri: n for n, uri in enumerate(trace.uris)}
+    made = [Op(uri, 0, 100_000, n, op="write", ret=100_000, pid=1, tid=1) for uri, n in first.items()]
+    formats.save(Trace.of([*made, *trace], marks=trace.marks), tmp_path / "t.jsonl")
+    assert main(["distil", str(tmp_path / "t.jsonl"), "-o", str(tmp_path / "a.yaml")]) == 0
+    said = capsys.readouterr().err
+    assert "48 writes of the data itself are not in the workload" in said
+    assert "record again now that the data is there" in said
+    assert "other files" not in said
+    assert "--include" not in said
+    assert "checkpoint" not in said
+
+
+@pytest.mark.parametrize("key", [str, lambda name: int(name.rpartition("f")[2])], ids=["plain", "by number"])
+def test_both_orders_of_names_are_orders(key):
+    """A job that reads f1, f10, f11 as sorted() has them, and one that reads f1, f2, f3: neither shuffles."""
+    names = sorted((f"file:///data/f{n}" for n in range(1, 49)), key=key)
+    trace = training_trace(shuffle=False, workers=1)
+    renamed = dict(zip(sorted(trace.uris), names, strict=True))
+    found = describe(Trace.of([replace(op, uri=renamed[op.uri]) for op in trace], marks=trace.marks), "t").own
+    shuffle = found["loader"]["shuffle"]
+    assert (shuffle.value, shuffle.confidence) == (False, "high")
+    assert "in order of names, jumps 0%" in shuffle.how
+
+
+def test_one_visit_that_jumps_is_one():
+    """Two streams read by turns, one from end to end and one to and fro: of the visits of the second none is sequential, of the first all."""
+    ops = []
+    for file in range(6):
+        for turn, place in enumerate((0, 2, 1)):
+            clock = (file * 3 + turn) * 10
+            ops.append(Op(f"/straight{file}", turn * 10, 10, clock, ret=10, pid=1, tid=1))
+            ops.append(Op(f"/jumping{file}", place * 10, 10, clock + 1, ret=10, pid=1, tid=2))
+    found = visits(Trace.of(ops))
+    names = [found.reads.uris[code] for code in found.of("uri").tolist()]
+    assert {name: bool(so) for name, so in zip(names, found.sequential, strict=True)} == {
+        name: name.startswith("/straight") for name in names
+    }
+
+
 def test_evaluation_is_told_from_training():
     """Steps that read a folder called val: training is described without them, and both parts have them."""
     trace = _map_style([list(range(48)), list(range(16)), list(range(48)), list(range(16))], prefix="file:///d/train/")

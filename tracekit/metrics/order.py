@@ -175,7 +175,7 @@ class _Files:
         if not len(self.in_order):
             return np.zeros(0, np.int64)
         names = [self._names[code] for code in self.in_order.tolist()]
-        return min(_jumps([_natural(name) for name in names]), _jumps(names), key=np.sum)
+        return min(_jumps([natural(name) for name in names]), _jumps(names), key=np.sum)
 
 
 class _Met:
@@ -208,8 +208,8 @@ def _jumps(names: Sequence[str]) -> Ints:
     return np.abs(np.diff(rank))
 
 
-def _natural(name: str) -> str:
-    # img_9 before img_10: with leading zeros, numbers in names compare as numbers.
+def natural(name: str) -> str:
+    """A name by which img_9 comes before img_10: with leading zeros, numbers in names compare as numbers."""
     return _DIGITS.sub(lambda number: number[0].zfill(20), name)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracekit.metrics.order import natural
 from tracekit.trace import NULL, Mask, Trace
 from tracekit.workload.distil.found import EXACT, HIGH, MEDIUM, Found
 from tracekit.workload.distil.observed import Observed
+from tracekit.workload.distil.rows import numbered
 from tracekit.workload.distil.visits import Visits
 
 Ints = NDArray[np.int64]
@@ -64,7 +67,7 @@ def unit_of(observed: Observed, visits: Visits) -> Found:
     sample = reads.col("sample_id")
     named = sample != NULL
     if named.mean() > _MOST:
-        pairs = len(np.unique(np.stack([reads.col("uri")[named], sample[named]], axis=1), axis=0))
+        pairs = len(np.unique(numbered(reads.col("uri")[named], sample[named])))
         if pairs == len(np.unique(reads.col("uri")[named])):
             return Found("file", EXACT, "no file serves two samples", pairs)
         return Found("record", HIGH, "files serve several samples, each read by itself", pairs)
@@ -88,8 +91,7 @@ def unit_of(observed: Observed, visits: Visits) -> Found:
 
 def index_bytes(reads: Trace) -> tuple[int, Mask]:
     """Bytes at a file's end that each process reads first, and which reads those are; 0 for none."""
-    key = np.stack([reads.col("pid"), reads.col("uri")], axis=1)
-    _, firsts = np.unique(key, axis=0, return_index=True)
+    _, firsts = np.unique(numbered(reads.col("pid"), reads.col("uri")), return_index=True)
     mask = np.zeros(len(reads), np.bool_)
     end = reads.col("offset") + np.maximum(reads.col("ret"), 0)
     sizes = np.zeros(len(reads.uris) + 1, np.int64)
@@ -112,9 +114,8 @@ def of_records(observed: Observed, left_out: Mask) -> Items:
     """Every read as an item."""
     reads = observed.own.select(~left_out)
     names = _name_ranks(reads)
-    key = np.stack([names[reads.col("uri")], reads.col("offset")], axis=1)
-    _, place = np.unique(key, axis=0, return_inverse=True)
-    return _items(reads, np.arange(len(reads)), np.arange(len(reads)), place.reshape(-1), reads.col("len"))
+    place = numbered(names[reads.col("uri")], reads.col("offset"))
+    return _items(reads, np.arange(len(reads)), np.arange(len(reads)), place, reads.col("len"))
 
 
 def of_visits(visits: Visits) -> Items:
@@ -127,13 +128,12 @@ def of_visits(visits: Visits) -> Items:
 
 
 def _items(reads: Trace, first: Ints, last: Ints, place: Ints, size: Ints) -> Items:
-    streams = np.stack([reads.col("pid"), reads.col("tid")], axis=1)
-    _, stream = np.unique(streams, axis=0, return_inverse=True)
+    stream = numbered(reads.col("pid"), reads.col("tid"))
     column = {name: reads.col(name)[first].astype(np.int64) for name in ("t_submit", "step", "epoch", "worker")}
     done = reads.col("t_complete")[last]
     order = np.argsort(column["t_submit"], kind="stable")
     turn = _turns(place[order], column["epoch"][order], column["step"][order])
-    chosen = (place, None, column["t_submit"], done, column["step"], stream.reshape(-1)[first], column["worker"], size)
+    chosen = (place, None, column["t_submit"], done, column["step"], stream[first], column["worker"], size)
     values = [turn if values is None else np.asarray(values, np.int64)[order] for values in chosen]
     return Items(*values)
 
@@ -153,8 +153,7 @@ def _turns(place: Ints, epoch: Ints, step: Ints) -> Ints:
     before[order] = np.arange(len(place)) - np.repeat(begins, np.diff(np.append(begins, len(place))))
     if bool((step != NULL).all()) and not _follow_each_other(before, epoch, step):
         before[:] = 0
-    _, turn = np.unique(np.stack([epoch, before], axis=1), axis=0, return_inverse=True)
-    return turn.reshape(-1).astype(np.int64)
+    return numbered(epoch, before)
 
 
 def _follow_each_other(before: Ints, epoch: Ints, step: Ints) -> bool:
@@ -168,7 +167,15 @@ def _follow_each_other(before: Ints, epoch: Ints, step: Ints) -> bool:
 
 
 def _name_ranks(reads: Trace) -> Ints:
-    """The rank of each uri by name."""
-    ranks = np.empty(max(len(reads.uris), 1), np.int64)
-    ranks[np.argsort(np.array(reads.uris, object), kind="stable")] = np.arange(len(reads.uris))
+    """The rank of each uri by name: by its numbers, or plainly as `sorted()` has it, whichever the reads jump less by."""
+    names = reads.uris or [""]
+    uri = reads.col("uri")[np.argsort(reads.col("t_submit"), kind="stable")]
+    return min(
+        (_ranks(names), _ranks(list(map(natural, names)))), key=lambda ranks: int(np.abs(np.diff(ranks[uri])).sum())
+    )
+
+
+def _ranks(names: Sequence[str]) -> Ints:
+    ranks = np.empty(len(names), np.int64)
+    ranks[np.argsort(np.array(names, object), kind="stable")] = np.arange(len(names))
     return ranks

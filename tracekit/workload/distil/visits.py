@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracekit.trace import NULL, Mask, Trace
+from tracekit.workload.distil.rows import numbered
 
 Ints = NDArray[np.int64]
 Request = tuple[int, int]
@@ -47,7 +48,9 @@ class Visits:
         jumps = np.zeros(len(offset), np.int64)
         jumps[1:] = offset[1:] != offset[:-1] + ret[:-1]
         jumps[self.first] = offset[self.first] != 0
-        mask: Mask = np.add.reduceat(jumps, self.first) == 0
+        # Up to each read; visits stand in order of time, and their reads side by side.
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(jumps)])
+        mask: Mask = before[self.first + self.count] == before[self.first]
         return mask
 
     def requests(self, visit: int) -> list[Request]:
@@ -94,9 +97,7 @@ def most_at_a_time(reads: Trace) -> tuple[int, int]:
 
 
 def _most(reads: Trace, names: tuple[str, ...]) -> int:
-    keys = np.stack([reads.col(name).astype(np.int64) for name in names], axis=1)
-    _, codes = np.unique(keys, axis=0, return_inverse=True)
-    codes = codes.reshape(-1)
+    codes = numbered(*(reads.col(name) for name in names))
     time = reads.col("t_submit")
     begin = np.full(int(codes.max()) + 1, np.iinfo(np.int64).max)
     end = np.full(len(begin), NULL, np.int64)
