@@ -143,6 +143,22 @@ def test_public_names_do_nothing_outside_a_recording():
     with tracekit.epoch(1), tracekit.step() as step, tracekit.sample("x"):
         assert step is not None
     assert list(tracekit.step([1, 2])) == [1, 2]
+    assert list(tracekit.epoch(range(2))) == [0, 1]
+
+
+def test_epochs_can_be_gone_through_like_steps(recorder, tmp_path):
+    """Each pass is a block of its own, left by a break, too; elements that are numbers are the epochs', others are counted."""
+    for number in tracekit.epoch(range(3, 9)):
+        with tracekit.step():
+            assert recorder.context.get()[1] == number
+        if number == 4:
+            break
+    for _ in tracekit.epoch("ab"):
+        with tracekit.step():
+            pass
+    assert [(name, epoch) for name, _, epoch in _marks(tmp_path)] == [
+        ("step", 3), ("epoch", 3), ("step", 4), ("epoch", 4), ("step", 0), ("epoch", 0), ("step", 1), ("epoch", 1),
+    ]  # fmt: skip
 
 
 def test_explicit_steps_count_once(recorder, tmp_path):

@@ -36,10 +36,7 @@ def step(number: Any = None) -> Any:
     Args:
         number: The step's number; by default they are counted in this process. Or the batches to go through.
     """
-    # A number may be NumPy's or a tensor's too; arrays of them, which are batches, have an `__index__` as well.
-    if number is None or isinstance(number, int) or (hasattr(number, "__index__") and not hasattr(number, "__iter__")):
-        return Span("step", number)
-    return _each(number)
+    return Span("step", number) if number is None or _is_number(number) else _each(number)
 
 
 def sample(identity: int | str) -> Span:
@@ -51,9 +48,17 @@ def sample(identity: int | str) -> Span:
     return Span("sample", identity)
 
 
-def epoch(number: int) -> Span:
-    """One pass over the data: `with tracekit.epoch(n):`; ops and steps inside carry the number."""
-    return Span("epoch", number)
+@overload
+def epoch(number: int) -> Span: ...
+@overload
+def epoch(number: Iterable[_T]) -> Iterator[_T]: ...
+def epoch(number: Any) -> Any:
+    """One pass over the data: `with tracekit.epoch(n):`, or `for n in tracekit.epoch(range(3)):`; ops and steps inside carry the number.
+
+    Args:
+        number: The epoch's number. Or what to go through; elements that are no numbers are counted, from 0.
+    """
+    return Span("epoch", number) if _is_number(number) else _passes(number)
 
 
 def checkpoint(step: int) -> Span:
@@ -112,6 +117,17 @@ class Span:
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             recorder.leave(self._kind, self._state)
+
+
+def _is_number(value: Any) -> bool:
+    # It may be NumPy's or a tensor's too; arrays of them, which are batches, have an `__index__` as well.
+    return isinstance(value, int) or (hasattr(value, "__index__") and not hasattr(value, "__iter__"))
+
+
+def _passes(epochs: Iterable[_T]) -> Iterator[_T]:
+    for count, one in enumerate(epochs):
+        with Span("epoch", one if _is_number(one) else count):
+            yield one
 
 
 def _each(batches: Iterable[_T]) -> Iterator[_T]:
