@@ -250,6 +250,50 @@ def emit_lines(columns: int, texts: int, start: int, stop: int, out: int, room: 
         ValueError: If an address is missing, or a row has a code that is not in its column's table.
     """
 
+def strace() -> object:
+    """A new reader of strace's text: what it knows of processes and descriptors, and its own tables of strings."""
+
+def strace_layout() -> tuple[list[str], list[str]]:
+    """The columns it fills, all of int64, and the ops whose numbers stand in one of them."""
+
+def strace_run(
+    reader: object, text: int, length: int, position: int, columns: int, capacity: int, whole: bool, strict: bool, /
+) -> tuple[int, int, int]:
+    """Read lines of the text at an address, from `position` on, into the arrays whose addresses stand at `columns`.
+
+    The GIL is released. The arrays have room for `capacity` rows, at least two, and stay alive during the call, as does the text.
+
+    Args:
+        reader: From `strace`.
+        text: Its address: whole lines, the last one perhaps without its end.
+        length: In bytes.
+        position: Where to begin.
+        columns: The address of the arrays' addresses.
+        capacity: Of the arrays.
+        whole: Nothing comes behind this text.
+        strict: End behind a bad line.
+
+    Returns:
+        (position, rows, end): where the next line begins, rows filled, and why it ended: 0 the text is done, 1 there is no room for
+        another line, 2 what comes can be read only with more text behind it, 3 the last line was bad.
+
+    Raises:
+        ValueError: If an address is 0, or a place is not in the text.
+        MemoryError: If a table cannot grow.
+    """
+
+def strace_bad(reader: object, /) -> tuple[int, int, int, bytes]:
+    """(count, line, kind, text) of the bad lines since the last call, the last three of the first of them.
+
+    Kinds: 0 the line is none of strace, 1 the call has no result, 2 the call cannot be understood; `text` is its beginning.
+    """
+
+def strace_new_strings(reader: object, errors: bool, /) -> list[bytes]:
+    """The names of ops' files, or the errors, since the last call, in order of their codes."""
+
+def strace_finish(reader: object, /) -> list[tuple[bytes, int]]:
+    """The text is at its end: what was left out, and how often."""
+
 def tally_follow(
     count: int, group: int, uri: int, offset: int, end: int, last_uri: int, last_end: int, gap: int, before: int, /
 ) -> None:

@@ -240,6 +240,27 @@ def strace_pandas(path):
     return [int(lines[2].nunique()), int(lines[3].astype(int).sum())]
 
 
+def strace_rows(path):
+    """The importer as it is where there is no native core: a tuple for each op."""
+    from tracekit.formats.foreign import Stateful
+    from tracekit.formats.strace import Strace
+
+    Strace.batches = Stateful.batches
+    return text_tracekit(path)
+
+
+def strace_polars(path):
+    """The same pattern with Polars: a table of one column."""
+    import polars as pl
+
+    pattern = r"^(\d+) (\d+\.\d+) read\(\d+<([^>]*)>, .*, (\d+)\) = (\d+) <([\d.]+)>$"
+    frame = pl.read_csv(path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"])
+    found = frame.select(pl.col("line").str.extract_groups(pattern)).unnest("line").drop_nulls("1")
+    times = found["2"].cast(float), found["6"].cast(float)
+    assert len(times[0]) == len(times[1])
+    return [found["3"].n_unique(), int(found["4"].cast(int).sum())]
+
+
 QUESTIONS = {
     "parquet": {"tracekit": parquet_tracekit, "polars": parquet_polars, "duckdb": parquet_duckdb, "pandas": parquet_pandas},
     "warp": {"tracekit": warp_tracekit, "polars": warp_polars, "pandas": warp_pandas},
@@ -248,7 +269,7 @@ QUESTIONS = {
     "csv": {"tracekit": text_tracekit, "pandas": csv_pandas, "polars": csv_polars},
     "fio": {"tracekit": text_tracekit, "pandas": fio_pandas},
     "blkparse": {"tracekit": text_tracekit, "pandas": blkparse_pandas},
-    "strace": {"tracekit": text_tracekit, "pandas": strace_pandas},
+    "strace": {"tracekit": text_tracekit, "rows": strace_rows, "pandas": strace_pandas, "polars": strace_polars},
 }  # fmt: skip
 
 

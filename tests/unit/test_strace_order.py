@@ -1,23 +1,28 @@
 """Lines of strace in orders that only several threads or processes make: who a thread is, and what a number stands for."""
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from strace_machine import READERS
 
 from tracekit.formats import imported
 from tracekit.formats.descriptors import Descriptors
-from tracekit.formats.strace import Strace
 
 CLONE3 = "clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD} <unfinished ...>"
 OPENS_A = 'openat(AT_FDCWD</w>, "a", O_RDONLY) = 3</w/a> <0.1>'
 
 
-@pytest.fixture
-def reads(tmp_path):
+@pytest.fixture(params=READERS, ids=lambda reader: reader.__name__)
+def reads(tmp_path, request):
     """The (pid, tid, name, offset) of the reads in lines of strace, given as (thread, all of the call)."""
 
     def found(*calls):
         path = tmp_path / "source.strace"
         path.write_text("".join(f"{tid} 1700000000.{n:06d} {call}\n" for n, (tid, call) in enumerate(calls)))
-        trace = imported.load(Strace(str(path)))
+        trace = imported.load(request.param(str(path)))
         return [(op.pid, op.tid, op.uri.rpartition("/")[2], op.offset) for op in trace if op.op == "read"]
 
     return found

@@ -31,6 +31,13 @@ PyObject *tk_door_standstill_seen(PyObject *self, PyObject *capsule);
 PyObject *tk_door_crc32c(PyObject *self, PyObject *arguments);
 PyObject *tk_door_emit_lines(PyObject *self, PyObject *arguments);
 
+PyObject *tk_door_strace(PyObject *self, PyObject *unused);
+PyObject *tk_door_strace_layout(PyObject *self, PyObject *unused);
+PyObject *tk_door_strace_run(PyObject *self, PyObject *arguments);
+PyObject *tk_door_strace_bad(PyObject *self, PyObject *capsule);
+PyObject *tk_door_strace_new_strings(PyObject *self, PyObject *arguments);
+PyObject *tk_door_strace_finish(PyObject *self, PyObject *capsule);
+
 PyObject *tk_door_tally_follow(PyObject *self, PyObject *arguments);
 PyObject *tk_door_tally_runs(PyObject *self, PyObject *arguments);
 PyObject *tk_door_tally_histogram(PyObject *self, PyObject *arguments);

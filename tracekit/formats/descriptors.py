@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tracekit.formats.foreign import MAX_NS
+
 
 @dataclass
 class OpenFile:
@@ -28,7 +30,7 @@ class OpenFile:
         """Where a read of `count` bytes began, if that is known; the next one begins behind it."""
         start = self.position
         if start is not None:
-            self.position = start + count
+            self.position = start + count if start + count <= MAX_NS else None
         return start
 
     def written(self, count: int) -> int | None:

@@ -13,8 +13,9 @@ from typing import ClassVar
 
 from tracekit.formats import strace_words as words
 from tracekit.formats.descriptors import OpenFile
-from tracekit.formats.foreign import Row, uri_of
+from tracekit.formats.foreign import Columns, Row, uri_of
 from tracekit.formats.strace_lines import Call, Calls
+from tracekit.formats.strace_quick import QuickStrace
 
 _SPECIAL = (b"/dev/", b"/proc/", b"/sys/")
 
@@ -64,6 +65,14 @@ class Strace(Calls):
     FIELDS: ClassVar[tuple[str, ...]] = (
         "uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "err", "pid", "tid", "layer", "flags",
     )  # fmt: skip
+
+    def batches(self) -> Iterator[Columns]:
+        """The calls on files: by the native core where there is one, else row by row."""
+        try:
+            from tracekit import _core
+        except ImportError:
+            return super().batches()
+        return QuickStrace(_core, self).batches()
 
     def called(self, call: Call) -> Iterator[Row]:
         """The rows of a call on files."""
@@ -171,7 +180,7 @@ class Strace(Calls):
             given = re.match(rb"\[(\d+)\]", place)
             file = self._open_file(fd, call)
             step = file.advanced if op == "read" else file.written
-            offset = int(given[1]) if given else step(moved)
+            offset = words.number(given[1]) if given else step(moved)
             yield self._row(path, op, call, offset=offset, size=moved, ret=moved)
 
     def _mmap(self, call: Call) -> Iterator[Row]:
@@ -201,7 +210,7 @@ class Strace(Calls):
         if path is None:
             self.leave_out("calls on descriptors whose opening is not in the file")
         elif not path.startswith(b"/"):
-            self.leave_out("calls on " + re.sub(rb"[:\[].*", b"", path).decode("ascii", "replace") + "s")
+            self.leave_out("calls on " + re.split(rb"[:\[]", path)[0].decode("ascii", "replace") + "s")
             return fd, None
         elif path.startswith(_SPECIAL):
             self.leave_out("calls on /dev, /proc and /sys")

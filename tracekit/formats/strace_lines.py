@@ -18,19 +18,22 @@ from itertools import islice
 from typing import NamedTuple
 
 from tracekit.formats.descriptors import AT_ONCE, Beginning, Descriptors
-from tracekit.formats.foreign import Row, Stateful
+from tracekit.formats.foreign import MAX_NS, Row, Stateful
 from tracekit.formats.foreign_lines import lines
+from tracekit.formats.strace_words import number
 
 _LINE = re.compile(rb"(?:\[pid\s+(\d{1,30})\] +|(\d{1,30}) +)?(\d{6,30})\.(\d{1,9}) +(.*)", re.DOTALL)
 _OTHER_TIMES = re.compile(rb"(?:\[pid\s+\d+\] +|\d+ +)?(?:\d\d:\d\d:\d\d|\d{1,5}\.\d+ )")
-_CALL = re.compile(rb"(\w+)\((.*)\) += +(-?\d+|0x[0-9a-f]+|\?)(.*)", re.DOTALL)
-_DURATION = re.compile(rb" <(\d+)\.(\d+)>$")
+_CALL = re.compile(rb"(\w+)\((.*)\) += +(-?\d+|\?)(.*)", re.DOTALL)
+_DURATION = re.compile(rb" <(\d+)\.(\d{1,9})>$")
 _UNFINISHED = b" <unfinished ...>"
 _RESUMED = re.compile(rb"<\.\.\. (\w+) resumed>(.*)", re.DOTALL)
 _SUPERSEDED = re.compile(rb"\+\+\+ superseded by execve in pid (\d+)")
 _NUMBER = re.compile(rb"\b\d{1,7}\b")
 # How many lines to read ahead: calls that make threads end within few.
 _AHEAD = 100_000
+# Why a line is bad; the core has the same numbers.
+NO_EVENT, NO_RESULT, NO_SENSE = range(3)
 _NO_END = "calls whose end is not in the file"
 
 _CLONES = (b"clone", b"clone3", b"fork", b"vfork")
@@ -108,26 +111,40 @@ class Calls(Stateful):
             try:
                 yield from self._happened(event)
             except (ValueError, IndexError):  # damaged: an argument is missing, or has more digits than any number
-                self.reject(event.number, f"the call cannot be understood: {event.body[:60]!r}")
+                self.explain(event.number, NO_SENSE, event.body)
         if self._pending:
             self.leave_out(_NO_END, len(self._pending))
 
     def _events(self) -> Iterator[_Event]:
-        for number, text in lines(self):
+        for line, text in lines(self):
             match = _LINE.match(text)
             if match is None:
-                self._explain(number, text)
+                if not (text.startswith(b"strace: ") or b"+++" in text or b"---" in text):
+                    self.explain(line, NO_EVENT, text)
                 continue
-            when = int(match[3]) * 1_000_000_000 + int(match[4].ljust(9, b"0"))
-            yield _Event(number, int(match[1] or match[2] or 0), when, match[5].rstrip())
+            tid = min(int(match[1] or match[2] or 0), MAX_NS)
+            yield _Event(line, tid, min(_nanoseconds(int(match[3]), match[4]), MAX_NS), match[5].rstrip())
 
-    def _explain(self, number: int, text: bytes) -> None:
-        if text.startswith(b"strace: ") or b"+++" in text or b"---" in text:
-            return
-        if _OTHER_TIMES.match(text):
-            self.reject(number, "the times do not count from 1970; record with strace -ttt")
-            return
-        self.reject(number, f"the line is none of strace -f -ttt -T -y: {text[:40]!r}")
+    def explain(self, line: int, kind: int, text: bytes) -> None:
+        """Reject a line.
+
+        Args:
+            line: Its number.
+            kind: Why.
+            text: The line, or the call.
+
+        Raises:
+            TraceFormatError: Unless bad lines are skipped.
+        """
+        if kind == NO_RESULT:
+            problem = f"the call has no result: {text[:60]!r}"
+        elif kind == NO_SENSE:
+            problem = f"the call cannot be understood: {text[:60]!r}"
+        elif _OTHER_TIMES.match(text):
+            problem = "the times do not count from 1970; record with strace -ttt"
+        else:
+            problem = f"the line is none of strace -f -ttt -T -y: {text[:40]!r}"
+        self.reject(line, problem)
 
     def _happened(self, event: _Event) -> Iterator[Row]:
         tid, body = event.tid, event.body
@@ -148,7 +165,7 @@ class Calls(Stateful):
         self._pending[tid] = _Pending(when, text, self.descriptors.begin(self.process(tid), numbers))
 
     def _ends(self, event: _Event) -> Iterator[Row]:
-        number, tid, when, body = event
+        line, tid, when, body = event
         begun = AT_ONCE
         resumed = _RESUMED.match(body)
         if resumed:
@@ -159,7 +176,7 @@ class Calls(Stateful):
             when, body, begun = pending.when, pending.text + resumed[2], pending.begun
         found = _CALL.match(body)
         if found is None:
-            self.reject(number, f"the call has no result: {body[:60]!r}")
+            self.explain(line, NO_RESULT, body)
             return
         call = self._call(tid, when, found, begun)
         yield from self.called(call)
@@ -171,9 +188,11 @@ class Calls(Stateful):
     def _call(self, tid: int, when: int, found: re.Match[bytes], begun: Beginning) -> Call:
         name, args, result, rest = found.groups()
         took = _DURATION.search(rest)
-        end = when + int(took[1]) * 1_000_000_000 + int(took[2].ljust(9, b"0")) if took else None
+        seconds = number(took[1]) if took else None
+        end = None if took is None or seconds is None else when + _nanoseconds(seconds, took[2])
         error = rest.split()[0].decode("ascii", "replace") if result == b"-1" and rest.strip() else None
-        ret = None if result == b"?" else int(result, 16 if result[:2] == b"0x" else 10)
+        ret = None if result == b"?" else number(result)
+        end = None if end is not None and end >= MAX_NS else end
         return Call(name, args, rest, when, end, ret, error, self.process(tid), tid, begun)
 
     # -- threads and processes ----------------------------------------------------------------------------------------
@@ -186,8 +205,8 @@ class Calls(Stateful):
         taken = _SUPERSEDED.match(body)
         if taken is None:
             self._known.discard(tid)
-        elif int(taken[1]) in self._pending:  # the end of that thread's execve is told by this one
-            self._pending[tid] = self._pending.pop(int(taken[1]))
+        elif (other := number(taken[1])) in self._pending:  # the end of that thread's execve is told by this one
+            self._pending[tid] = self._pending.pop(other)
 
     def _first_seen(self, tid: int, body: bytes) -> None:
         """A thread or process may be seen before the call that made it ends: always so after vfork."""
@@ -251,3 +270,7 @@ class Calls(Stateful):
         self._process.pop(child, None)
         self.descriptors.forked(parent, child, shared=b"CLONE_FILES" in args, begun=begun)
         self.born(parent, child, when)
+
+
+def _nanoseconds(seconds: int, fraction: bytes) -> int:
+    return seconds * 1_000_000_000 + int(fraction.ljust(9, b"0"))

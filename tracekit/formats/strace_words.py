@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 
+from tracekit.formats.foreign import MAX_NS
+
 FD = re.compile(rb"(-?\d+|AT_FDCWD)(?:<((?:[^<>\\]|\\.)*)(?:<[^>]*>)?>)?(\(deleted\))?")
 SHOWN = re.compile(rb"<(/(?:[^<>\\]|\\.)*)")
 _STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|x[0-9a-f]{2}|.)", re.DOTALL)
+_INTEGER = re.compile(rb"-?(?:0x[0-9a-fA-F]+|0|[1-9]\d*)")
+_MOST_DIGITS = 30
 _PLAIN = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"a": b"\a", b"b": b"\b", b"e": b"\x1b"}
 
 
@@ -20,21 +24,40 @@ def strings(args: bytes) -> list[bytes]:
 def descriptor(args: bytes) -> int:
     """The descriptor that some arguments begin with; -1 for none, and for AT_FDCWD."""
     match = FD.match(args)
-    return -1 if match is None or match[1] == b"AT_FDCWD" else int(match[1])
+    if match is None or match[1] == b"AT_FDCWD":
+        return -1
+    fd = number(match[1])
+    return -1 if fd is None else fd
+
+
+def number(digits: bytes, base: int = 10) -> int | None:
+    """A number of digits; None where it is larger than any offset, size or time.
+
+    Raises:
+        ValueError: If it has more digits than anything that the kernel says.
+    """
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError
+    value = int(digits, base)
+    return value if -MAX_NS <= value <= MAX_NS else None
 
 
 def integer(text: bytes) -> int | None:
-    """A number in C's notation; None for what is none."""
-    try:
-        return int(text.strip(), 0)
-    except ValueError:
-        return None
+    """A number in C's notation; None for what is none.
+
+    Raises:
+        ValueError: As for `number`.
+    """
+    text = text.strip()
+    return number(text, 0) if _INTEGER.fullmatch(text) else None
 
 
 def size(name: bytes, args: bytes) -> int | None:
     """What a transfer asked for; None where strace shows vectors, whose lengths it may cut."""
     if b"v" in name:
-        return sum(int(length) for length in re.findall(rb"iov_len=(\d+)", args)) or None
+        lengths = [number(length) for length in re.findall(rb"iov_len=(\d+)", args)]
+        total = sum(length or 0 for length in lengths)
+        return None if None in lengths or total > MAX_NS else total or None
     fields = args.rsplit(b", ", 2 if name in (b"pread64", b"pwrite64") else 1)
     return integer(fields[1]) if len(fields) > 1 else None
 
