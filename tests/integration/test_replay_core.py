@@ -1,5 +1,7 @@
 """The replay core without Python, under sanitizers: random plans, every promise checked by the driver itself."""
 
+import os
+import re
 import shutil
 import subprocess
 
@@ -10,6 +12,7 @@ try:
 except ModuleNotFoundError:  # before Python 3.11 pytest brings it under this name
     import tomli as tomllib
 
+PARTS = re.compile(r'include "(engine|hand|helpers)\.h"')  # of the engine, but for two that need nothing of it
 SANITIZERS = {"addresses": "address,undefined", "threads": "thread"}
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")
@@ -74,3 +77,17 @@ def test_what_is_foreseen_of_a_schedule_is_in_it(repository, tmp_path):
     subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target)], check=True)
     done = subprocess.run([str(target), "500"], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("500 plans, 0 failures\n", 0)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+def test_when_who_watches_loses_his_core_another_worker_goes_on(repository, tmp_path):
+    """While one worker watches for all streams and his sleep does not end, the ops are done by another, each once and in order."""
+    target = tmp_path / "driver"
+    engine = [path for path in sources(repository) if path.stem in ("pace", "ring") or PARTS.search(path.read_text())]
+    files = [repository / "tests" / "native" / "standby_driver.c", *engine]
+    flags = ["-std=c11", "-DTRACEKIT_NO_RAW", "-Wl,--wrap=tk_wake_for", "-Wl,--wrap=tk_worker_relief"]
+    subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread", "-lm"], check=True)
+    done = subprocess.run([str(target), str(tmp_path)], capture_output=True, text=True, check=True)
+    if done.stdout == "no real-time priority\n":
+        pytest.skip("real-time priority is not permitted here, and without it nobody watches for others")
+    assert done.stdout == "overslept 1, many meanwhile, 0 wrong\n"

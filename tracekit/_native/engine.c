@@ -290,7 +290,7 @@ static int open_run(tk_run *run, const tk_replay *replay)
     run->helped = replay->helped;
     run->apart = run->quick && run->how == TK_WORKERS && !replay->helped && !replay->recorded && has_few_streams(run);
     run->preopen = replay->handles >= replay->keys;
-    run->post.possible = only_paced_reads(run, replay);
+    tk_post_plan(run, only_paced_reads(run, replay));
     run->issue.files = replay->files;
     tk_gate_open(&run->gate, replay->max_ops, replay->max_bytes);
     int error = tk_streams_open(&run->streams, run->worker_count);

@@ -7,6 +7,11 @@
    by a timer of their own, not by an interrupt from here), because an op takes longer than the next can wait, or because
    what is due has piled up.
 
+   A core may be taken away from who watches, by the hypervisor or by a part of the kernel that lets nobody in: for milliseconds,
+   mostly one core alone. So every worker keeps to a core of its own, and while one watches another who is idle looks now and then
+   whether an op is overdue. It then watches in the other's place; he finds that out when he is back. Only the op that he had begun
+   waits for him, and those behind it in its stream.
+
    It holds as long as hardly a read blocks. Reads are asked for with RWF_NOWAIT; for one that would block somebody is called to
    watch meanwhile. When there is nobody, or more than one op in 256 was such a read, the watch is over: the workers wait each
    for a moment of their own (workers.c), and once ops are quick again the watch is taken up again. Not every
@@ -17,6 +22,7 @@
 #include "hand.h"
 
 #include <limits.h>
+#include <sched.h>
 
 /* What a cached read takes, to tell beforehand who will be late; no result depends on it. */
 enum { READ_NS = 1500, BYTES_PER_NS = 8 };
@@ -28,6 +34,9 @@ enum { ALONE_NS = 20000, CROWD_NS = 20000, COMING_NS = 30000 };
 enum { BLOCKED_COSTS = 256, QUICK_OPS = 4096, FIRST_QUICK = 4 * BLOCKED_COSTS };
 /* How much a worker takes at once in a burst: the lock and what it guards then go from core to core once for several ops. */
 enum { HAND_NS = TK_HAND * READ_NS };
+/* Who is idle looks once in so many ops whether who watches is there, but not more and not less often than that: a look costs as much as to be
+   woken for an op. So long after its moment an op is overdue. */
+enum { LOOK_OPS = 32, MOST_OFTEN_NS = 400000, LEAST_OFTEN_NS = 1000000, GONE_NS = 100000 };
 
 enum next { OVER, CLAIMED, WATCH, HELP, IDLE };
 typedef struct {
@@ -38,6 +47,19 @@ typedef struct {
     uint32_t seen; /* of the calls */
     int helpers;   /* how many to call */
 } step;
+
+/* Whether there can be a watch, and how often those who are idle look after who keeps it. That takes a second worker on another core. */
+void tk_post_plan(tk_run *run, bool possible)
+{
+    cpu_set_t ours;
+    int64_t ops = run->streams.op_count > 0 ? run->streams.op_count : 1, every = run->streams.period / ops * LOOK_OPS;
+    run->post.possible = possible;
+    if (!possible || sched_getaffinity(0, sizeof ours, &ours) < 0 || CPU_COUNT(&ours) < 2)
+        return;
+    run->post.standby = every < MOST_OFTEN_NS ? MOST_OFTEN_NS : every > LEAST_OFTEN_NS ? LEAST_OFTEN_NS : every;
+    if (run->worker_count < 2)
+        run->worker_count = 2;
+}
 
 bool tk_post_held(const tk_run *run)
 {
@@ -205,11 +227,11 @@ static step next_step(tk_worker *worker, tk_hand *hand, int64_t watched, int64_t
     step next = {.what = IDLE};
     tk_lock_take(&run->lock);
     tk_hand_put_back(run, hand);
-    if (run->post.watched == watched) {
+    next.now = tk_now_ns();
+    if (run->post.watched == watched || next.now - run->post.watched > GONE_NS) {
         run->post.watched = INT64_MAX;
         run->post.missing = 0;
     }
-    next.now = tk_now_ns();
     const tk_entry *top = tk_streams_top(&run->streams);
     if (!tk_post_held(run))
         next.what = OVER;
@@ -236,12 +258,29 @@ static int64_t come(tk_worker *worker, uint32_t alarm)
     return wanted + CROWD_NS;
 }
 
+/* An op is overdue: who watches, or had it in hand, has lost his core. */
+static bool is_overdue(tk_run *run)
+{
+    tk_lock_take(&run->lock);
+    const tk_entry *top = tk_streams_top(&run->streams);
+    bool overdue = top && tk_now_ns() - top->key > GONE_NS;
+    tk_lock_leave(&run->lock);
+    return overdue;
+}
+
+/* Until somebody calls, or nobody else is there. The more are idle, the less often each of them looks. */
 static int64_t await_help(tk_worker *worker, uint32_t seen, uint32_t alarm)
 {
-    tk_post *post = &worker->run->post;
-    tk_futex_wait(&post->call, seen, 0);
+    tk_run *run = worker->run;
+    tk_post *post = &run->post;
+    bool overdue = false;
+    while (!overdue && atomic_load(&post->call) == seen) {
+        int64_t every = post->standby * (int64_t)atomic_load_explicit(&post->idle, memory_order_relaxed);
+        tk_futex_wait(&post->call, seen, every ? tk_now_ns() + every : 0);
+        overdue = every && is_overdue(run);
+    }
     atomic_fetch_sub(&post->idle, 1);
-    return tk_post_held(worker->run) ? come(worker, alarm) : 0;
+    return tk_post_held(run) && !overdue ? come(worker, alarm) : 0;
 }
 
 static void call(tk_run *run, int count)
@@ -321,14 +360,12 @@ static bool issue_all(tk_worker *worker, tk_hand *hand, int64_t now, bool busy)
     return true;
 }
 
-/* Take part until the watch is over. */
-void tk_post_work(tk_worker *worker)
+static void take_part(tk_worker *worker)
 {
     tk_run *run = worker->run;
     int64_t watched = 0, awake = 0;
     bool busy = false;
     tk_hand hand = {0};
-    tk_worker_await_call(worker);
     for (;;) {
         uint32_t alarm = atomic_load(&run->alarm);
         if (atomic_load_explicit(&run->stop, memory_order_relaxed) != TK_RUNNING)
@@ -349,4 +386,29 @@ void tk_post_work(tk_worker *worker)
             return;
         busy = next.what == CLAIMED;
     }
+}
+
+/* Keep to one of the cores that the process may use. */
+static void settle(const tk_worker *worker, const cpu_set_t *ours)
+{
+    cpu_set_t mine;
+    int left = (int)worker->index % CPU_COUNT(ours), core = 0;
+    while (!CPU_ISSET(core, ours) || left-- > 0)
+        core++;
+    CPU_ZERO(&mine);
+    CPU_SET(core, &mine);
+    sched_setaffinity(0, sizeof mine, &mine);
+}
+
+/* Take part until the watch is over. */
+void tk_post_work(tk_worker *worker)
+{
+    cpu_set_t ours;
+    tk_worker_await_call(worker);
+    bool known = sched_getaffinity(0, sizeof ours, &ours) == 0 && CPU_COUNT(&ours) > 1;
+    if (known)
+        settle(worker, &ours);
+    take_part(worker);
+    if (known)
+        sched_setaffinity(0, sizeof ours, &ours);
 }

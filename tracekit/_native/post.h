@@ -14,6 +14,7 @@ typedef struct {
     _Atomic bool permitted;    /* all workers have real-time priority */
     _Atomic bool on;
     uint32_t usual;            /* how many workers take part without it */
+    int64_t standby;           /* how often one who is idle looks whether who watches is there, ns; 0: never */
     int64_t watched;           /* the moment that is watched for, INT64_MAX: none; under the run's lock */
     int missing;               /* how many are wanted for it that were not idle; under the lock */
     int64_t called;            /* when somebody was last called because an op takes long; under the lock */
@@ -23,6 +24,7 @@ typedef struct {
     _Atomic int32_t quick;     /* ops that did not block, as far as others that did have left of them */
 } tk_post;
 
+void tk_post_plan(tk_run *run, bool possible);
 int32_t tk_post_earn(tk_post *post);
 bool tk_post_spend(tk_post *post);
 bool tk_post_held(const tk_run *run);
