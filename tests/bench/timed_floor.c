@@ -1,8 +1,10 @@
 /* What this machine lets any replayer have: one thread that sleeps until each moment of a Poisson process, reads 4 KiB at a
    random place of a cached file, and reads the clock before and behind. Prints lateness (p50, p99, p99.9) and CPU time per
-   op, all us. Of the last SPIN us before a moment it looks at the clock instead of sleeping.
+   op, all us. Of the last SPIN us before a moment it looks at the clock instead of sleeping. As a replay does it sets the timer of the
+   sleep behind the next one ahead, which halves what a virtual processor's wake-up costs (docs/explanation/cadence.md); with a
+   last argument it does not.
 
-   usage: timed_floor DIRECTORY FILES FILE_BYTES RATE SECONDS SPIN_US SEED */
+   usage: timed_floor DIRECTORY FILES FILE_BYTES RATE SECONDS SPIN_US SEED [plain] */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <math.h>
@@ -13,10 +15,11 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK = 4096, MOST_FILES = 4096 };
+enum { BLOCK = 4096, MOST_FILES = 4096, APART_NS = 20000 };
 
 typedef struct {
     int64_t due, late, offset;
@@ -72,13 +75,34 @@ static void plan(moment *moments, int count, char **arguments)
     }
 }
 
-static void run(moment *moments, int count, int64_t spin)
+/* The timer for the first moment behind this one that is far enough from the one before it to be slept for. Returns which it is. */
+static int set_ahead(const moment *moments, int count, int at, int64_t start)
+{
+    static int timers[2] = {-1, -1}, which;
+    int next = at + 1;
+    while (next < count && moments[next].due - moments[next - 1].due < APART_NS)
+        next++;
+    if (next >= count)
+        return count;
+    if (timers[which] < 0)
+        timers[which] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    int64_t due = start + moments[next].due;
+    struct itimerspec when = {.it_value = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000}};
+    timerfd_settime(timers[which], TFD_TIMER_ABSTIME, &when, NULL);
+    which = !which;
+    return next;
+}
+
+static void run(moment *moments, int count, int64_t spin, int plain)
 {
     static char buffer[BLOCK];
+    int ahead = plain ? count : 0; /* the last one a timer was set for */
     int64_t start = now_ns() + 1000000;
     for (int i = 0; i < count; i++) {
         int64_t due = start + moments[i].due, wake = due - spin, now = now_ns();
         struct timespec until = {.tv_sec = wake / 1000000000, .tv_nsec = wake % 1000000000};
+        if (now < wake && ahead <= i)
+            ahead = set_ahead(moments, count, i, start - spin);
         if (now < wake)
             clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
         while ((now = now_ns()) < due)
@@ -93,7 +117,7 @@ static void run(moment *moments, int count, int64_t spin)
 
 int main(int argument_count, char **arguments)
 {
-    if (argument_count != 8)
+    if (argument_count != 8 && argument_count != 9)
         return 2;
     int count = (int)(atof(arguments[4]) * atof(arguments[5]));
     moment *moments = calloc((size_t)count, sizeof *moments);
@@ -102,7 +126,7 @@ int main(int argument_count, char **arguments)
     plan(moments, count, arguments);
     prepare();
     double cpu = cpu_us();
-    run(moments, count, atoll(arguments[6]) * 1000);
+    run(moments, count, atoll(arguments[6]) * 1000, argument_count == 9);
     cpu = (cpu_us() - cpu) / count;
     qsort(moments, (size_t)count, sizeof *moments, by_lateness);
     printf("%.2f %.2f %.2f %.3f\n", (double)moments[count / 2].late / 1e3, (double)moments[(int)(count * 0.99)].late / 1e3,
