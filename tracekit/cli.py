@@ -11,9 +11,11 @@ import signal
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from tracekit import __version__, console, progress, teaching
 from tracekit.errors import EXIT_INPUT, EXIT_INTERRUPTED, NO_ROOM, InputError, TracekitError, UnknownNameError, refusal
+from tracekit.reflow import refilled
 from tracekit.teaching import Parser
 
 VERBS = {
@@ -44,6 +46,13 @@ example:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `tracekit` with these arguments (default: the process's own); return the exit code."""
     return run_verbs("tracekit", _DESCRIPTION, _EPILOG, VERBS, sys.argv[1:] if argv is None else argv)
+
+
+class _Shown(Parser):
+    """Shows its help as wide as the terminal is."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(refilled(message, console.width(file or sys.stderr)), file)
 
 
 def whole_parser() -> Parser:
@@ -137,7 +146,7 @@ def parser_of(
         configured: The verbs whose modules are imported for their options; the others are only named.
     """
     raw = argparse.RawDescriptionHelpFormatter
-    parser = Parser(program, description=description, epilog=epilog, formatter_class=raw)
+    parser = _Shown(program, description=description, epilog=epilog, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"{program} {__version__}")
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="no progress and no remarks, only results and errors"

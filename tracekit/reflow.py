@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 
 # How a line begins whose rest is to be typed.
 COMMAND = "next: "
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_APART = re.compile(r"(?<=\S) {3,}(?=\S)")
 _WORD = re.compile(r"( *)([^ ]+(?: %(?= |$))?)")
 _GAP = 2
 _INDENT = 4
@@ -29,6 +31,8 @@ def padded(cell: str, columns: int, *, right: bool) -> str:
 def stacked(lines: Sequence[Sequence[str]], widths: Sequence[int], columns: int | None) -> str:
     """Lines of padded cells, two spaces apart; columns that do not fit into `columns` stand below, indented.
 
+    The last column stays where it has room for some words, and is to be broken there (see `fitted`).
+
     Args:
         lines: The cells of each, padded to `widths`.
         widths: Of the columns.
@@ -47,12 +51,42 @@ def _groups(widths: Sequence[int], columns: int | None) -> list[list[int]]:
     groups: list[list[int]] = [[]]
     used = 0
     for index, size in enumerate(widths):
-        if columns is not None and groups[-1] and used + _GAP + size > columns:
+        room = _ROOM if index == len(widths) - 1 and len(groups) == 1 else size
+        if columns is not None and groups[-1] and used + _GAP + min(size, room) > columns:
             groups.append([])
             used = _INDENT - _GAP
         used += size + (_GAP if groups[-1] or len(groups) > 1 else 0)
         groups[-1].append(index)
     return groups
+
+
+def refilled(text: str, columns: int | None) -> str:
+    """The text of a help with its paragraphs, which were broken for a wider terminal, broken anew; None leaves all as it is.
+
+    An example that is too long has what is said of it below, so that it can be copied.
+    """
+    if columns is None:
+        return text
+    rows: list[str] = []
+    paragraph: list[str] = []
+    for line in [*text.split("\n"), ""]:
+        if line and not line.startswith(" "):
+            paragraph.append(line)
+            continue
+        rows += _filled(paragraph, columns)
+        paragraph = []
+        command, _, about = (line, "", "") if visible(line) <= columns else _APART.sub("\n", line, 1).partition("\n")
+        rows += [command, f"{' ' * 2 * _INDENT}{about}"] if about else [command]
+    return "\n".join(rows[:-1])
+
+
+def _filled(paragraph: Sequence[str], columns: int) -> Sequence[str]:
+    if all(visible(line) <= columns for line in paragraph):
+        return paragraph
+    hanging = " " * (_GAP if paragraph[0].startswith("usage:") else 0)
+    return textwrap.wrap(
+        " ".join(paragraph), columns, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def fitted(text: str, columns: int | None) -> str:

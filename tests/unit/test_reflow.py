@@ -8,7 +8,7 @@ import shlex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.reflow import fitted, padded, stacked, visible
+from tracekit.reflow import fitted, padded, refilled, stacked, visible
 
 WORDS = st.lists(st.text("abcé×–≤0123", min_size=1, max_size=12), min_size=1, max_size=30)
 GAPS = st.lists(st.sampled_from([" ", "  ", "     "]), min_size=30, max_size=30)
@@ -65,6 +65,57 @@ def test_colour_takes_no_room():
     assert fitted(red, 17) == red
     assert fitted(red, 16).split("\n") == ["\x1b[31mwarning:\x1b[0m the", "  rest"]
     assert padded("\x1b[1mx\x1b[0m", 3, right=True) == "  \x1b[1mx\x1b[0m"
+
+
+HELP = """\
+usage: tracekit frob [-h] TRACE
+
+Frobnicate a trace until nothing of it is left that
+anybody could recognise.
+A second sentence.
+
+options:
+  -h  show this
+
+examples:
+  tracekit frob --with a --lot of options t.jsonl     what it does
+  tracekit frob t.jsonl                short
+"""
+
+
+def test_help_is_as_wide_as_the_terminal():
+    """Paragraphs are filled, what is said of a long example stands below it, all else stays; off a terminal and where all fits, everything."""
+    assert refilled(HELP, None) == refilled(HELP, 80) == HELP
+    assert (
+        refilled(HELP, 40)
+        == """\
+usage: tracekit frob [-h] TRACE
+
+Frobnicate a trace until nothing of it
+is left that anybody could recognise. A
+second sentence.
+
+options:
+  -h  show this
+
+examples:
+  tracekit frob --with a --lot of options t.jsonl
+        what it does
+  tracekit frob t.jsonl
+        short
+"""
+    )
+
+
+def test_the_last_column_is_broken_where_it_has_room():
+    """A long remark goes on below itself; where there is no room for words it stands below the row."""
+    row = [["name", "ok", "a remark of some length that takes two rows"]]
+    widths = [4, 2, 43]
+    assert fitted(stacked(row, widths, 40), 40).split("\n") == [
+        "name  ok  a remark of some length that",
+        "          takes two rows",
+    ]
+    assert stacked(row, widths, 30).split("\n") == ["name  ok", "    a remark of some length that takes two rows"]
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=9), st.integers(20, 80))
