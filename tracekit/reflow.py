@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 COMMAND = "next: "
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _APART = re.compile(r"(?<=\S) {3,}(?=\S)")
-_WORD = re.compile(r"( *)([^ ]+(?: %(?= |$))?)")
+# A number and its unit are one word.
+_WORD = re.compile(r"( *)([^ ]*\d (?:%|[nµm]?s|min|h|(?:[KMGT]i?)?B(?:/s)?)[,;:.)]*(?= |$)|[^ ]+(?: %(?= |$))?)")
 _GAP = 2
 _INDENT = 4
 # A line that is broken goes on below its last column, if that leaves so much room.

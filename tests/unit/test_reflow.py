@@ -41,6 +41,13 @@ def test_a_line_goes_on_below_its_last_column():
     assert fitted("- one two three four", 12).split("\n") == ["- one two", "  three four"]
 
 
+def test_a_number_keeps_its_unit():
+    """Neither a time nor a size nor a share is broken from what it is counted in."""
+    assert fitted("the slowest took 20.3 ms", 22).split("\n") == ["the slowest took", "  20.3 ms"]
+    assert fitted("it moved (20.3 MiB, 9 % of all)", 14).split("\n") == ["it moved", "  (20.3 MiB,", "  9 % of all)"]
+    assert fitted("there are 20 sevens", 14).split("\n") == ["there are 20", "  sevens"]
+
+
 def test_a_long_name_stays_whole():
     """A path longer than the line is not cut in two: what is copied from the terminal is the path."""
     path = "file:///" + "d/" * 40
