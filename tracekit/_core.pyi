@@ -162,6 +162,45 @@ def positions_follow(positions: object, columns: int, count: int, /) -> None:
         MemoryError: If there is no room for an open file.
     """
 
+def cells(kinds: list[tuple[int, bool, int]], between: int, least: int, open_end: bool, /) -> object:
+    """A new reader of lines of cells, with its own tables of texts.
+
+    Args:
+        kinds: Of each cell what it is (0 anything, 1 a text, 2 digits, 3 a number perhaps with a fraction, 4 seconds with at most
+            nine digits behind the point), whether it may not be empty, and what numbers are multiplied with.
+        between: The byte that stands between two cells; 0: any blanks and tabs.
+        least: How many cells a line of words has at the least. Those behind may be missing from the end on.
+        open_end: Anything may follow, and the cells behind `least` are all there or not at all.
+
+    Raises:
+        ValueError: If there is no such kind, or a number is out of range.
+        MemoryError: If there is no room for it.
+    """
+
+def cells_scan(
+    cells: object, text: bytes, position: int, columns: int, capacity: int, /
+) -> tuple[int, int, int, list[int]]:
+    """Read lines from `position` on into the arrays of 64 bits whose addresses stand at `columns`, one for each cell or 0.
+
+    It ends behind the last line that has an end, at `capacity` rows, or before a line that is odd: for the Python twin to read.
+    An empty cell is -1, a text the place of its first appearance.
+
+    Returns:
+        (position, rows, lines, present): where the next line begins, rows filled, lines passed, empty ones among them, and the
+        cells of which some row had a value; the arrays of others are not filled.
+
+    Raises:
+        ValueError: If there are no arrays, or a place is negative.
+        MemoryError: If a table cannot grow.
+    """
+
+def cells_texts(cells: object, place: int, /) -> list[bytes]:
+    """The texts of a cell since the last call, in order of their codes.
+
+    Raises:
+        ValueError: If there is no such cell.
+    """
+
 def fetch(names: bytes, ranges: int, count: int, advice: int, depth: int, /) -> int:
     """Read ranges of files to memory, in order and without the interpreter lock.
 

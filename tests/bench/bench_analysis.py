@@ -10,8 +10,9 @@ named. Options: --ops N (of the Parquet file), --turns N, --only QUESTION, --dft
   does it: the table decompressed and read whole, times parsed, grouped), pandas.
 * dftracer: events and times by name from a .pfw.gz: tracekit, dftracer_stats of dftracer-utils (which builds an index first).
 * darshan: ops and bytes by file from DXT: tracekit, the darshan package itself.
-* csv, fio, blkparse, strace: files and bytes read, from a table, fio's log, blkparse's text and strace's (a quarter of --ops each):
-  tracekit, and pandas and Polars as one would read such a file with them.
+* csv, fio, blkparse, strace: ops, files and bytes read, median and 99th percentile of sizes and (not fio, which has no ends) of service
+  times, the time from first to last, and the most bytes of one file, from a table, fio's log, blkparse's text and strace's (a quarter
+  of --ops each): tracekit, and pandas and Polars as one would read such a file with them. All have to say the same to the last digit.
 """
 
 from __future__ import annotations
@@ -185,59 +186,107 @@ def darshan_package(path):
     return [sum(map(len, frames)), int(sum(frame["length"].sum() for frame in frames if len(frame)))]
 
 
+PARTS = (0.5, 0.99)
+
+
 def text_tracekit(path):
-    """Files and bytes from the importer, which makes the whole trace."""
+    """From the importer, which makes the whole trace."""
     from tracekit import formats
 
     trace = formats.load(path)
-    return [len(np.unique(trace.col("uri"))), int(trace.col("len").sum())]
+    trace = trace.select(trace.mask("op", "read"))
+    uri, size, begin = trace.col("uri"), trace.col("len"), trace.col("t_submit")
+    by_file = np.bincount(uri, size)
+    found = [len(trace), int((by_file > 0).sum()), int(size.sum()), *np.quantile(size, PARTS).tolist()]
+    if "t_complete" in trace:
+        found += np.quantile(trace.col("t_complete") - begin, PARTS).tolist()
+    return [*found, int(begin.max() - begin.min()), int(by_file.max())]
+
+
+def pandas_answer(frame):
+    """The same from a frame with file, size, begin and perhaps end, in ns."""
+    found = [
+        len(frame),
+        int(frame["file"].nunique()),
+        int(frame["size"].sum()),
+        *frame["size"].quantile(PARTS).tolist(),
+    ]
+    if "end" in frame:
+        found += (frame["end"] - frame["begin"]).quantile(PARTS).tolist()
+    span = frame["begin"].max() - frame["begin"].min()
+    return [*found, int(span), int(frame.groupby("file", observed=True)["size"].sum().max())]
+
+
+CSV = {"uri": "file", "op": "op", "len": "size", "t_submit": "begin", "t_complete": "end"}
 
 
 def csv_pandas(path):
-    """The columns that the trace has, of a table."""
+    """The columns that the question needs, of a table."""
     import pandas as pd
 
-    frame = pd.read_csv(path, usecols=["uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "pid", "tid"])
-    return [int(frame["uri"].nunique()), int(frame["len"].sum())]
+    frame = pd.read_csv(path, usecols=list(CSV)).rename(columns=CSV)
+    return pandas_answer(frame[frame["op"] == "read"])
+
+
+def csv_pandas_all(path):
+    """The columns that the trace has, which all are looked at."""
+    import pandas as pd
+
+    frame = pd.read_csv(path, usecols=[*CSV, "offset", "ret", "pid", "tid"]).rename(columns=CSV)
+    return pandas_answer(frame[frame["op"] == "read"])
 
 
 def csv_polars(path):
-    """The same with Polars."""
+    """As pandas, with Polars."""
     import polars as pl
 
-    frame = pl.read_csv(path, columns=["uri", "offset", "len", "t_submit", "op", "t_complete", "ret", "pid", "tid"])
-    return [frame["uri"].n_unique(), int(frame["len"].sum())]
+    frame = pl.read_csv(path, columns=list(CSV)).rename(CSV).filter(pl.col("op") == "read")
+    return polars_answer(frame)
+
+
+def polars_answer(frame):
+    """As pandas_answer, of a frame of Polars."""
+    import polars as pl
+
+    took = frame["end"] - frame["begin"]
+    parts = [column.quantile(part, "linear") for column in (frame["size"], took) for part in PARTS]
+    by_file = frame.group_by("file").agg(pl.col("size").sum())["size"]
+    span = int(frame["begin"].max() - frame["begin"].min())
+    return [len(frame), len(by_file), int(frame["size"].sum()), *parts, span, int(by_file.max())]
 
 
 def fio_pandas(path):
     """A table with blanks between its columns, of which lines without a range have fewer."""
     import pandas as pd
 
-    frame = pd.read_csv(path, sep=" ", skiprows=1, names=["time", "file", "action", "offset", "size"])
+    frame = pd.read_csv(path, sep=" ", skiprows=1, names=["begin", "file", "action", "offset", "size"])
     frame = frame[frame["action"] == "read"]
-    return [int(frame["file"].nunique()), int(frame["size"].sum())]
+    return pandas_answer(frame.assign(begin=frame["begin"] * 1000))
 
 
 def blkparse_pandas(path):
     """Issues beside their completions, by sector; of this file no sector comes twice."""
     import pandas as pd
 
-    names = ["device", "cpu", "seq", "time", "pid", "action", "kind", "sector", "plus", "sectors", "who"]
+    names = ["file", "cpu", "seq", "time", "pid", "action", "kind", "sector", "plus", "sectors", "who"]
     frame = pd.read_csv(path, sep=r"\s+", names=names)
-    issues, ends = (frame[frame["action"] == action].set_index(["device", "sector"]) for action in "DC")
-    both = issues.join(ends[["time"]], rsuffix="_end", how="inner")
-    return [int(both.index.get_level_values(0).nunique()), int(both["sectors"].sum()) * 512]
+    # Exact as long as the log is shorter than a month.
+    frame["begin"] = (frame["time"] * 1e9).round().astype("int64")
+    issues, ends = (frame[frame["action"] == action].set_index(["file", "sector"]) for action in "DC")
+    both = issues.join(ends[["begin"]].rename(columns={"begin": "end"}), how="inner").reset_index()
+    return pandas_answer(both.assign(size=both["sectors"] * 512))
 
 
 def strace_pandas(path):
     """The reads by a pattern, without their offsets."""
     import pandas as pd
 
-    pattern = r"^(\d+) (\d+\.\d+) read\(\d+<([^>]*)>, .*, (\d+)\) = (\d+) <([\d.]+)>$"
+    pattern = r"^(\d+) (\d+)\.(\d+) read\(\d+<([^>]*)>, .*, (\d+)\) = (\d+) <0\.(\d+)>$"
     lines = pd.Series(Path(path).read_text().splitlines()).str.extract(pattern).dropna()
-    times = lines[1].astype(float), lines[5].astype(float)
-    assert len(times[0]) == len(times[1])
-    return [int(lines[2].nunique()), int(lines[3].astype(int).sum())]
+    numbers = lines[[1, 2, 4, 6]].astype("int64")
+    begin = (numbers[1] * 10**6 + numbers[2]) * 1000
+    frame = pd.DataFrame({"file": lines[3], "size": numbers[4], "begin": begin, "end": begin + numbers[6] * 1000})
+    return pandas_answer(frame)
 
 
 def strace_rows(path):
@@ -253,12 +302,14 @@ def strace_polars(path):
     """The same pattern with Polars: a table of one column."""
     import polars as pl
 
-    pattern = r"^(\d+) (\d+\.\d+) read\(\d+<([^>]*)>, .*, (\d+)\) = (\d+) <([\d.]+)>$"
+    pattern = r"^(\d+) (\d+)\.(\d+) read\(\d+<([^>]*)>, .*, (\d+)\) = (\d+) <0\.(\d+)>$"
     frame = pl.read_csv(path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"])
     found = frame.select(pl.col("line").str.extract_groups(pattern)).unnest("line").drop_nulls("1")
-    times = found["2"].cast(float), found["6"].cast(float)
-    assert len(times[0]) == len(times[1])
-    return [found["3"].n_unique(), int(found["4"].cast(int).sum())]
+    numbers = {name: found[name].cast(int) for name in "2357"}
+    begin = (numbers["2"] * 10**6 + numbers["3"]) * 1000
+    return polars_answer(
+        pl.DataFrame({"file": found["4"], "size": numbers["5"], "begin": begin, "end": begin + numbers["7"] * 1000})
+    )
 
 
 QUESTIONS = {
@@ -266,7 +317,7 @@ QUESTIONS = {
     "warp": {"tracekit": warp_tracekit, "polars": warp_polars, "pandas": warp_pandas},
     "dftracer": {"tracekit": dftracer_tracekit, "dftracer_stats": dftracer_stats},
     "darshan": {"tracekit": darshan_tracekit, "darshan": darshan_package},
-    "csv": {"tracekit": text_tracekit, "pandas": csv_pandas, "polars": csv_polars},
+    "csv": {"tracekit": text_tracekit, "pandas": csv_pandas, "pandas, all columns": csv_pandas_all, "polars": csv_polars},
     "fio": {"tracekit": text_tracekit, "pandas": fio_pandas},
     "blkparse": {"tracekit": text_tracekit, "pandas": blkparse_pandas},
     "strace": {"tracekit": text_tracekit, "rows": strace_rows, "pandas": strace_pandas, "polars": strace_polars},

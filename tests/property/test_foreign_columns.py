@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracekit.errors import TracekitError
 from tracekit.formats import imported
 from tracekit.formats.blkparse import Blkparse
+from tracekit.formats.fio import FioLog
 from tracekit.formats.table import Table
 
 
@@ -22,12 +23,16 @@ def said(source):
     return list(trace), trace.warnings, trace.trailer, trace.header.producer["null"], trace.header.clock, marks
 
 
-def both(kind, many, path, **rest):
-    """What is said where many lines are read at once, and where each is read by itself."""
-    mine = said(kind(str(path), **rest))
+def twins(kind, path, many="", **rest):
+    """What is said where the core reads lines, where Arrow reads many at once, and where each is read by itself."""
+    found = [said(kind(str(path), **rest))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kind, many, lambda *_: None)
-        return mine, said(kind(str(path), **rest))
+        patch.setattr("tracekit.formats.scanner.native_core", lambda: None)
+        found.append(said(kind(str(path), **rest)))
+        if many:
+            patch.setattr(kind, many, lambda *_: None)
+            found.append(said(kind(str(path), **rest)))
+    return found
 
 
 names = st.sampled_from(["/a", "s3://b/k", "/b c", " /d ", '"/e,f"', '"/g""h"', "ü", "x" * 300])
@@ -44,6 +49,7 @@ bad_rows = st.tuples(rows, st.integers(0, 4), odd | quoted).map(
 )
 
 
+@settings(max_examples=70)
 @given(
     st.lists(st.one_of(rows, rows, bad_rows, st.sampled_from([[], ["a"], ["a"] * 9])), max_size=12),
     st.booleans(), st.sampled_from(["\n", "\r\n"]), st.sampled_from([1, 1000]),
@@ -53,7 +59,61 @@ def test_tables(tmp_path_factory, cells, skip_bad, end, unit):
     path = tmp_path_factory.getbasetemp() / "both.csv"
     lines = ["uri,len,t_submit,sample_id,t_complete", *(",".join(row) for row in cells)]
     path.write_bytes(end.join(lines).encode())
-    mine, theirs = both(Table, "_columns", path, skip_bad=skip_bad, time_unit=unit)
+    mine, *others = twins(Table, path, "_columns", skip_bad=skip_bad, time_unit=unit)
+
+    assert others == [mine, mine]
+
+
+words = st.sampled_from(
+    ["/a", "/b", "b", "0", "7", "+", "8,0", "x y", "½", "\x01", "9" * 20, "-1", "1.5", "[x]", "\v", '"', "\r"]
+)
+blanks = st.sampled_from([" ", "  ", "\t"])
+
+
+def edited(lines):
+    """Of these lines some with a word put in, exchanged or left out, or other blanks."""
+    return st.tuples(lines, st.integers(0, 11), st.sampled_from([None, 0, 1]), words, blanks).map(_edit)
+
+
+def _edit(one):
+    line, place, taken, word, blank = one
+    parts = line.split(" ")
+    if taken is not None:
+        parts[place : place + taken] = [word] if place % 2 else []
+    return blank.join(parts)
+
+
+actions = st.builds(
+    "{} /{} {} {} {}".format, st.integers(0, 10**7), st.sampled_from(["a", "b"]),
+    st.sampled_from(["read", "write", "trim", "sync", "open", "add", "wait", "jump"]), st.integers(0, 2**40), st.integers(0, 4096),
+)  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(st.lists(st.one_of(actions, actions, edited(actions)), max_size=12), st.booleans(), st.sampled_from(["2", "3"]))
+def test_logs_of_fio(tmp_path_factory, lines, skip_bad, version):
+    """Of any log, with lines good and odd."""
+    path = tmp_path_factory.getbasetemp() / "both.iolog"
+    lines = [line if version == "3" else line.partition(" ")[2] for line in lines]
+    path.write_bytes("\n".join([f"fio version {version} iolog", *lines]).encode())
+    mine, theirs = twins(FioLog, path, skip_bad=skip_bad)
+
+    assert mine == theirs
+
+
+events = st.builds(
+    "8,{} 3 1 {}.{:09d} 697 {} {} {} + 8 [x y]".format, st.integers(0, 1), st.sampled_from([0, 5, 2**40]),
+    st.integers(0, 10**9 - 1), st.sampled_from("QDDCCCPm"), st.sampled_from(["R", "RS", "W", "N"]), st.integers(0, 2),
+)  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(st.lists(st.one_of(events, events, edited(events)), max_size=16), st.booleans())
+def test_events_of_blkparse(tmp_path_factory, lines, skip_bad):
+    """Of any text of blkparse, with lines good and odd."""
+    path = tmp_path_factory.getbasetemp() / "both.blkparse"
+    path.write_bytes("\n".join([*lines, ""]).encode())
+    mine, theirs = twins(Blkparse, path, skip_bad=skip_bad)
 
     assert mine == theirs
 

@@ -17,12 +17,13 @@ from tracekit.formats.cells import mapped
 from tracekit.formats.foreign import MAX_NS, Columns, Foreign
 from tracekit.formats.foreign_lines import line_blocks
 from tracekit.formats.line_table import LineTable
-from tracekit.trace import NULL, IntArray
+from tracekit.formats.scanner import SECONDS, TEXT, WHOLE, Cell, Lines, Scanner
+from tracekit.trace import NULL, IntArray, Mask
 from tracekit.uri import file_uri
 
 _EVENT = (
     r"^\s*(?P<device>\d+,\d+)\s+\d+\s+\d+\s+(?P<seconds>\d+)\.(?P<fraction>\d{1,9})\s+(?P<pid>\d+)\s+(?P<action>\w+)\s+(?P<kind>\w+)"
-    r"(?:\s+(?P<sector>\d+) \+ (?P<sectors>\d+))?"
+    r"(?:\s+(?P<sector>\d+)\s+\+\s+(?P<sectors>\d+))?"
 )
 _SECTOR = 512
 # Beyond these, bytes and nanoseconds no longer fit.
@@ -31,6 +32,8 @@ _MOST_SECTORS, _MOST_SECONDS = MAX_NS // _SECTOR, MAX_NS // 10**9 - 1
 _SUMMARY = re.compile(rb"(CPU|Total|Throughput|Events|Input file|Skips|\s+(Reads|Writes|Read|Write|IO|PC|Allocations))")
 _QUEUED, _ISSUED, _DONE = 0, 1, 2
 _ACTIONS = {b"Q": _QUEUED, b"D": _ISSUED, b"C": _DONE}
+_DEVICE, _WORD = re.compile(rb"\d+,\d+"), re.compile(rb"\w+")
+_OTHER = len(_ACTIONS)
 
 
 class _Events(NamedTuple):
@@ -66,39 +69,67 @@ class Blkparse(Foreign):
         """No request is under way."""
         self._devices, self._kinds = dict[bytes, int](), dict[bytes, int]()
         self._under_way = _Events(*[np.zeros(0, np.int64)] * len(_Events._fields))
+        self._scanner = Scanner(
+            [
+                Cell("device", TEXT, meaning=self._device), Cell(kind=WHOLE), Cell(kind=WHOLE), Cell("when", SECONDS, scale=10**9),
+                Cell("pid", WHOLE), Cell("action", TEXT, meaning=_action), Cell("kind", TEXT, meaning=self._kind),
+                Cell("sector", WHOLE), Cell("plus", TEXT, meaning=lambda word: 0 if word == b"+" else NULL), Cell("sectors", WHOLE),
+            ], least=7, open_end=True,
+        )  # fmt: skip
 
     def batches(self) -> Iterator[Columns]:
         """The requests, in the order in which they completed."""
         for number, text in line_blocks(self):
-            table = LineTable(text, _EVENT)
-            for index in table.strange():
-                line = table.line(index)
-                if not _SUMMARY.match(line):
-                    self.reject(number + index, f"the line is no event of blkparse: {line[:40]!r}")
-            begun, done = self._paired(self._events(table).after(self._under_way))
-            yield self._requests(begun, done)
+            events = self._under_way
+            for lines in self._scanner.lines(number, text):
+                events = self._usable(*(self._plain(lines) or self._found(lines))).after(events)
+            yield self._requests(*self._paired(events))
         if under_way := len(self._under_way.when):
             self.leave_out("requests whose completion is not in the file", under_way)
 
-    def _events(self, table: LineTable) -> _Events:
+    def _device(self, word: bytes) -> int:
+        return self._devices.setdefault(word, len(self._devices)) if _DEVICE.fullmatch(word) else NULL
+
+    def _kind(self, word: bytes) -> int:
+        return self._kinds.setdefault(word, len(self._kinds)) if _WORD.fullmatch(word) else NULL
+
+    def _plain(self, lines: Lines) -> tuple[_Events, Mask] | None:
+        """The events of lines that the core read, and which are of sectors; None where it read none, or one is no event."""
+        if not lines.rows:
+            return None
+        column, present = lines.column, lines.column("sector") != NULL
+        named = (column("device") != NULL) & (column("action") != NULL) & (column("kind") != NULL)
+        if not bool((named & (~present | (column("plus") != NULL))).all()):
+            return None
+        lines.columns["letter"] = np.array([word[0] for word in self._kinds], np.int64)[column("kind")]
+        return _Events(*map(column, _Events._fields)), present
+
+    def _found(self, lines: Lines) -> tuple[_Events, Mask]:
+        """The events of any lines, and which are of sectors; those that are none are refused."""
+        table = LineTable(lines.text, _EVENT)
+        for index in table.strange():
+            line = table.line(index)
+            if not _SUMMARY.match(line):
+                self.reject(lines.number + index, f"the line is no event of blkparse: {line[:40]!r}")
         codes, actions = table.coded("action")
-        action = mapped(codes, [_ACTIONS.get(word, NULL) for word in actions])
+        action = mapped(codes, [_ACTIONS.get(word, _OTHER) for word in actions])
         codes, kinds = table.coded("kind")
-        kind = mapped(codes, [self._kinds.setdefault(word, len(self._kinds)) for word in kinds])
+        kind = mapped(codes, [self._kind(word) for word in kinds])
         letter = mapped(codes, [word[0] for word in kinds])
         codes, devices = table.coded("device")
-        device = mapped(codes, [self._devices.setdefault(word, len(self._devices)) for word in devices])
+        device = mapped(codes, [self._device(word) for word in devices])
         sector, sectors, seconds = (table.numbers(name) for name in ("sector", "sectors", "seconds"))
-        when = np.minimum(seconds, _MOST_SECONDS) * 10**9 + table.fractions("fraction", 9)
-        events = _Events(device, letter, sector, sectors, action, when, table.numbers("pid"), kind)
-        wanted = (action != NULL) & table.present("sector")
-        usable = (
-            (sector <= _MOST_SECTORS)
-            & (sectors <= _MOST_SECTORS)
-            & (seconds <= _MOST_SECONDS)
-            & (sector >= 0)
-            & (sectors >= 0)
+        # What is beyond a clock is beyond it afterwards, too.
+        when = np.minimum(seconds, _MOST_SECONDS + 1) * 10**9 + table.fractions("fraction", 9)
+        return _Events(device, letter, sector, sectors, action, when, table.numbers("pid"), kind), table.present(
+            "sector"
         )
+
+    def _usable(self, events: _Events, present: Mask) -> _Events:
+        """The beginnings and ends of requests among the events."""
+        wanted = (events.action < _OTHER) & present
+        usable = (events.sector <= _MOST_SECTORS) & (events.sectors <= _MOST_SECTORS)
+        usable &= (events.sector >= 0) & (events.sectors >= 0) & (events.when < (_MOST_SECONDS + 1) * 10**9)
         if strange := int((wanted & ~usable).sum()):
             self.leave_out("events beyond any device", strange)
         return events.chosen(wanted & usable)
@@ -138,6 +169,11 @@ class Blkparse(Foreign):
             "layer": np.full(len(size), self.table("layer").code("block"), np.int32),
             "flags": self.table("flags").encode(flags)[done.kind],
         }  # fmt: skip
+
+
+def _action(word: bytes) -> int:
+    """What happened; NULL for what is no word."""
+    return _ACTIONS.get(word, _OTHER) if _WORD.fullmatch(word) else NULL
 
 
 def _op(kind: bytes) -> str:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from tracekit.formats.cells import mapped
 from tracekit.formats.foreign import MAX_NS, Columns, Foreign, uri_of
 from tracekit.formats.foreign_lines import line_blocks, numbered
 from tracekit.formats.line_table import LineTable
+from tracekit.formats.scanner import TEXT, WHOLE, Cell, Lines, Scanner
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
-from tracekit.trace import NULL, IntArray, Trace, Trailer
+from tracekit.trace import NULL, IntArray, Mask, Trace, Trailer
 from tracekit.units import TIME_UNITS_NS
 from tracekit.uri import local_path
 
@@ -40,6 +41,27 @@ _SECOND = "a second log begins here: several jobs of fio wrote into this file, a
 _OPENS = "opens and closes but one of each for every file"
 # Sums of waits in microseconds stay below it, exact as doubles and in nanoseconds.
 _LONGEST_US = 2.0**52
+
+
+class _Actions(NamedTuple):
+    """Lines of a log: what was done, as places in `_ACTIONS`, and its numbers, NULL where there are none."""
+
+    uri: IntArray
+    action: IntArray
+    first: IntArray
+    second: IntArray
+    time: IntArray | None
+
+
+def _ranged(action: IntArray) -> Mask:
+    return np.asarray((action >= 0) & (action < len(_RANGED)))
+
+
+def _good(actions: _Actions, times: IntArray) -> Mask:
+    """Which are actions, with the numbers that these need."""
+    action, first, second = actions.action, actions.first, actions.second
+    good = (action != NULL) & (times != NULL) & ((action != _WAIT) | (first >= 0))
+    return np.asarray(good & (~_ranged(action) | ((first >= 0) & (second >= 0))))
 
 
 class FioLog(Foreign):
@@ -65,9 +87,12 @@ class FioLog(Foreign):
 
     def batches(self) -> Iterator[Columns]:
         """The actions on files, in the order of the log."""
+        scanner: Scanner | None = None
         for number, text in line_blocks(self):
-            actions = text if self._version else self._behind_version(number, text)
-            yield self._actions(number, LineTable(actions, (_TIME if self._version == 3 else r"^\s*") + _ACTION))
+            actions = text if scanner else self._behind_version(number, text)
+            scanner = scanner or self._new_scanner()
+            for lines in scanner.lines(number, actions):
+                yield self._plain(lines) or self._found(lines)
         if self._version == 2 and not self._waited:
             self.told.warnings.append(
                 f"{self.path}: version 2 of fio's log has no times, and this one no waits: every op is at 0"
@@ -85,33 +110,63 @@ class FioLog(Foreign):
         self._version = int(match[1])
         return text.replace(first, b"", 1)
 
-    def _actions(self, number: int, table: LineTable) -> Columns:
+    def _new_scanner(self) -> Scanner:
+        words = [
+            Cell("uri", TEXT, meaning=lambda name: self.table("uri").code(uri_of(os.fsdecode(name)))),
+            Cell("action", TEXT, meaning=lambda word: _PLACES.get(word, NULL)),
+            Cell("first", WHOLE),
+            Cell("second", WHOLE),
+        ]
+        return Scanner(words if self._version == 2 else [Cell("time", WHOLE), *words], least=self._version)
+
+    def _plain(self, lines: Lines) -> Columns | None:
+        """The columns of lines that the core read; None where it read none, or one of them is to be refused."""
+        if not lines.rows:
+            return None
+        waited, column = self._waited, lines.column
+        time = column("time") if self._version == 3 else None
+        actions = _Actions(column("uri"), column("action"), column("first"), column("second"), time)
+        times = self._times(actions)
+        good = _good(actions, times)
+        if bool(good.all()):
+            return self._columns(actions, times, good)
+        self._waited = waited
+        return None
+
+    def _found(self, lines: Lines) -> Columns:
+        """The columns of any lines; those that are no action are refused."""
+        table = LineTable(lines.text, (_TIME if self._version == 3 else r"^\s*") + _ACTION)
+        codes, names = table.coded("name")
+        uris = self.table("uri").encode([uri_of(os.fsdecode(name)) for name in names])[codes]
         codes, words = table.coded("action")
         action = mapped(codes, [_PLACES.get(word, NULL) for word in words])
-        first, second = table.numbers("first"), table.numbers("second")
-        ranged, waits = (action >= 0) & (action < len(_RANGED)), action == _WAIT
-        times = self._times(table, np.where(waits, np.maximum(first, 0), 0))
-        good = (action != NULL) & (times != NULL) & (~waits | (first >= 0))
-        good &= ~ranged | ((first >= 0) & (second >= 0) & ~table.present("rest"))
+        time = table.numbers("time") if self._version == 3 else None
+        actions = _Actions(uris, action, table.numbers("first"), table.numbers("second"), time)
+        times = self._times(actions)
+        good = _good(actions, times) & ~(_ranged(action) & table.present("rest"))
         for index in sorted([*table.strange(), *np.flatnonzero(table.matched)[~good].tolist()]):
-            self._refuse(number + index, table.line(index))
-        codes, names = table.coded("name")
-        columns = {
-            "uri": self.table("uri").encode([uri_of(os.fsdecode(name)) for name in names])[codes],
-            "offset": np.where(ranged, first, 0), "len": np.where(ranged, second, 0), "t_submit": times,
-            "op": mapped(action, [*self.table("op").encode(list(_OPS.values())), NULL, NULL]).astype(np.int32),
-        }  # fmt: skip
-        chosen = good & (action < len(_OPS))
-        return {name: column[chosen] for name, column in columns.items()}
+            self._refuse(lines.number + index, table.line(index))
+        return self._columns(actions, times, good)
 
-    def _times(self, table: LineTable, waits: IntArray) -> IntArray:
+    def _times(self, actions: _Actions) -> IntArray:
         """When each action was begun, in ns; NULL where that is no time."""
-        if self._version == 3:
-            times = table.numbers("time")
-            return np.where((times >= 0) & (times < MAX_NS // self._unit), times * self._unit, NULL)
+        if actions.time is not None:
+            usable = (actions.time >= 0) & (actions.time < MAX_NS // self._unit)
+            return np.where(usable, actions.time * self._unit, NULL)
+        waits = np.where(actions.action == _WAIT, np.maximum(actions.first, 0), 0)
         waited = np.minimum(self._waited + np.cumsum(waits, dtype=np.float64), _LONGEST_US)
         self._waited = float(waited[-1]) if len(waited) else self._waited
         return waited.astype(np.int64) * 1000
+
+    def _columns(self, actions: _Actions, times: IntArray, good: Mask) -> Columns:
+        """The ops among actions that are good."""
+        ranged, ops = _ranged(actions.action), [*self.table("op").encode(list(_OPS.values())), NULL, NULL]
+        columns = {
+            "uri": actions.uri.astype(np.int32, copy=False), "offset": np.where(ranged, actions.first, 0),
+            "len": np.where(ranged, actions.second, 0), "t_submit": times, "op": mapped(actions.action, ops).astype(np.int32),
+        }  # fmt: skip
+        chosen = good & (actions.action < len(_OPS))
+        return columns if bool(chosen.all()) else {name: column[chosen] for name, column in columns.items()}
 
     def _refuse(self, number: int, line: bytes) -> None:
         shown = b" ".join(line.split())

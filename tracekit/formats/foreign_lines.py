@@ -63,7 +63,7 @@ def line_blocks(source: Foreign) -> Iterator[tuple[int, bytes]]:
         end = block.rfind(b"\n") + 1
         if end:
             # The end of a line that was too long is no line.
-            text = block[block.index(b"\n") : end] if skipping else rest + block[:end]
+            text = block[block.index(b"\n") : end] if skipping else b"".join((rest, memoryview(block)[:end]))
             yield number, text
             number, rest, skipping = number + text.count(b"\n"), block[end:], False
         elif not skipping:

@@ -21,6 +21,7 @@ from tracekit.errors import InputError, UnknownNameError, UsageError
 from tracekit.formats.cells import coded, mapped, numbers, whole
 from tracekit.formats.foreign import MAX_NS, Columns, Foreign, Row
 from tracekit.formats.foreign_lines import by_halves, has_lines, line_blocks, numbered
+from tracekit.formats.scanner import NUMBER, TEXT, WHOLE, Cell, Lines, Scanner, lines_of
 from tracekit.formats.writer import Writer
 from tracekit.output import replacing
 from tracekit.trace import COLUMNS, NULL, IntArray, Trace, name_code
@@ -31,6 +32,7 @@ _NEEDED = ("uri", "len", "t_submit")
 _HEXADECIMAL = (re.compile(rb"x(?<=0x)"), re.compile(rb"X(?<=0X)"))
 # A reader of columns has to know them all.
 _WIDE = 1000
+_PLAIN_DELIMITERS = ",;\t|"
 
 
 class Table(Foreign):
@@ -45,13 +47,14 @@ class Table(Foreign):
         """The column map is understood, the header is not yet read."""
         self._map = _column_map(self.options.get("columns", ""))
         self._places: list[tuple[str, int]] = []
+        self._scanner: Scanner | None = None
 
     def batches(self) -> Iterator[Columns]:
         """The rows, in the order of the file: many at once where every cell is as it should be, odd ones one by one."""
         text = b""
         for number, text in line_blocks(self):
             rows = text if self._places else self._behind_header(number, text)
-            yield from by_halves(number, rows, self._columns, self._rows)
+            yield from self._block(number, rows)
         if not self._places:
             self._behind_header(1, text)
 
@@ -86,6 +89,48 @@ class Table(Foreign):
                 f"say which it is with --set columns={missing[0]}=NAME; the header has {', '.join(names)[:200]}",
             )
         self._width, self._places = len(names), list(places.items())
+        self._scanner = self._new_scanner()
+
+    def _block(self, number: int, text: bytes) -> Iterator[Columns]:
+        """The columns of a block's rows: by the core those that are plain, others by Arrow, and those that are odd one by one."""
+        for lines in lines_of(self._scanner, number, text):
+            columns = self._plain(lines)
+            if columns is None:
+                yield from by_halves(lines.number, lines.text, self._columns, self._rows)
+            else:
+                yield columns
+
+    def _new_scanner(self) -> Scanner | None:
+        """What reads plain rows; None where a cell is two columns of ours, or the core does not know the delimiter."""
+        ours = {place: name for name, place in self._places}
+        if len(ours) < len(self._places) or self._width > _WIDE or self._delimiter not in _PLAIN_DELIMITERS:
+            return None
+        return Scanner(
+            [self._cell(ours.get(place, "")) for place in range(self._width)], between=self._delimiter
+        )  # fmt: skip
+
+    def _cell(self, name: str) -> Cell:
+        if not name:
+            return Cell()
+        if COLUMNS[name].category:
+            return Cell(name, TEXT, name in _NEEDED, meaning=lambda text: self._code(name, text))
+        scale = self.time_unit if COLUMNS[name].unit == "ns" else 1
+        # A sample may have a name, also one that looks like a number.
+        return Cell(name, WHOLE if name == "sample_id" else NUMBER, name in _NEEDED, scale)
+
+    def _code(self, name: str, text: bytes) -> int:
+        word = os.fsdecode(text).strip()
+        return self.table(name).code(utf8(word) if word else None)
+
+    def _plain(self, lines: Lines) -> Columns | None:
+        """The columns of rows that the core read; None where it read none, or a name is nothing but blanks."""
+        if not lines.rows or bool((lines.column("uri") == NULL).any()):
+            return None
+        columns = {
+            name: column if COLUMNS[name].dtype is np.int64 else self.fitting(name, column)
+            for name, column in lines.columns.items()
+        }
+        return {"offset": lines.column("offset"), **columns}
 
     def _columns(self, text: bytes) -> Columns | None:
         """The columns of many rows; None where one of them is odd."""
@@ -139,8 +184,7 @@ class Table(Foreign):
 
     def _texts(self, name: str, cells: Any) -> IntArray:
         codes, texts = coded(cells)
-        words = [os.fsdecode(text).strip() for text in texts]
-        return mapped(codes, self.table(name).encode([utf8(word) if word else None for word in words])).astype(np.int32)
+        return mapped(codes, [self._code(name, text) for text in texts]).astype(np.int32)
 
     def _numbers(self, name: str, cells: Any) -> IntArray | None:
         if name == "sample_id":
