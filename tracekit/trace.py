@@ -94,7 +94,7 @@ class Op:
 class Header:
     """The first line: where the trace comes from.
 
-    `producer` has tool, version, verb, engine, reason and the verb's options; `clock` has t0_unix_ns, source and
+    `producer` has tool, version, verb, run, engine, reason and the verb's options; `clock` has t0_unix_ns, source and
     resolution_ns; `host` has cpu, kernel, memory and the file system of each data root.
     """
 

@@ -64,7 +64,9 @@ HEADER = {
     "properties": {
         "tracekit": {"const": SCHEMA_VERSION, "description": "schema version"},
         "created": {"type": "string", "description": "when, ISO 8601"},
-        "producer": _object("tool, version, verb, engine, the reason for the engine, options"),
+        "producer": _object(
+            "tool, version, verb, run (of a recording or replay: the same in all traces of one run), engine, the reason for the engine, options"
+        ),
         "clock": _object(
             "t0_unix_ns: wall-clock time of the trace's t0; source; resolution_ns; of the time stamp counter also tsc_hz and error_ns, the most it was off CLOCK_MONOTONIC in `checks` readings of both; of a run of several ranks also `ranks`: each one's host, offset_ns from rank 0's wall clock, error_ns, drift_ns"
         ),

@@ -11,6 +11,7 @@ from tracekit import Header, Mark, Op, Trace, Trailer, formats, merge
 from tracekit.cli import main
 from tracekit.errors import InputError
 from tracekit.formats import several
+from tracekit.runid import run_id
 from tracekit.testing import training_trace
 
 
@@ -142,6 +143,52 @@ def test_hosts_of_one_job_are_one_run(tmp_path, commands, alone):
     warned = _warned(tmp_path)
     assert (warned == []) == alone
     assert all("not of one run" in text and len(text) < 300 for text in warned)
+
+
+def _of_run(trace, run, start):
+    """The trace as a recording of this run; None is a trace that says nothing of it."""
+    producer = {"tool": "tracekit", "verb": "record", **({"run": run} if run else {})}
+    header = replace(trace.header, producer=producer, command=["python", "train.py"], clock={"t0_unix_ns": start})
+    return Trace(trace.columns, trace.tables, trace.marks, header, trace.trailer)
+
+
+@pytest.mark.parametrize(
+    ("runs", "count"),
+    [
+        ([("a", 0), ("b", 10_000_000)], 2),
+        ([("b", 10_000_000), ("a", 0), ("c", 90_000_000)], 3),
+        ([("a", 0), ("b", 10_000_000), ("a", 9_000_000)], 1),
+        ([("a", 0), ("a", 10_000_000)], 1),
+        ([("a", 0), ("b", 1_000_000), ("c", 4_000_000)], 1),
+        ([(None, 0), (None, 10_000_000)], 1),
+        ([(None, 0), ("a", 10_000_000)], 1),
+    ],
+)
+def test_runs_one_after_another_are_said(tmp_path, capsys, runs, count):
+    """Of one command, too; not where they overlap like the hosts of a job, are parts of one run, or do not say which they are of."""
+    for rank, (run, start) in enumerate(runs):
+        formats.save(_of_run(_host(rank), run, 10**18 + start), tmp_path / f"{rank}.jsonl")
+    said = f"traces of {count} runs, made one after another, are merged into one; to look at one, name its files alone"
+    assert _warned(tmp_path) == ([said] if count > 1 else [])
+
+    assert main(["stats", str(tmp_path / "*.jsonl"), "--json"]) == 0
+    assert (f"warning: {said}" in capsys.readouterr().err) == (count > 1)
+
+
+def test_ranks_of_one_launch_have_one_run():
+    """PMIx and srun name it in each rank's environment; any other process has a run of its own, as has another launch."""
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
+    assert run_id(slurm) == run_id(slurm | {"SLURM_PROCID": "3"})
+    assert run_id({"PMIX_NAMESPACE": "prterun-host-1@1"}) == run_id(
+        {"PMIX_NAMESPACE": "prterun-host-1@1", "PMIX_RANK": "1"}
+    )
+
+    batch = {"SLURM_JOB_ID": "7"}
+    found = [
+        run_id(one) for one in (slurm, slurm | {"SLURM_STEP_ID": "1"}, batch, batch, {}, {}, {"PMIX_NAMESPACE": "b"})
+    ]
+    assert len(set(found)) == len(found)
+    assert all(len(one) == 12 and int(one, 16) >= 0 for one in found)
 
 
 def test_traces_that_do_not_say_who_made_them_are_not_called_another_run(tmp_path):

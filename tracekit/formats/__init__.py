@@ -62,7 +62,7 @@ def load(
     if len(traces) == 1:
         return traces[0]
     merged = merge(traces)
-    merged.warnings = [*several.mixed([trace.header for trace in traces]), *merged.warnings]
+    merged.warnings = [*several.mixed([(trace.header, several.last_of(trace)) for trace in traces]), *merged.warnings]
     return merged
 
 

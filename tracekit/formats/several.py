@@ -75,18 +75,22 @@ def chunks(sources: Sequence[Callable[[int], Iterator[Trace]]], ops: int) -> Ite
     last = Trace(rest.columns, rest.tables, [*(last.marks if last is not None else ()), *rest.marks], rest.header)
     last.trailer = trailers_added([source.trailer for source in merged.sources])
     last.warnings = [
-        *mixed([source.first.header for source in merged.sources]),
+        *mixed([(source.first.header, source.last) for source in merged.sources]),
         *merged.warnings,
         *(text for source in merged.sources for text in source.warnings),
     ]
     yield last
 
 
-def mixed(headers: Sequence[Header | None]) -> list[str]:
-    """A sentence where the traces with these headers are not of one run: another tool or verb made them, or of another program.
+def mixed(traces: Sequence[tuple[Header | None, int]]) -> list[str]:
+    """A sentence where traces are not of one run: another tool or verb made them, or of another program, or at another time.
 
     A header that does not say who made its trace says nothing of its run either.
+
+    Args:
+        traces: Of each its header, and when its last op was issued, in ns since its t0.
     """
+    headers = [header for header, _ in traces]
     made = dict[str, str]()
     for header in headers:
         if header is not None and header.producer:
@@ -94,10 +98,40 @@ def mixed(headers: Sequence[Header | None]) -> list[str]:
             # The hosts of one job differ in numbers.
             made.setdefault("".join(letter for letter in text if not letter.isdigit()), text)
     if len(made) < 2:
-        return []
+        return _one_after_another(traces)
     return [
         f"traces that are not of one run are merged: {', '.join(made.values())}; to look at one, name its files alone"
     ]
+
+
+def _one_after_another(traces: Sequence[tuple[Header | None, int]]) -> list[str]:
+    """A sentence where traces are of several runs, of which one began when another had ended.
+
+    Those that overlap are taken for one job's: where the launcher of its hosts says nothing, each has a run of its own.
+    """
+    spans = dict[str, tuple[int, int]]()
+    for header, last in traces:
+        run, origin = _run(header), header.clock.get("t0_unix_ns") if header else None
+        if run is not None and isinstance(origin, int):
+            first, end = spans.get(run, (origin, origin))
+            spans[run] = min(first, origin), max(end, origin + last)
+    runs, ended = 0, -1
+    for begin, end in sorted(spans.values()):
+        runs += begin > ended
+        ended = max(ended, end)
+    if runs < 2:
+        return []
+    return [f"traces of {runs} runs, made one after another, are merged into one; to look at one, name its files alone"]
+
+
+def _run(header: Header | None) -> str | None:
+    run = header.producer.get("run") if header else None
+    return run if isinstance(run, str) else None
+
+
+def last_of(trace: Trace) -> int:
+    """When the last op of a trace was issued; 0 where there is none."""
+    return int(trace.col("t_submit").max(initial=0))
 
 
 def _made(header: Header) -> str:
@@ -142,7 +176,7 @@ class _Source:
 
     def __init__(self, reader: Iterator[Trace], merged: _Merged) -> None:
         self.first = next(reader)
-        self.shift = 0
+        self.shift = self.last = 0
         self.trailer = self.first.trailer
         self.warnings: Sequence[str] = self.first.warnings
         self._reader = reader
@@ -157,6 +191,7 @@ class _Source:
             yield self._columns(piece)
 
     def _columns(self, piece: Trace) -> dict[str, IntArray]:
+        self.last = max(self.last, last_of(piece))
         shifted = piece.shifted(self.shift) if self.shift else piece
         self._merged.marks += shifted.marks
         return self._recoder.columns(shifted)

@@ -20,6 +20,7 @@ from tracekit.record.parts import Part, failures
 from tracekit.record.redaction import Veil
 from tracekit.record.secrets import Discretion
 from tracekit.record.tally import Tally
+from tracekit.runid import run_id
 from tracekit.trace import Header, Trailer
 from tracekit.units import counted
 from tracekit.uri import file_uri
@@ -91,8 +92,8 @@ def _header(run: launch.Run, merge: Merge, coverage: Mapping[str, Any]) -> Heade
     return Header(
         created=run.created,
         producer={
-            "tool": "tracekit", "version": __version__, "verb": "record", "engine": run.engine, "reason": run.reason,
-            "options": run.options, **_mapped(coverage),
+            "tool": "tracekit", "version": __version__, "verb": "record", "run": run_id(os.environ), "engine": run.engine,
+            "reason": run.reason, "options": run.options, **_mapped(coverage),
         },
         clock={"t0_unix_ns": run.t0_unix_ns, **merge.clock},
         command=run.shown or run.command,

@@ -30,6 +30,7 @@ from tracekit.replay.result import Output, joined, pieces_of
 from tracekit.replay.statement import statement
 from tracekit.replay.summary import Summary
 from tracekit.replay.wakefulness import processors_awake
+from tracekit.runid import run_id
 from tracekit.storage import Storage
 from tracekit.storage.connections import Connections
 from tracekit.trace import Header, Mark, Trace, Trailer
@@ -331,6 +332,7 @@ def _header(plan: Plan, choice: Choice, source_name: str, t0_unix_ns: int) -> He
             "tool": "tracekit",
             "version": __version__,
             "verb": "replay",
+            "run": run_id(os.environ),
             "engine": choice.engine.name,
             "reason": choice.reason,
             "options": chosen
