@@ -20,7 +20,7 @@ import pytest
 from tracekit import Header, Mark, Op, Trace, Trailer, formats
 from tracekit.arrow import schema
 from tracekit.errors import InputError, OutputExistsError, TracekitError, UsageError
-from tracekit.formats import parquet
+from tracekit.formats import parquet_writer
 from tracekit.testing import training_trace
 from tracekit.trace import NULL, StringTable
 
@@ -67,7 +67,7 @@ def test_nulls_names_and_large_numbers_come_back(saved):
 
 def test_row_groups_are_bounded_and_their_strings_are_their_own(tmp_path, monkeypatch):
     """Whatever size pieces have, row groups have the given number of ops and only the strings that stand in them."""
-    monkeypatch.setattr(parquet, "ROW_GROUP", 100)
+    monkeypatch.setattr(parquet_writer, "ROW_GROUP", 100)
     ops = [Op(f"/file{number // 10}", number, 1, number) for number in range(1050)]
     path = tmp_path / "t.parquet"
     with formats.writing(path) as writer:
@@ -117,7 +117,7 @@ def test_many_marks_and_a_long_trailer_are_packed(saved, monkeypatch):
         f"select decode(value) from parquet_kv_metadata('{path}') where decode(key) = 'tracekit.marks'"
     ).fetchall()
     assert json.loads(marks[0][0])["t_end"] == list(range(1, 101))
-    monkeypatch.setattr(parquet, "_PLAIN_BYTES", 100)
+    monkeypatch.setattr(parquet_writer, "_PLAIN_BYTES", 100)
     packed = saved(trace, "packed.parquet")
     assert b"tracekit.marks.zst" in pq.ParquetFile(packed).metadata.metadata
     assert _whole(Trace.read(packed)) == _whole(trace)
