@@ -96,6 +96,11 @@ class Ledger:
         return 0 if self.span is None else self.span[1] - self.span[0]
 
     @property
+    def uris(self) -> list[str]:
+        """The names of the files that it has ops of."""
+        return [self._names.uris.strings[number] for number in np.flatnonzero(self.files.values).tolist()]
+
+    @property
     def burstiness(self) -> float:
         """Variance / mean of the arrivals per 10 ms, the mean over where the windows may begin.
 

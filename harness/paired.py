@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness import evidence, validity
+from harness import evidence, validity, whereabouts
 from harness import presets as published_bands
 from harness.comparison import Comparison
 from harness.criteria import PAIRED_CRITERIA
@@ -56,7 +56,7 @@ def judge(
     problems = validity.problems(mine, names[0]) + validity.problems(theirs, names[1])
     problems += evidence.problems(EVIDENCE, mine.figures, [(names[1], theirs.figures)], "recording")
     problems += list(_another_job(comparison, names))
-    notes += comparison.notes
+    notes += [*comparison.notes, *_elsewhere(comparison, names)]
     findings = [*problems, *(_finding(criterion, comparison) for criterion in PAIRED_CRITERIA.values())]
     notes += _source(mine, comparison.options, names)
     published = published_bands.findings(presets, mine.figures, [theirs.figures])
@@ -69,6 +69,12 @@ def judge(
         notes,
         distributions(mine.histograms, theirs.histograms),
     )
+
+
+def _elsewhere(comparison: Comparison, names: tuple[str, str]) -> list[str]:
+    if comparison.pairing.common_files:
+        return []
+    return whereabouts.remark(comparison.recorded.ledger.uris, comparison.replayed.ledger.uris, names)
 
 
 def _another_job(comparison: Comparison, names: tuple[str, str]) -> Iterator[Finding]:

@@ -1,11 +1,12 @@
 """Paired mode: what must fail and by which name, what must pass, and what makes a trace unfit."""
 
+import shlex
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from harness import mutations, validity
+from harness import mutations, validity, whereabouts
 from harness.concurrency import ceiling
 from harness.figures import Figures
 from harness.ledger import Ledger, Names, canonical
@@ -141,6 +142,41 @@ def test_data_that_lies_elsewhere_passes_with_a_remapping(recording):
     elsewhere = mutations.moved_data(recording, "file:///data", "file:///mnt/copy")
     assert named(paired(recording, elsewhere)) >= {"ops.missing", "ops.extra"}
     assert paired(recording, elsewhere, remap=[("/data", "/mnt/copy")]).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("to", "remap"),
+    [
+        ("file:///mnt/copy", "file:///data=file:///mnt/copy"),
+        ("s3://bucket/back of it", "'file:///data=s3://bucket/back of it'"),
+    ],
+)
+def test_data_that_lies_elsewhere_unsaid_comes_with_the_remapping_to_type(recording, to, remap):
+    """A replay of a replay held against the first recording: its header names only its own step, so the verdict names both."""
+    verdict = paired(recording, mutations.moved_data(recording, "file:///data", to))
+    (note,) = [note for note in verdict.notes if "in another place" in note]
+    assert note.endswith(f"--remap {remap}")
+    pair = tuple(shlex.split(remap)[0].rsplit("=", 1))
+    again = paired(recording, mutations.moved_data(recording, "file:///data", to), remap=[pair])
+    assert again.outcome is Outcome.PASS
+    assert not any("in another place" in note for note in again.notes)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "replayed", "expected"),
+    [
+        (["file:///a/x", "file:///a/y"], ["s3://b/c/x", "s3://b/c/y"], ("file:///a", "s3://b/c")),
+        (["file:///a/d/x", "file:///a/e/x"], ["file:///z/d/x", "file:///z/e/x"], ("file:///a", "file:///z")),
+        (["file:///a/x", "file:///a/y"], ["file:///b/x", "file:///c/y"], None),
+        (["file:///a/x", "file:///a/y"], ["file:///b/x"], None),
+        (["file:///x"], ["file:///b/x"], None),
+        ([], ["file:///b/x"], None),
+        (["file:///a/x"], [], None),
+    ],
+)
+def test_another_place_is_one_beginning_of_all_names(recorded, replayed, expected):
+    """The shortest that differs, and only where each name is found there."""
+    assert whereabouts.moved(recorded, replayed) == expected
 
 
 def test_a_replay_says_itself_where_its_data_lies(recording):
