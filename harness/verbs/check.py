@@ -46,70 +46,82 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add what `check` takes."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
-    against = parser.add_argument_group("what it is held against")
-    trace = parser.add_argument_group("the trace")
-    here = parser.add_argument_group("a run that is made here")
+    _add_reference(parser)
+    _add_trace(parser)
+    _add_run_here(parser)
     parser.add_argument(
         "traces",
         nargs="*",
         metavar="TRACE",
         help="what is judged; several are runs of one job; none: a run is made and recorded here",
     )
-    against.add_argument("--golden", metavar="NAME|DIR|TRACE", help="what it is held against")
-    against.add_argument(
+    outputs.configure(parser)
+
+
+def _add_reference(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what it is held against")
+    group.add_argument("--golden", metavar="NAME|DIR|TRACE", help="what it is held against")
+    group.add_argument(
         "--mode",
         default="auto",
         metavar="auto|paired|repeat|profile",
         help="paired (op by op), repeat (the same job again), profile (another job of the same kind) or auto (default: paired "
         "against a trace, else repeat)",
     )
-    against.add_argument(
+    group.add_argument(
         "--preset",
         action="append",
         default=[],
         metavar="NAME",
         help="show the bands published by others beside ours: seed, mlperf-storage or dlio-pr344; may be given several times",
     )
-    trace.add_argument(
+    group.add_argument(
+        "--explain", metavar="CRITERION", help="say what a criterion measures, how it decides and why, and stop"
+    )
+    group.add_argument(
+        "--inconclusive",
+        choices=("fail", "ok"),
+        default="",
+        help="exit with 1 or 0 instead of 3 when nothing can be decided",
+    )
+
+
+def _add_trace(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the trace")
+    group.add_argument(
         "--remap",
         action="append",
         default=[],
         metavar="FROM=TO",
         help="where the data of a replay lies, when its header does not say; may be given several times",
     )
-    outputs.configure(parser)
-    against.add_argument(
-        "--explain", metavar="CRITERION", help="say what a criterion measures, how it decides and why, and stop"
-    )
-    against.add_argument(
-        "--inconclusive",
-        choices=("fail", "ok"),
-        default="",
-        help="exit with 1 or 0 instead of 3 when nothing can be decided",
-    )
-    here.add_argument(
-        "--data",
-        metavar="DIR",
-        help="where the run that is made here makes its data set (default: a temporary directory)",
-    )
-    here.add_argument("-o", "--output", metavar="TRACE", help="keep the trace of the run that is made here")
-    here.add_argument(
-        "--drive",
-        metavar="workload|recorded-program",
-        help="how that run is made: by the workload driver (default, for the goldens that come with tracekit), or by the program the "
-        "golden was recorded from",
-    )
-    here.add_argument(
-        "--python", metavar="PATH", help="the interpreter of the recorded program (default: this one); asks for it"
-    )
-    here.add_argument("--seed", type=int, default=0, help="seed of the run that is made here")
-    trace.add_argument(
+    group.add_argument(
         "--time-unit",
         default="ns",
         metavar="UNIT",
         help="unit of times in traces without a header: ns, us, ms, s (default: ns)",
     )
-    trace.add_argument("--skip-bad", action="store_true", help="leave out bad lines of a damaged trace, and count them")
+    group.add_argument("--skip-bad", action="store_true", help="leave out bad lines of a damaged trace, and count them")
+
+
+def _add_run_here(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a run that is made here")
+    group.add_argument(
+        "--data",
+        metavar="DIR",
+        help="where the run that is made here makes its data set (default: a temporary directory)",
+    )
+    group.add_argument("-o", "--output", metavar="TRACE", help="keep the trace of the run that is made here")
+    group.add_argument(
+        "--drive",
+        metavar="workload|recorded-program",
+        help="how that run is made: by the workload driver (default, for the goldens that come with tracekit), or by the program the "
+        "golden was recorded from",
+    )
+    group.add_argument(
+        "--python", metavar="PATH", help="the interpreter of the recorded program (default: this one); asks for it"
+    )
+    group.add_argument("--seed", type=int, default=0, help="seed of the run that is made here")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -195,6 +195,12 @@ def _chunk(part: Part, path: Path) -> tuple[Slots, int, int, int] | None:
     return slots[slots["flags"] & spool.VALID != 0], tid, lost, ignored_bytes
 
 
+def slots_of(path: Path) -> Slots:
+    """The valid slots of a chunk that may still be written to; none of one that is not there, or not begun."""
+    chunk = _chunk(Part(""), path)
+    return np.zeros(0, SLOT) if chunk is None else chunk[0]
+
+
 def _contexts(slots: Slots, is_op: NDArray[np.bool_], tid: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Thread and context of every op: those of the last change before it."""
     changes = np.flatnonzero(~is_op)

@@ -46,45 +46,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.epilog = _EPILOG
     parser.usage = "tracekit record [-o TRACE] [--include GLOB]... [--exclude GLOB]... [options] -- CMD [ARG]..."
-    which = parser.add_argument_group("which files")
-    how = parser.add_argument_group("what is seen")
-    output = parser.add_argument_group("the trace")
-    output.add_argument(
-        "-o",
-        "--output",
-        metavar="TRACE",
-        help="the trace, .jsonl or .jsonl.zst (default: tracekit-NAME.PID.jsonl here)",
-    )
-    which.add_argument("--include", metavar="GLOB", action="append", default=[], help="record only files that match")
-    which.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="do not record files that match")
-    how.add_argument(
+    _add_files(parser)
+    _add_seen(parser)
+    _add_trace(parser)
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD", help="the program and its arguments")
+    # A status of 2 could be the program's own.
+    parser.error = _refuse  # type: ignore[method-assign]  # argparse's way is a subclass, and the parser is made elsewhere
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which files")
+    group.add_argument("--include", metavar="GLOB", action="append", default=[], help="record only files that match")
+    group.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="do not record files that match")
+
+
+def _add_seen(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is seen")
+    group.add_argument(
         "--engine",
         choices=ENGINES,
         default="auto",
         help="how to record: python wraps Python's own functions, native hooks the C library and sees native readers too (default: auto, which is native where a trial of it succeeds)",
     )
-    how.add_argument(
+    group.add_argument(
         "--mmap",
         choices=MODES,
         default="map",
         help="what to see of mapped files: map, that they were mapped; exact, which pages were touched, for 2 to 3 us a "
         "page (native engine, Linux 6.7); pagemap, the same with the pages around them, at no cost to the program's faults",
     )
-    how.add_argument(
+    group.add_argument(
         "--residency",
         choices=CHOICES,
         default="first-read",
         help="note which pages of each file are in the page cache before its first read, so that replay --cache-start "
         "recorded can restore them (default), or not",
     )
-    how.add_argument(
+    group.add_argument(
         "--data-root",
         metavar="DIR",
         action="append",
         default=[],
         help="note them for the files below DIR before the program starts instead; may be repeated",
     )
-    how.add_argument(
+    group.add_argument(
         "--native-children",
         choices=launch.NATIVE_CHILDREN,
         default="report",
@@ -92,27 +97,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "LD_PRELOAD (preload) or by strace, for two stops of the program per system call and some ms per program (strace), "
         "or leave them out (off)",
     )
-    how.add_argument(
+    group.add_argument(
         "--raw-syscalls",
         action="store_true",
         help="also see system calls that do not go through the C library (native engine, Linux 5.11, x86-64); every call "
         "of the program then costs 50 to 90 ns more, and such a call 2 to 5 us",
     )
-    output.add_argument(
+
+
+def _add_trace(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the trace")
+    group.add_argument(
+        "-o",
+        "--output",
+        metavar="TRACE",
+        help="the trace, .jsonl or .jsonl.zst (default: tracekit-NAME.PID.jsonl here)",
+    )
+    group.add_argument(
         "--live",
         choices=LIVE,
         default="on",
         help="while the program runs show ops and bytes per second and the files that most bytes are of: in the lowest row of a "
-        "terminal, which the program's output leaves alone, elsewhere in a line of standard error every ten seconds (native engine)",
+        "terminal, which the program's output leaves alone, elsewhere in a line of standard error every ten seconds (engines native and python)",
     )
-    output.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
-    output.add_argument("--force", action="store_true", help="replace an output that exists")
-    output.add_argument(
+    group.add_argument("--redact-uris", action="store_true", help="write digests in place of names of files")
+    group.add_argument("--force", action="store_true", help="replace an output that exists")
+    group.add_argument(
         "--merge", metavar="PARTS", help="make the trace of parts that an interrupted record left behind"
     )
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD", help="the program and its arguments")
-    # A status of 2 could be the program's own.
-    parser.error = _refuse  # type: ignore[method-assign]  # argparse's way is a subclass, and the parser is made elsewhere
 
 
 def run(args: argparse.Namespace) -> int:

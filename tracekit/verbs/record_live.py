@@ -34,7 +34,7 @@ class Watch:
         self._on_terminal = console.is_live(sys.stderr)
         self._every = _EVERY_S if self._on_terminal else _EVERY_ELSEWHERE_S
         self._begin = time.monotonic()
-        first = max(_FIRST_S, self._every) if live == "on" and run.engine == "native" else float("inf")
+        first = max(_FIRST_S, self._every) if live == "on" and run.engine in ("native", "python") else float("inf")
         self._next = self._begin + first
         self._live: Live | None = None
         self._before = (self._begin, 0, 0)
@@ -67,19 +67,19 @@ class Watch:
 
     def _parts(self, now: float) -> list[str]:
         if self._live is None:
-            from tracekit.record.live import Live
+            from tracekit.record.live import live
 
-            self._live = Live(self._run.parts, self._run.globs())
-        live = self._live
-        live.look()
-        (then, ops, moved), self._before = self._before, (now, live.ops, live.read + live.written)
+            self._live = live(self._run.engine, self._run.parts, self._run.globs())
+        self._live.look()
+        sums = self._live.sums
+        (then, ops, moved), self._before = self._before, (now, sums.ops, sums.read + sums.written)
         # Names are left out where the trace is to have digests of them.
-        names = [f"{name} {100 * share:.0f} %" for name, share in live.top()] if not self._run.redact else []
+        names = [f"{name} {100 * share:.0f} %" for name, share in sums.top()] if not self._run.redact else []
         return [
-            f"recording {now - self._begin:.0f} s: {counted(live.ops, 'op')}",
-            f"{format_count(round((live.ops - ops) / (now - then)))} ops/s",
+            f"recording {now - self._begin:.0f} s: {counted(sums.ops, 'op')}",
+            f"{format_count(round((sums.ops - ops) / (now - then)))} ops/s",
             format_rate((self._before[2] - moved) / (now - then)),
             *([f"top: {', '.join(names)}"] if names else []),
-            f"{format_bytes(live.read)} read",
-            f"{format_bytes(live.written)} written",
+            f"{format_bytes(sums.read)} read",
+            f"{format_bytes(sums.written)} written",
         ]

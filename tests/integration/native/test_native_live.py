@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tracekit import formats
+from tracekit.record import spool
+from tracekit.record.live import live
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from terminal import on_terminal  # beside the folder of this file, which is no package
@@ -74,8 +76,10 @@ def test_the_lowest_row_shows_what_was_seen_so_far(command, tmp_path):
     assert len(reads) == 2000
 
 
-def test_elsewhere_it_is_a_line(command, tmp_path):
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_elsewhere_it_is_a_line(command, tmp_path, engine):
     """Without a terminal the same is a line on standard error that says whose it is; with --live off nothing is said."""
+    command = [*command, "--engine", engine]
     words = [*command, "--", sys.executable, "program.py"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stderr is not None
@@ -94,7 +98,11 @@ def test_elsewhere_it_is_a_line(command, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "there", "absent"),
-    [(["--include", "*/a.bin"], ": 1,500 ops", "b.bin"), (["--redact-uris"], f": {SEEN}", "a.bin")],
+    [
+        (["--include", "*/a.bin"], ": 1,500 ops", "b.bin"),
+        (["--redact-uris"], f": {SEEN}", "a.bin"),
+        (["--engine", "python", "--include", "*/a.bin"], ": 1,500 ops", "b.bin"),
+    ],
 )
 def test_only_what_is_recorded_is_shown(command, tmp_path, words, there, absent):
     """Files that --include leaves out are not counted; where the trace is to have digests no name is shown."""
@@ -105,3 +113,26 @@ def test_only_what_is_recorded_is_shown(command, tmp_path, words, there, absent)
         (tmp_path / "go").touch()
         child.stderr.read()
     assert absent not in line
+
+
+def test_parts_of_the_python_engine_are_counted_as_they_grow(tmp_path):
+    """Each op once, whichever look sees it; a chunk that has not begun, is torn or has no name yet counts for nothing."""
+    slots = [
+        (0, 1, 0, 10, 10, 1, 0, spool.CODE["read"], spool.VALID),
+        (2, 3, 0, 7, 7, 1, 0, spool.CODE["write"], spool.VALID),
+    ]
+    spool.layouts()
+    head = bytearray(spool.SLOT_BYTES)
+    spool.HEADER.pack_into(head, 0, spool.MAGIC, 1, 1, 0)
+    path, lines = tmp_path / "1-a.1.0.ops", tmp_path / "1-a.jsonl"
+    looks = live("python", str(tmp_path), {})
+    path.write_bytes(bytes(10 * spool.SLOT_BYTES))
+    (tmp_path / "1-a.2.0.ops").write_bytes(b"torn")
+    looks.look()
+    assert looks.sums.ops == 0
+    lines.write_text('{"file": 1, "path": "/data/a"}\n')
+    for count in (1, 1, 2):
+        path.write_bytes(bytes(head) + b"".join(spool.SLOT.pack(*slot) for slot in slots[:count]) + bytes(96))
+        looks.look()
+        assert looks.sums.ops == count
+    assert (looks.sums.read, looks.sums.written, looks.sums.top()) == (10, 7, [("a", 1.0)])
