@@ -85,6 +85,38 @@ vfork( <unfinished ...>
 <... clone3 resumed> => {parent_tid=[9]}, 88) = 9 <0.000001>
 <... vfork resumed>) = 11 <0.000001>
 """.strip().split(b"\n")
+# What only several lines together show: (thread, call).
+SCENES = {
+    "a table is shared no more": [
+        (7, 'openat(AT_FDCWD</w>, "a", O_RDONLY) = 3'), (7, "clone(child_stack=0x1, flags=CLONE_VM|CLONE_FILES|SIGCHLD) = 8"),
+        (8, "close_range(3, 9, CLOSE_RANGE_UNSHARE) = 0"), (7, 'read(3, "", 5) = 5'), (8, 'read(3, "", 5) = 5'),
+    ],
+    "what is appended has no place": [
+        (7, 'openat(AT_FDCWD</w>, "a", O_RDWR|O_APPEND) = 3</w/a>'), (7, 'write(3, "", 5) = 5'), (7, 'read(3, "", 5) = 5'),
+        (7, "lseek(3, 0, SEEK_END) = 10"), (7, 'read(3, "", 5) = 5'), (7, 'write(3, "", 5) = 5'),
+    ],
+    "a number is given again": [
+        (7, 'openat(AT_FDCWD</w>, "a", O_RDONLY) = 3</w/a>'), (7, "clone3({flags=CLONE_VM|CLONE_THREAD}) = 8"),
+        (8, 'read(3, "", 5) = 5'), (8, "+++ exited with 0 +++"), (7, "vfork( <unfinished ...>"), (8, 'read(3, "", 5) = 5'),
+        (7, "<... vfork resumed>) = 8"), (8, 'read(3, "", 5) = 5'), (8, "+++ exited with 0 +++"),
+        (7, "clone(flags=SIGCHLD) = 8"), (8, 'read(3, "", 5) = 5'),
+    ],
+    "names that lead to devices": [
+        (7, 'stat("/w/a", {}) = 0'), (7, 'newfstatat(AT_FDCWD</w>, "../dev/x", {}, 0) = 0'), (7, 'unlinkat(3</>, "./dev/../w/./b/..", 0) = 0'),
+        (7, 'unlinkat(3<w>, "../../b", 0) = 0'), (7, 'read(3</dev/urandom<char 1:9>>, "", 5) = 5'), (7, 'read(4</w/a<char 1:9>>, "", 5) = 5'),
+    ],
+    "numbers of other kinds": [
+        (7, 'read(3</w/a>, "", 010) = 5'), (7, 'read(3</w/a>, "", 0x10) = 5'), (7, 'read(3</w/a>, "",  7 ) = 5'), (7, 'read(3</w/a>, "", x) = 5'),
+        (7, "readv(3</w/a>, [{iov_len=9999999999999999999}, {iov_len=5}], 2) = 5"), (7, 'pread64(3</w/a>, "", 5, 99999999999999999999) = 5'),
+        (7, "lseek(3</w/a>, 0, SEEK_END) = 4611686018427387904"), (7, 'read(3</w/a>, "", 5) = 5'), (7, 'read(3</w/a>, "", 5) = 5'),
+        (7, 'read(3</w/a>, "", 5) = 99999999999999999999'), (7, 'read(3</w/a>, "", 5) = 5 <4611686018.000000001>'),
+        (7, 'read(3</w/a>, "", 5) = 5 <99999999999999999999.5>'), (7, 'read(3</w/a>, "", 5) = 5 <0.1234567890>'),
+    ],
+    "brackets hold together": [
+        (7, "splice(3</w/a>, [1, 2], 4</w/b>, NULL, 9, 0) = 9"), (7, "copy_file_range(3</w/a>, [5], 4</w/b>, [6], 9, 0) = 9"),
+        (7, "mmap(NULL, 4096, [a, b], MAP_PRIVATE, 3</w/a>, 0x1000) = 0x7f"), (7, "mmap(NULL, 4096, a], MAP_PRIVATE, 3</w/a>, 0) = 0x7f"),
+    ],
+}  # fmt: skip
 SPITE = [
     b"<", b">", b"(", b")", b"[", b"]", b'"', b"\\", b", ", b",", b" ", b"=", b"?", b"-", b"-1", b"0", b"0x", b"9" * 19, b"9" * 31, b"\t",
     b"\r", b"\n", b"\0", b"\xff", b" = 5", b") = 3</w/q", b" (deleted)", b"/", b"//", b"../", b"\\0", b"\\x41", b"\\400", b"O_APPEND",
@@ -174,6 +206,19 @@ def test_each_line_is_read_alike_as_it_stands(tmp_path):
     for text in [*stamped, b"".join(stamped), b"".join(stamped) * 3]:
         (tmp_path / "f").write_bytes(text)
         assert_same(tmp_path / "f", 1 << 20, skip_bad=True)
+
+
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
+@pytest.mark.parametrize("block", [60, 1 << 20])
+def test_scenes_are_read_alike(tmp_path, scene, block):
+    """What hangs on lines before, on odd numbers and on odd names; strace's own words between them are nothing."""
+    lines = [
+        f"{tid} 1700000000.{number:06d} {call}\nstrace: Process {tid} attached\n"
+        for number, (tid, call) in enumerate(scene)
+    ]
+    (tmp_path / "f").write_text("".join(lines))
+    assert_same(tmp_path / "f", block, skip_bad=False)
+    assert len(imported.load(Strace(str(tmp_path / "f")))) > 1
 
 
 def test_thousands_that_fork_at_once_are_nothing_special(tmp_path):
