@@ -2,6 +2,8 @@
 #ifndef TRACEKIT_DOOR_H
 #define TRACEKIT_DOOR_H
 
+#include <stdbool.h>
+
 #include "strings.h"
 
 PyObject *tk_door_replay_run(PyObject *self, PyObject *arguments, PyObject *keywords);
@@ -14,7 +16,7 @@ PyObject *tk_door_parser_lines(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_run(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_new_strings(PyObject *self, PyObject *arguments);
 PyObject *tk_door_parser_intern(PyObject *self, PyObject *arguments);
-PyObject *tk_new_strings(tk_strings *table);
+PyObject *tk_new_strings(tk_strings *table, bool as_bytes);
 PyObject *tk_door_events(PyObject *self, PyObject *unused);
 PyObject *tk_door_events_columns(PyObject *self, PyObject *unused);
 PyObject *tk_door_events_read(PyObject *self, PyObject *arguments);

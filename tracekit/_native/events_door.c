@@ -88,7 +88,7 @@ PyObject *tk_door_events_new_texts(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "Oi:events_new_texts", &capsule, &column))
         return NULL;
     tk_strings *table = table_of(capsule, column);
-    return table ? tk_new_strings(table) : NULL;
+    return table ? tk_new_strings(table, false) : NULL;
 }
 
 PyObject *tk_door_events_code(PyObject *self, PyObject *arguments)

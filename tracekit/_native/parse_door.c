@@ -86,13 +86,14 @@ PyObject *tk_door_parser_run(PyObject *self, PyObject *arguments)
                          (long long)parsed.lines, parsed.present);
 }
 
-/* The strings of a table that were not told yet. */
-PyObject *tk_new_strings(tk_strings *table)
+/* The strings of a table that were not told yet; as bytes where they may be no UTF-8. */
+PyObject *tk_new_strings(tk_strings *table, bool as_bytes)
 {
     PyObject *list = PyList_New(0);
     for (; list && table->told < table->count; table->told++) {
         const tk_string *one = &table->strings[table->told];
-        PyObject *text = PyUnicode_DecodeUTF8(table->bytes + one->at, one->length, "strict");
+        const char *at = table->bytes + one->at;
+        PyObject *text = as_bytes ? PyBytes_FromStringAndSize(at, one->length) : PyUnicode_DecodeUTF8(at, one->length, "strict");
         if (text == NULL || PyList_Append(list, text) < 0)
             Py_CLEAR(list);
         Py_XDECREF(text);
@@ -115,7 +116,7 @@ PyObject *tk_door_parser_new_strings(PyObject *self, PyObject *arguments)
         PyErr_SetString(PyExc_ValueError, "there is no such column");
         return NULL;
     }
-    return tk_new_strings(&parser->tables[column]);
+    return tk_new_strings(&parser->tables[column], false);
 }
 
 PyObject *tk_door_parser_intern(PyObject *self, PyObject *arguments)

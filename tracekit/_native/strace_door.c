@@ -99,18 +99,7 @@ PyObject *tk_door_strace_new_strings(PyObject *self, PyObject *arguments)
     tk_strace *state = PyCapsule_GetPointer(capsule, CAPSULE);
     if (state == NULL)
         return NULL;
-    tk_strings *table = errors ? &state->errors : &state->uris;
-    PyObject *list = PyList_New(0);
-    for (; list && table->told < table->count; table->told++) {
-        const tk_string *one = &table->strings[table->told];
-        PyObject *text = PyBytes_FromStringAndSize(table->bytes + one->at, one->length);
-        if (text == NULL || PyList_Append(list, text) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(text);
-        if (list == NULL)
-            break;
-    }
-    return list;
+    return tk_new_strings(errors ? &state->errors : &state->uris, true);
 }
 
 PyObject *tk_door_strace_finish(PyObject *self, PyObject *capsule)
