@@ -90,8 +90,12 @@ def run_verbs(
             args = _parsed(parser, argv)
             args.words = [program, *argv]
         console.set_quiet(quiet=args.quiet)
-        with progress.heard_by(console.Follower()):
-            return int(importlib.import_module(verbs[args.verb][0]).run(args))
+        try:
+            with progress.heard_by(console.Follower()):
+                return int(importlib.import_module(verbs[args.verb][0]).run(args))
+        finally:
+            # Of several commands in one process each is as quiet as it was asked to be.
+            console.set_quiet(quiet=False)
     except TracekitError as error:
         console.complain(program, f"{error} [{error.slug}]")
         return error.exit_code

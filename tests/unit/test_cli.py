@@ -56,6 +56,14 @@ def test_errors_are_one_sentence_and_their_code(program, capsys, error, code, te
     assert (found.out, found.err) == ("", text)
 
 
+def test_a_quiet_command_does_not_silence_the_next(program, capsys):
+    """In one process, also where the quiet one ends in an error."""
+    for action in (lambda _: 0, lambda _: _raise(InputError("no such thing", "look again"))):
+        program(action, "-q", "go")
+        program(lambda _: console.say("next: go on") or 0)
+        assert capsys.readouterr().err.endswith("next: go on\n")
+
+
 def test_errors_that_are_not_ours_are_not_hidden(program):
     """A bug is a traceback, not a polite sentence."""
     with pytest.raises(ZeroDivisionError):
