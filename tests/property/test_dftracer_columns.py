@@ -121,6 +121,38 @@ def test_events(tmp_path_factory, those, skip_bad, end, bracket, gaps, ascii_onl
     assert_same(path, ("[\n" * bracket + lines + "\n]" * bracket).encode(), skip_bad=skip_bad, block=block)
 
 
+def call_on_a_file(rng):
+    """A call on one of two files by one of two descriptors in one of two threads."""
+    args = {"fname": rng.choice(["/a", "/a", "/a", "/b"]), "ret": rng.choice([3, 3, 3, 0, 5, -1])}
+    for name, values, share in (
+        ("fd", [3, 3, 3, 5], 0.8), ("offset", [0, 5, 7, -2], 0.2), ("whence", [0, 1, 1, 2], 0.5), ("flags", [0o2000], 0.2),
+    ):  # fmt: skip
+        if rng.random() < share:
+            args[name] = rng.choice(values)
+    name = rng.choice(["open", "open", "read", "read", "read", "pread", "write", "write", "lseek64", "fseek"])
+    return {"name": name, "cat": "POSIX", "ph": 1, "tid": rng.choice([1, 1, 2]), "pid": 9, "ts": 1, "args": args}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_positions(tmp_path, seed):
+    """Of three hundred calls: where each read and write began, as one after another moves its file on."""
+    rng = random.Random(seed)
+    lines = (json.dumps(call_on_a_file(rng)) for _ in range(300))
+    assert_same(tmp_path / "t.pfw", "\n".join(lines).encode(), skip_bad=False)
+
+
+@pytest.mark.parametrize(
+    ("count", "members"), [(2**61, 4), (2**61, 3), (-(2**61), 4), (2**61, -4), (-(2**61), -4), (2**61, 0)]
+)
+def test_lengths_beyond_any_number_are_left_out(tmp_path, count, members):
+    """Members times their size may fit no column: such an op is counted, and not there."""
+    events = [
+        {"name": "fread", "cat": "POSIX", "ts": 1, "args": {"fname": "/a", "count": asked, "nmemb": members}}
+        for asked in (count, 1)
+    ]
+    assert_same(tmp_path / "t.pfw", "\n".join(map(json.dumps, events)).encode(), skip_bad=False)
+
+
 LINES = [
     b'{"id":"3","name":"open","cat":"POSIX","pid":"13","tid":"27","ts":"1698080323784880","dur":"913","ph":"X","args":{"hostname":"c","ret":18,"flags":66,"fname":"/p/a.bat","mode":420}}',
     b'{"id":"4","name":"read","cat":"POSIX","pid":"13","tid":"27","ts":"1698080323784990","dur":"9","ph":"X","args":{"hostname":"c","ret":"40","count":"50","fname":"/p/a.bat","fd":18}}',
