@@ -8,7 +8,8 @@ named. Options: --ops N (of the Parquet file), --turns N, --only QUESTION, --dft
   trace in Parquet: tracekit (its accumulators, piece by piece), Polars, DuckDB, pandas.
 * warp: ops, bytes, median and 99th percentile for each kind of request, from a MinIO warp log: tracekit, Polars (as polarWarp
   does it: the table decompressed and read whole, times parsed, grouped), pandas.
-* dftracer: events and times by name from a .pfw.gz: tracekit, dftracer_stats of dftracer-utils (which builds an index first).
+* dftracer: events and times by name from a .pfw.gz, the one of --dftracer or one made of a quarter of --ops: tracekit,
+  dftracer_stats of dftracer-utils (which builds an index first).
 * darshan: ops and bytes by file from DXT: tracekit, the darshan package itself.
 * csv, fio, blkparse, strace: ops, files and bytes read, median and 99th percentile of sizes and (not fio, which has no ends) of service
   times, the time from first to last, and the most bytes of one file, from a table, fio's log, blkparse's text and strace's (a quarter
@@ -18,9 +19,11 @@ named. Options: --ops N (of the Parquet file), --turns N, --only QUESTION, --dft
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib.util
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -158,7 +161,8 @@ def dftracer_tracekit(path):
 
 def dftracer_stats(path):
     """dftracer-utils' own command, from a file that it has not seen before."""
-    program = shutil.which("dftracer_stats") or os.environ["DFTRACER_STATS"]
+    beside = Path(sys.executable).parents[1] / "peers" / "dftracer" / "bin" / "dftracer_stats"
+    program = os.environ.get("DFTRACER_STATS") or shutil.which("dftracer_stats") or str(beside)
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [program, "--files", path, "--index-dir", folder, "--report", "detailed", "--group-by", "name", "--json"],
@@ -377,6 +381,27 @@ def blkparse_lines(row, size, begin, end, tid):
     )
 
 
+def write_dftracer(trace, path):
+    """A trace as dftracer 2.2.0 writes reads of files that were open: a seek before every eighth of them."""
+    head = '{{"name":"FH","cat":"dftracer","type":1,"pid":7,"tid":7,"ph":4,"args":{{"hhash":"6882804a826580cd","name":"{}","value":"{:016x}"}}}}\n'
+    with gzip.open(path, "wt", encoding="ascii", compresslevel=6) as file:
+        file.write("[\n")
+        file.writelines(head.format(f"/d/train/f{number:05}.bin", number * 977) for number in range(len(trace.uris)))
+        columns = (trace.col(name).tolist() for name in ("uri", "len", "t_submit", "t_complete", "tid"))
+        file.writelines(dftracer_lines(row, *values) for row, values in enumerate(zip(*columns, strict=True)))
+
+
+def dftracer_lines(row, uri, size, begin, end, tid):
+    """A read, behind a seek or not."""
+    call = '{{"id":{},"name":"{}","cat":"POSIX","type":3,"pid":7,"tid":{},"ts":{},"dur":{},"ph":1,"args":{{"hhash":"6882804a826580cd",{},"fhash":"{:016x}"}}}}\n'
+    ts, seek = 1_795_711_047_718_677 + begin // 1000, ""
+    if row % 8 == 0:
+        seek = call.format(
+            row, "lseek64", tid, ts, 1, f'"whence":0,"offset":{row * 4096},"ret":{row * 4096}', uri * 977
+        )
+    return seek + call.format(row, "read", tid, ts, (end - begin) // 1000, f'"ret":{size},"count":{size}', uri * 977)
+
+
 def file_for(question, folder, args):
     """The file that a question is about, and how many ops are in it; None where there is none."""
     from tracekit import formats
@@ -393,8 +418,10 @@ def file_for(question, folder, args):
         write_text(question, trace_of(args.ops // 4), path)
         return path, args.ops // 4
     if question == "dftracer":
-        path = args.dftracer and Path(args.dftracer)
-        return (path, len(formats.load(path))) if path and path.exists() else None
+        path = Path(args.dftracer or folder / "t.pfw.gz")
+        if not args.dftracer:
+            write_dftracer(trace_of(args.ops // 4), path)
+        return path, len(formats.load(path))
     if importlib.util.find_spec("darshan") is None:
         return None
     import darshan
@@ -459,7 +486,8 @@ def main():
         answer = QUESTIONS[question][name](path)
         # Not ru_maxrss: a child begins with its parent's.
         memory = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
-        print(json.dumps([answer, int(memory)]))
+        # A command of another's has a process of its own, which is larger than this one where that was all it started from.
+        print(json.dumps([answer, max(int(memory), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)]))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ops", type=int, default=4_000_000)
