@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tracekit.errors import CannotRunError, InputError, TracekitError, UnknownNameError, UsageError
-from tracekit.replay import preflight
+from tracekit.replay import preflight, scratch
 from tracekit.replay.options import Options
 from tracekit.replay.plan import Plan, make_plan
 from tracekit.replay.preflight import PreflightError, examine, listing, raise_for
@@ -327,6 +327,14 @@ def test_what_the_trace_writes_first_lives_in_scratch(data: Path) -> None:
     plan = examined(Trace.of(ops))
     assert [file.in_scratch for file in plan.files] == [True, False]
     assert [str(error).partition(" ")[0] for error in plan.problems] == [str(data.parent / "old")]
+
+
+def test_writes_are_added_up_beyond_a_columns_numbers(data: Path) -> None:
+    """Two files written up to the end of what 63 bits can say need more room than there is: the sum does not wrap."""
+    ops = [Op(file_uri(data.parent / name), 2**63 - 11, 10, 0, op="write", pid=1, tid=1) for name in ("a", "b")]
+    plan = make_plan(Trace.of(ops), Options())
+    (error,) = scratch.problems(plan, str(data.parent))
+    assert "the trace writes 16384 PiB and " in str(error)
 
 
 def test_writes_can_be_left_out(data: Path) -> None:

@@ -113,4 +113,6 @@ def _remove_objects(plan: Plan) -> None:
 def _written(plan: Plan) -> int:
     """At most this many bytes: the end of the furthest write of each file, appended writes added up."""
     uses = plan.program.uses
-    return int(uses.written.sum()) + uses.appended * plan.options.loop
+    # As Python's numbers: ends of files may add up to more than a column holds.
+    ends: list[int] = uses.written.tolist()
+    return sum(ends) + int(uses.appended) * plan.options.loop

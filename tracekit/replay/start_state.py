@@ -196,9 +196,8 @@ def _verified(found: Sequence[Agreement | None]) -> dict[str, Any]:
 
 def _notes(start: str, verified: dict[str, int] | None) -> list[str]:
     if verified is None:
-        return [
-            f"asked to start {_NAMES[start]}, but this system does not tell whether the page cache is in that state"
-        ]
+        text = f"asked to start {_NAMES[start]}, but the kernel does not tell whether the page cache is in that state"
+        return [text + " (nor does it ever tell a user who neither owns the files nor may write to them)"]
     agreement = Agreement(**verified)
     if agreement.share >= AGREEMENT:
         return []
