@@ -94,9 +94,13 @@ def pid_of(mark: str, rank: int) -> int:
 
 
 def _gone(pid: int) -> None:
-    """The launcher ends a stopped process too, a moment later."""
-    for _ in range(200):
-        if not Path(f"/proc/{pid}").exists():
+    """The launcher ends a stopped process too, a moment later; that it was is known before whoever inherits it has asked how."""
+    for _ in range(1200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state == "Z":
             return
         time.sleep(0.05)
     os.kill(pid, signal.SIGKILL)

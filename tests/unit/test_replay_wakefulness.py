@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from descriptors import open_descriptors
 
 from tracekit.replay import wakefulness
 from tracekit.replay.options import Options
@@ -17,13 +21,13 @@ def test_the_device_is_held_with_zero_and_let_go(tmp_path, monkeypatch):
     device = tmp_path / "latency"
     device.write_bytes(b"")
     monkeypatch.setattr(wakefulness, "DEVICE", str(device))
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
 
     with wakefulness.processors_awake(wanted=True) as said:
         assert said == wakefulness.HELD
         assert device.read_bytes() == bytes(4)
-        assert len(os.listdir("/proc/self/fd")) == before + 1
-    assert len(os.listdir("/proc/self/fd")) == before
+        assert len(open_descriptors() - before) == 1
+    assert open_descriptors() <= before
 
 
 def test_what_is_not_permitted_is_said(tmp_path, monkeypatch):
