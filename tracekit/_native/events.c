@@ -50,27 +50,13 @@ typedef struct {
     uint64_t seen; /* keys of the line */
 } line;
 
-static tk_event_key key_of(const char *name, size_t length)
-{
-    char text[16] = "\"", mask[16] = {0};
-    tk_event_key key;
-    memcpy(text + 1, name, length);
-    memcpy(text + 1 + length, "\":", 2);
-    memset(mask, 0xFF, length + 3);
-    memcpy(&key.low, text, 8);
-    memcpy(&key.high, text + 8, 8);
-    memcpy(&key.low_mask, mask, 8);
-    memcpy(&key.high_mask, mask + 8, 8);
-    return key;
-}
-
 int tk_events_open(tk_events *events)
 {
     int failed = 0;
     memset(events, 0, sizeof *events);
     memset(events->expected, UNKNOWN, sizeof events->expected);
     for (int i = 0; i < TK_EVENT_KEYS; i++)
-        events->keys[i] = key_of(KEYS[i].name, KEYS[i].length);
+        events->keys[i] = tk_json_key_of(KEYS[i].name, KEYS[i].length);
     for (int i = 0; i < TK_EVENT_FIRST_NUMBER; i++) {
         events->last[i] = -1;
         failed |= tk_strings_open(&events->tables[i]);
@@ -92,14 +78,6 @@ tk_strings *tk_events_table(tk_events *events, int column)
     return &events->tables[column == TK_EVENT_value ? TK_EVENT_fhash : column == TK_EVENT_label ? TK_EVENT_path : column];
 }
 
-static inline bool is_key(const tk_event_key *key, const char *at)
-{
-    uint64_t low, high;
-    memcpy(&low, at, 8);
-    memcpy(&high, at + 8, 8);
-    return (((low ^ key->low) & key->low_mask) | ((high ^ key->high) & key->high_mask)) == 0;
-}
-
 static int key_named(enum scope scope, const char *name, size_t length)
 {
     for (int i = 0; i < TK_EVENT_KEYS; i++)
@@ -112,7 +90,7 @@ static int key_named(enum scope scope, const char *name, size_t length)
 static inline const char *key_at(tk_events *events, enum scope scope, const char *at, const char *end, int *key)
 {
     int guess = events->expected[*key];
-    if (guess != UNKNOWN && KEYS[guess].scope == scope && end - at >= 16 && is_key(&events->keys[guess], at)) {
+    if (guess != UNKNOWN && KEYS[guess].scope == scope && end - at >= TK_KEY_BYTES && tk_is_json_key(&events->keys[guess], at)) {
         *key = guess;
         return at + KEYS[guess].length + 3;
     }
@@ -223,11 +201,6 @@ static const char *phase_value(line *mine, const char *at, const char *end)
     return next + (*at == '"');
 }
 
-static const char *word_at(const char *at, const char *end, const char *word, size_t length)
-{
-    return (size_t)(end - at) >= length && memcmp(at, word, length) == 0 ? at + length : NULL;
-}
-
 /* The value of a key that is of no use is passed over if it is plain. */
 static const char *pass_over(const char *at, const char *end)
 {
@@ -237,8 +210,8 @@ static const char *pass_over(const char *at, const char *end)
         const char *quote = tk_end_of_text(at + 1, end);
         return quote ? quote + 1 : NULL;
     }
-    if ((next = word_at(at, end, "null", 4)) || (next = word_at(at, end, "true", 4)) ||
-        (next = word_at(at, end, "false", 5)))
+    if ((next = tk_word_at(at, end, "null", 4)) || (next = tk_word_at(at, end, "true", 4)) ||
+        (next = tk_word_at(at, end, "false", 5)))
         return next;
     return whole_at(at, end, &number);
 }

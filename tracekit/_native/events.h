@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "keys.h"
 #include "strings.h"
 
 /* The columns, in the order of tracekit.formats.dftracer_events.COLUMNS; a test compares them. The first are texts, as codes of
@@ -25,15 +26,10 @@ extern const char *const TK_EVENT_COLUMN[TK_EVENT_COLUMNS];
 
 enum { TK_EVENT_KEYS = 34 };
 
-/* A key as it stands in a line, `"name":`, in two words to compare at once; the bytes behind it are masked out. */
-typedef struct {
-    uint64_t low, high, low_mask, high_mask;
-} tk_event_key;
-
 typedef struct {
     tk_strings tables[TK_EVENT_FIRST_NUMBER]; /* `value` has that of `fhash`, `label` that of `path` */
     int32_t last[TK_EVENT_FIRST_NUMBER];      /* the code that a line had last; -1: none */
-    tk_event_key keys[TK_EVENT_KEYS];
+    tk_json_key keys[TK_EVENT_KEYS];
     uint8_t expected[TK_EVENT_KEYS + 1]; /* which key followed which in the line before */
     locale_t plain;                      /* in which a decimal point is a point */
 } tk_events;

@@ -31,20 +31,6 @@ typedef struct {
     uint32_t texts;  /* those whose value waits in `text` */
 } line;
 
-static tk_key key_of(const tk_column *column)
-{
-    char text[16] = "\"", mask[16] = {0};
-    tk_key key;
-    memcpy(text + 1, column->name, column->length);
-    memcpy(text + 1 + column->length, "\":", 2);
-    memset(mask, 0xFF, column->length + 3);
-    memcpy(&key.low, text, 8);
-    memcpy(&key.high, text + 8, 8);
-    memcpy(&key.low_mask, mask, 8);
-    memcpy(&key.high_mask, mask + 8, 8);
-    return key;
-}
-
 int tk_parser_open(tk_parser *parser)
 {
     int failed = 0;
@@ -52,7 +38,7 @@ int tk_parser_open(tk_parser *parser)
     memset(parser->expected, NO_KEY, sizeof parser->expected);
     for (int i = 0; i < TK_COLUMNS; i++) {
         parser->plain[i] = -1;
-        parser->keys[i] = key_of(&TK_COLUMN[i]);
+        parser->keys[i] = tk_json_key_of(TK_COLUMN[i].name, TK_COLUMN[i].length);
         if (TK_COLUMN[i].kind == TK_TEXT || TK_COLUMN[i].kind == TK_SAMPLE)
             failed |= tk_strings_open(&parser->tables[i]);
     }
@@ -66,25 +52,12 @@ void tk_parser_close(tk_parser *parser)
         tk_strings_close(&parser->tables[i]);
 }
 
-static const char *word_at(const char *at, const char *end, const char *word, size_t length)
-{
-    return (size_t)(end - at) >= length && memcmp(at, word, length) == 0 ? at + length : NULL;
-}
-
 static int column_named(const char *key, size_t length)
 {
     for (int i = 0; i < TK_COLUMNS; i++)
         if (TK_COLUMN[i].length == length && memcmp(TK_COLUMN[i].name, key, length) == 0)
             return i;
     return UNKNOWN;
-}
-
-static inline bool is_key(const tk_key *key, const char *at)
-{
-    uint64_t low, high;
-    memcpy(&low, at, 8);
-    memcpy(&high, at + 8, 8);
-    return (((low ^ key->low) & key->low_mask) | ((high ^ key->high) & key->high_mask)) == 0;
 }
 
 /* Any key at `at`: its column, and where its colon ends. NULL when it is not plain. */
@@ -107,7 +80,7 @@ static const char *any_key_at(tk_parser *parser, const char *at, const char *end
 static inline const char *key_at(tk_parser *parser, const char *at, const char *end, int *column)
 {
     int guess = parser->expected[*column];
-    if (guess == NO_KEY || end - at < 16 || !is_key(&parser->keys[guess], at))
+    if (guess == NO_KEY || end - at < TK_KEY_BYTES || !tk_is_json_key(&parser->keys[guess], at))
         return any_key_at(parser, at, end, column);
     *column = guess;
     return at + TK_COLUMN[guess].length + 3;
@@ -122,8 +95,8 @@ static const char *pass_over(const char *at, const char *end)
         const char *quote = tk_end_of_text(at + 1, end);
         return quote ? quote + 1 : NULL;
     }
-    if ((next = word_at(at, end, "null", 4)) || (next = word_at(at, end, "true", 4)) ||
-        (next = word_at(at, end, "false", 5)))
+    if ((next = tk_word_at(at, end, "null", 4)) || (next = tk_word_at(at, end, "true", 4)) ||
+        (next = tk_word_at(at, end, "false", 5)))
         return next;
     return tk_number_at(at, end, &number);
 }
@@ -186,7 +159,7 @@ static inline const char *value_at(const tk_parser *parser, line *mine, int colu
     if (*at == '"')
         return text_value(parser, mine, column, at, end, parsed);
     if (*at == 'n')
-        return word_at(at, end, "null", 4);
+        return tk_word_at(at, end, "null", 4);
     if (TK_COLUMN[column].kind == TK_TEXT)
         return NULL;
     const char *next = tk_number_at(at, end, &number);

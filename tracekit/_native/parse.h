@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "keys.h"
 #include "strings.h"
 
 /* The columns, in the order of tracekit.trace.COLUMNS; a test compares them. */
@@ -18,15 +19,10 @@ typedef struct {
 } tk_column;
 extern const tk_column TK_COLUMN[TK_COLUMNS];
 
-/* A key as it stands in a line, `"name":`, in two words to compare at once; the bytes behind it are masked out. */
-typedef struct {
-    uint64_t low, high, low_mask, high_mask;
-} tk_key;
-
 typedef struct {
     tk_strings tables[TK_COLUMNS]; /* of text columns, and the names of samples */
     int32_t plain[TK_COLUMNS]; /* the code of the text that a line had last, exactly as it stood there; -1: none */
-    tk_key keys[TK_COLUMNS];
+    tk_json_key keys[TK_COLUMNS];
     uint8_t expected[TK_COLUMNS + 1]; /* which key followed which in the line before; 255: none */
 } tk_parser;
 
