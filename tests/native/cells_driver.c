@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../../tracekit/_native/cells.h"
+#include "chance.h"
 
 enum { MOST_CELLS = 10 };
 
@@ -27,31 +28,8 @@ static const sample SAMPLES[] = {
      10, 7, {TK_CELL_TEXT, TK_CELL_WHOLE, TK_CELL_WHOLE, TK_CELL_SECONDS, TK_CELL_WHOLE, TK_CELL_TEXT, TK_CELL_TEXT, TK_CELL_WHOLE,
              TK_CELL_TEXT, TK_CELL_WHOLE}, 0, true},
 };
+static const char LETTERS[] = "\",;+- \t\r\n0123456789.eExa\x01\x7f\x80\xc3\xff";
 enum { SAMPLE_COUNT = sizeof SAMPLES / sizeof SAMPLES[0] };
-
-static uint64_t state;
-static uint64_t draw(uint64_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % below;
-}
-
-static size_t mutate(char *text, size_t length)
-{
-    static const char ALPHABET[] = "\",;+- \t\r\n0123456789.eExa\x01\x7f\x80\xc3\xff";
-    for (uint64_t edits = draw(3); edits && length > 1; edits--) {
-        size_t at = (size_t)draw(length);
-        if (draw(3) == 0) {
-            memmove(text + at, text + at + 1, length - at - 1);
-            length--;
-        } else {
-            text[at] = ALPHABET[draw(sizeof ALPHABET - 1)];
-        }
-    }
-    return length;
-}
 
 static int64_t scan(tk_cells *scanner, const char *text, size_t length)
 {
@@ -77,7 +55,7 @@ int main(int count, char **arguments)
         return 2;
     long taken = 0, refused = 0;
     tk_cells scanners[SAMPLE_COUNT];
-    state = strtoull(arguments[1], NULL, 10) * 0x9E3779B97F4A7C15ULL + 1;
+    sow(strtoull(arguments[1], NULL, 10));
     for (int i = 0; i < SAMPLE_COUNT; i++) {
         const sample *one = &SAMPLES[i];
         if (tk_cells_open(&scanners[i], one->width, one->least, one->between, one->open_end) < 0)
@@ -90,9 +68,9 @@ int main(int count, char **arguments)
         size_t which = draw(SAMPLE_COUNT), before = 0, behind;
         char both[512];
         const char *line = SAMPLES[which].lines[draw(3)];
-        before = mutate(memcpy(both, line, strlen(line)), strlen(line));
+        before = mutate(memcpy(both, line, strlen(line)), strlen(line), LETTERS);
         line = SAMPLES[which].lines[draw(3)];
-        behind = mutate(memcpy(both + before, line, strlen(line)), strlen(line));
+        behind = mutate(memcpy(both + before, line, strlen(line)), strlen(line), LETTERS);
         char *text = malloc(before + behind); /* exactly: a look beyond is found */
         memcpy(text, both, before + behind);
         int64_t rows = scan(&scanners[which], text, before + behind);

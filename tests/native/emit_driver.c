@@ -8,15 +8,7 @@
 #include <string.h>
 
 #include "../../tracekit/_native/emit.h"
-
-static uint64_t state;
-static uint64_t draw(uint64_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % below;
-}
+#include "chance.h"
 
 static int64_t value(int column, int64_t strings)
 {
@@ -35,7 +27,7 @@ int main(int count, char **arguments)
     long lines = 0, no_room = 0, bad = 0;
     if (count != 3)
         return 2;
-    state = strtoull(arguments[1], NULL, 10) * 0x9E3779B97F4A7C15ULL + 1;
+    sow(strtoull(arguments[1], NULL, 10));
     for (long left = strtol(arguments[2], NULL, 10); left; left--) {
         int64_t rows = 1 + (int64_t)draw(4), strings = 1 + (int64_t)draw(3), from = 0;
         tk_emitter emitter = {0};

@@ -12,6 +12,7 @@
 
 #include "../../tracekit/_native/raw.h"
 #include "../../tracekit/_native/replay.h"
+#include "chance.h"
 
 enum { FILES = 6, FILE_BYTES = 300000, STREAMS = 12, OPS = 40, TURNS = 3 };
 
@@ -19,15 +20,6 @@ enum { FILES = 6, FILE_BYTES = 300000, STREAMS = 12, OPS = 40, TURNS = 3 };
 /* rawnet.c's, which is the recorder's. */
 __thread volatile uint8_t tk_selector __attribute__((tls_model("initial-exec"), visibility("hidden")));
 #endif
-
-static uint64_t state;
-static uint64_t draw(uint64_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % below;
-}
 
 static int failures;
 static void check(int fine, const char *what, uint64_t seed)
@@ -222,7 +214,7 @@ static void run_one(const char *directory, uint64_t seed, enum tk_how how)
 {
     static plan made;
     tk_outcome outcome;
-    state = seed * 0x9E3779B97F4A7C15ULL + 1;
+    sow(seed);
     draw_plan(&made, directory, how);
     FILE *log = made.replay.results ? NULL : tmpfile();
     if (log)

@@ -9,6 +9,7 @@
 
 #include "../../tracekit/_native/events.h"
 #include "../../tracekit/_native/positions.h"
+#include "chance.h"
 
 static const char *LINES[] = {
     "{\"id\":\"3\",\"name\":\"open\",\"cat\":\"POSIX\",\"pid\":\"13\",\"tid\":\"27\",\"ts\":\"1698080323784880\",\"dur\":\"913\",\"ph\":\"X\","
@@ -18,30 +19,6 @@ static const char *LINES[] = {
     "{\"name\":\"FH\",\"ph\":4,\"args\":{\"hhash\":\"68\",\"name\":\"/d/\xc3\xa9\",\"value\":18446744073709551615}}\n",
     "{ \"name\" : \"read\" , \"cat\":\"POSIX\",\"ts\":1698080323785000.25,\"dur\":2.5,\"ph\":1,\"args\":{\"ret\":-1,\"errno\":5,\"fhash\":\"0b\"} }\r\n",
 };
-
-static uint64_t state;
-static uint64_t draw(uint64_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % below;
-}
-
-static size_t mutate(char *text, size_t length)
-{
-    static const char ALPHABET[] = "{}[]\",:\\ \t\r\n0123456789.eE-nultrfas\x01\x7f\x80\xc3\xff";
-    for (uint64_t edits = draw(3); edits && length > 1; edits--) {
-        size_t at = (size_t)draw(length);
-        if (draw(3) == 0) {
-            memmove(text + at, text + at + 1, length - at - 1);
-            length--;
-        } else {
-            text[at] = ALPHABET[draw(sizeof ALPHABET - 1)];
-        }
-    }
-    return length;
-}
 
 /* The rows that two lines gave. */
 static int64_t scan(tk_events *events, const char *text, size_t length)
@@ -84,7 +61,7 @@ int main(int count, char **arguments)
     long taken = 0, refused = 0;
     tk_events events;
     tk_positions positions;
-    state = strtoull(arguments[1], NULL, 10) * 0x9E3779B97F4A7C15ULL + 1;
+    sow(strtoull(arguments[1], NULL, 10));
     if (tk_events_open(&events) < 0 || tk_positions_open(&positions) < 0)
         return 2;
     for (long left = strtol(arguments[2], NULL, 10); left; left--) {
@@ -92,7 +69,7 @@ int main(int count, char **arguments)
         char first[512];
         size_t length = strlen(line);
         memcpy(first, line, length);
-        size_t before = mutate(first, length), behind = mutate(memcpy(first + before, line, length), length);
+        size_t before = mutate(first, length, JSON_LETTERS), behind = mutate(memcpy(first + before, line, length), length, JSON_LETTERS);
         char *text = malloc(before + behind); /* exactly: a look beyond is found */
         memcpy(text, first, before + behind);
         int64_t rows = scan(&events, text, before + behind);

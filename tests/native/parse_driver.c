@@ -9,6 +9,7 @@
 
 #include "../../tracekit/_native/parse.h"
 #include "../../tracekit/_native/scan.h"
+#include "chance.h"
 
 static const char *LINES[] = {
     "{\"uri\":\"/a\",\"offset\":0,\"len\":10,\"t_submit\":1}\n",
@@ -17,30 +18,6 @@ static const char *LINES[] = {
     "\"ret\":4096,\"pid\":28313,\"tid\":28313,\"layer\":\"libc\",\"sample_id\":12345678}\n",
     "{ \"len\" : 3 , \"uri\" : \"\xc3\xa9\" , \"t_submit\" : 9223372036854775807 , \"sample_id\":\"cat.jpg\",\"new\":null }\r\n",
 };
-
-static uint64_t state;
-static uint64_t draw(uint64_t below)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % below;
-}
-
-static size_t mutate(char *text, size_t length)
-{
-    static const char ALPHABET[] = "{}[]\",:\\ \t\r\n0123456789.eE-nultrfas\x01\x7f\x80\xc3\xff";
-    for (uint64_t edits = draw(3); edits && length > 1; edits--) {
-        size_t at = (size_t)draw(length);
-        if (draw(3) == 0) {
-            memmove(text + at, text + at + 1, length - at - 1);
-            length--;
-        } else {
-            text[at] = ALPHABET[draw(sizeof ALPHABET - 1)];
-        }
-    }
-    return length;
-}
 
 /* The rows that two lines gave; each column lies in memory of its own. */
 static int64_t parse(tk_parser *parser, const char *text, size_t length)
@@ -65,7 +42,7 @@ int main(int count, char **arguments)
         return 2;
     long taken = 0, refused = 0;
     tk_parser parser;
-    state = strtoull(arguments[1], NULL, 10) * 0x9E3779B97F4A7C15ULL + 1;
+    sow(strtoull(arguments[1], NULL, 10));
     if (tk_parser_open(&parser) < 0)
         return 2;
     for (long left = strtol(arguments[2], NULL, 10); left; left--) {
@@ -73,7 +50,7 @@ int main(int count, char **arguments)
         char first[512];
         size_t length = strlen(line);
         memcpy(first, line, length);
-        size_t before = mutate(first, length), behind = mutate(memcpy(first + before, line, length), length);
+        size_t before = mutate(first, length, JSON_LETTERS), behind = mutate(memcpy(first + before, line, length), length, JSON_LETTERS);
         char *text = malloc(before + behind); /* exactly: a look beyond is found */
         memcpy(text, first, before + behind);
         int64_t rows = parse(&parser, text, before + behind);

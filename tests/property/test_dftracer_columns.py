@@ -16,6 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from drivers import sanitized
+
 from tracekit import _core
 from tracekit.errors import TracekitError
 from tracekit.formats import dftracer_calls, dftracer_events, foreign_lines
@@ -259,12 +262,7 @@ def test_the_door_refuses_what_is_not_there():
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")
 def test_the_scanner_is_clean_under_sanitizers(repository, tmp_path):
     """Mutated lines in blocks of exact size and random calls, under ASan and UBSan: no access outside, no undefined behaviour."""
-    native = repository / "tracekit" / "_native"
-    driver = tmp_path / "driver"
-    build = ["gcc", "-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    parts = (native / f"{name}.c" for name in ("events", "positions", "scan", "strings"))
-    sources = [repository / "tests" / "native" / "events_driver.c", *parts]
-    subprocess.run([*build, *map(str, sources), "-o", str(driver)], check=True)
+    driver = sanitized(repository, tmp_path / "driver", "events", ("events", "positions", "scan", "strings"))
     done = subprocess.run([str(driver), "1", "30000"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     taken, refused = map(int, done.stdout.split())

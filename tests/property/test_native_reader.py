@@ -5,11 +5,15 @@ import random
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from drivers import sanitized
 
 from tracekit.errors import TracekitError
 from tracekit.formats import jsonl
@@ -306,12 +310,7 @@ def test_recorded_lines_rewritten_are_read_alike(tmp_path, recorded):
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")
 def test_the_parser_is_clean_under_sanitizers(repository, tmp_path):
     """Mutated lines in blocks of exact size, under ASan and UBSan: no access outside, no undefined behaviour."""
-    native = repository / "tracekit" / "_native"
-    driver = tmp_path / "driver"
-    build = ["gcc", "-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    parts = (native / f"{name}.c" for name in ("parse", "scan", "strings"))
-    sources = [repository / "tests" / "native" / "parse_driver.c", *parts]
-    subprocess.run([*build, *map(str, sources), "-o", str(driver)], check=True)
+    driver = sanitized(repository, tmp_path / "driver", "parse", ("parse", "scan", "strings"))
     done = subprocess.run([str(driver), "1", "200000"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     taken, refused = map(int, done.stdout.split())

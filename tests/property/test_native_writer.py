@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from drivers import sanitized
 
 from tracekit import Op, Trace
 from tracekit.formats import emit, line_writer
@@ -96,14 +101,7 @@ def test_what_the_core_emits_is_what_it_parses():
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")
 def test_the_writer_is_clean_under_sanitizers(repository, tmp_path):
     """Random rows into room of exactly the size given, under ASan and UBSan: no access outside, no undefined behaviour."""
-    native = repository / "tracekit" / "_native"
-    driver = tmp_path / "driver"
-    build = ["gcc", "-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    sources = [
-        repository / "tests" / "native" / "emit_driver.c",
-        *(native / f"{name}.c" for name in ("emit", "parse", "scan", "strings")),
-    ]
-    subprocess.run([*build, *map(str, sources), "-o", str(driver)], check=True)
+    driver = sanitized(repository, tmp_path / "driver", "emit", ("emit", "parse", "scan", "strings"))
     done = subprocess.run([str(driver), "1", "20000"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     lines, no_room, bad = map(int, done.stdout.split())

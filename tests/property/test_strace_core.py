@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from drivers import sanitized
 from strace_machine import ByRows, printed
 
 from tracekit.errors import TracekitError
@@ -236,12 +237,8 @@ def test_thousands_that_fork_at_once_are_nothing_special(tmp_path):
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")
 def test_the_reader_is_clean_under_sanitizers(repository, tmp_path):
     """Damaged files in blocks of exact size, under ASan and UBSan: no access outside, no leak, no undefined behaviour."""
-    native = repository / "tracekit" / "_native"
-    driver, rng = tmp_path / "driver", random.Random(7)
-    build = ["gcc", "-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     parts = ("strace", "strace_threads", "strace_calls", "strace_files", "strace_words", "intmap", "strings")
-    sources = [repository / "tests" / "native" / "strace_driver.c", *(native / f"{part}.c" for part in parts)]
-    subprocess.run([*build, *map(str, sources), "-o", str(driver)], check=True)
+    driver, rng = sanitized(repository, tmp_path / "driver", "strace", parts), random.Random(7)
     files = b"".join(b"%d\n%s" % (len(text), text) for text in (drawn(rng) for _ in range(1000)))
     done = subprocess.run([str(driver)], input=files, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -5,9 +5,14 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from drivers import sanitized
 
 from tracekit.formats import scanner
 from tracekit.formats.scanner import NUMBER, SECONDS, TEXT, WHOLE, Cell, Scanner
@@ -132,14 +137,7 @@ def test_a_text_is_asked_about_once():
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")
 def test_the_reader_of_cells_is_clean_under_sanitizers(repository, tmp_path):
     """Mutated lines in blocks of exact size, under ASan and UBSan: no access outside, no undefined behaviour."""
-    native = repository / "tracekit" / "_native"
-    driver = tmp_path / "driver"
-    build = ["gcc", "-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    sources = [
-        repository / "tests" / "native" / "cells_driver.c",
-        *(native / f"{name}.c" for name in ("cells", "strings")),
-    ]
-    subprocess.run([*build, *map(str, sources), "-lm", "-o", str(driver)], check=True)
+    driver = sanitized(repository, tmp_path / "driver", "cells", ("cells", "strings"))
     done = subprocess.run([str(driver), "1", "200000"], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
