@@ -15,6 +15,7 @@ import numpy as np
 from tracekit.columns import StringTable
 from tracekit.formats.foreign import MAX_NS, number_of
 from tracekit.formats.foreign_lines import numbered
+from tracekit.formats.native import native_core
 from tracekit.trace import NULL, IntArray
 
 if TYPE_CHECKING:
@@ -147,11 +148,8 @@ class QuickEventReader(EventReader):
 
 def reader_of(source: Foreign) -> EventReader:
     """The core's way where there is a core, else Python's."""
-    try:
-        from tracekit import _core
-    except ImportError:
-        return EventReader(source)
-    return QuickEventReader(_core, source)
+    core = native_core()
+    return QuickEventReader(core, source) if core else EventReader(source)
 
 
 def _texts(event: _Event, *, naming: bool) -> Mapping[str, str | None]:

@@ -13,6 +13,7 @@ import numpy as np
 from tracekit.formats.descriptors import OpenFile
 from tracekit.formats.dftracer_calls import Calls, Step
 from tracekit.formats.dftracer_events import ABSENT
+from tracekit.formats.native import native_core
 from tracekit.trace import NULL, IntArray
 
 # What no position is beyond, in a column.
@@ -89,11 +90,8 @@ class QuickPositions(Positions):
 
 def positions_of() -> Positions:
     """The core's way where there is a core, else Python's."""
-    try:
-        from tracekit import _core
-    except ImportError:
-        return Positions()
-    return QuickPositions(_core)
+    core = native_core()
+    return QuickPositions(core) if core else Positions()
 
 
 def _moved(file: OpenFile, step: int, amount: int) -> int | None:

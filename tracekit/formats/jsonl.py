@@ -16,6 +16,7 @@ from typing import IO
 from tracekit.errors import InputError
 from tracekit.formats import reading
 from tracekit.formats.line_writer import LineWriter
+from tracekit.formats.native import native_core
 from tracekit.formats.quick import QuickReader
 from tracekit.formats.reader import LINE_LIMIT, Block, Columns, Reader, join_columns
 from tracekit.output import replacing
@@ -54,12 +55,9 @@ def chunks(path: str, *, ops: int, time_unit: int, skip_bad: bool) -> Iterator[T
 def _reader(path: str, time_unit: int, *, skip_bad: bool) -> Reader:
     """The native core's reader where there is a core and times are nanoseconds, else the Python reader."""
     if time_unit == 1:
-        try:
-            from tracekit import _core
-        except ImportError:
-            pass
-        else:
-            return QuickReader(_core, path, skip_bad=skip_bad)
+        core = native_core()
+        if core:
+            return QuickReader(core, path, skip_bad=skip_bad)
     return Reader(path, time_unit, skip_bad=skip_bad)
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from tracekit.formats.emit import QuickLines
 from tracekit.formats.lines import MarkLine, OpLine, header_line, trailer_json
+from tracekit.formats.native import native_core
 from tracekit.formats.reader import OP_KEYS
 from tracekit.formats.writer import Writer
 from tracekit.trace import COLUMNS, NULL, Header, Mark, StringTable, Trace, Trailer, name_code
@@ -56,11 +57,8 @@ class LineWriter(Writer):
 
 def _emitter() -> Callable[[Trace], Iterator[bytes]]:
     """The native core's way to lines where there is a core, else Python's."""
-    try:
-        from tracekit import _core
-    except ImportError:
-        return PythonLines()
-    return QuickLines(_core)
+    core = native_core()
+    return QuickLines(core) if core else PythonLines()
 
 
 class PythonLines:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tracekit.formats.meanings import Meanings
+from tracekit.formats.native import native_core
 from tracekit.trace import NULL, IntArray
 
 # Kinds of cells, as tracekit/_native/cells.h numbers them.
@@ -131,12 +132,3 @@ class Scanner:
 def lines_of(scanner: Scanner | None, number: int, block: bytes) -> Iterator[Lines]:
     """The lines of a block as `scanner` gives them; where there is none, all at once and without columns."""
     return scanner.lines(number, block) if scanner else iter([Lines(number, 0, {}, block, 0, len(block))])
-
-
-def native_core() -> ModuleType | None:
-    """The module `tracekit._core`, where it was built."""
-    try:
-        from tracekit import _core
-    except ImportError:
-        return None
-    return _core

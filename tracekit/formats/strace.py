@@ -14,6 +14,7 @@ from typing import ClassVar
 from tracekit.formats import strace_words as words
 from tracekit.formats.descriptors import OpenFile
 from tracekit.formats.foreign import Columns, Row, uri_of
+from tracekit.formats.native import native_core
 from tracekit.formats.strace_lines import Call, Calls
 from tracekit.formats.strace_quick import QuickStrace
 
@@ -68,11 +69,8 @@ class Strace(Calls):
 
     def batches(self) -> Iterator[Columns]:
         """The calls on files: by the native core where there is one, else row by row."""
-        try:
-            from tracekit import _core
-        except ImportError:
-            return super().batches()
-        return QuickStrace(_core, self).batches()
+        core = native_core()
+        return QuickStrace(core, self).batches() if core else super().batches()
 
     def called(self, call: Call) -> Iterator[Row]:
         """The rows of a call on files."""

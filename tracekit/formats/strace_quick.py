@@ -23,6 +23,10 @@ _ROWS = 1 << 16
 _MORE_TEXT = 2
 # The core's bits, in the words of strace.
 _FLAGS = ("O_DIRECT", "O_APPEND", "O_CREAT", "O_TRUNC", "O_SYNC")
+_FLAG_WORDS = [
+    words.flag_words(tuple(flag for bit, flag in enumerate(_FLAGS) if bits >> bit & 1))
+    for bits in range(1 << len(_FLAGS))
+]
 
 
 class QuickStrace:
@@ -80,14 +84,11 @@ class QuickStrace:
         errors = [error.decode("ascii", "replace") for error in self._core.strace_new_strings(self._reader, True)]
         self._uris = _longer(self._uris, source.table("uri").encode(names) if names else None)
         self._errors = _longer(self._errors, source.table("err").encode(errors) if errors else None)
-        flags = [
-            words.flag_words(tuple(flag for bit, flag in enumerate(_FLAGS) if bits >> bit & 1)) for bits in range(32)
-        ]
         return {
             **{name: found[name].copy() for name in ("offset", "len", "t_submit", "t_complete", "ret")},
             **{name: source.fitting(name, found[name]) for name in ("pid", "tid")},
             "uri": self._uris[found["uri"]], "err": self._errors[found["err"]],
-            "op": self._coded("op", found["op"], self._ops), "flags": self._coded("flags", found["flags"], flags),
+            "op": self._coded("op", found["op"], self._ops), "flags": self._coded("flags", found["flags"], _FLAG_WORDS),
             "layer": np.full(len(found["uri"]), source.table("layer").code("strace"), np.int32),
         }  # fmt: skip
 

@@ -105,9 +105,7 @@ class Table(Foreign):
         ours = {place: name for name, place in self._places}
         if len(ours) < len(self._places) or self._width > _WIDE or self._delimiter not in _PLAIN_DELIMITERS:
             return None
-        return Scanner(
-            [self._cell(ours.get(place, "")) for place in range(self._width)], between=self._delimiter
-        )  # fmt: skip
+        return Scanner([self._cell(ours.get(place, "")) for place in range(self._width)], between=self._delimiter)
 
     def _cell(self, name: str) -> Cell:
         if not name:
