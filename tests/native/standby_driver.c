@@ -30,7 +30,7 @@ static int64_t done_by_others(const tk_worker *worker)
 void __real_tk_wake_for(tk_worker *worker, int64_t moment, int64_t after, uint32_t alarm, int32_t sleepers);
 void __wrap_tk_wake_for(tk_worker *worker, int64_t moment, int64_t after, uint32_t alarm, int32_t sleepers)
 {
-    if (!tk_post_held(worker->run) || atomic_exchange(&overslept, 1)) {
+    if (!tk_watch_held(worker->run) || atomic_exchange(&overslept, 1)) {
         __real_tk_wake_for(worker, moment, after, alarm, sleepers);
         return;
     }

@@ -14,8 +14,6 @@ enum { RWF_NOWAIT = 8 };
 
 /* So many ops are looked at while there is so much time. */
 enum { AHEAD = 32, AHEAD_NS = 8000 };
-/* A read that did not block and took longer than that all the same (and 1 ns a byte) was held up by something. */
-enum { SLOW_NS = 100000 };
 
 static int64_t read_cached(int fd, void *address, size_t length, int64_t offset, int *error)
 {
@@ -30,28 +28,26 @@ static int64_t read_cached(int fd, void *address, size_t length, int64_t offset,
     return result;
 }
 
+/* Read what is in memory; false where not all of it is, so that to read it would block. */
+bool tk_cached_read(const tk_aim *aim, char *address, int64_t *moved, int *error)
+{
+    int fd = aim->handle->fd;
+    *moved = read_cached(fd, address, aim->span, aim->first, error);
+    if (*moved == (int64_t)aim->span || *moved == 0)
+        return true;
+    /* Less than was asked for: the file ends there, or a page is not in memory. */
+    return *moved > 0 && read_cached(fd, address + *moved, aim->span - (size_t)*moved, aim->first + *moved, error) == 0;
+}
+
 /* A read that has another worker watch before it blocks; `aside`: it did. */
 static int64_t read_watching(tk_run *run, tk_hand *hand, const tk_aim *aim, char *address, int *error, bool *aside)
 {
-    int fd = aim->handle->fd;
-    int64_t moved = read_cached(fd, address, aim->span, aim->first, error);
-    if (moved == (int64_t)aim->span || moved == 0)
-        return moved;
-    /* Less than was asked for: the file ends there, or a page is not in memory. */
-    if (moved > 0 && read_cached(fd, address + moved, aim->span - (size_t)moved, aim->first + moved, error) == 0)
+    int64_t moved;
+    if (tk_cached_read(aim, address, &moved, error))
         return moved;
     tk_post_step_aside(run, hand);
     *aside = true;
-    return tk_read_at(fd, address, aim->span, aim->first, error);
-}
-
-/* A read is over that did not block, or should not have. */
-static void count_read(tk_run *run, const tk_result *result)
-{
-    if (!tk_took_longer(result, SLOW_NS))
-        tk_post_earn(&run->post);
-    else if (!tk_post_spend(&run->post))
-        tk_post_leave(run);
+    return tk_read_at(aim->handle->fd, address, aim->span, aim->first, error);
 }
 
 static bool await_moment(tk_run *run, int64_t due, int64_t *now)
@@ -108,7 +104,7 @@ bool tk_cached_issue(tk_worker *worker, tk_hand *hand, int64_t now, bool busy, i
     }
     result.complete = *complete = tk_now_ns();
     if (!aside)
-        count_read(run, &result);
+        tk_watch_count(run, &result, false);
     tk_pool_give(&run->pool, &worker->large);
     tk_run_record(worker, claim, &aim, &result);
     return true;

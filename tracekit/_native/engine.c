@@ -50,7 +50,7 @@ void tk_run_stop(tk_run *run, enum tk_stop why)
     atomic_compare_exchange_strong(&run->stop, &running, why);
     if (run->gated)
         tk_gate_close(&run->gate);
-    tk_post_leave(run);
+    tk_watch_leave(run);
     atomic_fetch_add(&run->alarm, 1);
     atomic_fetch_add(&run->bell, 1);
     atomic_store(&run->active, INT_MAX);
@@ -72,7 +72,7 @@ void tk_run_call(tk_run *run, uint32_t count)
 /* Every op is done: those who are parked may go. */
 void tk_run_finish(tk_run *run)
 {
-    tk_post_leave(run);
+    tk_watch_leave(run);
     atomic_store(&run->active, INT_MAX);
     tk_futex_wake(&run->active, INT_MAX);
 }
@@ -216,7 +216,7 @@ static void begin(tk_run *run, bool realtime)
     tk_streams_start(&run->streams, start);
     tk_lock_leave(&run->lock);
     if (realtime)
-        tk_post_take(run);
+        tk_watch_take(run);
     atomic_store(&run->go, 1);
     tk_futex_wake(&run->go, INT_MAX);
 }
@@ -290,7 +290,7 @@ static int open_run(tk_run *run, const tk_replay *replay)
     run->helped = replay->helped;
     run->apart = run->quick && run->how == TK_WORKERS && !replay->helped && !replay->recorded && has_few_streams(run);
     run->preopen = replay->handles >= replay->keys;
-    tk_post_plan(run, only_paced_reads(run, replay));
+    tk_watch_plan(run, only_paced_reads(run, replay));
     run->issue.files = replay->files;
     tk_gate_open(&run->gate, replay->max_ops, replay->max_bytes);
     int error = tk_streams_open(&run->streams, run->worker_count);

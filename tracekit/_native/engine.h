@@ -15,7 +15,8 @@
    results.c  one record per op, to an array or through a ring of chunks to a file
    workers.c  engine "native": threads that claim the next due op
    quick.c    their reads in a row, where there is nothing to wait for
-   post.c     one of them watches for all, where reads do not block
+   watch.c    whether one of them watches for all: where reads do not block
+   post.c     what each of them does then
    cached.c   the reads of who watches: they say when they would block
    uring.c    engine "uring": one thread and an io_uring
    helpers.c  threads that do what would hold the ring up */
@@ -328,7 +329,8 @@ struct tk_worker {
     _Atomic int64_t late;  /* of the last op, ns */
     _Atomic int32_t tid;
     _Atomic bool in_call; /* doing an op now, where workers are fewer than streams */
-    bool blocked;         /* its last op did */
+    bool blocked;         /* its last op did, most likely */
+    bool cached;          /* its last op is known not to have */
     int64_t called;       /* when it last asked for more workers */
     int64_t cpu;          /* supervisor: CPU time at its last look */
     tk_wake wake;
@@ -367,6 +369,7 @@ struct tk_run {
     _Atomic int32_t sleepers; /* threads that wait for a moment of their own */
     _Atomic int32_t watching; /* threads that look at the clock until their moment */
     tk_post post;
+    bool stranded; /* an op was long overdue at the supervisor's last look */
     int32_t cores;
     _Atomic int64_t in_turn; /* order across streams: the number of the op whose turn it is */
     _Atomic int64_t errors;  /* ops that failed and had not in the recording */
@@ -404,7 +407,8 @@ void tk_worker_await_call(tk_worker *worker);
 void tk_worker_relief(tk_run *run);
 tk_buffer *tk_worker_buffer(tk_worker *worker, const tk_aim *aim);
 void tk_worker_allocate(tk_worker *worker, const tk_op *op, tk_aim *aim);
-void tk_post_count(tk_run *run, const tk_result *result);
+void tk_watch_count(tk_run *run, const tk_result *result, bool blocked);
+bool tk_cached_read(const tk_aim *aim, char *address, int64_t *moved, int *error);
 void tk_wake_for(tk_worker *worker, int64_t moment, int64_t after, uint32_t alarm, int32_t sleepers);
 void tk_quick_reads(tk_worker *worker, tk_claim *claim);
 typedef struct tk_uring tk_uring;

@@ -93,7 +93,7 @@ void tk_guard_look(tk_run *run, tk_guard *guard)
         guard->held = false;
         guard->taken_away++;
         atomic_store(&run->post.permitted, false);
-        tk_post_leave(run);
+        tk_watch_leave(run);
         tk_run_call(run, tk_run_first(run, false));
     } else if (!guard->held && now - guard->calm_since > 1000000000) {
         guard->held = set_policy(run, SCHED_FIFO) == 0;

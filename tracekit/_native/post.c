@@ -12,12 +12,9 @@
    whether an op is overdue. It then watches in the other's place; he finds that out when he is back. Only the op that he had begun
    waits for him, and those behind it in its stream.
 
-   It holds as long as hardly a read blocks. Reads are asked for with RWF_NOWAIT; for one that would block somebody is called to
-   watch meanwhile. When there is nobody, or more than one op in 256 was such a read, the watch is over: the workers wait each
-   for a moment of their own (workers.c), and once ops are quick again the watch is taken up again. Not every
-   file system says beforehand that a read will take long: a read that did counts as one that blocked, and while all who
-   take part are in such reads the supervisor ends the watch (tk_worker_relief). But a virtual processor is taken away now and then,
-   and a read meanwhile takes long, too: one or two of them say nothing. Times are ns. */
+   It holds as long as hardly a read blocks (watch.c). Reads are asked for with RWF_NOWAIT; for one that would block somebody is called
+   to watch meanwhile. When there is nobody, or there were too many of them, the watch is over: the workers wait each for a moment of
+   their own (workers.c). Times are ns. */
 #define _GNU_SOURCE
 #include "hand.h"
 
@@ -29,14 +26,10 @@ enum { READ_NS = 1500, BYTES_PER_NS = 8 };
 /* What one worker does alone, because nobody who is called would come before that is done; the span before a moment whose ops
    are looked at together; how long somebody who was called may take to come. */
 enum { ALONE_NS = 20000, CROWD_NS = 20000, COMING_NS = 30000 };
-/* An op that blocks costs what so many earned that did not. With so much the watch is taken up; more than that is not kept. What
-   it begins with lets a few block while nothing is known yet. */
-enum { BLOCKED_COSTS = 256, QUICK_OPS = 4096, FIRST_QUICK = 4 * BLOCKED_COSTS };
 /* How much a worker takes at once in a burst: the lock and what it guards then go from core to core once for several ops. */
 enum { HAND_NS = TK_HAND * READ_NS };
-/* Who is idle looks once in so many ops whether who watches is there, but not more and not less often than that: a look costs as much as to be
-   woken for an op. So long after its moment an op is overdue. */
-enum { LOOK_OPS = 32, MOST_OFTEN_NS = 400000, LEAST_OFTEN_NS = 1000000, GONE_NS = 100000 };
+/* So long after its moment an op is overdue. */
+enum { GONE_NS = 100000 };
 
 enum next { OVER, CLAIMED, WATCH, HELP, IDLE };
 typedef struct {
@@ -47,97 +40,6 @@ typedef struct {
     uint32_t seen; /* of the calls */
     int helpers;   /* how many to call */
 } step;
-
-/* Whether there can be a watch, and how often those who are idle look after who keeps it. That takes a second worker on another core. */
-void tk_post_plan(tk_run *run, bool possible)
-{
-    cpu_set_t ours;
-    int64_t ops = run->streams.op_count > 0 ? run->streams.op_count : 1, every = run->streams.period / ops * LOOK_OPS;
-    run->post.possible = possible;
-    if (!possible || sched_getaffinity(0, sizeof ours, &ours) < 0 || CPU_COUNT(&ours) < 2)
-        return;
-    run->post.standby = every < MOST_OFTEN_NS ? MOST_OFTEN_NS : every > LEAST_OFTEN_NS ? LEAST_OFTEN_NS : every;
-    if (run->worker_count < 2)
-        run->worker_count = 2;
-}
-
-bool tk_post_held(const tk_run *run)
-{
-    return atomic_load_explicit(&run->post.on, memory_order_acquire);
-}
-
-/* An op did not block: what is earned by now. */
-int32_t tk_post_earn(tk_post *post)
-{
-    if (atomic_load_explicit(&post->quick, memory_order_relaxed) >= QUICK_OPS)
-        return QUICK_OPS + 1;
-    return atomic_fetch_add_explicit(&post->quick, 1, memory_order_relaxed) + 1;
-}
-
-/* An op blocked; false: that was not earned. */
-bool tk_post_spend(tk_post *post)
-{
-    int32_t had = atomic_load_explicit(&post->quick, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&post->quick, &had, had > BLOCKED_COSTS ? had - BLOCKED_COSTS : 0,
-                                                  memory_order_relaxed, memory_order_relaxed))
-        ;
-    return had >= BLOCKED_COSTS;
-}
-
-static void set_active(tk_run *run, uint32_t count)
-{
-    uint32_t active = atomic_load(&run->active);
-    while (active != INT_MAX && !atomic_compare_exchange_weak(&run->active, &active, count))
-        ;
-}
-
-/* Everybody looks again at what is to be done. */
-void tk_post_rouse(tk_run *run)
-{
-    atomic_fetch_add(&run->post.call, 1);
-    atomic_fetch_add(&run->alarm, 1);
-    atomic_fetch_add(&run->bell, 1);
-    tk_futex_wake(&run->post.call, INT_MAX);
-    tk_futex_wake(&run->alarm, INT_MAX);
-    tk_futex_wake(&run->bell, INT_MAX);
-}
-
-void tk_post_take(tk_run *run)
-{
-    uint32_t count = (uint32_t)(run->worker_count < run->cores ? run->worker_count : run->cores);
-    if (!run->post.possible || atomic_load(&run->stop) != TK_RUNNING)
-        return;
-    tk_lock_take(&run->lock);
-    run->post.watched = INT64_MAX;
-    run->post.called = 0;
-    atomic_store(&run->post.quick, FIRST_QUICK);
-    atomic_store(&run->post.on, true);
-    tk_lock_leave(&run->lock);
-    atomic_store(&run->least, count);
-    set_active(run, count);
-    tk_post_rouse(run);
-}
-
-/* From now on every worker waits for a moment of its own. */
-void tk_post_leave(tk_run *run)
-{
-    if (!atomic_exchange(&run->post.on, false))
-        return;
-    atomic_store(&run->post.quick, 0);
-    tk_run_call(run, run->post.usual);
-    tk_post_rouse(run);
-}
-
-/* An op was issued without the watch; many that did not block bring it back. */
-void tk_post_count(tk_run *run, const tk_result *result)
-{
-    if (!run->post.possible || !atomic_load_explicit(&run->post.permitted, memory_order_relaxed))
-        return;
-    if (tk_took_longer(result, TK_QUICK_NS))
-        tk_post_spend(&run->post);
-    else if (tk_post_earn(&run->post) == QUICK_OPS)
-        tk_post_take(run);
-}
 
 /* -- who is to do what; under the lock -- */
 
@@ -233,7 +135,7 @@ static step next_step(tk_worker *worker, tk_hand *hand, int64_t watched, int64_t
         run->post.missing = 0;
     }
     const tk_entry *top = tk_streams_top(&run->streams);
-    if (!tk_post_held(run))
+    if (!tk_watch_held(run))
         next.what = OVER;
     else if (top && (top->key <= awake || top->key <= next.now + tk_wake_early(&worker->wake, 0)))
         claim_due(worker, hand, &next);
@@ -280,7 +182,7 @@ static int64_t await_help(tk_worker *worker, uint32_t seen, uint32_t alarm)
         overdue = every && is_overdue(run);
     }
     atomic_fetch_sub(&post->idle, 1);
-    return tk_post_held(run) && !overdue ? come(worker, alarm) : 0;
+    return tk_watch_held(run) && !overdue ? come(worker, alarm) : 0;
 }
 
 static void call(tk_run *run, int count)
@@ -295,13 +197,13 @@ void tk_post_step_aside(tk_run *run, tk_hand *hand)
     tk_lock_take(&run->lock);
     tk_hand_put_back(run, hand);
     int idle = atomic_load_explicit(&run->post.idle, memory_order_relaxed);
-    bool rare = tk_post_spend(&run->post);
+    bool rare = tk_watch_spend(&run->post, true);
     atomic_store_explicit(&run->post.help_at, 0, memory_order_relaxed);
     tk_lock_leave(&run->lock);
     if (idle > 0 && rare)
         call(run, 1);
     else
-        tk_post_leave(run);
+        tk_watch_leave(run);
 }
 
 /* Open what the stream's next op uses while nobody else has the stream. */

@@ -24,12 +24,15 @@ typedef struct {
     _Atomic int32_t quick;     /* ops that did not block, as far as others that did have left of them */
 } tk_post;
 
-void tk_post_plan(tk_run *run, bool possible);
-int32_t tk_post_earn(tk_post *post);
-bool tk_post_spend(tk_post *post);
-bool tk_post_held(const tk_run *run);
-void tk_post_take(tk_run *run);
-void tk_post_leave(tk_run *run);
+/* -- watch.c -- */
+void tk_watch_plan(tk_run *run, bool possible);
+bool tk_watch_held(const tk_run *run);
+bool tk_watch_awaited(const tk_run *run);
+void tk_watch_take(tk_run *run);
+void tk_watch_leave(tk_run *run);
+bool tk_watch_spend(tk_post *post, bool blocked);
+
+/* -- post.c -- */
 void tk_post_work(tk_worker *worker);
 
 #endif

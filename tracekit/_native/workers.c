@@ -87,21 +87,26 @@ static void call_another(tk_worker *worker, int64_t now)
 }
 
 /* The supervisor's look: an op is long overdue, and all who take part are in an op that does not end. Then as many again are
-   called; and nobody watches for the others any more (post.c). */
+   called; and nobody watches for the others any more (post.c), unless that was over by the next look: a pause of the machine. */
 void tk_worker_relief(tk_run *run)
 {
     uint32_t active = atomic_load(&run->active), most = (uint32_t)run->worker_count;
-    if (run->how != TK_WORKERS || run->streams.in_order || run->gated || (active >= most && !tk_post_held(run)))
+    if (run->how != TK_WORKERS || run->streams.in_order || run->gated || (active >= most && !tk_watch_held(run)))
         return;
     tk_lock_take(&run->lock);
     const tk_entry *top = tk_streams_top(&run->streams);
     bool stranded = top && tk_now_ns() - top->key > STRANDED_NS;
     tk_lock_leave(&run->lock);
+    bool again = run->stranded;
+    run->stranded = stranded;
     if (!stranded)
         return;
-    if (tk_post_held(run))
-        tk_post_leave(run);
-    else if (ops_in_call(run, active) >= run->cores && atomic_compare_exchange_strong(&run->active, &active, 2 * active < most ? 2 * active : most))
+    if (tk_watch_held(run)) {
+        if (again)
+            tk_watch_leave(run);
+        return;
+    }
+    if (ops_in_call(run, active) >= run->cores && atomic_compare_exchange_strong(&run->active, &active, 2 * active < most ? 2 * active : most))
         tk_futex_wake(&run->active, INT_MAX);
 }
 
@@ -121,7 +126,7 @@ static bool claim_next(tk_worker *worker, tk_claim *claim, uint32_t *alarm)
 {
     tk_run *run = worker->run;
     for (;;) {
-        if (tk_post_held(run) && !stopped(run))
+        if (tk_watch_held(run) && !stopped(run))
             tk_post_work(worker);
         uint32_t rung = atomic_load(&run->bell);
         *alarm = atomic_load(&run->alarm);
@@ -254,13 +259,26 @@ static void prepare(tk_worker *worker, const tk_claim *claim, int64_t key, tk_ai
         tk_worker_allocate(worker, claim->op, aim);
 }
 
+/* Do it. Where the watch may be taken up again a read is asked for without waiting first: so it is known whether it blocked. */
+static void issue(tk_worker *worker, const tk_claim *claim, const tk_aim *aim, int64_t key, tk_result *result)
+{
+    tk_run *run = worker->run;
+    void *address = tk_worker_buffer(worker, aim)->address;
+    int64_t moved;
+    worker->cached = tk_watch_awaited(run) && !aim->error && tk_cached_read(aim, address, &moved, &result->error);
+    if (worker->cached)
+        result->result = (int32_t)tk_delivered(&run->issue, claim->op, moved);
+    else
+        result->result = (int32_t)tk_issue_op(&run->issue, tk_handles_of(worker, claim->stream), run->streams.plans[claim->stream].group,
+                                              key, claim->op, aim, address, &result->error);
+}
+
 /* Issue the claimed op, note what became of it; false when the run was stopped before. */
 static bool perform(tk_worker *worker, const tk_claim *claim, tk_aim *aim, int64_t key, tk_result *result)
 {
     tk_run *run = worker->run;
     tk_ticket ticket;
     bool shared = !is_alone(run);
-    int32_t group = run->streams.plans[claim->stream].group;
     int64_t ready = 0;
     if (!await_turn(run, claim))
         return false;
@@ -279,8 +297,7 @@ static bool perform(tk_worker *worker, const tk_claim *claim, tk_aim *aim, int64
         atomic_store_explicit(&worker->in_call, true, memory_order_relaxed);
     result->submit = tk_now_ns();
     pass_turn(run); /* after the clock reading, so that times and order agree */
-    result->result = (int32_t)tk_issue_op(&run->issue, tk_handles_of(worker, claim->stream), group, key, claim->op,
-                                          aim, tk_worker_buffer(worker, aim)->address, &result->error);
+    issue(worker, claim, aim, key, result);
     result->complete = tk_now_ns();
     if (shared)
         atomic_store_explicit(&worker->in_call, false, memory_order_relaxed);
@@ -316,7 +333,7 @@ static bool go_on(tk_worker *worker, tk_claim *claim, int64_t complete, uint32_t
         return false;
     }
     int32_t stream = claim->stream;
-    if (tk_post_held(run)) {
+    if (tk_watch_held(run)) {
         give_back(run, claim);
         return false;
     }
@@ -359,7 +376,8 @@ static void work(tk_worker *worker)
         worker->idle_since = 0;
         worker->blocked = tk_took_longer(&result, TK_QUICK_NS);
         tk_run_record(worker, &claim, &aim, &result);
-        tk_post_count(run, &result);
+        if (tk_watch_awaited(run))
+            tk_watch_count(run, &result, !worker->cached);
         have = go_on(worker, &claim, result.complete, &alarm);
     }
 }
