@@ -1,5 +1,6 @@
 """The replay core without Python, under sanitizers: random plans, every promise checked by the driver itself."""
 
+import errno
 import os
 import re
 import shutil
@@ -24,6 +25,11 @@ def sources(repository):
     core, preload = (set(table["sources"]) for table in tables)
     files = [repository / source for source in sorted(core - preload)]
     return [path for path in files if path.name not in ("module.c", "connects.c") and not path.name.endswith("_door.c")]
+
+
+def engine(repository):
+    """Those of them that are the replay engine's."""
+    return [path for path in sources(repository) if path.stem in ("pace", "ring") or PARTS.search(path.read_text())]
 
 
 @pytest.fixture(scope="module", params=sorted(SANITIZERS))
@@ -83,11 +89,35 @@ def test_what_is_foreseen_of_a_schedule_is_in_it(repository, tmp_path):
 def test_when_who_watches_loses_his_core_another_worker_goes_on(repository, tmp_path):
     """While one worker watches for all streams and his sleep does not end, the ops are done by another, each once and in order."""
     target = tmp_path / "driver"
-    engine = [path for path in sources(repository) if path.stem in ("pace", "ring") or PARTS.search(path.read_text())]
-    files = [repository / "tests" / "native" / "standby_driver.c", *engine]
+    files = [repository / "tests" / "native" / "standby_driver.c", *engine(repository)]
     flags = ["-std=c11", "-DTRACEKIT_NO_RAW", "-Wl,--wrap=tk_wake_for", "-Wl,--wrap=tk_worker_relief"]
     subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread", "-lm"], check=True)
     done = subprocess.run([str(target), str(tmp_path)], capture_output=True, text=True, check=True)
     if done.stdout == "no real-time priority\n":
         pytest.skip("real-time priority is not permitted here, and without it nobody watches for others")
     assert done.stdout == "overslept 1, many meanwhile, 0 wrong\n"
+
+
+def test_a_ring_that_breaks_waits_for_its_helpers(repository, tmp_path):
+    """While a helper thread is in an op the ring ends in an error: the run frees nothing that the helper still uses."""
+    target = tmp_path / "driver"
+    files = [repository / "tests" / "native" / "broken_ring_driver.c", *engine(repository)]
+    flags = [
+        "-std=c11",
+        "-g",
+        "-fsanitize=address",
+        "-DTRACEKIT_NO_RAW",
+        "-Wl,--wrap=tk_issue_op",
+        "-Wl,--wrap=tk_ring_enter",
+    ]
+    (empty := tmp_path / "empty.c").write_text("int main(void) { return 0; }\n")
+    if subprocess.run(["gcc", *flags[:3], str(empty), "-o", str(target)], capture_output=True, check=False).returncode:
+        pytest.skip("gcc has no address sanitizer here")
+    subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread", "-lm"], check=True)
+    # What was in the ring may still be written to by the kernel, so it is left: that is no leak.
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    done = subprocess.run([str(target), str(tmp_path)], capture_output=True, text=True, check=False, env=environment)
+    if done.stdout == "no io_uring\n":
+        pytest.skip("io_uring is not permitted here")
+    broken = f"error 0, stopped 3, trouble {errno.EIO}, 1 op ended before the run and 0 behind it\n"
+    assert (done.stdout, done.stderr, done.returncode) == (broken, "", 0)
