@@ -602,6 +602,44 @@ def test_priority_goes_when_a_core_is_used_up(files, engine):
     assert "taken away" in run["priority"]
 
 
+def policies_of_threads(seen):
+    """Note each thread's scheduling policies in the order it had them."""
+    for name in os.listdir("/proc/self/task"):
+        with suppress(ProcessLookupError):
+            policy, had = os.sched_getscheduler(int(name)) & ~os.SCHED_RESET_ON_FORK, seen.setdefault(int(name), [])
+            if had[-1:] != [policy]:
+                had.append(policy)
+
+
+@pytest.mark.parametrize("engine", ["native", "uring"])
+def test_threads_get_the_callers_own_policy_back_with_their_priority(files, engine):
+    """Who calls with SCHED_BATCH has it again behind the run, and its threads when real-time priority is taken away from them."""
+    source, runs, after = reads(files, streams=1, ops=600_000, gap=100), [], []
+
+    def call():
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        for _ in range(4):
+            runs.append(replay(source, Options(engine=engine)).run)
+            after.append(os.sched_getscheduler(0))
+            if runs[-1]["priority"].startswith("normal") or "taken away" in runs[-1]["priority"]:
+                break
+
+    seen, before = {}, {int(name) for name in os.listdir("/proc/self/task")}
+    caller = threading.Thread(target=call)
+    caller.start()
+    while caller.is_alive():
+        policies_of_threads(seen)
+        time.sleep(0.002)
+    caller.join()
+    assert set(after) == {os.SCHED_BATCH}
+    if runs[-1]["priority"].startswith("normal"):
+        pytest.skip(runs[-1]["priority"])
+    threads = [had for tid, had in seen.items() if tid not in before | {caller.native_id} and os.SCHED_FIFO in had]
+    lost = [policy for had in threads for policy in had[had.index(os.SCHED_FIFO) + 1 :] if policy != os.SCHED_FIFO]
+    assert lost
+    assert set(lost) == {os.SCHED_BATCH}
+
+
 def test_without_io_uring_threads_do_it_and_say_why(files, monkeypatch):
     """Where the ring is refused, auto takes threads with the reason, and asking for it is an error."""
     monkeypatch.setattr(native, "probe", lambda _: native.Ability(usable=False, reason="io_uring is forbidden here"))
