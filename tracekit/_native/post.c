@@ -160,27 +160,30 @@ static int64_t come(tk_worker *worker, uint32_t alarm)
     return wanted + CROWD_NS;
 }
 
-/* An op is overdue: who watches, or had it in hand, has lost his core. */
-static bool is_overdue(tk_run *run)
+/* Whether an op is overdue: who watches, or had it in hand, has lost his core. If not, when to look again, 0: never; the more are idle
+   the later, and not before what is watched for would be overdue. */
+static bool is_overdue(tk_run *run, int64_t *look)
 {
+    const tk_post *post = &run->post;
     tk_lock_take(&run->lock);
     const tk_entry *top = tk_streams_top(&run->streams);
-    bool overdue = top && tk_now_ns() - top->key > GONE_NS;
+    int64_t now = tk_now_ns(), soon = now + post->standby * (int64_t)atomic_load_explicit(&post->idle, memory_order_relaxed);
+    int64_t late = post->watched == INT64_MAX ? 0 : post->watched + GONE_NS;
+    bool overdue = top && now - top->key > GONE_NS;
     tk_lock_leave(&run->lock);
-    return overdue;
+    *look = !post->standby ? 0 : late > soon ? late : soon;
+    return overdue && post->standby;
 }
 
-/* Until somebody calls, or nobody else is there. The more are idle, the less often each of them looks. */
+/* Until somebody calls, or nobody else is there. */
 static int64_t await_help(tk_worker *worker, uint32_t seen, uint32_t alarm)
 {
     tk_run *run = worker->run;
     tk_post *post = &run->post;
-    bool overdue = false;
-    while (!overdue && atomic_load(&post->call) == seen) {
-        int64_t every = post->standby * (int64_t)atomic_load_explicit(&post->idle, memory_order_relaxed);
-        tk_futex_wait(&post->call, seen, every ? tk_now_ns() + every : 0);
-        overdue = every && is_overdue(run);
-    }
+    int64_t look;
+    bool overdue;
+    while (!(overdue = is_overdue(run, &look)) && atomic_load(&post->call) == seen)
+        tk_futex_wait(&post->call, seen, look);
     atomic_fetch_sub(&post->idle, 1);
     return tk_watch_held(run) && !overdue ? come(worker, alarm) : 0;
 }

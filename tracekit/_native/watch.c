@@ -15,18 +15,18 @@
    the watch is taken up; more than that is not kept. What it begins with lets a few block while nothing is known yet. */
 enum { BLOCKED_COSTS = 256, SLOW_COSTS = 32, SLOW_NS = 100000, QUICK_OPS = 4096, FIRST_QUICK = 4 * BLOCKED_COSTS };
 /* Who is idle looks once in so many ops whether who watches is there, but not more and not less often than that: a look costs as much as to be
-   woken for an op. */
+   woken for an op. Where ops are further apart he looks when one would be overdue (post.c), hence not more than once for each. */
 enum { LOOK_OPS = 32, MOST_OFTEN_NS = 400000, LEAST_OFTEN_NS = 1000000 };
 
 /* Whether there can be a watch, and how often those who are idle look after who keeps it. That takes a second worker on another core. */
 void tk_watch_plan(tk_run *run, bool possible)
 {
     cpu_set_t ours;
-    int64_t ops = run->streams.op_count > 0 ? run->streams.op_count : 1, every = run->streams.period / ops * LOOK_OPS;
+    int64_t ops = run->streams.op_count > 0 ? run->streams.op_count : 1, apart = run->streams.period / ops, every = apart * LOOK_OPS;
     run->post.possible = possible;
     if (!possible || sched_getaffinity(0, sizeof ours, &ours) < 0 || CPU_COUNT(&ours) < 2)
         return;
-    run->post.standby = every < MOST_OFTEN_NS ? MOST_OFTEN_NS : every > LEAST_OFTEN_NS ? LEAST_OFTEN_NS : every;
+    run->post.standby = every < MOST_OFTEN_NS || apart > MOST_OFTEN_NS ? MOST_OFTEN_NS : every > LEAST_OFTEN_NS ? LEAST_OFTEN_NS : every;
     if (run->worker_count < 2)
         run->worker_count = 2;
 }
