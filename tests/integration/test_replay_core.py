@@ -32,6 +32,14 @@ def engine(repository):
     return [path for path in sources(repository) if path.stem in ("pace", "ring") or PARTS.search(path.read_text())]
 
 
+def need_sanitizer(folder, names):
+    """Skip where gcc cannot build with them."""
+    (empty := folder / "empty.c").write_text("int main(void) { return 0; }\n")
+    build = ["gcc", f"-fsanitize={names}", str(empty), "-o", str(folder / "empty")]
+    if subprocess.run(build, capture_output=True, check=False).returncode:
+        pytest.skip(f"gcc cannot build with -fsanitize={names} here")
+
+
 @pytest.fixture(scope="module", params=sorted(SANITIZERS))
 def driver(request, repository, tmp_path_factory):
     """The driver, built with a sanitizer."""
@@ -40,9 +48,7 @@ def driver(request, repository, tmp_path_factory):
     flags = ["-std=c11", "-g", "-O1", f"-fsanitize={SANITIZERS[request.param]}", "-fno-sanitize-recover=undefined"]
     # What threads have not handed over is looked for all the time, so that it meets every state of theirs.
     flags.append("-DTRACEKIT_SWEEP_NS=100000")
-    (empty := target.with_name("empty.c")).write_text("int main(void) { return 0; }\n")
-    if subprocess.run(["gcc", *flags, str(empty), "-o", str(target)], capture_output=True, check=False).returncode:
-        pytest.skip(f"gcc has no {request.param} sanitizer here")
+    need_sanitizer(target.parent, SANITIZERS[request.param])
     # Beyond that a driver that cannot be built is a failure: skipped, it was not missed.
     subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread", "-lm"], check=True)
     probe = subprocess.run([str(target), "/", "1", "0", "native"], capture_output=True, text=True, check=False)
@@ -110,9 +116,7 @@ def test_a_ring_that_breaks_waits_for_its_helpers(repository, tmp_path):
         "-Wl,--wrap=tk_issue_op",
         "-Wl,--wrap=tk_ring_enter",
     ]
-    (empty := tmp_path / "empty.c").write_text("int main(void) { return 0; }\n")
-    if subprocess.run(["gcc", *flags[:3], str(empty), "-o", str(target)], capture_output=True, check=False).returncode:
-        pytest.skip("gcc has no address sanitizer here")
+    need_sanitizer(tmp_path, "address")
     subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread", "-lm"], check=True)
     # What was in the ring may still be written to by the kernel, so it is left: that is no leak.
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
