@@ -16,7 +16,7 @@
 
 #include "replay.h"
 
-enum { LOOK_NS = 20000000, SIGNALS_NS = 50000000 };
+enum { LOOK_NS = 20000000, SIGNALS_NS = 100000000 };
 static const int64_t START_NS = 1000000, START_NS_PER_WORKER = 50000;
 
 /* -- small things every part uses -- */
@@ -374,6 +374,7 @@ int tk_replay_run(const tk_replay *replay, tk_outcome *outcome)
         outcome->realtime = guard.held;
         if (guard.held)
             tk_standstill_start(&watch);
+        run.post.looks = watch.begun;
         begin(&run, guard.held);
         supervise(&run, replay, &guard);
         tk_standstill_end(&watch);

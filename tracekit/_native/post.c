@@ -164,15 +164,16 @@ static int64_t come(tk_worker *worker, uint32_t alarm)
    the later, and not before what is watched for would be overdue. */
 static bool is_overdue(tk_run *run, int64_t *look)
 {
-    const tk_post *post = &run->post;
+    tk_post *post = &run->post;
     tk_lock_take(&run->lock);
     const tk_entry *top = tk_streams_top(&run->streams);
-    int64_t now = tk_now_ns(), soon = now + post->standby * (int64_t)atomic_load_explicit(&post->idle, memory_order_relaxed);
-    int64_t late = post->watched == INT64_MAX ? 0 : post->watched + GONE_NS;
-    bool overdue = top && now - top->key > GONE_NS;
+    int64_t now = tk_now_ns(), late = post->watched == INT64_MAX ? 0 : post->watched + GONE_NS;
+    bool overdue = post->standby && top && now - top->key > GONE_NS;
+    *look = tk_watch_look(post, now, overdue);
     tk_lock_leave(&run->lock);
-    *look = !post->standby ? 0 : late > soon ? late : soon;
-    return overdue && post->standby;
+    if (*look && late > *look)
+        *look = late;
+    return overdue;
 }
 
 /* Until somebody calls, or nobody else is there. */

@@ -15,6 +15,8 @@ typedef struct {
     _Atomic bool on;
     uint32_t usual;            /* how many workers take part without it */
     int64_t standby;           /* how often one who is idle looks whether who watches is there, ns; 0: never */
+    int64_t alert;             /* until when he looks twice as often, because somebody was not; under the run's lock */
+    int64_t looks;             /* the moment from which the looks are counted: that of the sentinels (standstill.h) */
     int64_t watched;           /* the moment that is watched for, INT64_MAX: none; under the run's lock */
     int missing;               /* how many are wanted for it that were not idle; under the lock */
     int64_t called;            /* when somebody was last called because an op takes long; under the lock */
@@ -31,6 +33,7 @@ bool tk_watch_awaited(const tk_run *run);
 void tk_watch_take(tk_run *run);
 void tk_watch_leave(tk_run *run);
 bool tk_watch_spend(tk_post *post, bool blocked);
+int64_t tk_watch_look(tk_post *post, int64_t now, bool overdue);
 
 /* -- post.c -- */
 void tk_post_work(tk_worker *worker);

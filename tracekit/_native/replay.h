@@ -38,7 +38,7 @@ typedef struct {
     bool realtime; /* SCHED_FIFO where it is permitted */
     bool helped;   /* there are ops that are no reads */
     bool recorded; /* this process is being recorded: what a descriptor's number means must be the same for all threads */
-    /* Called from the calling thread 20 times a second; false stops the run. */
+    /* Called from the calling thread eight times a second; false stops the run. */
     bool (*listen)(void *listener, const tk_progress *progress);
     void *listener;
 } tk_replay;

@@ -9,7 +9,7 @@
 #include "replay.h"
 #include "ring.h"
 
-/* What the supervisor calls 20 times a second: signals are handled, and Python is told how far the run is. */
+/* What the supervisor calls eight times a second: signals are handled, and Python is told how far the run is. */
 typedef struct {
     PyThreadState *state;
     PyObject *report;

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #ifdef TRACEKIT_SWEEP_NS /* tests look more often */
-enum { LOOK_NS = TRACEKIT_SWEEP_NS, SWEEP_NS = TRACEKIT_SWEEP_NS };
+enum { SOON_NS = TRACEKIT_SWEEP_NS, LATE_NS = TRACEKIT_SWEEP_NS, SWEEP_NS = TRACEKIT_SWEEP_NS };
 #else
-enum { LOOK_NS = 5000000, SWEEP_NS = 100000000 };
+enum { SOON_NS = 5000000, LATE_NS = 20000000, SWEEP_NS = 100000000 }; /* where something was found, and where nothing was */
 #endif
 enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, which older headers lack */
 
@@ -145,11 +145,12 @@ static void write_out(tk_results *results, tk_chunk *chunk)
     }
 }
 
-/* Write what is full, in order. */
-static void drain(tk_results *results)
+/* Write what is full, in order; whether there was anything. */
+static bool drain(tk_results *results)
 {
     pthread_mutex_lock(&results->lock);
     tk_chunk *chunk = results->full;
+    bool found = chunk != NULL;
     results->full = results->full_last = NULL;
     pthread_mutex_unlock(&results->lock);
     while (chunk) {
@@ -163,6 +164,7 @@ static void drain(tk_results *results)
         tk_futex_wake(&results->returned, 1 << 30);
         chunk = next;
     }
+    return found;
 }
 
 /* Write what threads have put into their chunks so far. */
@@ -181,12 +183,12 @@ static void *writer_main(void *argument)
     int64_t swept = tk_now_ns();
     while (!atomic_load(&results->closing)) {
         uint32_t seen = atomic_load(&results->call);
-        drain(results);
+        bool found = drain(results);
         if (tk_now_ns() - swept >= SWEEP_NS) {
             sweep(results);
             swept = tk_now_ns();
         }
-        tk_futex_wait(&results->call, seen, tk_now_ns() + LOOK_NS);
+        tk_futex_wait(&results->call, seen, tk_now_ns() + (found ? SOON_NS : LATE_NS));
     }
     drain(results);
     return NULL;

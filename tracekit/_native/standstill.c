@@ -12,8 +12,8 @@
 
 #include "engine.h"
 
-/* Not a whole number of anything that schedules are made of. What is shorter than LEAST is no standstill. */
-enum { PERIOD_NS = 3937000, LEAST_NS = 500000 };
+/* What is shorter is no standstill. */
+enum { LEAST_NS = 500000 };
 
 /* The longest ones are kept. */
 static void note(tk_sentinel *sentinel, int64_t begin, int64_t end)
@@ -37,7 +37,7 @@ static void note(tk_sentinel *sentinel, int64_t begin, int64_t end)
 static void stand_guard(tk_sentinel *sentinel)
 {
     tk_standstill *watch = sentinel->watch;
-    int64_t next = watch->begun + PERIOD_NS;
+    int64_t next = watch->begun + TK_SENTINEL_NS;
     while (atomic_load(&watch->over) == 0) {
         tk_futex_wait(&watch->over, 0, next);
         int64_t now = tk_now_ns();
@@ -45,7 +45,7 @@ static void stand_guard(tk_sentinel *sentinel)
             continue;
         if (now - next >= LEAST_NS)
             note(sentinel, next, now);
-        next += ((now - next) / PERIOD_NS + 1) * PERIOD_NS;
+        next += ((now - next) / TK_SENTINEL_NS + 1) * TK_SENTINEL_NS;
     }
 }
 

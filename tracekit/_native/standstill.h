@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Between two looks, ns. Not a whole number of anything that schedules are made of. */
+enum { TK_SENTINEL_NS = 3937000 };
 enum { TK_SENTINELS = 16, TK_SPANS = 64 };
 enum { TK_SENTINEL_PRIORITY = 2 }; /* that of the supervisor (guard.c), which whoever has real-time priority may have */
 typedef struct {

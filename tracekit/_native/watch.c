@@ -8,6 +8,7 @@
    for little; and while all who take part are in reads that do not end the supervisor ends the watch (tk_worker_relief). */
 #define _GNU_SOURCE
 #include "engine.h"
+#include "standstill.h"
 
 #include <limits.h>
 
@@ -15,18 +16,20 @@
    the watch is taken up; more than that is not kept. What it begins with lets a few block while nothing is known yet. */
 enum { BLOCKED_COSTS = 256, SLOW_COSTS = 32, SLOW_NS = 100000, QUICK_OPS = 4096, FIRST_QUICK = 4 * BLOCKED_COSTS };
 /* Who is idle looks once in so many ops whether who watches is there, but not more and not less often than that: a look costs as much as to be
-   woken for an op. Where ops are further apart he looks when one would be overdue (post.c), hence not more than once for each. */
-enum { LOOK_OPS = 32, MOST_OFTEN_NS = 400000, LEAST_OFTEN_NS = 1000000 };
+   woken for an op. Where ops are further apart he looks when one would be overdue (post.c), hence not more than once for each. Where a core
+   was taken away it will be again: for so long he then looks twice as often, and from the start until something is known of the machine.
+   His looks are parts of a sentinel's period, so that one interrupt wakes both. */
+enum { LOOK_OPS = 64, MOST_OFTEN_NS = TK_SENTINEL_NS / 4, LEAST_OFTEN_NS = TK_SENTINEL_NS / 2, FAR_NS = 400000, ALERT_NS = 500000000 };
 
 /* Whether there can be a watch, and how often those who are idle look after who keeps it. That takes a second worker on another core. */
 void tk_watch_plan(tk_run *run, bool possible)
 {
     cpu_set_t ours;
-    int64_t ops = run->streams.op_count > 0 ? run->streams.op_count : 1, apart = run->streams.period / ops, every = apart * LOOK_OPS;
+    int64_t ops = run->streams.op_count > 0 ? run->streams.op_count : 1, apart = run->streams.period / ops;
     run->post.possible = possible;
     if (!possible || sched_getaffinity(0, sizeof ours, &ours) < 0 || CPU_COUNT(&ours) < 2)
         return;
-    run->post.standby = every < MOST_OFTEN_NS || apart > MOST_OFTEN_NS ? MOST_OFTEN_NS : every > LEAST_OFTEN_NS ? LEAST_OFTEN_NS : every;
+    run->post.standby = apart > FAR_NS ? MOST_OFTEN_NS / 2 : apart * LOOK_OPS < LEAST_OFTEN_NS ? MOST_OFTEN_NS : LEAST_OFTEN_NS;
     if (run->worker_count < 2)
         run->worker_count = 2;
 }
@@ -68,6 +71,7 @@ void tk_watch_take(tk_run *run)
     tk_lock_take(&run->lock);
     run->post.watched = INT64_MAX;
     run->post.called = 0;
+    run->post.alert = tk_now_ns() + ALERT_NS;
     atomic_store(&run->post.quick, FIRST_QUICK);
     atomic_store(&run->post.on, true);
     tk_lock_leave(&run->lock);
@@ -112,4 +116,16 @@ void tk_watch_count(tk_run *run, const tk_result *result, bool blocked)
     } else if (earn(&run->post) && !held) {
         tk_watch_take(run);
     }
+}
+
+/* When who is idle looks again, having seen whether an op was overdue; the more are idle the later. 0: never. Under the lock. */
+int64_t tk_watch_look(tk_post *post, int64_t now, bool overdue)
+{
+    if (!post->standby)
+        return 0;
+    if (overdue)
+        post->alert = now + ALERT_NS;
+    int64_t every = now < post->alert ? post->standby / 2 : post->standby;
+    int64_t soon = now + every * atomic_load_explicit(&post->idle, memory_order_relaxed) - every / 2;
+    return post->looks + ((soon - post->looks) / every + 1) * every;
 }
