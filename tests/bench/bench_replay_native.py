@@ -327,19 +327,21 @@ def bursts(data: Path, count: int) -> None:
 def excess(trace: Trace, engine: str, best: dict[str, dict[int, float]]) -> Figures:
     """By how much ops complete after the moment at which so many cores could have completed them at best.
 
-    Two bounds: with the time a read of its size takes while the other cores are idle, which no machine can keep whose cores
-    share their memory's bandwidth, and with the time it takes while every core reads.
+    Three bounds: with the time a read of its size takes while the other cores are idle, which no machine can keep whose cores
+    share their memory's bandwidth, with the time it takes while every core reads, and with the time each read of this run took:
+    what is beyond that is dispatch, and reads that took longer are not in it.
     """
     figures, done = measured(trace, engine)
-    due, complete, size = (done.trace.col(name) for name in ("t_due", "t_complete", "len"))
-    return figures | beyond(due, complete, size, best)
+    return figures | beyond(done.trace, best)
 
 
-def beyond(due: np.ndarray, complete: np.ndarray, size: np.ndarray, best: dict[str, dict[int, float]]) -> Figures:
+def beyond(done: Trace, best: dict[str, dict[int, float]]) -> Figures:
     """Response times, and how far completions lie beyond each bound."""
+    due, submit, complete, size = (done.col(name) for name in ("t_due", "t_submit", "t_complete", "len"))
     figures = {f"response {q}": float(np.quantile(complete - due, q)) / 1e3 for q in (0.5, 0.99)}
-    for how, times_of in best.items():
-        late = complete - bound(due, size, times_of)
+    took = {how: np.array([times_of[int(one)] for one in size]) for how, times_of in best.items()}
+    for how, times in (took | {"as they took": (complete - submit).astype(float)}).items():
+        late = complete - bound(due, times)
         figures |= {f"excess {how} {q}": float(np.quantile(late, q)) / 1e3 for q in (0.5, 0.99)}
     return figures
 
@@ -380,17 +382,17 @@ def burst_floor(data: Path, trace: Trace, best: dict[str, dict[int, float]]) -> 
 
     def run() -> Figures:
         done, steal, _ = by_threads_of_c(data, trace, len(os.sched_getaffinity(0)), "cached")
-        return {"steal": steal, **beyond(done.col("t_due"), done.col("t_complete"), done.col("len"), best)}
+        return {"steal": steal, **beyond(done, best)}
 
     return run
 
 
-def bound(due: np.ndarray, size: np.ndarray, times_of: dict[int, float]) -> np.ndarray:
+def bound(due: np.ndarray, times: np.ndarray) -> np.ndarray:
     """When each op could be complete: in the order of their due times, each on the first core that is free."""
     cores = [0.0] * len(os.sched_getaffinity(0))
     ends = np.zeros(len(due))
     for row in np.argsort(due, kind="stable"):
-        ends[row] = max(float(due[row]), heapq.heappop(cores)) + times_of[int(size[row])]
+        ends[row] = max(float(due[row]), heapq.heappop(cores)) + float(times[row])
         heapq.heappush(cores, float(ends[row]))
     return ends
 

@@ -12,6 +12,9 @@
 enum { RWF_NOWAIT = 8 };
 #endif
 
+/* A buffer of up to this size stays with its worker while there is a watch, hence one per core: given back, the other would be the next to
+   use it, on another core. */
+enum { KEPT = 2 << 20 };
 /* So many ops are looked at while there is so much time. */
 enum { AHEAD = 32, AHEAD_NS = 8000 };
 
@@ -105,7 +108,8 @@ bool tk_cached_issue(tk_worker *worker, tk_hand *hand, int64_t now, bool busy, i
     result.complete = *complete = tk_now_ns();
     if (!aside)
         tk_watch_count(run, &result, false);
-    tk_pool_give(&run->pool, &worker->large);
+    if (aim.span > KEPT)
+        tk_pool_give(&run->pool, &worker->large);
     tk_run_record(worker, claim, &aim, &result);
     return true;
 }

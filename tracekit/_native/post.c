@@ -315,6 +315,7 @@ void tk_post_work(tk_worker *worker)
     if (known)
         settle(worker, &ours);
     take_part(worker);
+    tk_pool_give(&worker->run->pool, &worker->large);
     if (known)
         sched_setaffinity(0, sizeof ours, &ours);
 }
