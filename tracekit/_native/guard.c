@@ -2,7 +2,8 @@
 
    The kernel takes a core away from SCHED_FIFO threads that keep it busy for 95 % of a second (sched(7), and the fair
    server of newer kernels): 50 ms of standstill. So the priority goes when a thread, or all of them together, used more than
-   nine tenths of a window, and comes back after a second of less than seven. */
+   nine tenths of a window, and comes back after a second of less than eight: more than a thread uses that looks at the
+   clock for as long as it may (wake.c). */
 #define _GNU_SOURCE
 #include "engine.h"
 
@@ -85,7 +86,7 @@ void tk_guard_look(tk_run *run, tk_guard *guard)
     }
     guard->checked = now;
     bool busy = most > span / 10 * 9 || sum > span / 10 * 9 * run->cores;
-    bool calm = most < span / 10 * 7 && sum < span / 10 * 7 * run->cores;
+    bool calm = most < span / 10 * 8 && sum < span / 10 * 8 * run->cores;
     if (!calm)
         guard->calm_since = now;
     if (guard->held && busy) {

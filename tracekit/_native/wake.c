@@ -43,7 +43,8 @@ static int64_t own_cpu_ns(void)
 }
 
 /* A thread that hardly sleeps any more must not keep its core to look at the clock: it would lose its real-time priority by
-   that. So it looks for a smaller part of the time, down to none. To be called by the thread itself. */
+   that. So it looks for a smaller part of the time, down to none. 76 % is where it must begin for a thread that issues 100,000 cached reads a
+   second not to be late by a wake-up. To be called by the thread itself. */
 void tk_wake_look(tk_wake *wake, int64_t now)
 {
     int64_t span = now - wake->looked;
@@ -57,7 +58,7 @@ void tk_wake_look(tk_wake *wake, int64_t now)
         return;
     if (used > span / 100 * 85 && wake->less < TK_WAKE_PARTS / 2)
         wake->less = TK_WAKE_PARTS / 2;
-    else if (used > span / 100 * 70 && wake->less < TK_WAKE_PARTS)
+    else if (used > span / 100 * 76 && wake->less < TK_WAKE_PARTS)
         wake->less++;
     else if (used < span / 100 * 50 && wake->less > 0)
         wake->less--;
