@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import resource
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +114,11 @@ class CpuTimes:
     @classmethod
     def now(cls) -> CpuTimes:
         """Read /proc/stat and this process's own times; zeros where /proc is not there."""
-        own = os.times()
-        own_s = own.user + own.system + own.children_user + own.children_system
+        # Not os.times(), which counts in hundredths of a second.
+        own_s = sum(
+            used.ru_utime + used.ru_stime
+            for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        )
         try:
             lines = Path("/proc/stat").read_text().splitlines()
         except OSError:
@@ -142,12 +146,12 @@ def pressure() -> dict[str, int]:
     Pressure stall information (Linux 4.20); what the kernel does not tell is left out.
     """
     found = {}
-    for resource in ("cpu", "io", "memory"):
+    for waited in ("cpu", "io", "memory"):
         try:
-            line = Path(f"/proc/pressure/{resource}").read_text().split("\n", 1)[0]
+            line = Path(f"/proc/pressure/{waited}").read_text().split("\n", 1)[0]
         except OSError:
             continue
-        found[resource] = 1000 * int(line.rpartition("total=")[2])
+        found[waited] = 1000 * int(line.rpartition("total=")[2])
     return found
 
 

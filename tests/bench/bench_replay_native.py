@@ -108,13 +108,13 @@ def poisson(data: Path, rate: float, streams: int, seconds: float = SECONDS, see
 
 def measured(trace: Trace, engine: str, **options: object) -> tuple[Figures, Replay]:
     """One replay's figures; CPU is that of the whole process from plan to result, and that of the run alone (as fio states it)."""
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_SELF)
     done = replay(trace, Options(engine=engine, **options))  # type: ignore[arg-type]  # by name
-    after = os.times()
+    after = resource.getrusage(resource.RUSAGE_SELF)
     run = done.run
     figures = {
         "steal": run["steal"],
-        "cpu us/op": (after.user + after.system - before.user - before.system) * 1e6 / len(trace),
+        "cpu us/op": (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e6 / len(trace),
         "run cpu us/op": run["own_cpu_s"] * 1e6 / len(trace),
         "kops/s": len(trace) / run["duration_s"] / 1e3,
         "service p50 us": run["service_us"]["p50"],
