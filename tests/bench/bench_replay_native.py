@@ -19,7 +19,6 @@ import heapq
 import json
 import mmap
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -108,13 +107,13 @@ def poisson(data: Path, rate: float, streams: int, seconds: float = SECONDS, see
 
 def measured(trace: Trace, engine: str, **options: object) -> tuple[Figures, Replay]:
     """One replay's figures; CPU is that of the whole process from plan to result, and that of the run alone (as fio states it)."""
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    before = CpuTimes.now()
     done = replay(trace, Options(engine=engine, **options))  # type: ignore[arg-type]  # by name
-    after = resource.getrusage(resource.RUSAGE_SELF)
+    after = CpuTimes.now()
     run = done.run
     figures = {
         "steal": run["steal"],
-        "cpu us/op": (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e6 / len(trace),
+        "cpu us/op": (after.own_s - before.own_s) * 1e6 / len(trace),
         "run cpu us/op": run["own_cpu_s"] * 1e6 / len(trace),
         "kops/s": len(trace) / run["duration_s"] / 1e3,
         "service p50 us": run["service_us"]["p50"],
@@ -494,12 +493,11 @@ def core_rate(trace: Trace, engine: str, **options: object) -> Figures:
 
     plan = make_plan(trace, Options(engine=engine, pace="asap", **options))  # type: ignore[arg-type]  # by name
     chosen = engines.choose(engine, plan).engine
-    start, before = CpuTimes.now(), resource.getrusage(resource.RUSAGE_SELF)
+    before = CpuTimes.now()
     outcome = chosen.run(plan, Control())
-    after = resource.getrusage(resource.RUSAGE_SELF)
+    after = CpuTimes.now()
     first, last = span_of(outcome)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    steal = CpuTimes.now().since(start)[0]
+    cpu, steal = after.own_s - before.own_s, after.since(before)[0]
     return {"steal": steal, "kops/s": len(trace) * 1e6 / (last - first), "cpu us/op": cpu * 1e6 / len(trace)}
 
 

@@ -21,6 +21,14 @@ enum { BLOCKED_COSTS = 256, SLOW_COSTS = 32, SLOW_NS = 100000, QUICK_OPS = 4096,
    His looks are parts of a sentinel's period, so that one interrupt wakes both. */
 enum { LOOK_OPS = 64, MOST_OFTEN_NS = TK_SENTINEL_NS / 4, LEAST_OFTEN_NS = TK_SENTINEL_NS / 2, FAR_NS = 400000, ALERT_NS = 500000000 };
 
+/* How often, where ops are so far apart. */
+static int64_t standby_of(int64_t apart)
+{
+    if (apart > FAR_NS)
+        return MOST_OFTEN_NS / 2;
+    return apart * LOOK_OPS < LEAST_OFTEN_NS ? MOST_OFTEN_NS : LEAST_OFTEN_NS;
+}
+
 /* Whether there can be a watch, and how often those who are idle look after who keeps it. That takes a second worker on another core. */
 void tk_watch_plan(tk_run *run, bool possible)
 {
@@ -29,7 +37,7 @@ void tk_watch_plan(tk_run *run, bool possible)
     run->post.possible = possible;
     if (!possible || sched_getaffinity(0, sizeof ours, &ours) < 0 || CPU_COUNT(&ours) < 2)
         return;
-    run->post.standby = apart > FAR_NS ? MOST_OFTEN_NS / 2 : apart * LOOK_OPS < LEAST_OFTEN_NS ? MOST_OFTEN_NS : LEAST_OFTEN_NS;
+    run->post.standby = standby_of(apart);
     if (run->worker_count < 2)
         run->worker_count = 2;
 }
