@@ -100,6 +100,7 @@ typedef struct {
 } tk_wake;
 void tk_wake_close(tk_wake *wake);
 int64_t tk_wake_at(const tk_wake *wake, int64_t moment, int64_t sleep);
+int64_t tk_wake_pays(const tk_wake *wake, int64_t moment);
 int64_t tk_wake_apart(const tk_wake *wake, int64_t takes);
 void tk_wake_ahead(tk_wake *wake, int64_t moment);
 int64_t tk_wake_early(const tk_wake *wake, int64_t sleep);

@@ -137,7 +137,7 @@ static step next_step(tk_worker *worker, tk_hand *hand, int64_t watched, int64_t
     const tk_entry *top = tk_streams_top(&run->streams);
     if (!tk_watch_held(run))
         next.what = OVER;
-    else if (top && (top->key <= awake || top->key <= next.now + tk_wake_early(&worker->wake, 0)))
+    else if (top && (top->key <= awake || top->key - next.now <= tk_wake_pays(&worker->wake, top->key)))
         claim_due(worker, hand, &next);
     else if (top && top->key < run->post.watched)
         watch_for(worker, &next, top->key);

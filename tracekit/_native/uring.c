@@ -181,7 +181,10 @@ static int64_t wait_until(tk_uring *uring, int64_t now, int64_t next, bool block
         return latest;
     if (uring->armed)
         return 0;
-    int64_t until = next ? tk_wake_at(&uring->worker->wake, next, next - now) : latest;
+    const tk_wake *wake = &uring->worker->wake;
+    if (next && next - now <= tk_wake_pays(wake, next))
+        return 0;
+    int64_t until = next ? tk_wake_at(wake, next, next - now) : latest;
     return until <= now ? 0 : until < latest ? until : latest;
 }
 

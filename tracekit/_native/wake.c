@@ -13,15 +13,15 @@ enum { LONG_NS = 500000, COLD_NS = 20000, MOST_NS = 60000, LEAST_NS = 3000, WIND
    preempted thread slept says little of the machine. */
 enum { SLEEPS = 8, CLIP_NS = 8000 };
 
-/* How long before a moment that is `sleep` away: five eighths of what sleeps are late by, because half of them are late by
-   less and the rest would be waited for: with three quarters an op at 20,000 a second took 0.3 us more CPU time and was 2 us
-   less late. After a long sleep others have used the core, and what is wanted at the moment is looked up in cold caches
+/* How long before a moment that is `sleep` away: half of what sleeps are late by, because half of them are late by less and the
+   rest would be waited for: with three quarters an op at 20,000 a second took half a us more CPU time and was 4 us less
+   late. After a long sleep others have used the core, and what is wanted at the moment is looked up in cold caches
    before it: there is time for that, seldom as it is. For a few microseconds a sleep never pays. */
 int64_t tk_wake_early(const tk_wake *wake, int64_t sleep)
 {
     if (sleep >= LONG_NS)
         return wake->late[1] + COLD_NS;
-    int64_t early = wake->late[0] / (8 * TK_WAKE_PARTS) * 5 * (TK_WAKE_PARTS - wake->less);
+    int64_t early = wake->late[0] / (2 * TK_WAKE_PARTS) * (TK_WAKE_PARTS - wake->less);
     return early > LEAST_NS ? early : LEAST_NS;
 }
 
@@ -95,6 +95,16 @@ int64_t tk_wake_at(const tk_wake *wake, int64_t moment, int64_t sleep)
 {
     int64_t at = moment - tk_wake_early(wake, sleep), off = at - wake->ahead;
     return off < SAME_NS && -off < SAME_NS ? wake->ahead : at;
+}
+
+/* How far a moment must be away for a sleep to pay. One whose timer is not set ahead has two calls of the hypervisor in its CPU time, one to
+   set the clock and one to set it again when it has rung, and ends late by what they take: in all it costs about as much as it is
+   late by, and to look at the clock for so long costs no more and is on time. */
+int64_t tk_wake_pays(const tk_wake *wake, int64_t moment)
+{
+    int64_t early = tk_wake_early(wake, 0), cost = wake->late[0] / TK_WAKE_PARTS * (TK_WAKE_PARTS - wake->less);
+    bool is_ahead = tk_wake_at(wake, moment, 0) == wake->ahead;
+    return is_ahead || wake->late[0] < DEAR_NS || cost < early ? early : cost;
 }
 
 /* After the next sleep there will be one for `moment`. */
