@@ -168,7 +168,7 @@ static bool is_overdue(tk_run *run, int64_t *look)
     tk_lock_take(&run->lock);
     const tk_entry *top = tk_streams_top(&run->streams);
     int64_t now = tk_now_ns(), late = post->watched == INT64_MAX ? 0 : post->watched + GONE_NS;
-    bool overdue = post->standby && top && now - top->key > GONE_NS;
+    bool overdue = post->calm_every && top && now - top->key > GONE_NS;
     *look = tk_watch_look(post, now, overdue);
     tk_lock_leave(&run->lock);
     if (*look && late > *look)

@@ -14,8 +14,9 @@ typedef struct {
     _Atomic bool permitted;    /* all workers have real-time priority */
     _Atomic bool on;
     uint32_t usual;            /* how many workers take part without it */
-    int64_t standby;           /* how often one who is idle looks whether who watches is there, ns; 0: never */
-    int64_t alert;             /* until when he looks twice as often, because somebody was not; under the run's lock */
+    int64_t calm_every;        /* how often one who is idle looks whether who watches is there, ns; 0: never */
+    int64_t alert_every;       /* and while he is alert */
+    int64_t alert;             /* until when he is, because somebody was not there; under the run's lock */
     int64_t looks;             /* the moment from which the looks are counted: that of the sentinels (standstill.h) */
     int64_t watched;           /* the moment that is watched for, INT64_MAX: none; under the run's lock */
     int missing;               /* how many are wanted for it that were not idle; under the lock */

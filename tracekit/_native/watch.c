@@ -15,18 +15,18 @@
 /* What a read that blocks costs, and one that was only slow: took more than so many ns, and one more for each byte. With so much earned
    the watch is taken up; more than that is not kept. What it begins with lets a few block while nothing is known yet. */
 enum { BLOCKED_COSTS = 256, SLOW_COSTS = 32, SLOW_NS = 100000, QUICK_OPS = 4096, FIRST_QUICK = 4 * BLOCKED_COSTS };
-/* Who is idle looks once in so many ops whether who watches is there, but not more and not less often than that: a look costs as much as to be
-   woken for an op. Where ops are further apart he looks when one would be overdue (post.c), hence not more than once for each. Where a core
-   was taken away it will be again: for so long he then looks twice as often, and from the start until something is known of the machine.
-   His looks are parts of a sentinel's period, so that one interrupt wakes both. */
-enum { LOOK_OPS = 64, MOST_OFTEN_NS = TK_SENTINEL_NS / 4, LEAST_OFTEN_NS = TK_SENTINEL_NS / 2, FAR_NS = 400000, ALERT_NS = 500000000 };
+/* Who is idle looks now and then whether who watches is there. A look costs as much as to be woken for an op, or a fifth of that where the same
+   interrupt wakes a sentinel: so his looks are parts of a sentinel's period, and mostly the whole of it. He looks more often where ops are so
+   close that many would be overdue meanwhile, and where they are far apart: then when one would be (post.c), hence not more than once for
+   each. Where a core was taken away it will be again: he is then alert for so long, and for half of that at the start, until something
+   is known of the machine. */
+enum { CLOSE_NS = 31250, FAR_NS = 400000, ALERT_NS = 500000000 };
 
 /* How often, where ops are so far apart. */
-static int64_t standby_of(int64_t apart)
+static void plan_looks(tk_post *post, int64_t apart)
 {
-    if (apart > FAR_NS)
-        return MOST_OFTEN_NS / 2;
-    return apart * LOOK_OPS < LEAST_OFTEN_NS ? MOST_OFTEN_NS : LEAST_OFTEN_NS;
+    post->alert_every = apart > FAR_NS ? TK_SENTINEL_NS / 16 : apart < CLOSE_NS ? TK_SENTINEL_NS / 8 : TK_SENTINEL_NS / 4;
+    post->calm_every = apart > FAR_NS || apart < CLOSE_NS ? 2 * post->alert_every : TK_SENTINEL_NS;
 }
 
 /* Whether there can be a watch, and how often those who are idle look after who keeps it. That takes a second worker on another core. */
@@ -37,7 +37,7 @@ void tk_watch_plan(tk_run *run, bool possible)
     run->post.possible = possible;
     if (!possible || sched_getaffinity(0, sizeof ours, &ours) < 0 || CPU_COUNT(&ours) < 2)
         return;
-    run->post.standby = standby_of(apart);
+    plan_looks(&run->post, apart);
     if (run->worker_count < 2)
         run->worker_count = 2;
 }
@@ -79,7 +79,7 @@ void tk_watch_take(tk_run *run)
     tk_lock_take(&run->lock);
     run->post.watched = INT64_MAX;
     run->post.called = 0;
-    run->post.alert = tk_now_ns() + ALERT_NS;
+    run->post.alert = tk_now_ns() + ALERT_NS / 2;
     atomic_store(&run->post.quick, FIRST_QUICK);
     atomic_store(&run->post.on, true);
     tk_lock_leave(&run->lock);
@@ -129,11 +129,11 @@ void tk_watch_count(tk_run *run, const tk_result *result, bool blocked)
 /* When who is idle looks again, having seen whether an op was overdue; the more are idle the later. 0: never. Under the lock. */
 int64_t tk_watch_look(tk_post *post, int64_t now, bool overdue)
 {
-    if (!post->standby)
+    if (!post->calm_every)
         return 0;
     if (overdue)
         post->alert = now + ALERT_NS;
-    int64_t every = now < post->alert ? post->standby / 2 : post->standby;
+    int64_t every = now < post->alert ? post->alert_every : post->calm_every;
     int64_t soon = now + every * atomic_load_explicit(&post->idle, memory_order_relaxed) - every / 2;
     return post->looks + ((soon - post->looks) / every + 1) * every;
 }
