@@ -80,7 +80,9 @@ static int64_t take_in_hand(tk_run *run, tk_hand *hand, int64_t now)
     return ends;
 }
 
-static void claim_due(tk_worker *worker, tk_hand *hand, step *next)
+/* Who comes from an op and finds another one long overdue has reads that take longer than was thought: he is not to do what is due alone. Who was
+   woken late has nothing against him but that, and what a wake-up costs does two or three ops. */
+static void claim_due(tk_worker *worker, tk_hand *hand, step *next, bool busy)
 {
     tk_run *run = worker->run;
     tk_post *post = &run->post;
@@ -91,7 +93,7 @@ static void claim_due(tk_worker *worker, tk_hand *hand, step *next)
     if (after == NULL || after->key > ends || after->key >= post->watched || now - post->called < COMING_NS)
         return;
     int64_t takes = ends - now;
-    if (now - after->key > COMING_NS || takes + load_until(&run->streams.heap, 0, ends, alone) >= alone) {
+    if ((busy && now - after->key > COMING_NS) || takes + load_until(&run->streams.heap, 0, ends, alone) >= alone) {
         post->called = now;
         want_help(run, next, after->key > now ? after->key : now, 1);
     }
@@ -122,8 +124,8 @@ void tk_hand_put_back(tk_run *run, tk_hand *hand)
         tk_streams_push(&run->streams, hand->back[hand->backs - 1]);
 }
 
-/* `watched`: what this worker has watched for, 0: nothing. `awake`: the moments it is awake for go up to this one. */
-static step next_step(tk_worker *worker, tk_hand *hand, int64_t watched, int64_t awake)
+/* `watched`: what this worker has watched for, 0: nothing. `awake`: the moments it is awake for go up to this one. `busy`: it comes from an op. */
+static step next_step(tk_worker *worker, tk_hand *hand, int64_t watched, int64_t awake, bool busy)
 {
     tk_run *run = worker->run;
     step next = {.what = IDLE};
@@ -138,7 +140,7 @@ static step next_step(tk_worker *worker, tk_hand *hand, int64_t watched, int64_t
     if (!tk_watch_held(run))
         next.what = OVER;
     else if (top && (top->key <= awake || top->key - next.now <= tk_wake_pays(&worker->wake, top->key)))
-        claim_due(worker, hand, &next);
+        claim_due(worker, hand, &next, busy);
     else if (top && top->key < run->post.watched)
         watch_for(worker, &next, top->key);
     else if (run->post.missing > 0 && run->post.missing--)
@@ -276,7 +278,7 @@ static void take_part(tk_worker *worker)
         uint32_t alarm = atomic_load(&run->alarm);
         if (atomic_load_explicit(&run->stop, memory_order_relaxed) != TK_RUNNING)
             return;
-        step next = next_step(worker, &hand, watched, awake);
+        step next = next_step(worker, &hand, watched, awake, busy);
         watched = awake = 0;
         if (next.what == OVER)
             return;
