@@ -157,7 +157,7 @@ typedef struct {
     int fd;
     pthread_mutex_t lock;
     tk_chunk *full, *full_last, *spare;
-    int made, limit;
+    int full_count, made, limit;
     const tk_worker *threads; /* whose chunks they are */
     int thread_count;
     pthread_t writer;

@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #ifdef TRACEKIT_SWEEP_NS /* tests look more often */
-enum { SOON_NS = TRACEKIT_SWEEP_NS, LATE_NS = TRACEKIT_SWEEP_NS, SWEEP_NS = TRACEKIT_SWEEP_NS };
+enum { SOON_NS = TRACEKIT_SWEEP_NS, SWEEP_NS = TRACEKIT_SWEEP_NS };
 #else
-enum { SOON_NS = 5000000, LATE_NS = 20000000, SWEEP_NS = 100000000 }; /* where something was found, and where nothing was */
+enum { SOON_NS = 5000000, SWEEP_NS = 100000000 }; /* where something was found, and where nothing was */
 #endif
+/* The writer is called when so large a part of all chunks is full. */
+enum { PART_FULL = 4 };
 enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, which older headers lack */
 
 struct tk_chunk {
@@ -108,7 +110,10 @@ void tk_results_flush(tk_results *results, tk_own_chunk *mine)
     else
         results->full = chunk;
     results->full_last = chunk;
+    bool many = ++results->full_count == results->limit / PART_FULL;
     pthread_mutex_unlock(&results->lock);
+    if (many)
+        call_writer(results);
 }
 
 void tk_results_put(tk_results *results, tk_own_chunk *mine, const tk_result *result)
@@ -152,6 +157,7 @@ static bool drain(tk_results *results)
     tk_chunk *chunk = results->full;
     bool found = chunk != NULL;
     results->full = results->full_last = NULL;
+    results->full_count = 0;
     pthread_mutex_unlock(&results->lock);
     while (chunk) {
         tk_chunk *next = chunk->next;
@@ -188,7 +194,7 @@ static void *writer_main(void *argument)
             sweep(results);
             swept = tk_now_ns();
         }
-        tk_futex_wait(&results->call, seen, tk_now_ns() + (found ? SOON_NS : LATE_NS));
+        tk_futex_wait(&results->call, seen, tk_now_ns() + (found ? SOON_NS : SWEEP_NS));
     }
     drain(results);
     return NULL;
