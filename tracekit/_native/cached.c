@@ -72,7 +72,8 @@ static void look_ahead(tk_run *run)
         const tk_state *state = &streams->states[streams->heap.entries[i].stream];
         const tk_op *op = &streams->ops[state->plan->first + state->position];
         __builtin_prefetch(&run->issue.files[op->file]);
-        __builtin_prefetch(run->handles[streams->heap.entries[i].stream].slots);
+        int32_t stream = streams->heap.entries[i].stream;
+        tk_aim_prefetch(&run->issue, &run->handles[stream], tk_key(&run->issue, stream, op), op);
     }
     tk_lock_leave(&run->lock);
 }

@@ -274,6 +274,15 @@ static int open_handles(tk_run *run, const tk_replay *replay)
     return run->handles ? 0 : ENOMEM;
 }
 
+/* For all streams together, where mostly one thread at a time issues ops: cores that all read without a pause would hinder each other by it. */
+static int open_common(tk_run *run, const tk_replay *replay)
+{
+    if (!run->preopen || !(run->post.possible || run->how == TK_URING))
+        return 0;
+    run->issue.common = tk_common_open(replay->files, run->file_count);
+    return run->issue.common ? 0 : ENOMEM;
+}
+
 static int open_run(tk_run *run, const tk_replay *replay)
 {
     run->streams = (tk_streams){.ops = replay->ops, .plans = replay->streams, .op_count = replay->op_count,
@@ -298,6 +307,7 @@ static int open_run(tk_run *run, const tk_replay *replay)
     tk_pool_open(&run->pool, replay->spare_bytes, replay->how == TK_WORKERS);
     error = error ? error : tk_recorded_open(&run->issue.recorded);
     error = error ? error : open_handles(run, replay);
+    error = error ? error : open_common(run, replay);
     if (!error && posix_memalign((void **)&run->workers, 64, (size_t)run->worker_count * sizeof(tk_worker)))
         error = ENOMEM;
     if (!error)
@@ -314,6 +324,7 @@ static void close_run(tk_run *run)
     for (int32_t i = 0; i < run->tables; i++)
         tk_handles_close(&run->handles[i]);
     free(run->handles);
+    tk_common_close(run->issue.common, run->file_count);
     free(run->workers);
     if (run->issue.recorded.buckets)
         tk_recorded_free(&run->issue.recorded);

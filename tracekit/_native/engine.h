@@ -59,7 +59,8 @@ typedef struct {
     int32_t group; /* streams of one group close each other's files */
 } tk_stream;
 
-enum { TK_IN_SCRATCH = 1, TK_CHANGED = 2 }; /* tk_file.flags: read from there; written, synced or deleted there */
+/* tk_file.flags: read from there; written, synced or deleted there; all of it is in memory, so that nothing is read ahead */
+enum { TK_IN_SCRATCH = 1, TK_CHANGED = 2, TK_RESIDENT = 4 };
 typedef struct {
     const char *path;
     const char *scratch; /* where changes go; NULL when there are none */
@@ -279,6 +280,8 @@ int tk_handles_open(tk_handles *handles, int32_t capacity, int64_t keys, int32_t
 void tk_handles_close(tk_handles *handles);
 tk_handle *tk_handle_for(tk_handles *handles, int64_t key, const tk_file *file, bool change, int *error);
 void tk_handle_prefetch(const tk_handles *handles, int64_t key);
+tk_handle *tk_common_open(const tk_file *files, int32_t count);
+void tk_common_close(tk_handle *common, int32_t count);
 void tk_handle_drop(tk_handles *handles, int64_t key);
 int tk_recorded_open(tk_recorded *recorded);
 void tk_recorded_free(tk_recorded *recorded);
@@ -291,6 +294,7 @@ typedef struct {
     const tk_file *files;
     const void *filling; /* TK_FILLING bytes that writes write, again and again */
     tk_recorded recorded;
+    tk_handle *common; /* by file: a handle for all streams, fd -1: each has its own; NULL: so it is for all files */
 } tk_issue;
 
 /* An op with everything it needs: which descriptor, and for reads the range that is really asked for. */
@@ -306,6 +310,7 @@ int64_t tk_read_at(int fd, void *address, size_t length, int64_t offset, int *er
 int64_t tk_weight(const tk_issue *issue, const tk_op *op);
 int64_t tk_key(const tk_issue *issue, int32_t stream, const tk_op *op);
 void tk_aim_at(tk_issue *issue, tk_handles *handles, int64_t key, const tk_op *op, tk_aim *aim);
+void tk_aim_prefetch(const tk_issue *issue, const tk_handles *handles, int64_t key, const tk_op *op);
 int64_t tk_issue_op(tk_issue *issue, tk_handles *handles, int32_t group, int64_t key, const tk_op *op, const tk_aim *aim,
                     void *address, int *error);
 int64_t tk_delivered(const tk_issue *issue, const tk_op *op, int64_t result);

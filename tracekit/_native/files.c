@@ -1,5 +1,6 @@
 /* Descriptors. Reads go through handles that each stream has for itself, because the kernel keeps its readahead state per
-   open file; they are opened ahead of time and kept in a small set-associative cache, so that a trace of a million files
+   open file, unless all of the file is in memory: what the kernel knows of a thousand open files is not in the processor's caches. They
+   are opened ahead of time and kept in a small set-associative cache, so that a trace of a million files
    needs no million descriptors. Recorded opens are kept apart, until their close. */
 #define _GNU_SOURCE
 #include "engine.h"
@@ -74,6 +75,24 @@ static tk_handle *set_of(const tk_handles *handles, int64_t key)
 void tk_handle_prefetch(const tk_handles *handles, int64_t key)
 {
     __builtin_prefetch(set_of(handles, key));
+}
+
+/* A handle for each file that is in memory as a whole. NULL when there is no memory for them. */
+tk_handle *tk_common_open(const tk_file *files, int32_t count)
+{
+    tk_handle *common = calloc(count > 0 ? (size_t)count : 1, sizeof *common);
+    int error;
+    for (int32_t i = 0; common && i < count; i++)
+        common[i] = (tk_handle){.key = i, .fd = files[i].flags & TK_RESIDENT ? open_for(&files[i], false, &error) : -1};
+    return common;
+}
+
+void tk_common_close(tk_handle *common, int32_t count)
+{
+    for (int32_t i = 0; common && i < count; i++)
+        if (common[i].fd >= 0)
+            close(common[i].fd);
+    free(common);
 }
 
 /* The handle with this key, opened if it is not; NULL and an errno when that fails, TK_PINNED when all

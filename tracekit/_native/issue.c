@@ -62,13 +62,29 @@ int64_t tk_key(const tk_issue *issue, int32_t stream, const tk_op *op)
     return (shared ? 0 : (int64_t)stream << 31) | op->file | (is_change(op) ? CHANGING : 0);
 }
 
+/* The handle that all streams have for what the op reads; NULL: each has its own. */
+static tk_handle *common_of(const tk_issue *issue, const tk_op *op)
+{
+    bool has = issue->common && op->kind == TK_READ && issue->common[op->file].fd >= 0;
+    return has ? &issue->common[op->file] : NULL;
+}
+
+/* It will soon be got ready for. */
+void tk_aim_prefetch(const tk_issue *issue, const tk_handles *handles, int64_t key, const tk_op *op)
+{
+    if (issue->common && op->kind == TK_READ)
+        __builtin_prefetch(&issue->common[op->file]);
+    else
+        tk_handle_prefetch(handles, key);
+}
+
 /* Get ready for an op ahead of its time. A file that cannot be opened shows when the op is issued. */
 void tk_aim_at(tk_issue *issue, tk_handles *handles, int64_t key, const tk_op *op, tk_aim *aim)
 {
     const tk_file *file = &issue->files[op->file];
     *aim = (tk_aim){0};
     range_of(file, op, &aim->first, &aim->span);
-    if (uses_handle(issue, op))
+    if ((aim->handle = common_of(issue, op)) == NULL && uses_handle(issue, op))
         aim->handle = tk_handle_for(handles, key, file, is_change(op), &aim->error);
 }
 

@@ -251,7 +251,7 @@ static void look_at(const tk_run *run, tk_hand *hand)
         tk_streams_look(&run->streams, hand->claims[i].stream, &hand->claims[i]);
     for (int i = 1; i < hand->count; i++) {
         const tk_claim *claim = &hand->claims[i];
-        tk_handle_prefetch(&run->handles[claim->stream], tk_key(&run->issue, claim->stream, claim->op));
+        tk_aim_prefetch(&run->issue, &run->handles[claim->stream], tk_key(&run->issue, claim->stream, claim->op), claim->op);
     }
 }
 

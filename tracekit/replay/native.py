@@ -14,6 +14,7 @@ import os
 import resource
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
@@ -30,6 +31,7 @@ from tracekit.replay.plan import File, Plan
 from tracekit.replay.preflight import descriptors
 from tracekit.replay.records import Block, Records
 from tracekit.replay.standstill import Standstills
+from tracekit.storage import cache
 from tracekit.storage.direct import DirectHandle
 from tracekit.storage.local import ADVICE
 from tracekit.trace import NULL
@@ -51,7 +53,7 @@ LAYOUTS = {"op": OP, "stream": STREAM, "file": FILE, "result": RESULT, "outcome"
 
 _HOW = {"native": 0, "uring": 1}
 _PACE = {"recorded": 0, "think": 1, "asap": 2}
-_EXPECTED, _IN_SCRATCH, _CHANGED = 1, 1, 2
+_EXPECTED, _IN_SCRATCH, _CHANGED, _RESIDENT = 1, 1, 2, 4
 _ASKED, _ERRORS, _BROKEN = 1, 2, 3
 # What a scratch file is read back with under O_DIRECT: enough for every file system, and it does not exist yet to be asked.
 _SCRATCH_ALIGN = 4096
@@ -175,6 +177,8 @@ class _Files:
             advice = ADVICE[plan.options.cache]
             row["advice"] = NULL if advice is None else advice
             row["flags"] = (_IN_SCRATCH if file.in_scratch else 0) | (_CHANGED if file.changed else 0)
+            if len(plan.jobs) > 1 and plan.pace == "recorded" and row["align"] == 0 and _is_resident(file):
+                row["flags"] |= _RESIDENT
 
     def _name(self, path: str) -> int:
         position = len(self._names)
@@ -197,6 +201,16 @@ class _Files:
             return 0
         self.direct.add(number)
         return handle.align
+
+
+def _is_resident(file: File) -> bool:
+    """Whether all of a file that is only read is in the page cache: then streams may share what they read it through."""
+    if not (file.local and file.read and file.needed and not file.changed):
+        return False
+    with suppress(OSError):
+        found = cache.of_file(file.place)
+        return found is not None and 0 < found.pages == found.resident
+    return False
 
 
 class _Mapped:
