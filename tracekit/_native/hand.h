@@ -4,7 +4,7 @@
 
 #include "engine.h"
 
-enum { TK_HAND = 4 };
+enum { TK_HAND = 6 };
 typedef struct {
     tk_claim claims[TK_HAND];
     int count, next;       /* how many there are, and how many of them were begun */
