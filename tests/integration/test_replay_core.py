@@ -91,6 +91,16 @@ def test_what_is_foreseen_of_a_schedule_is_in_it(repository, tmp_path):
     assert (done.stdout, done.returncode) == ("500 plans, 0 failures\n", 0)
 
 
+def test_looks_and_sleeps_are_as_often_and_as_long_as_they_pay(repository, tmp_path):
+    """Who is idle looks at a sentinel's moments, more often after an op was overdue; to look at the clock replaces sleeps that cost as much."""
+    target = tmp_path / "driver"
+    files = [repository / "tests" / "native" / "looks_driver.c", *engine(repository)]
+    flags = ["-std=c11", "-g", "-O1", "-DTRACEKIT_NO_RAW"]
+    subprocess.run(["gcc", *flags, *map(str, files), "-o", str(target), "-lpthread", "-lm"], check=True)
+    done = subprocess.run([str(target)], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("0 failures\n", "", 0)
+
+
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
 def test_when_who_watches_loses_his_core_another_worker_goes_on(repository, tmp_path):
     """While one worker watches for all streams and his sleep does not end, the ops are done by another, each once and in order."""

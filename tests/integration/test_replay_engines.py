@@ -25,6 +25,7 @@ from tracekit.replay.engines import Choice, Control
 from tracekit.replay.options import Options
 from tracekit.replay.plan import make_plan
 from tracekit.replay.session import replay
+from tracekit.storage import cache as page_cache
 from tracekit.storage.direct import open_direct
 from tracekit.storage.memory import MemoryStorage
 from tracekit.trace import NULL, Op, Trace
@@ -514,6 +515,40 @@ def test_fast_reads_leave_the_descriptors_of_the_process_alone(files, streams):
         places = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
         assert [place for place in places if place.startswith(f"{folder}/f")] == [f"{folder}/f0"]
         assert mine.read(1) == b"\x01"
+
+
+def most_descriptors(trace, engine):
+    """A replay of the trace, and how many descriptors this process had at most meanwhile."""
+    seen, over = [], threading.Event()
+
+    def look():
+        while not over.wait(0.005):
+            seen.append(len(os.listdir("/proc/self/fd")))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        done = replay(trace, Options(engine=engine)).trace
+    finally:
+        over.set()
+        thread.join()
+    return done, max(seen)
+
+
+@native_engines
+def test_streams_share_what_they_read_a_file_through_if_all_of_it_is_in_memory(files, engine):
+    """Then the kernel reads nothing ahead, and a descriptor of a file serves all streams; else each has its own."""
+    trace = reads(files, streams=16, ops=100, gap=4 * MS)
+    for uri in files:
+        page_cache.fill(uri.removeprefix("file://"))
+    shared, few = most_descriptors(trace, engine)
+    drop_pages(files)
+    if page_cache.residency(uri.removeprefix("file://") for uri in files).resident:
+        pytest.skip("the file system of the tests keeps its pages")
+    apart, many = most_descriptors(trace, engine)
+    assert (shared.col("ret") == 4096).all()
+    assert (apart.col("ret") == 4096).all()
+    assert many - few > 16 * 4 / 2
 
 
 @pytest.mark.parametrize("end", ["stat", "read", "short"])

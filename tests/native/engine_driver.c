@@ -83,6 +83,8 @@ static void draw_plan(plan *made, const char *directory, enum tk_how how)
         snprintf(made->scratch[f], sizeof made->scratch[f], "%s/scratch%d", directory, f);
         made->files[f] = (tk_file){.path = made->paths[f], .scratch = made->scratch[f], .advice = -1,
                                    .align = f == 1 ? 4096 : 0, .flags = f == 2 ? TK_CHANGED | TK_IN_SCRATCH : TK_CHANGED};
+        if (f == 3 || f == 5) /* one handle for all streams, and a file for which there is none */
+            made->files[f].flags |= TK_RESIDENT;
     }
     replay->ops = made->ops;
     replay->streams = made->streams;

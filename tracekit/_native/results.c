@@ -110,7 +110,7 @@ void tk_results_flush(tk_results *results, tk_own_chunk *mine)
     else
         results->full = chunk;
     results->full_last = chunk;
-    bool many = ++results->full_count == results->limit / PART_FULL;
+    bool many = ++results->full_count >= results->limit / PART_FULL;
     pthread_mutex_unlock(&results->lock);
     if (many)
         call_writer(results);
