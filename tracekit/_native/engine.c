@@ -277,7 +277,10 @@ static int open_handles(tk_run *run, const tk_replay *replay)
 /* For all streams together, where mostly one thread at a time issues ops: cores that all read without a pause would hinder each other by it. */
 static int open_common(tk_run *run, const tk_replay *replay)
 {
-    if (!run->preopen || !(run->post.possible || run->how == TK_URING))
+    bool any = false;
+    for (int32_t i = 0; i < run->file_count; i++)
+        any = any || replay->files[i].flags & TK_RESIDENT;
+    if (!any || !run->preopen || !(run->post.possible || run->how == TK_URING))
         return 0;
     run->issue.common = tk_common_open(replay->files, run->file_count);
     return run->issue.common ? 0 : ENOMEM;
