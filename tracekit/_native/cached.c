@@ -69,10 +69,10 @@ static void look_ahead(tk_run *run)
     const tk_streams *streams = &run->streams;
     tk_lock_take(&run->lock);
     for (int32_t i = 0; i < streams->heap.count && i < AHEAD; i++) {
-        const tk_state *state = &streams->states[streams->heap.entries[i].stream];
+        int32_t stream = streams->heap.entries[i].stream;
+        const tk_state *state = &streams->states[stream];
         const tk_op *op = &streams->ops[state->plan->first + state->position];
         __builtin_prefetch(&run->issue.files[op->file]);
-        int32_t stream = streams->heap.entries[i].stream;
         tk_aim_prefetch(&run->issue, &run->handles[stream], tk_key(&run->issue, stream, op), op);
     }
     tk_lock_leave(&run->lock);

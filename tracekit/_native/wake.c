@@ -13,6 +13,12 @@ enum { LONG_NS = 500000, COLD_NS = 20000, MOST_NS = 60000, LEAST_NS = 3000, WIND
    preempted thread slept says little of the machine. */
 enum { SLEEPS = 8, CLIP_NS = 8000 };
 
+/* What a short sleep is late by, as far as a thread that hardly sleeps any more may look at the clock for it. */
+static int64_t affordable(const tk_wake *wake)
+{
+    return wake->late[0] / TK_WAKE_PARTS * (TK_WAKE_PARTS - wake->less);
+}
+
 /* How long before a moment that is `sleep` away: half of what sleeps are late by, because half of them are late by less and the
    rest would be waited for: with five eighths an op at 20,000 a second took 0.3 us more CPU time and was 2 us less
    late. After a long sleep others have used the core, and what is wanted at the moment is looked up in cold caches
@@ -21,7 +27,7 @@ int64_t tk_wake_early(const tk_wake *wake, int64_t sleep)
 {
     if (sleep >= LONG_NS)
         return wake->late[1] + COLD_NS;
-    int64_t early = wake->late[0] / (2 * TK_WAKE_PARTS) * (TK_WAKE_PARTS - wake->less);
+    int64_t early = affordable(wake) / 2;
     return early > LEAST_NS ? early : LEAST_NS;
 }
 
@@ -102,7 +108,7 @@ int64_t tk_wake_at(const tk_wake *wake, int64_t moment, int64_t sleep)
    late by, and to look at the clock for so long costs no more and is on time. */
 int64_t tk_wake_pays(const tk_wake *wake, int64_t moment)
 {
-    int64_t early = tk_wake_early(wake, 0), cost = wake->late[0] / TK_WAKE_PARTS * (TK_WAKE_PARTS - wake->less);
+    int64_t early = tk_wake_early(wake, 0), cost = affordable(wake);
     bool is_ahead = tk_wake_at(wake, moment, 0) == wake->ahead;
     return is_ahead || wake->late[0] < DEAR_NS || cost < early ? early : cost;
 }

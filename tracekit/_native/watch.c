@@ -25,8 +25,13 @@ enum { CLOSE_NS = 31250, FAR_NS = 400000, ALERT_NS = 500000000 };
 /* How often, where ops are so far apart. */
 static void plan_looks(tk_post *post, int64_t apart)
 {
-    post->alert_every = apart > FAR_NS ? TK_SENTINEL_NS / 16 : apart < CLOSE_NS ? TK_SENTINEL_NS / 8 : TK_SENTINEL_NS / 4;
-    post->calm_every = apart > FAR_NS || apart < CLOSE_NS ? 2 * post->alert_every : TK_SENTINEL_NS;
+    if (apart >= CLOSE_NS && apart <= FAR_NS) {
+        post->alert_every = TK_SENTINEL_NS / 4;
+        post->calm_every = TK_SENTINEL_NS;
+    } else {
+        post->alert_every = TK_SENTINEL_NS / (apart < CLOSE_NS ? 8 : 16);
+        post->calm_every = 2 * post->alert_every;
+    }
 }
 
 /* Whether there can be a watch, and how often those who are idle look after who keeps it. That takes a second worker on another core. */
